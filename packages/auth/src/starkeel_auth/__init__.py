@@ -1,0 +1,1 @@
+"""Access tokens of a Litestar service: sign, publish keys, verify, guard."""

@@ -1,0 +1,1 @@
+"""Calls from a Litestar service to others: pool, deadline, propagation, retries."""

@@ -1,0 +1,1 @@
+"""Database of a Litestar service: pool, migrations, unit of work, readiness."""

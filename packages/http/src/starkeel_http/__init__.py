@@ -1,0 +1,1 @@
+"""The edge of a Litestar service: problem details, deadlines, limits, CORS, headers."""

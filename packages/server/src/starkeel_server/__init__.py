@@ -1,0 +1,1 @@
+"""Runs a Litestar service on Granian: start, health, admin port, graceful stop."""

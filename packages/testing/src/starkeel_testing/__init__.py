@@ -1,0 +1,1 @@
+"""pytest plugin: real service processes, real PostgreSQL, Redis and OTLP receiver."""
