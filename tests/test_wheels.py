@@ -50,8 +50,8 @@ def test_a_wheel_installs_and_imports_alone(
     python = environment / "bin" / "python"
     _run([UV, "venv", "--quiet", "--python", sys.executable, environment], cwd=tmp_path)
     wheel = next(wheels.glob(f"{module}-*.whl"))
-    install = [UV, "pip", "install", "--quiet", "--no-sources", "--python", python, "--find-links", wheels]
-    _run([*install, wheel], cwd=tmp_path)
+    install: list[str | Path] = [UV, "pip", "install", "--quiet", "--no-sources", "--python", python]
+    _run([*install, "--find-links", wheels, wheel], cwd=tmp_path)
 
     program = (
         f"import importlib, importlib.resources as r, json\n"
