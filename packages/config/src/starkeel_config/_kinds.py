@@ -1,0 +1,224 @@
+"""How the text of a variable becomes a value of a field's type, and how the type is told to people."""
+
+import re
+import types
+from collections.abc import Callable, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+
+from ._errors import DeclarationError
+from ._secret import Secret
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
+# C0 and C1 controls and the two Unicode line ends.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+class Kind(NamedTuple):
+    """One type of field: `parse` raises ValueError, whose text adds to what `accepts` says, or is empty."""
+
+    parse: Callable[[str], Any]
+    accepts: str
+    secret: bool = False
+
+
+def kind_of(hint: Any) -> Kind:
+    """The kind for a type hint.
+
+    Raises:
+        DeclarationError: When no text can become such a type.
+    """
+    if get_origin(hint) is Annotated:
+        base, *extras = get_args(hint)
+        return _bounded(base, [extra for extra in extras if isinstance(extra, msgspec.Meta)])
+    return _bounded(hint, [])
+
+
+def _bounded(base: Any, metas: list[msgspec.Meta]) -> Kind:
+    origin = get_origin(base)
+    if origin is Annotated:
+        inner, *extras = get_args(base)
+        return _bounded(inner, [*(extra for extra in extras if isinstance(extra, msgspec.Meta)), *metas])
+    if origin in {Union, types.UnionType}:
+        return _optional(base, metas)
+    if origin is Literal:
+        return _literal(get_args(base))
+    if origin is tuple:
+        return _many(base, metas)
+    if base in _PLAIN:
+        return _plain(base, metas)
+    if isinstance(base, type) and callable(getattr(base, "parse", None)):
+        return _own(base)
+    raise DeclarationError(f"no variable can be read as {base!r}")
+
+
+def _optional(base: Any, metas: list[msgspec.Meta]) -> Kind:
+    members = [member for member in get_args(base) if member is not type(None)]
+    if len(members) != 1:
+        raise DeclarationError(f"a variable has one type, or one and None: {base!r} has several")
+    return _bounded(members[0], metas)
+
+
+def _literal(values: Sequence[object]) -> Kind:
+    by_text = {str(value).lower(): value for value in values}
+
+    def parse(text: str) -> object:
+        try:
+            return by_text[text.strip().lower()]
+        except KeyError:
+            raise ValueError from None
+
+    return Kind(parse, _enumerated([str(value) for value in values]))
+
+
+def _many(base: Any, metas: list[msgspec.Meta]) -> Kind:
+    arguments = get_args(base)
+    if len(arguments) != 2 or arguments[1] is not Ellipsis:
+        raise DeclarationError(f"a list of values is declared as tuple[X, ...], not as {base!r}")
+    item = kind_of(arguments[0])
+
+    def parse(text: str) -> tuple[Any, ...]:
+        values = tuple(_item(item, part) for part in text.split(",") if part.strip())
+        # Only the count is checked here: the items have been, and may be of types msgspec does not know.
+        _check((None,) * len(values), tuple, metas)
+        return values
+
+    return Kind(parse, _list_accepts(item, metas), item.secret)
+
+
+def _item(item: Kind, part: str) -> Any:
+    try:
+        return item.parse(part.strip())
+    except ValueError as error:
+        if item.secret:
+            raise ValueError("one of the items is not accepted") from None
+        raise ValueError(f"{part.strip()!r} {error}".strip()) from error
+
+
+def _own(base: Any) -> Kind:
+    def parse(text: str) -> object:
+        return base.parse(text.strip())
+
+    return Kind(parse, str(getattr(base, "accepts", "")) or f"a {base.__name__}")
+
+
+def _plain(base: Any, metas: list[msgspec.Meta]) -> Kind:
+    read = _PLAIN[base]
+
+    def parse(text: str) -> object:
+        value = read(text)
+        if base is Secret:
+            _check(text, str, metas)
+        elif metas:
+            _check(value, base, metas)
+        return value
+
+    return Kind(parse, _accepts(base, metas), base is Secret)
+
+
+def _check(value: object, base: type, metas: list[msgspec.Meta]) -> None:
+    if metas:
+        # One hint for each: msgspec refuses a bound that stands in two Metas of one Annotated.
+        for meta in metas:
+            msgspec.convert(value, type=Annotated[base, meta])
+
+
+def _text(text: str) -> str:
+    stripped = text.strip()
+    if _CONTROL.search(stripped):
+        raise ValueError("has a control character in it")
+    return stripped
+
+
+def _bool(text: str) -> bool:
+    try:
+        return _WORDS[text.strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _int(text: str) -> int:
+    # Not left to int(): it takes underscores and the digits of every script.
+    if not _INTEGER.fullmatch(text.strip()):
+        raise ValueError
+    return int(text)
+
+
+def _float(text: str) -> float:
+    # Not left to float(): it takes inf and nan, which pass half of all bounds.
+    if not _NUMBER.fullmatch(text.strip()):
+        raise ValueError
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError
+    return value
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+_PLAIN: dict[Any, Callable[[str], object]] = {
+    str: _text,
+    bool: _bool,
+    int: _int,
+    float: _float,
+    Path: _path,
+    Secret: Secret,
+}
+_NOUNS = {str: "text", int: "a whole number", float: "a number", Path: "a path", Secret: "text (secret)"}
+
+
+def _accepts(base: Any, metas: list[msgspec.Meta]) -> str:
+    described = next((meta.description for meta in reversed(metas) if meta.description), None)
+    if described:
+        return described
+    if base is bool:
+        return "true or false (also 1/0, yes/no, on/off)"
+    noun = _NOUNS[base]
+    phrases = [phrase for meta in metas for phrase in _bounds(meta)]
+    return " ".join([noun, " and ".join(phrases)]) if phrases else noun
+
+
+def _bounds(meta: msgspec.Meta) -> list[str]:
+    phrases = []
+    if meta.ge is not None and meta.le is not None:
+        phrases.append(f"from {meta.ge:g} to {meta.le:g}" if _short(meta) else f"from {meta.ge} to {meta.le}")
+    else:
+        pairs = [("greater than", meta.gt), ("of at least", meta.ge), ("less than", meta.lt), ("at most", meta.le)]
+        phrases += [f"{word} {bound}" for word, bound in pairs if bound is not None]
+    if meta.multiple_of is not None:
+        phrases.append(f"a multiple of {meta.multiple_of}")
+    if meta.min_length is not None or meta.max_length is not None:
+        phrases.append(f"of {_lengths(meta)} characters")
+    if meta.pattern is not None:
+        phrases.append(f"matching {meta.pattern}")
+    return phrases
+
+
+def _short(meta: msgspec.Meta) -> bool:
+    return isinstance(meta.ge, float) or isinstance(meta.le, float)
+
+
+def _lengths(meta: msgspec.Meta) -> str:
+    if meta.min_length is None:
+        return f"at most {meta.max_length}"
+    if meta.max_length is None:
+        return f"at least {meta.min_length}"
+    return f"{meta.min_length} to {meta.max_length}"
+
+
+def _list_accepts(item: Kind, metas: list[msgspec.Meta]) -> str:
+    counts = [f"{_lengths(meta)} of them" for meta in metas if meta.min_length or meta.max_length]
+    return ", ".join([f"a comma-separated list, each {item.accepts}", *counts])
+
+
+def _enumerated(words: list[str]) -> str:
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} or {words[-1]}"
