@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from ._errors import DeclarationError
+from ._errors import DeclarationError, Problem
 from ._kinds import Kind, kind_of
 from ._settings import Prefix, Settings, Variable
 
@@ -54,6 +54,11 @@ class Group(NamedTuple):
         yield self
         for _, group in self.groups:
             yield from group.walk()
+
+    def renamed(self, problem: Problem) -> Problem:
+        """A problem of this group's settings, which know their variables without the prefix, with it."""
+        full = {leaf.declared: leaf.variable for leaf in self.leaves}
+        return msgspec.structs.replace(problem, variable=full.get(problem.variable, problem.variable))
 
     def variables(self) -> dict[str, Leaf]:
         """The first leaf of every variable, by name, in the order of declaration."""
@@ -109,12 +114,18 @@ def _leaf(struct: type[Settings], field: Any, prefix: Prefix | None, path: str) 
         variable.name,
         path + variable.name,
         kind,
-        field.type,
+        _without_variable(field.type),
         field.default,
         field.default_factory,
         development,
         variable.service_default,
     )
+
+
+def _without_variable(hint: Any) -> Any:
+    base, *extras = get_args(hint)
+    kept = tuple(extra for extra in extras if not isinstance(extra, Variable))
+    return Annotated[(base, *kept)] if kept else base
 
 
 def _agree(first: Leaf, second: Leaf) -> None:
@@ -125,6 +136,6 @@ def _agree(first: Leaf, second: Leaf) -> None:
         one, other = getattr(first, what), getattr(second, what)
         if one != other:
             raise DeclarationError(
-                f"{first.variable} is declared twice, and not alike: {first.owner.__name__}.{first.field} has "
-                f"{what} {one!r}, {second.owner.__name__}.{second.field} has {other!r}"
+                f"{first.variable} is declared twice and not alike: {first.owner.__name__}.{first.field} "
+                f"has {what} {one!r}, {second.owner.__name__}.{second.field} has {other!r}"
             )

@@ -11,12 +11,13 @@ import msgspec
 
 from ._errors import DeclarationError
 from ._secret import Secret
+from ._shown import quoted, rendered
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 # C0 and C1 controls and the two Unicode line ends.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_WORDS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 
 
 class Kind(NamedTuple):
@@ -96,8 +97,9 @@ def _item(item: Kind, part: str) -> Any:
         return item.parse(part.strip())
     except ValueError as error:
         if item.secret:
-            raise ValueError("one of the items is not accepted") from None
-        raise ValueError(f"{part.strip()!r} {error}".strip()) from error
+            raise ValueError from None
+        told = f": {error}" if str(error) else " is not accepted"
+        raise ValueError(f"{quoted(part.strip())}{told}") from error
 
 
 def _own(base: Any) -> Kind:
@@ -122,10 +124,13 @@ def _plain(base: Any, metas: list[msgspec.Meta]) -> Kind:
 
 
 def _check(value: object, base: type, metas: list[msgspec.Meta]) -> None:
-    if metas:
-        # One hint for each: msgspec refuses a bound that stands in two Metas of one Annotated.
-        for meta in metas:
+    # One by one: msgspec refuses a bound that stands in two Metas of one Annotated.
+    for meta in metas:
+        try:
             msgspec.convert(value, type=Annotated[base, meta])
+        except msgspec.ValidationError:
+            # Its words are for JSON; `accepts` says the same for people.
+            raise ValueError from None
 
 
 def _text(text: str) -> str:
@@ -188,12 +193,11 @@ def _accepts(base: Any, metas: list[msgspec.Meta]) -> str:
 def _bounds(meta: msgspec.Meta) -> list[str]:
     phrases = []
     if meta.ge is not None and meta.le is not None:
-        phrases.append(f"from {meta.ge:g} to {meta.le:g}" if _short(meta) else f"from {meta.ge} to {meta.le}")
+        phrases.append(f"from {rendered(meta.ge)} to {rendered(meta.le)}")
     else:
-        pairs = [("greater than", meta.gt), ("of at least", meta.ge), ("less than", meta.lt), ("at most", meta.le)]
-        phrases += [f"{word} {bound}" for word, bound in pairs if bound is not None]
+        phrases += [f"{word} {rendered(bound)}" for word, bound in _one_sided(meta) if bound is not None]
     if meta.multiple_of is not None:
-        phrases.append(f"a multiple of {meta.multiple_of}")
+        phrases.append(f"a multiple of {rendered(meta.multiple_of)}")
     if meta.min_length is not None or meta.max_length is not None:
         phrases.append(f"of {_lengths(meta)} characters")
     if meta.pattern is not None:
@@ -201,8 +205,9 @@ def _bounds(meta: msgspec.Meta) -> list[str]:
     return phrases
 
 
-def _short(meta: msgspec.Meta) -> bool:
-    return isinstance(meta.ge, float) or isinstance(meta.le, float)
+def _one_sided(meta: msgspec.Meta) -> list[tuple[str, float | None]]:
+    at_most = "of at most" if meta.gt is None else "at most"
+    return [("greater than", meta.gt), ("of at least", meta.ge), ("less than", meta.lt), (at_most, meta.le)]
 
 
 def _lengths(meta: msgspec.Meta) -> str:

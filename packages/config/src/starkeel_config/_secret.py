@@ -11,8 +11,8 @@ class Secret:
     """A text that no log, traceback, dump or dictionary of attributes shows.
 
     Its repr, str and every format are `***`; it has no `__dict__`; pickling it is refused, so that it cannot
-    reach a cache, a queue or another process unnoticed; JSON encoders refuse it, or write `***` where they are
-    told to fall back on `str`. Only `reveal` gives the text, which makes every use of it easy to find.
+    reach a cache, a queue or another process unnoticed; JSON encoders refuse it, or write `***` where they
+    are told to fall back on `str`. Only `reveal` gives the text, which makes every use of it easy to find.
 
     Two secrets are compared in a time that does not depend on where they differ.
 

@@ -33,8 +33,8 @@ class Variable(_Named, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every group of settings: fields are variables or other groups.
 
-    The sentence below each field becomes its description in the reference documentation, the first line of the
-    class's docstring the heading above them.
+    The sentence below each field becomes its description in the reference documentation, the first line of
+    the class's docstring the heading above them.
     """
 
     def problems(self, environment: Environment) -> Iterable[Problem]:  # noqa: ARG002 - for those who override
@@ -50,7 +50,7 @@ class ServiceSettings(Settings, frozen=True, kw_only=True):
     """The service. Base of a service's settings, which list the groups of the packages it uses."""
 
     environment: Annotated[Environment, Variable("ENVIRONMENT")] = "production"
-    """Where the service runs: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
+    """Where it runs: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
 
 
 class Prefix:

@@ -1,0 +1,64 @@
+"""Secrets that are none: what templates and examples leave where a secret should be."""
+
+import re
+
+from ._secret import Secret
+
+_WORDS = frozenset([
+    "admin", "changeit", "changeme", "changethis", "default", "dummy", "example", "fixme", "insecure",
+    "letmein", "none", "null", "pass", "passwd", "password", "placeholder", "replaceme", "secret",
+    "secretkey", "supersecret", "tbd", "todo", "topsecret", "undefined",
+])  # fmt: skip
+# <a secret>, ${UNSET}, {{ value }}, %VALUE%, your-secret, one character over and over.
+_TEMPLATES = re.compile(
+    r"<[^<>]*>|\$\{?\w+\}?|\{\{.*\}\}|%\w+%|(?:your|my|insert|replace|enter|change|example)[ _-].*|(.)\1{2,}",
+    re.DOTALL,
+)
+# Private keys printed in RFC 8410 (10.3) and RFC 8032 (7.1; RFC 8037, A.1), secrets of jwt.io and AWS.
+_EXAMPLES = (
+    "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC",
+    "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g",
+    "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+    "a-string-secret-at-least-256-bits-long",
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:([^/?#]*)@)?([^/?#]*)[^?#]*(?:\?([^#]*))?", re.DOTALL)
+_LOCAL = ("", "localhost", "127.0.0.1", "[::1]")
+ACCEPTED = "a secret of your own; placeholders pass in development only"
+
+
+def placeholder(secret: Secret) -> str | None:
+    """What is wrong with a secret when it is only a placeholder, without showing it."""
+    text = secret.reveal().strip()
+    if _is_placeholder(text):
+        return "is a placeholder"
+    url = _URL.fullmatch(text)
+    if url is None:
+        return None
+    password = _password(url)
+    if password is None:
+        return None
+    if not password:
+        # Without a network an empty one is usual: the socket's owner is the password.
+        local = url[2].rpartition(":")[0] in _LOCAL or url[2] in _LOCAL
+        return None if local else "has an empty password in it"
+    return "has a placeholder as its password" if _is_placeholder(password) else None
+
+
+def _password(url: re.Match[str]) -> str | None:
+    from urllib.parse import parse_qs, unquote
+
+    _, colon, password = (url[1] or "").partition(":")
+    if colon and password:
+        return unquote(password)
+    for text in parse_qs(str(url[3] or "")).get("password", []):
+        return text
+    return "" if colon else None
+
+
+def _is_placeholder(text: str) -> bool:
+    word = re.sub(r"[^a-z0-9]", "", text.lower())
+    if word in _WORDS or _TEMPLATES.fullmatch(text.lower()):
+        return True
+    unbroken = "".join(text.split())
+    return any(example in unbroken for example in _EXAMPLES)
