@@ -47,7 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ServiceSettings(Settings, frozen=True, kw_only=True):
-    """The service. Base of a service's settings, which list the groups of the packages it uses."""
+    """The service itself.
+
+    Base of a service's settings, which list the groups of the packages it uses.
+    """
 
     environment: Annotated[Environment, Variable("ENVIRONMENT")] = "production"
     """Where it runs: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
