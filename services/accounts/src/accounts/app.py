@@ -1,0 +1,53 @@
+"""Puts accounts together."""
+
+from advanced_alchemy.base import orm_registry
+from litestar import Litestar
+from litestar.di import Provide
+from starkeel_auth import AuthPlugin
+from starkeel_db import DatabasePlugin
+from starkeel_http import EdgePlugin, schema
+from starkeel_observability import ObservabilityPlugin
+from starkeel_server import ServerPlugin
+
+from .keys import signing_keys
+from .passwords import Passwords
+from .settings import Settings
+from .tokens import TokenIssuer
+from .tokens_api import DiscoveryController, TokenController
+from .users_api import UserController
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Make the application; opens nothing until it is started."""
+    keys = signing_keys(settings.jwt_private_key, database_url=settings.database.url.reveal())
+    issuer = TokenIssuer(
+        keys=keys,
+        issuer=settings.auth.issuer,
+        audience=settings.auth.audience,
+        lifetime_s=settings.jwt_expiration_hours * 3600,
+    )
+    passwords = Passwords()
+    return Litestar(
+        route_handlers=[UserController, TokenController, DiscoveryController],
+        dependencies={
+            "issuer": Provide(lambda: issuer, sync_to_thread=False),
+            "passwords": Provide(lambda: passwords, sync_to_thread=False),
+        },
+        openapi_config=schema("accounts", "Users, passwords and access tokens."),
+        plugins=[
+            ObservabilityPlugin(settings.observability),
+            ServerPlugin(settings.server),
+            EdgePlugin(
+                settings.http,
+                limits={
+                    "sign_up": settings.rate_limit_sign_up,
+                    "token": settings.rate_limit_token,
+                    "password": settings.rate_limit_password,
+                },
+            ),
+            DatabasePlugin(
+                settings.database, metadata=orm_registry.metadata, migrations="accounts.migrations"
+            ),
+            AuthPlugin(settings.auth, keys=keys),
+        ],
+    )

@@ -1,0 +1,7 @@
+"""The application for servers other than ours, and for `litestar --app accounts.asgi:app`."""
+
+from starkeel_server import application
+
+from .__main__ import SERVICE
+
+app = application(SERVICE)

@@ -1,0 +1,86 @@
+"""Where tokens are had, and the keys that verify them."""
+
+import structlog
+from litestar import Controller, get, post
+from litestar.datastructures import CacheControlHeader
+from litestar.di import Provide
+from litestar.exceptions import NotAuthorizedException
+from starkeel_http import limit_by_address, problem_responses
+
+from .emails import EmailAddress
+from .messages import Credentials, JsonWebKeySet, ProviderMetadata, Token
+from .metrics import TOKENS_ISSUED
+from .tokens import SCOPES, TokenIssuer
+from .users import Users
+from .users_api import provide_users
+
+log = structlog.get_logger(__name__)
+
+_KEYS_MAY_BE_KEPT = CacheControlHeader(public=True, max_age=300)
+
+
+class TokenController(Controller):
+    """Signing in."""
+
+    path = "/api/auth"
+    tags = ("tokens",)
+    dependencies = {"users": Provide(provide_users, sync_to_thread=False)}  # noqa: RUF012  (Litestar's own form)
+
+    @post(
+        "/token",
+        summary="Sign in",
+        status_code=200,
+        opt=limit_by_address("token"),
+        cache_control=CacheControlHeader(no_store=True),
+        responses=problem_responses(400, 401, 413, 429, 503),
+    )
+    async def token(self, data: Credentials, users: Users, issuer: TokenIssuer) -> Token:
+        """Exchange an email address and its password for an access token.
+
+        The answer, and the time it takes, tell nobody whether the address is known.
+        """
+        user_id = await users.signed_in(_address(data.email), data.password)
+        if user_id is None:
+            TOKENS_ISSUED.labels(result="refused").inc()
+            log.info("token refused", email=data.email)
+            raise NotAuthorizedException(
+                "The email address or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
+            )
+        token = issuer.issue(user_id)
+        TOKENS_ISSUED.labels(result="issued").inc()
+        log.info("token issued", user_id=str(user_id))
+        return Token(access_token=token, expires_in=issuer.lifetime_s)
+
+
+class DiscoveryController(Controller):
+    """What a verifier of our tokens needs to know."""
+
+    path = "/.well-known"
+    tags = ("discovery",)
+    cache_control = _KEYS_MAY_BE_KEPT
+
+    @get("/jwks.json", summary="Public keys")
+    async def keys(self, issuer: TokenIssuer) -> JsonWebKeySet:
+        """Return the keys that verify our tokens; the first signs."""
+        return JsonWebKeySet(keys=issuer.keys.jwks()["keys"])
+
+    @get("/openid-configuration", summary="Where everything is")
+    async def metadata(self, issuer: TokenIssuer) -> ProviderMetadata:
+        """Return the issuer's metadata."""
+        base = issuer.issuer.rstrip("/")
+        return ProviderMetadata(
+            issuer=issuer.issuer,
+            jwks_uri=f"{base}/.well-known/jwks.json",
+            token_endpoint=f"{base}/api/auth/token",
+            scopes_supported=SCOPES,
+            response_types_supported=("token",),
+            subject_types_supported=("public",),
+            id_token_signing_alg_values_supported=("EdDSA",),
+        )
+
+
+def _address(text: str) -> EmailAddress | None:
+    try:
+        return EmailAddress.parse(text)
+    except ValueError:
+        return None

@@ -1,0 +1,105 @@
+"""The users' part of the interface."""
+
+from uuid import UUID
+
+from litestar import Controller, Response, delete, get, patch, post
+from litestar.datastructures import CacheControlHeader
+from litestar.di import Provide
+from litestar.exceptions import ValidationException
+from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_auth import Principal, authenticated
+from starkeel_http import limit_by_address, limit_by_user, problem_responses
+
+from .emails import EmailAddress
+from .messages import Deactivation, PasswordChange, Profile, SignUp
+from .passwords import Passwords, WeakPasswordError, accept
+from .users import User, Users
+
+_PRIVATE = CacheControlHeader(no_store=True)
+
+
+def provide_users(session: AsyncSession, passwords: Passwords) -> Users:
+    """Give the users of this request's unit of work."""
+    return Users(session, passwords)
+
+
+class UserController(Controller):
+    """Signing up, and looking after oneself."""
+
+    path = "/api/users"
+    tags = ("users",)
+    dependencies = {"users": Provide(provide_users, sync_to_thread=False)}  # noqa: RUF012  (Litestar's own form)
+
+    @post(
+        summary="Sign up",
+        opt=limit_by_address("sign_up"),
+        responses=problem_responses(400, 409, 413, 429, 503),
+    )
+    async def sign_up(self, data: SignUp, users: Users) -> Response[Profile]:
+        """Make a user of an email address and a password."""
+        try:
+            email = EmailAddress.parse(data.email)
+        except ValueError as error:
+            raise _invalid("email", error) from error
+        password = _accepted(data.password, field="password", email_local_part=email.local_part)
+        profile = _profile(await users.sign_up(email, password))
+        return Response(profile, status_code=201, headers={"Location": "/api/users/me"})
+
+    @get(
+        "/me",
+        summary="Who am I",
+        guards=[authenticated],
+        cache_control=_PRIVATE,
+        responses=problem_responses(401, 403, 503),
+    )
+    async def me(self, principal: Principal, users: Users) -> Profile:
+        """Return the token's user; 403 for one who has been deactivated."""
+        return _profile(await users.active(_id(principal)))
+
+    @patch(
+        "/me",
+        summary="Change my password",
+        guards=[authenticated],
+        opt=limit_by_user("password"),
+        responses=problem_responses(400, 401, 403, 413, 429, 503),
+    )
+    async def change_password(self, data: PasswordChange, principal: Principal, users: Users) -> Profile:
+        """Replace the password; tokens issued before stay valid until they expire."""
+        user = await users.active(_id(principal))
+        local_part = user.email.rpartition("@")[0]
+        new = _accepted(data.new_password, field="new_password", email_local_part=local_part)
+        await users.change_password(user, current=data.current_password, new=new)
+        return _profile(user)
+
+    @delete(
+        "/me",
+        summary="Leave",
+        guards=[authenticated],
+        opt=limit_by_user("password"),
+        responses=problem_responses(400, 401, 403, 413, 429, 503),
+    )
+    async def deactivate(self, data: Deactivation, principal: Principal, users: Users) -> None:
+        """Deactivate the token's user: no token is issued any more, and this one opens nothing here."""
+        await users.deactivate(await users.active(_id(principal)), password=data.password)
+
+
+def _id(principal: Principal) -> UUID:
+    return UUID(principal.subject)
+
+
+def _profile(user: User) -> Profile:
+    return Profile(id=user.id, email=user.email, created_at=user.created_at)
+
+
+def _accepted(password: str, *, field: str, email_local_part: str) -> str:
+    try:
+        return accept(password, email_local_part=email_local_part)
+    except WeakPasswordError as error:
+        raise _invalid(field, error) from error
+
+
+def _invalid(field: str, error: ValueError) -> ValidationException:
+    message = str(error)
+    return ValidationException(
+        f"`{field}` {message}", extra=[{"key": field, "message": message, "source": "body"}]
+    )

@@ -1,0 +1,33 @@
+"""Puts orders together."""
+
+from advanced_alchemy.base import orm_registry
+from litestar import Litestar
+from starkeel_auth import AuthPlugin
+from starkeel_client import ClientPlugin
+from starkeel_db import DatabasePlugin
+from starkeel_http import EdgePlugin, schema
+from starkeel_observability import ObservabilityPlugin
+from starkeel_server import ServerPlugin
+
+from .channels import event_backend
+from .events import OrderEvents
+from .live_api import events, live
+from .orders_api import OrderController
+from .settings import Settings
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Make the application; opens nothing until it is started."""
+    return Litestar(
+        route_handlers=[OrderController, events, live],
+        openapi_config=schema("orders", "Orders and their live events."),
+        plugins=[
+            ObservabilityPlugin(settings.observability),
+            ServerPlugin(settings.server),
+            EdgePlugin(settings.http, limits={"order_creation": settings.rate_limit_order_creation}),
+            DatabasePlugin(settings.database, metadata=orm_registry.metadata, migrations="orders.migrations"),
+            AuthPlugin(settings.auth),
+            ClientPlugin(accounts=settings.accounts),
+            OrderEvents(event_backend(settings.redis_url), is_shared=settings.redis_url is not None),
+        ],
+    )

@@ -1,0 +1,103 @@
+"""Events of one's own orders as they happen: server-sent, and by WebSocket."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+from uuid import UUID
+
+import anyio
+import msgspec
+from anyio import CancelScope
+from litestar import WebSocket, get, websocket
+from litestar.openapi import ResponseSpec
+from litestar.params import Parameter
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+from starkeel_auth import Principal, requires_scope
+from starkeel_http import problem_responses
+
+from .events import OrderEvent, OrderEvents
+
+HEARTBEAT_S = 15.0
+"""Seconds of silence after which a sign of life is sent: shorter than what proxies call idle."""
+
+_RETRY_MS = 2000
+_TRY_AGAIN_LATER = 1013
+_READ = [requires_scope("orders:read")]
+
+LastEventId = Annotated[
+    str | None,
+    Parameter(
+        header="Last-Event-ID",
+        max_length=128,
+        description="`id` of the last event seen: what was missed since, and is remembered, comes first.",
+    ),
+]
+
+
+@get(
+    "/api/orders/events",
+    summary="Watch my orders",
+    tags=["live"],
+    guards=_READ,
+    media_type="text/event-stream",
+    responses={
+        200: ResponseSpec(
+            str,
+            description="`order.created`, `order.changed`, `order.cancelled`.",
+            media_type="text/event-stream",
+        )
+    }
+    | problem_responses(400, 401, 403, 503),
+)
+async def events(
+    principal: Principal, channels: OrderEvents, last_event_id: LastEventId = None
+) -> ServerSentEvent:
+    """Send an event for everything that happens to the caller's orders."""
+    frames = _frames(channels, UUID(principal.subject), last_event_id)
+    # Listening begins before the answer does: then a failure is an answer, and nothing after the 200 is missed.
+    first = await anext(frames)
+    return ServerSentEvent(_chained(first, frames))
+
+
+@websocket("/api/orders/live", guards=_READ)
+async def live(socket: WebSocket, principal: Principal, channels: OrderEvents) -> None:  # type: ignore[type-arg]  # Litestar refuses the generic form
+    """Send an event for everything that happens to the caller's orders; what the client says is not heard."""
+    async with channels.following(UUID(principal.subject), last_event_id=None) as feed:
+        await socket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
+            async for event in feed.events(heartbeat_s=HEARTBEAT_S):
+                await socket.send_text(
+                    msgspec.json.encode(event).decode() if event else '{"type":"heartbeat"}'
+                )
+            tasks.cancel_scope.cancel()
+            await socket.close(code=_TRY_AGAIN_LATER)
+
+
+async def _frames(
+    channels: OrderEvents, user_id: UUID, last_event_id: str | None
+) -> AsyncGenerator[ServerSentEventMessage]:
+    async with channels.following(user_id, last_event_id=last_event_id) as feed:
+        yield ServerSentEventMessage(comment="listening", retry=_RETRY_MS, data=None)
+        async for event in feed.events(heartbeat_s=HEARTBEAT_S):
+            yield _message(event) if event else ServerSentEventMessage(comment="heartbeat", data=None)
+
+
+async def _chained(
+    first: ServerSentEventMessage, rest: AsyncGenerator[ServerSentEventMessage]
+) -> AsyncGenerator[ServerSentEventMessage]:
+    try:
+        yield first
+        async for message in rest:
+            yield message
+    finally:
+        await rest.aclose()
+
+
+def _message(event: OrderEvent) -> ServerSentEventMessage:
+    return ServerSentEventMessage(data=msgspec.json.encode(event.order), event=event.type, id=event.id)
+
+
+async def _until_gone(socket: WebSocket, scope: CancelScope) -> None:  # type: ignore[type-arg]  # as above
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+    scope.cancel()

@@ -1,0 +1,63 @@
+"""What the log, the metrics and the listeners are told of an order, once it is committed."""
+
+import time
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from .after_commit import after_commit
+from .events import Kind, OrderEvents
+from .messages import view
+from .metrics import ORDER_CREATION, ORDERS_CREATED, product_label
+from .orders import Order
+
+log = structlog.get_logger(__name__)
+
+_MESSAGES: dict[Kind, str] = {
+    "order.created": "order created",
+    "order.changed": "order changed",
+    "order.cancelled": "order cancelled",
+}
+
+
+class News:
+    """The news of one request; one that is rolled back makes none."""
+
+    def __init__(self, session: AsyncSession, channels: OrderEvents) -> None:
+        self._session = session
+        self._channels = channels
+        self._started = time.perf_counter()
+
+    def created(self, order: Order) -> None:
+        """Tell of a new order."""
+        product = product_label(order.product_type)
+
+        def count() -> None:
+            ORDERS_CREATED.labels(product=product).inc()
+            ORDER_CREATION.observe(time.perf_counter() - self._started)
+
+        after_commit(self._session, count)
+        self._tell("order.created", order)
+
+    def changed(self, order: Order) -> None:
+        """Tell of another quantity."""
+        self._tell("order.changed", order)
+
+    def cancelled(self, order: Order) -> None:
+        """Tell of a cancelled order."""
+        self._tell("order.cancelled", order)
+
+    def _tell(self, kind: Kind, order: Order) -> None:
+        user_id, version, seen = order.user_id, order.version, view(order)
+
+        def report() -> None:
+            log.info(
+                _MESSAGES[kind],
+                order_id=str(seen.id),
+                user_id=str(user_id),
+                product_type=seen.product_type,
+                quantity=seen.quantity,
+            )
+            self._channels.tell(user_id, kind, seen, version=version)
+
+        after_commit(self._session, report)

@@ -1,0 +1,139 @@
+"""Orders: the table, and what can be done to one."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from advanced_alchemy.base import UUIDv7AuditBase
+from litestar.exceptions import ClientException, NotFoundException
+from sqlalchemy import CheckConstraint, ColumnElement, Index, String, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .etags import Versions
+from .pages import Position
+
+Status = Literal["open", "cancelled"]
+
+MAX_QUANTITY = 1_000_000
+
+
+class Order(UUIDv7AuditBase):
+    """So many of one product, for one user."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        CheckConstraint(f"quantity BETWEEN 1 AND {MAX_QUANTITY}", name="quantity"),
+        CheckConstraint("status IN ('open', 'cancelled')", name="status"),
+        Index("ix_orders_user_id_created_at_id", "user_id", "created_at", "id"),
+    )
+
+    user_id: Mapped[UUID]
+    product_type: Mapped[str] = mapped_column(String(64))
+    quantity: Mapped[int]
+    status: Mapped[Status] = mapped_column(String(16), default="open")
+    version: Mapped[int] = mapped_column(default=1)
+
+
+class OrderClosedException(ClientException):
+    """The order is past changing."""
+
+    status_code = 409
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(f"The order is {status} and cannot be changed.")
+
+
+class OrderChangedException(ClientException):
+    """Somebody changed the order since the caller read it."""
+
+    status_code = 412
+
+    def __init__(self) -> None:
+        super().__init__("The order has changed since you read it. Read it again and decide anew.")
+
+
+class Orders:
+    """One user's orders, within one unit of work; another's do not exist here."""
+
+    def __init__(self, session: AsyncSession, user_id: UUID) -> None:
+        self._session = session
+        self._user_id = user_id
+
+    async def place(self, *, product_type: str, quantity: int) -> Order:
+        """Add an open order."""
+        order = Order(user_id=self._user_id, product_type=product_type, quantity=quantity)
+        self._session.add(order)
+        await self._session.flush()
+        return order
+
+    async def one(self, order_id: UUID) -> Order:
+        """Return an order.
+
+        Raises:
+            NotFoundException: There is none, or it is another's.
+        """
+        order = await self._session.scalar(select(Order).where(*self._is(order_id)))
+        if order is None:
+            raise NotFoundException("There is no such order.")
+        return order
+
+    async def page(self, *, after: Position | None, limit: int) -> Sequence[Order]:
+        """Return orders from the newest on.
+
+        Args:
+            after: Where the page before ended; None for the first.
+            limit: At most so many.
+        """
+        newest_first = (Order.created_at.desc(), Order.id.desc())
+        query = select(Order).where(Order.user_id == self._user_id).order_by(*newest_first).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(Order.created_at, Order.id) < (after.created_at, after.id))
+        return (await self._session.scalars(query)).all()
+
+    async def change_quantity(self, order_id: UUID, *, quantity: int, expected: Versions) -> Order:
+        """Set another quantity while the order is open and as the caller knows it.
+
+        Raises:
+            NotFoundException: There is no such order.
+            OrderClosedException: It is cancelled.
+            OrderChangedException: It is no longer as the caller knows it.
+        """
+        unchanged = () if expected.is_any else (Order.version.in_(expected.numbers),)
+        order = await self._update_open(order_id, *unchanged, quantity=quantity)
+        if order is not None:
+            return order
+        found = await self.one(order_id)
+        if found.status != "open":
+            raise OrderClosedException(found.status)
+        raise OrderChangedException
+
+    async def cancel(self, order_id: UUID) -> tuple[Order, bool]:
+        """Cancel an order; once cancelled it stays so, and asking again changes nothing.
+
+        Returns:
+            The order, and whether it was this call that cancelled it.
+
+        Raises:
+            NotFoundException: There is no such order.
+        """
+        order = await self._update_open(order_id, status="cancelled")
+        if order is not None:
+            return order, True
+        return await self.one(order_id), False
+
+    async def _update_open(
+        self, order_id: UUID, *conditions: ColumnElement[bool], **values: Any
+    ) -> Order | None:
+        # One statement decides and changes: of two at once the later finds its condition no longer true.
+        return await self._session.scalar(
+            update(Order)
+            .where(*self._is(order_id), Order.status == "open", *conditions)
+            .values(version=Order.version + 1, updated_at=datetime.now(UTC), **values)
+            .returning(Order)
+            .execution_options(synchronize_session=False)
+        )
+
+    def _is(self, order_id: UUID) -> tuple[ColumnElement[bool], ...]:
+        return Order.id == order_id, Order.user_id == self._user_id

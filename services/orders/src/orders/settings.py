@@ -1,0 +1,28 @@
+"""Everything that the environment decides about orders."""
+
+from typing import Annotated
+
+from starkeel_auth import AuthSettings
+from starkeel_client import UpstreamSettings, upstream
+from starkeel_config import Secret, ServiceSettings, Variable
+from starkeel_db import DatabaseSettings
+from starkeel_http import EdgeSettings, Rate
+from starkeel_observability import ObservabilitySettings
+from starkeel_server import ServerSettings
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    """Orders and their live events."""
+
+    observability: ObservabilitySettings
+    server: ServerSettings
+    http: EdgeSettings
+    database: DatabaseSettings
+    auth: AuthSettings
+    accounts: UpstreamSettings = upstream("ACCOUNTS")
+    redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
+    """Redis that carries events between processes; without it a client sees its own worker's events only."""
+    rate_limit_order_creation: Annotated[Rate, Variable("RATE_LIMIT_ORDER_CREATION")] = Rate.parse(
+        "60/minute"
+    )
+    """How often one user may place an order."""
