@@ -12,10 +12,10 @@ from ._errors import Problem
 
 _ACCEPTED = "NAME=VALUE, NAME='VALUE', NAME=\"VALUE\" or a comment"
 _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
-_KEY = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
-_SINGLE = re.compile(r"'([^']*)'")
-_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_BARE = re.compile(r"(?!['\"])((?:(?![ \t]#)[^\n])*)")
+_KEY = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=")
+_SINGLE = re.compile(r"[ \t]*'([^']*)'")
+_DOUBLE = re.compile(r'[ \t]*"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_BARE = re.compile(r"(?![ \t]*['\"])((?:(?![ \t]#)[^\n])*)")
 _ESCAPE = re.compile(r"\\([nrt\"'$\\])")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 

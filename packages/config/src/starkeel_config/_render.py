@@ -16,7 +16,8 @@ Services are configured by environment variables only.
 They are read once, when the process starts; every problem is reported at once and the process exits with 78.
 
 - An empty or blank variable counts as absent.
-- Any variable `X` may be given as `X_FILE` instead: the path of a file that holds its value (a mounted secret).
+- Any variable `X` may be given as `X_FILE` instead: the path of a file that holds its value.
+  That is how mounted secrets are read.
   A line end at the end of the file is dropped; giving both is an error.
   Variables whose own name ends in `_FILE` are paths already.
 - In development (`ENVIRONMENT=development`) a `.env` file in the working directory is read as well.
@@ -40,10 +41,8 @@ def render_markdown(references: Sequence[Reference]) -> str:
     Args:
         references: Those of every service of the fleet, in the order to name them.
     """
-    parts = [_MARKDOWN_HEAD]
-    for section in _merged(references):
-        parts.append(f"## {section.title}\n\n{_table(section)}")
-    return "\n".join(parts)
+    sections = [f"## {section.title}\n\n{_table(section)}" for section in _merged(references)]
+    return "\n".join([_MARKDOWN_HEAD, *sections])
 
 
 def render_env_example(references: Sequence[Reference]) -> str:

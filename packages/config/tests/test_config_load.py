@@ -1,0 +1,468 @@
+"""From an environment to settings: defaults, groups, files, every problem at once."""
+
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from starkeel_config import (
+    ConfigurationError,
+    DeclarationError,
+    Entry,
+    Environment,
+    Problem,
+    Secret,
+    ServiceSettings,
+    Settings,
+    Variable,
+    load,
+    prefixed,
+    resolve,
+)
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+URL = "postgresql://orders:wpLbgy7sK2@db/orders"
+
+
+class Database(Settings, frozen=True, kw_only=True):
+    url: Annotated[Secret, Variable("DATABASE_URL", development="sqlite:///.data/{service}.db")]
+    most: Annotated[int, Variable("DB_MAX_CONNECTIONS"), msgspec.Meta(ge=1, le=10_000)] = 20
+    least: Annotated[int, Variable("DB_MIN_CONNECTIONS"), msgspec.Meta(ge=1, le=10_000)] = 5
+
+    def problems(self, environment: Environment) -> Iterator[Problem]:
+        if self.least > self.most:
+            yield Problem(
+                "DB_MIN_CONNECTIONS", f"is {self.least}, more than DB_MAX_CONNECTIONS ({self.most})"
+            )
+        if environment == "production" and self.url.reveal().startswith("sqlite"):
+            yield Problem("DATABASE_URL", "is an SQLite file", "a postgresql:// URL in production")
+
+
+class Server(Settings, frozen=True, kw_only=True):
+    port: Annotated[Port, Variable("PORT")] = 3000
+    environment: Annotated[Environment, Variable("ENVIRONMENT")] = "production"
+    certificate: Annotated[Path | None, Variable("TLS_CERT_FILE")] = None
+    drain_s: Annotated[
+        float, Variable("DRAIN_DELAY_SECONDS", development="0"), msgspec.Meta(ge=0, le=600)
+    ] = 5.0
+    name: Annotated[str, Variable("OTEL_SERVICE_NAME", service_default="{service}")]
+
+
+class Upstream(Settings, frozen=True, kw_only=True):
+    url: Annotated[str, Variable("URL")]
+    timeout_s: Annotated[float, Variable("TIMEOUT_SECONDS"), msgspec.Meta(gt=0, le=60)] = 2.0
+
+    def problems(self, environment: Environment) -> Iterator[Problem]:
+        if not self.url.startswith("http"):
+            yield Problem("URL", f"is {self.url!r}", "an http:// or https:// URL")
+
+
+class Service(ServiceSettings, frozen=True, kw_only=True):
+    server: Server
+    database: Database
+    accounts: Upstream = prefixed("ACCOUNTS", development={"URL": "http://127.0.0.1:3000"})
+
+
+NOT_SET = "is not set, nor is DATABASE_URL_FILE (only development has a default)"
+GOOD = {"DATABASE_URL": URL, "ACCOUNTS_URL": "https://accounts"}
+
+
+def problems_of(environ: dict[str, str], struct: type[Settings] = Service, **options: Any) -> list[Problem]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(struct, environ, service="orders", **options)
+    return list(caught.value.problems)
+
+
+def sources(environ: dict[str, str], **options: Any) -> dict[str, str]:
+    entries = resolve(Service, environ, service="orders", **options).entries
+    return {entry.variable: entry.source for entry in entries}
+
+
+def test_defaults_stand_in_for_what_is_not_set() -> None:
+    settings = load(Service, GOOD, service="orders")
+
+    assert settings.environment == "production"
+    assert settings.server == Server(name="orders")
+    assert settings.database == Database(url=Secret(URL))
+    assert settings.accounts == Upstream(url="https://accounts")
+
+
+def test_variables_win_over_defaults() -> None:
+    settings = load(Service, {**GOOD, "PORT": "80", "OTEL_SERVICE_NAME": "shop"}, service="orders")
+
+    assert settings.server.port == 80
+    assert settings.server.name == "shop"
+
+
+def test_an_empty_or_blank_variable_is_absent() -> None:
+    settings = load(
+        Service, {**GOOD, "PORT": "", "TLS_CERT_FILE": "", "DB_MAX_CONNECTIONS": " \t"}, service="orders"
+    )
+
+    assert settings.server.port == 3000
+    assert settings.server.certificate is None
+    assert settings.database.most == 20
+
+
+def test_a_required_secret_that_is_empty_is_not_set() -> None:
+    (problem,) = problems_of({**GOOD, "DATABASE_URL": ""})
+
+    assert problem.variable == "DATABASE_URL"
+    assert problem.wrong == NOT_SET
+
+
+def test_every_problem_is_told_at_once_and_the_process_is_told_to_exit_with_78() -> None:
+    environ = {
+        "PORT": "x",
+        "DRAIN_DELAY_SECONDS": "inf",
+        "DB_MIN_CONNECTIONS": "0",
+        "ACCOUNTS_TIMEOUT_SECONDS": "x",
+    }
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(Service, environ, service="orders")
+
+    assert caught.value.exit_code == 78
+    assert str(caught.value).splitlines() == [
+        "the configuration of orders has 6 problems",
+        "  PORT is 'x'; accepted: a whole number from 1 to 65535",
+        "  DRAIN_DELAY_SECONDS is 'inf'; accepted: a number from 0 to 600",
+        f"  DATABASE_URL {NOT_SET}; accepted: text (secret)",
+        "  DB_MIN_CONNECTIONS is '0'; accepted: a whole number from 1 to 10000",
+        "  ACCOUNTS_URL is not set (only development has a default); accepted: text",
+        "  ACCOUNTS_TIMEOUT_SECONDS is 'x'; accepted: a number greater than 0 and at most 60",
+    ]
+
+
+def test_settings_wrong_only_together_are_told_beside_those_wrong_alone() -> None:
+    problems = problems_of({**GOOD, "PORT": "x", "DB_MIN_CONNECTIONS": "30", "ACCOUNTS_URL": "accounts"})
+
+    assert problems == [
+        Problem("PORT", "is 'x'", "a whole number from 1 to 65535"),
+        Problem("DB_MIN_CONNECTIONS", "is 30, more than DB_MAX_CONNECTIONS (20)"),
+        Problem("ACCOUNTS_URL", "is 'accounts'", "an http:// or https:// URL"),
+    ]
+
+
+def test_the_environment_decides_what_is_refused_together() -> None:
+    assert [problem.variable for problem in problems_of({**GOOD, "DATABASE_URL": "sqlite:///x"})] == [
+        "DATABASE_URL"
+    ]
+
+    load(Service, {**GOOD, "DATABASE_URL": "sqlite:///x", "ENVIRONMENT": "development"}, service="orders")
+
+
+def test_development_has_defaults_of_its_own() -> None:
+    settings = load(Service, {"ENVIRONMENT": "development"}, service="orders")
+
+    assert settings.database.url == Secret("sqlite:///.data/orders.db")
+    assert settings.server.drain_s == 0
+    assert settings.accounts.url == "http://127.0.0.1:3000"
+
+
+def test_an_environment_that_is_none_is_told_once_and_treated_as_production() -> None:
+    problems = problems_of({"ENVIRONMENT": "developmnet", "ACCOUNTS_URL": "https://accounts"})
+
+    assert [problem.variable for problem in problems] == ["ENVIRONMENT", "DATABASE_URL"]
+    assert problems[0] == Problem("ENVIRONMENT", "is 'developmnet'", "production or development")
+
+
+def test_the_environment_counts_for_settings_that_do_not_hold_it() -> None:
+    settings = load(Database, {"ENVIRONMENT": "development"}, service="accounts")
+
+    assert settings.url == Secret("sqlite:///.data/accounts.db")
+    assert problems_of({"ENVIRONMENT": "x", "DATABASE_URL": URL}, Database)[0].variable == "ENVIRONMENT"
+
+
+def test_entries_tell_every_value_and_its_source_but_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("8080\n")
+    environ = {**GOOD, "ACCOUNTS_URL": "https://me:hushhush@accounts", "PORT_FILE": str(tmp_path / "port")}
+
+    entries = resolve(Service, environ, service="orders").entries
+
+    assert entries == (
+        Entry("ENVIRONMENT", "production", "default"),
+        Entry("PORT", "8080", f"file {tmp_path / 'port'}"),
+        Entry("TLS_CERT_FILE", "", "default"),
+        Entry("DRAIN_DELAY_SECONDS", "5", "default"),
+        Entry("OTEL_SERVICE_NAME", "orders", "default"),
+        Entry("DATABASE_URL", "***", "environment"),
+        Entry("DB_MAX_CONNECTIONS", "20", "default"),
+        Entry("DB_MIN_CONNECTIONS", "5", "default"),
+        Entry("ACCOUNTS_URL", "https://***@accounts", "environment"),
+        Entry("ACCOUNTS_TIMEOUT_SECONDS", "2", "default"),
+    )
+
+
+def test_entries_tell_what_development_stands_in_for() -> None:
+    told = sources({"ENVIRONMENT": "development"})
+
+    assert told["DATABASE_URL"] == "development default"
+    assert told["DRAIN_DELAY_SECONDS"] == "development default"
+    assert told["PORT"] == "default"
+
+
+def test_settings_can_be_shown_without_their_secrets() -> None:
+    settings = load(Service, GOOD, service="orders")
+
+    assert "wpLbgy7sK2" not in repr(settings)
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(settings)
+
+
+# --- given by file ---
+
+
+def test_a_secret_is_read_from_a_file_without_its_last_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    path.write_bytes(URL.encode() + b"\r\n")
+    environ = {"DATABASE_URL_FILE": str(path), "ACCOUNTS_URL": "https://accounts"}
+
+    assert load(Service, environ, service="orders").database.url == Secret(URL)
+    assert sources(environ)["DATABASE_URL"] == f"file {path}"
+
+
+def test_a_file_of_several_lines_keeps_them(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    path.write_text("one\ntwo\n")
+
+    assert load(Database, {"DATABASE_URL_FILE": str(path)}, service="orders").url == Secret("one\ntwo")
+
+
+def test_the_environment_itself_may_be_given_by_file(tmp_path: Path) -> None:
+    path = tmp_path / "environment"
+    path.write_text("development\n")
+
+    assert load(Service, {"ENVIRONMENT_FILE": str(path)}, service="orders").environment == "development"
+
+
+def test_a_variable_and_its_file_are_too_much(tmp_path: Path) -> None:
+    assert problems_of({**GOOD, "DATABASE_URL_FILE": str(tmp_path)}) == [
+        Problem("DATABASE_URL", "and DATABASE_URL_FILE are both set", "one of the two")
+    ]
+
+
+def test_an_empty_file_variable_is_absent() -> None:
+    load(Service, {**GOOD, "DATABASE_URL_FILE": ""}, service="orders")
+
+
+def test_a_variable_that_is_a_path_is_not_read_and_has_no_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "certificate.pem"
+    environ = {**GOOD, "TLS_CERT_FILE": str(path), "TLS_CERT_FILE_FILE": str(tmp_path / "missing")}
+
+    assert load(Service, environ, service="orders").server.certificate == path
+
+
+def _missing(folder: Path) -> str:
+    return "No such file or directory"
+
+
+def _folder(folder: Path) -> str:
+    (folder / "url").mkdir()
+    return "it is not a plain file"
+
+
+def _pipe(folder: Path) -> str:
+    os.mkfifo(folder / "url")
+    return "it is not a plain file"
+
+
+def _large(folder: Path) -> str:
+    (folder / "url").write_bytes(b"x" * (64 * 1024 + 1))
+    return "it is larger than 64 KiB"
+
+
+def _latin(folder: Path) -> str:
+    (folder / "url").write_bytes("müll".encode("latin-1"))
+    return "it is not UTF-8"
+
+
+def _nul(folder: Path) -> str:
+    (folder / "url").write_bytes(b"a\0b")
+    return "it has a NUL in it"
+
+
+@pytest.mark.parametrize("spoil", [_missing, _folder, _pipe, _large, _latin, _nul])
+def test_a_file_that_cannot_be_taken_is_told_with_its_path(tmp_path: Path, spoil: Any) -> None:
+    why = spoil(tmp_path)
+
+    (problem,) = problems_of({"DATABASE_URL_FILE": str(tmp_path / "url")}, Database)
+
+    assert problem == Problem(
+        "DATABASE_URL_FILE",
+        f"is '{tmp_path / 'url'}': {why}",
+        "the path of a readable UTF-8 file of at most 64 KiB",
+    )
+
+
+def test_an_empty_file_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("\n")
+
+    (problem,) = problems_of({"DATABASE_URL_FILE": str(tmp_path / "url")}, Database)
+
+    assert problem.variable == "DATABASE_URL_FILE"
+    assert problem.wrong.endswith("it is empty")
+
+
+@pytest.mark.parametrize(
+    "mistaken", ["wpLbgy7sK2", "/wpLbgy7sK2", "-----BEGIN\nwpLbgy7sK2", "wpLbgy7sK2" * 900]
+)
+def test_a_secret_put_where_its_path_belongs_is_not_shown(mistaken: str) -> None:
+    (problem,) = problems_of({"DATABASE_URL_FILE": mistaken}, Database)
+
+    assert problem.variable == "DATABASE_URL_FILE"
+    assert "wpLbgy7sK2" not in str(problem)
+
+
+def test_what_a_file_holds_is_never_shown(tmp_path: Path) -> None:
+    path = tmp_path / "port"
+    path.write_text("wpLbgy7sK2")
+
+    (problem,) = problems_of({**GOOD, "PORT_FILE": str(path)})
+
+    assert problem == Problem(
+        "PORT",
+        f"is set to something that is not accepted (from file {path})",
+        "a whole number from 1 to 65535",
+    )
+
+
+# --- placeholders ---
+
+PEM = "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----"
+PLACEHOLDERS = [
+    *["changeme", "CHANGE-ME", "change_me", "secret", "Password", "example", "todo", "<your key here>"],
+    *["${DB_SECRET}", "$SECRET", "{{ vault.key }}", "your-256-bit-secret", "xxxxxxxx", "********", "0000"],
+    *["replace-me-please", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"],
+    PEM.format("MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC"),
+    PEM.format("MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK\n9JLsLMREScVpezJpGXA7rAMcrn9g"),
+]
+PLACEHOLDER_URLS = [
+    "postgresql://orders:changeme@db/orders",
+    "postgresql://orders:change%2Dme@db/orders",
+    "postgresql://orders:secret@127.0.0.1:5432/orders",
+    "postgresql:///orders?host=db&password=password",
+    "redis://:password@redis:6379/0",
+    "postgresql://orders:${PASSWORD}@db/orders",
+]
+
+
+@pytest.mark.parametrize("text", [*PLACEHOLDERS, *PLACEHOLDER_URLS])
+def test_a_placeholder_is_refused_in_production_and_passes_in_development(text: str) -> None:
+    (problem,) = problems_of({"DATABASE_URL": text}, Database)
+
+    assert problem.variable == "DATABASE_URL"
+    assert "placeholder" in problem.wrong
+    assert text not in problem.wrong
+    settings = load(Database, {"DATABASE_URL": text, "ENVIRONMENT": "development"}, service="orders")
+    assert settings.url == Secret(text)
+
+
+def test_an_empty_password_is_refused_where_it_goes_over_a_network() -> None:
+    (problem,) = problems_of({"DATABASE_URL": "postgresql://orders:@db:5432/orders"}, Database)
+
+    assert problem.wrong == "has an empty password in it"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        URL,
+        "postgresql://postgres:@/orders?host=/run/postgresql",
+        "postgresql://postgres:@127.0.0.1:5432/orders",
+        "postgresql://orders@db/orders",
+        "redis://localhost:6379/0",
+        "https://vault.example/secret",
+        "not-a-secret-but-a-long-one",
+        "k",
+    ],
+)
+def test_what_only_looks_a_little_like_a_placeholder_passes(text: str) -> None:
+    assert load(Database, {"DATABASE_URL": text}, service="orders").url == Secret(text)
+
+
+# --- how settings are declared ---
+
+
+def test_a_prefixed_group_is_missing_when_nobody_passes_it() -> None:
+    with pytest.raises(TypeError, match="ACCOUNTS"):
+        Service(server=Server(name="x"), database=Database(url=Secret("x")))
+
+
+def test_prefixes_add_up() -> None:
+    class Inner(Settings, frozen=True, kw_only=True):
+        upstream: Upstream = prefixed("B")
+
+    class Outer(Settings, frozen=True, kw_only=True):
+        inner: Inner = prefixed("A")
+
+    assert load(Outer, {"A_B_URL": "http://x"}, service="orders").inner.upstream.url == "http://x"
+
+
+def test_one_group_is_read_under_several_prefixes() -> None:
+    class Two(Settings, frozen=True, kw_only=True):
+        one: Upstream = prefixed("ONE")
+        other: Upstream = prefixed("OTHER")
+
+    settings = load(Two, {"ONE_URL": "http://1", "OTHER_URL": "http://2"}, service="orders")
+
+    assert (settings.one.url, settings.other.url) == ("http://1", "http://2")
+
+
+def test_a_field_without_a_variable_is_a_mistake_of_its_author() -> None:
+    class Nameless(Settings, frozen=True, kw_only=True):
+        port: int = 1
+
+    with pytest.raises(DeclarationError, match=r"Nameless\.port names no variable"):
+        load(Nameless, {}, service="orders")
+
+
+def test_a_name_that_no_shell_takes_is_a_mistake_of_its_author() -> None:
+    class Misnamed(Settings, frozen=True, kw_only=True):
+        port: Annotated[int, Variable("port-number")] = 1
+
+    with pytest.raises(DeclarationError, match=r"Misnamed\.port: 'port-number'"):
+        load(Misnamed, {}, service="orders")
+
+
+class Workers(Settings, frozen=True, kw_only=True):
+    workers: Annotated[Port, Variable("WORKERS")] = 1
+
+
+def test_a_variable_that_two_groups_declare_alike_is_read_once() -> None:
+    class Again(Settings, frozen=True, kw_only=True):
+        processes: Annotated[Port, Variable("WORKERS")] = 1
+
+    class Both(Settings, frozen=True, kw_only=True):
+        workers: Workers
+        again: Again
+
+    resolved = resolve(Both, {"WORKERS": "3"}, service="orders")
+
+    assert (resolved.settings.workers.workers, resolved.settings.again.processes) == (3, 3)
+    assert resolved.entries == (Entry("WORKERS", "3", "environment"),)
+    assert len(problems_of({"WORKERS": "x"}, Both)) == 1
+
+
+@pytest.mark.parametrize(
+    ("hint", "default"),
+    [
+        (Annotated[Port, Variable("WORKERS")], 2),
+        (Annotated[int, Variable("WORKERS")], 1),
+        (Annotated[str, Variable("WORKERS")], 1),
+        (Annotated[Port, Variable("WORKERS", development="2")], 1),
+        (Annotated[Port, Variable("WORKERS", service_default="1")], 1),
+    ],
+)
+def test_a_variable_that_two_groups_declare_differently_is_a_mistake(hint: Any, default: int) -> None:
+    options: Any = {"bases": (Settings,), "frozen": True, "kw_only": True}
+    other = msgspec.defstruct("Other", [("workers", hint, default)], **options)
+    both: Any = msgspec.defstruct("Both", [("one", Workers), ("other", other)], **options)
+
+    with pytest.raises(
+        DeclarationError, match=r"WORKERS is declared twice.*Workers\.workers.*Other\.workers"
+    ):
+        load(both, {}, service="orders")

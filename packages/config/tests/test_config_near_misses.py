@@ -1,0 +1,172 @@
+"""Variables that were meant for the service and misspelt."""
+
+import string
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from starkeel_config import ConfigurationError, Secret, ServiceSettings, Variable, load, resolve
+
+
+class Service(ServiceSettings, frozen=True, kw_only=True):
+    url: Annotated[Secret, Variable("DATABASE_URL", service_default="sqlite:///x")]
+    redis: Annotated[str | None, Variable("REDIS_URL")] = None
+    most: Annotated[int, Variable("DB_MAX_CONNECTIONS")] = 20
+    certificate: Annotated[str | None, Variable("TLS_CERT_FILE")] = None
+    key: Annotated[str | None, Variable("TLS_KEY_FILE")] = None
+    host: Annotated[str, Variable("HOST")] = "0.0.0.0"
+    port: Annotated[int, Variable("PORT")] = 3000
+    metrics_port: Annotated[int, Variable("METRICS_PORT")] = 9090
+    workers: Annotated[int, Variable("WORKERS")] = 1
+    level: Annotated[str, Variable("LOG_LEVEL")] = "info"
+    endpoint: Annotated[str | None, Variable("OTEL_EXPORTER_OTLP_ENDPOINT")] = None
+    headers: Annotated[Secret | None, Variable("OTEL_EXPORTER_OTLP_HEADERS")] = None
+    sampler: Annotated[str | None, Variable("OTEL_TRACES_SAMPLER")] = None
+
+
+KNOWN = [
+    *["ENVIRONMENT", "DATABASE_URL", "REDIS_URL", "DB_MAX_CONNECTIONS", "TLS_CERT_FILE", "TLS_KEY_FILE"],
+    *["METRICS_PORT", "WORKERS", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"],
+    "OTEL_TRACES_SAMPLER",
+]
+LETTERS = string.ascii_uppercase + "_"
+
+
+def warnings(environ: dict[str, str]) -> tuple[str, ...]:
+    return resolve(Service, environ, service="orders").warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DATABASE_ULR", "DATABASE_URL"),
+        ("DATABSE_URL", "DATABASE_URL"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("DATABASE_URLL", "DATABASE_URL"),
+        ("DATABASE_URL_FIEL", "DATABASE_URL_FILE"),
+        ("TSL_CERT_FILE", "TLS_CERT_FILE"),
+        ("LOGLEVEL", "LOG_LEVEL"),
+        ("WORKER", "WORKERS"),
+        ("PROT", "PORT"),
+        ("HSOT", "HOST"),
+        ("redis_url", "REDIS_URL"),
+    ],
+)
+def test_a_name_one_edit_away_is_warned_about(name: str, meant: str) -> None:
+    assert warnings({name: "hushhush"}) == (f"{name} is not read by anything here: did you mean {meant}?",)
+
+
+@pytest.mark.parametrize("name", [*KNOWN, "DATABASE_URL_FILE", "PORT_FILE", "HOST_FILE", "LOG_LEVEL_FILE"])
+def test_a_right_name_is_not_warned_about(name: str) -> None:
+    try:
+        told = warnings({name: "1"})
+    except ConfigurationError as error:
+        told = error.warnings
+
+    assert told == ()
+
+
+OTHERS = """
+    HOME HOSTNAME HOSTS HOSTFILE GHOST POST SORT PORTS PATH PWD USER SHELL LANG TERM TZ TMPDIR
+    EDITOR PAGER HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR
+    REQUESTS_CA_BUNDLE CURL_CA_BUNDLE PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE POSTGRES_USER
+    POSTGRES_PASSWORD POSTGRES_DB MYSQL_HOST REDIS_HOST REDIS_PORT REDIS_URL2 DATABASE_URL_2
+    DATABASE_HOST WEB_CONCURRENCY GRANIAN_WORKERS GRANIAN_PORT UVICORN_PORT UVICORN_WORKERS
+    LITESTAR_APP PYTHONPATH PYTHONUNBUFFERED VIRTUAL_ENV UV_CACHE_DIR PROMETHEUS_MULTIPROC_DIR
+    KUBERNETES_SERVICE_HOST KUBERNETES_PORT ACCOUNTS_SERVICE_HOST ACCOUNTS_PORT_3000_TCP_ADDR
+    DOCKER_HOST OTEL_SDK_DISABLED OTEL_RESOURCE_ATTRIBUTES OTEL_SERVICE_NAME OTEL_LOG_LEVEL
+    OTEL_PROPAGATORS OTEL_TRACES_SAMPLER_ARG OTEL_TRACES_EXPORTER OTEL_METRICS_EXPORTER
+    OTEL_LOGS_EXPORTER OTEL_BSP_SCHEDULE_DELAY OTEL_BSP_EXPORT_TIMEOUT OTEL_BSP_MAX_QUEUE_SIZE
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE OTEL_BLRP_SCHEDULE_DELAY OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT OTEL_EXPORTER_OTLP_LOGS_ENDPOINT
+    OTEL_EXPORTER_OTLP_TRACES_HEADERS OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_TIMEOUT
+    OTEL_EXPORTER_OTLP_COMPRESSION OTEL_EXPORTER_OTLP_CERTIFICATE OTEL_EXPORTER_OTLP_CLIENT_KEY
+    OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE OTEL_EXPORTER_OTLP_INSECURE OTEL_ATTRIBUTE_COUNT_LIMIT
+    OTEL_SPAN_EVENT_COUNT_LIMIT OTEL_METRIC_EXPORT_INTERVAL OTEL_METRIC_EXPORT_TIMEOUT
+    OTEL_PYTHON_CONTEXT
+"""
+
+
+def test_variables_of_other_programs_are_not_warned_about() -> None:
+    assert warnings(dict.fromkeys(OTHERS.split(), "1")) == ()
+
+
+def test_a_service_link_of_kubernetes_is_not_warned_about() -> None:
+    # A Service named `metric` puts this into every pod of its namespace.
+    assert warnings({"METRIC_PORT": "tcp://10.0.0.1:9090"}) == ()
+
+
+def test_a_misspelt_name_without_a_value_is_not_warned_about() -> None:
+    assert warnings({"DATABASE_ULR": ""}) == ()
+
+
+def test_a_failed_start_tells_what_was_misspelt() -> None:
+    class Strict(ServiceSettings, frozen=True, kw_only=True):
+        url: Annotated[Secret, Variable("DATABASE_URL")]
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(Strict, {"DATABASE_ULR": "hushhush"}, service="orders")
+
+    assert caught.value.warnings == ("DATABASE_ULR is not read by anything here: did you mean DATABASE_URL?",)
+    assert caught.value.warnings[0] in str(caught.value)
+    assert "hushhush" not in str(caught.value)
+
+
+def test_a_misspelt_name_in_the_env_file_is_warned_about(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("WORKESR=2")
+
+    resolved = resolve(Service, {"ENVIRONMENT": "development"}, service="orders", dotenv=tmp_path / ".env")
+
+    assert resolved.warnings == ("WORKESR is not read by anything here: did you mean WORKERS?",)
+
+
+def distance(one: str, other: str) -> int:
+    """Damerau-Levenshtein (optimal string alignment), by the book."""
+    rows = [list(range(len(other) + 1))]
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (a != b)))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                row[j] = min(row[j], rows[i - 2][j - 2] + 1)
+        rows.append(row)
+    return rows[-1][-1]
+
+
+@st.composite
+def edited(draw: st.DrawFn) -> str:
+    name = draw(st.sampled_from(KNOWN))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(name) - 1))
+        letter = draw(st.sampled_from(LETTERS))
+        name = draw(
+            st.sampled_from(
+                [
+                    name[:at] + letter + name[at:],
+                    name[:at] + letter + name[at + 1 :],
+                    name[:at] + name[at + 1 :],
+                    name[:at] + name[at : at + 2][::-1] + name[at + 2 :],
+                ]
+            )
+        )
+    return name
+
+
+@given(edited())
+def test_the_warning_comes_exactly_at_a_distance_of_one(name: str) -> None:
+    assume(name not in KNOWN)
+    names = [*KNOWN, "DATABASE_URL_FILE", "OTEL_EXPORTER_OTLP_HEADERS_FILE"]
+    meant = sorted(known for known in names if distance(name, known) == 1)
+
+    expected = (f"{name} is not read by anything here: did you mean {' or '.join(meant)}?",) if meant else ()
+
+    assert warnings({name: "1"}) == expected
+
+
+@given(st.text(), st.text())
+def test_no_name_however_odd_stops_a_start(name: str, value: str) -> None:
+    assume(name not in KNOWN and not name.endswith("_FILE") and name not in {"HOST", "PORT"})
+
+    warnings({name: value})
