@@ -392,6 +392,20 @@ def test_a_prefixed_group_is_missing_when_nobody_passes_it() -> None:
         Service(server=Server(name="x"), database=Database(url=Secret("x")))
 
 
+def test_a_default_for_a_variable_that_a_prefixed_group_has_not_is_a_mistake_of_its_author() -> None:
+    class Mistaken(Settings, frozen=True, kw_only=True):
+        accounts: Upstream = prefixed("ACCOUNTS", development={"URI": "http://x"})
+
+    with pytest.raises(DeclarationError, match="URI"):
+        load(Mistaken, {}, service="orders")
+
+
+def test_credentials_in_a_problem_of_the_settings_themselves_are_not_told() -> None:
+    (problem,) = problems_of({"URL": "ftp://me:hushhush@accounts"}, Upstream)
+
+    assert problem.wrong == "is 'ftp://***@accounts'"
+
+
 def test_prefixes_add_up() -> None:
     class Inner(Settings, frozen=True, kw_only=True):
         upstream: Upstream = prefixed("B")

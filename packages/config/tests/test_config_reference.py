@@ -48,7 +48,7 @@ class Upstream(Settings, frozen=True, kw_only=True):
     """Where it is."""
 
     certificate: Annotated[Path | None, Variable("CA_FILE")] = None
-    """Whom to trust."""
+    """Whom to trust, `<a file>` or <none>."""
 
 
 class Accounts(ServiceSettings, frozen=True, kw_only=True):
@@ -162,7 +162,7 @@ def test_the_page_tells_each_variable_once_with_who_reads_it() -> None:
         ["`DB_MAX_CONNECTIONS`", "Connections.", "a whole number from 1 to 99", "`20`", "all services"],
         ["`WORKERS`", "Processes, as the database sees it.", "a whole number", "`1`", "all services"],
         ["`ACCOUNTS_URL`", "Where it is.", "text", f"required; {ACCOUNTS}", "orders"],
-        ["`ACCOUNTS_CA_FILE`", "Whom to trust.", "a path", "none", "orders"],
+        ["`ACCOUNTS_CA_FILE`", "Whom to trust, `<a file>` or &lt;none>.", "a path", "none", "orders"],
     ]
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings[-1] == "## Another service (`ACCOUNTS_*`)"

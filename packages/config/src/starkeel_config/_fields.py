@@ -9,6 +9,7 @@ import msgspec
 from ._errors import DeclarationError, Problem
 from ._kinds import Kind, kind_of
 from ._settings import Prefix, Settings, Variable
+from ._shown import shown
 
 _NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 
@@ -58,7 +59,8 @@ class Group(NamedTuple):
     def renamed(self, problem: Problem) -> Problem:
         """A problem of this group's settings, which know their variables without the prefix, with it."""
         full = {leaf.declared: leaf.variable for leaf in self.leaves}
-        return msgspec.structs.replace(problem, variable=full.get(problem.variable, problem.variable))
+        variable = full.get(problem.variable, problem.variable)
+        return Problem(variable, shown(problem.wrong), problem.accepted)
 
     def variables(self) -> dict[str, Leaf]:
         """The first leaf of every variable, by name, in the order of declaration."""
@@ -85,6 +87,11 @@ def group_of(struct: type[Settings], prefix: Prefix | None = None, path: str = "
         else:
             inner = field.default_factory if isinstance(field.default_factory, Prefix) else None
             groups.append((field.name, group_of(nested, inner, path)))
+    for name in prefix.development if prefix else ():
+        if name not in {leaf.declared for leaf in leaves}:
+            raise DeclarationError(
+                f"{struct.__name__} has no variable {name} for which {path}* has a default"
+            )
     return Group(struct, path, tuple(leaves), tuple(groups))
 
 

@@ -12,7 +12,7 @@ from ._near_misses import near_misses
 from ._placeholders import ACCEPTED, placeholder
 from ._secret import Secret
 from ._settings import Environment, ServiceSettings, Settings
-from ._shown import quoted, rendered
+from ._shown import quoted, rendered, shown
 from ._sources import Found, Sources, file_form
 
 S = TypeVar("S", bound=Settings)
@@ -143,7 +143,7 @@ class _Reading:
                 place = f" (from {found.source})" if found.from_file else ""
                 wrong = f"is set to something that is not accepted{place}"
             else:
-                wrong = f"is {quoted(found.text)}" + (f": {error}" if str(error) else "")
+                wrong = f"is {quoted(found.text)}" + (f": {shown(str(error))}" if str(error) else "")
             self._report([Problem(leaf.variable, wrong, leaf.kind.accepts)])
             return None
 

@@ -146,7 +146,9 @@ def _default(documented: Documented) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    # Inside backticks a < is shown as it is, outside it would begin a tag.
+    parts = text.replace("|", "\\|").split("`")
+    return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))
 
 
 def _example(variable: _Variable) -> str:

@@ -1,5 +1,6 @@
 """Where the text of a variable is looked for."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +42,8 @@ class Sources:
 
     def open_dotenv(self, path: Path) -> list[Problem]:
         """Add a `.env` file when there is one; what is wrong with it."""
-        if not path.exists() or path.is_dir():
+        # A folder of that name is somebody else's: `python -m venv .env` makes one.
+        if not os.path.exists(path) or os.path.isdir(path):
             return []
         try:
             text = read_text(path)
