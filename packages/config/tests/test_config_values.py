@@ -206,6 +206,22 @@ def test_a_list_is_its_trimmed_items_without_the_empty_ones(items: list[str]) ->
 
 
 @pytest.mark.parametrize(
+    "hint",
+    [
+        Annotated[int, Meta(min_length=1)],
+        Annotated[Secret, Meta(ge=1)],
+        Annotated[tuple[int, ...], Meta(ge=1)],
+        Annotated[Path, Meta(min_length=1)],
+        Annotated[Pace, Meta(ge=1)],
+        Annotated[Literal["a"], Meta(min_length=1)],
+    ],
+)
+def test_a_bound_that_would_hold_nothing_back_is_refused_at_once(hint: Any) -> None:
+    with pytest.raises(DeclarationError, match=r"One\.x"):
+        read(hint, "1")
+
+
+@pytest.mark.parametrize(
     "hint", [dict[str, str], list[str], tuple[int, int], bytes, object, int | str | None]
 )
 def test_a_type_that_no_text_becomes_is_refused_at_once(hint: Any) -> None:

@@ -47,12 +47,14 @@ def _bounded(base: Any, metas: list[msgspec.Meta]) -> Kind:
         return _bounded(inner, [*(extra for extra in extras if isinstance(extra, msgspec.Meta)), *metas])
     if origin in {Union, types.UnionType}:
         return _optional(base, metas)
-    if origin is Literal:
-        return _literal(get_args(base))
     if origin is tuple:
         return _many(base, metas)
     if base in _PLAIN:
         return _plain(base, metas)
+    if metas:
+        raise DeclarationError(f"a Meta has no effect on {base!r}")
+    if origin is Literal:
+        return _literal(get_args(base))
     if isinstance(base, type) and callable(getattr(base, "parse", None)):
         return _own(base)
     raise DeclarationError(f"no variable can be read as {base!r}")
@@ -82,6 +84,7 @@ def _many(base: Any, metas: list[msgspec.Meta]) -> Kind:
     if len(arguments) != 2 or arguments[1] is not Ellipsis:
         raise DeclarationError(f"a list of values is declared as tuple[X, ...], not as {base!r}")
     item = kind_of(arguments[0])
+    _check_declared(tuple, metas)
 
     def parse(text: str) -> tuple[Any, ...]:
         values = tuple(_item(item, part) for part in text.split(",") if part.strip())
@@ -111,16 +114,25 @@ def _own(base: Any) -> Kind:
 
 def _plain(base: Any, metas: list[msgspec.Meta]) -> Kind:
     read = _PLAIN[base]
+    _check_declared(str if base is Secret else base, metas)
 
     def parse(text: str) -> object:
         value = read(text)
-        if base is Secret:
-            _check(text, str, metas)
-        elif metas:
+        if isinstance(value, Secret):
+            _check(value.reveal(), str, metas)
+        else:
             _check(value, base, metas)
         return value
 
     return Kind(parse, _accepts(base, metas), base is Secret)
+
+
+def _check_declared(base: type, metas: list[msgspec.Meta]) -> None:
+    for meta in metas:
+        try:
+            msgspec.json.Decoder(Annotated[base, meta])
+        except TypeError as error:
+            raise DeclarationError(str(error)) from error
 
 
 def _check(value: object, base: type, metas: list[msgspec.Meta]) -> None:

@@ -65,10 +65,10 @@ class Secret:
     def __copy__(self) -> "Secret":
         return self
 
-    def __deepcopy__(self, memo: Mapping[int, object]) -> "Secret":
+    def __deepcopy__(self, _memo: Mapping[int, object]) -> "Secret":
         return self
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
         raise TypeError("a Secret is not pickled: load the settings again where they are needed")
 
     def __getstate__(self) -> NoReturn:

@@ -37,12 +37,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     the class's docstring the heading above them.
     """
 
-    def problems(self, environment: Environment) -> Iterable[Problem]:  # noqa: ARG002 - for those who override
+    def problems(self, environment: Environment) -> Iterable[Problem]:
         """What is wrong with these settings together, each being right alone. Overridden where there is such.
 
         Args:
             environment: Where the service runs; some things are refused in production only.
         """
+        del environment  # for those who override this
         return ()
 
 
