@@ -5,7 +5,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from starkeel_auth import AuthPlugin
 from starkeel_db import DatabasePlugin
-from starkeel_http import EdgePlugin, schema
+from starkeel_http import EdgePlugin, openapi
 from starkeel_observability import ObservabilityPlugin
 from starkeel_server import ServerPlugin
 
@@ -33,7 +33,7 @@ def create_app(settings: Settings) -> Litestar:
             "issuer": Provide(lambda: issuer, sync_to_thread=False),
             "passwords": Provide(lambda: passwords, sync_to_thread=False),
         },
-        openapi_config=schema("accounts", "Users, passwords and access tokens."),
+        openapi_config=openapi("accounts", "Users, passwords and access tokens."),
         plugins=[
             ObservabilityPlugin(settings.observability),
             ServerPlugin(settings.server),

@@ -69,8 +69,8 @@ class Passwords:
     """Hashes and verifies with argon2id, in threads, a few at a time.
 
     The cost is the Password Storage Cheat Sheet's (OWASP): 19 MiB, two passes, one lane.
-    At most four hashes run at once in a process, so that a storm of sign-ins takes 76 MiB and not the container;
-    the rest wait outside the event loop, and a request that is cancelled stops waiting.
+    At most four hashes run at once in a process, so that a storm of sign-ins takes 76 MiB and not the
+    container; the rest wait outside the event loop, and a request that is cancelled stops waiting.
     """
 
     def __init__(self) -> None:

@@ -21,7 +21,10 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     database: DatabaseSettings
     auth: AuthSettings
     jwt_private_key: Annotated[Secret | None, Variable("JWT_PRIVATE_KEY")] = None
-    """Ed25519 keys as PKCS#8 PEM, one after the other: the first signs, all verify. Required in production; in development one is made and kept beside the SQLite file."""
+    """Ed25519 keys as PKCS#8 PEM, one after the other: the first signs, all verify.
+
+    Required in production; in development one is made and kept beside the SQLite file.
+    """
     jwt_expiration_hours: Annotated[int, Variable("JWT_EXPIRATION_HOURS"), msgspec.Meta(ge=1, le=720)] = 1
     """Hours an access token is valid; it cannot be taken back before."""
     rate_limit_sign_up: Annotated[Rate, Variable("RATE_LIMIT_SIGN_UP")] = Rate.parse("10/minute")

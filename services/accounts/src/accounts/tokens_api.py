@@ -3,8 +3,9 @@
 import structlog
 from litestar import Controller, get, post
 from litestar.datastructures import CacheControlHeader
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import NotAuthorizedException
+from litestar.params import JSONBody
 from starkeel_http import limit_by_address, problem_responses
 
 from .emails import EmailAddress
@@ -34,7 +35,9 @@ class TokenController(Controller):
         cache_control=CacheControlHeader(no_store=True),
         responses=problem_responses(400, 401, 413, 429, 503),
     )
-    async def token(self, data: Credentials, users: Users, issuer: TokenIssuer) -> Token:
+    async def token(
+        self, data: JSONBody[Credentials], users: NamedDependency[Users], issuer: NamedDependency[TokenIssuer]
+    ) -> Token:
         """Exchange an email address and its password for an access token.
 
         The answer, and the time it takes, tell nobody whether the address is known.
@@ -60,12 +63,12 @@ class DiscoveryController(Controller):
     cache_control = _KEYS_MAY_BE_KEPT
 
     @get("/jwks.json", summary="Public keys")
-    async def keys(self, issuer: TokenIssuer) -> JsonWebKeySet:
+    async def keys(self, issuer: NamedDependency[TokenIssuer]) -> JsonWebKeySet:
         """Return the keys that verify our tokens; the first signs."""
         return JsonWebKeySet(keys=issuer.keys.jwks()["keys"])
 
     @get("/openid-configuration", summary="Where everything is")
-    async def metadata(self, issuer: TokenIssuer) -> ProviderMetadata:
+    async def metadata(self, issuer: NamedDependency[TokenIssuer]) -> ProviderMetadata:
         """Return the issuer's metadata."""
         base = issuer.issuer.rstrip("/")
         return ProviderMetadata(

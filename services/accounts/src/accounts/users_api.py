@@ -4,8 +4,9 @@ from uuid import UUID
 
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.datastructures import CacheControlHeader
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
+from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, authenticated
 from starkeel_http import limit_by_address, limit_by_user, problem_responses
@@ -18,7 +19,7 @@ from .users import User, Users
 _PRIVATE = CacheControlHeader(no_store=True)
 
 
-def provide_users(session: AsyncSession, passwords: Passwords) -> Users:
+def provide_users(session: NamedDependency[AsyncSession], passwords: NamedDependency[Passwords]) -> Users:
     """Give the users of this request's unit of work."""
     return Users(session, passwords)
 
@@ -35,7 +36,7 @@ class UserController(Controller):
         opt=limit_by_address("sign_up"),
         responses=problem_responses(400, 409, 413, 429, 503),
     )
-    async def sign_up(self, data: SignUp, users: Users) -> Response[Profile]:
+    async def sign_up(self, data: JSONBody[SignUp], users: NamedDependency[Users]) -> Response[Profile]:
         """Make a user of an email address and a password."""
         try:
             email = EmailAddress.parse(data.email)
@@ -52,7 +53,7 @@ class UserController(Controller):
         cache_control=_PRIVATE,
         responses=problem_responses(401, 403, 503),
     )
-    async def me(self, principal: Principal, users: Users) -> Profile:
+    async def me(self, principal: NamedDependency[Principal], users: NamedDependency[Users]) -> Profile:
         """Return the token's user; 403 for one who has been deactivated."""
         return _profile(await users.active(_id(principal)))
 
@@ -63,7 +64,12 @@ class UserController(Controller):
         opt=limit_by_user("password"),
         responses=problem_responses(400, 401, 403, 413, 429, 503),
     )
-    async def change_password(self, data: PasswordChange, principal: Principal, users: Users) -> Profile:
+    async def change_password(
+        self,
+        data: JSONBody[PasswordChange],
+        principal: NamedDependency[Principal],
+        users: NamedDependency[Users],
+    ) -> Profile:
         """Replace the password; tokens issued before stay valid until they expire."""
         user = await users.active(_id(principal))
         local_part = user.email.rpartition("@")[0]
@@ -78,12 +84,17 @@ class UserController(Controller):
         opt=limit_by_user("password"),
         responses=problem_responses(400, 401, 403, 413, 429, 503),
     )
-    async def deactivate(self, data: Deactivation, principal: Principal, users: Users) -> None:
+    async def deactivate(
+        self,
+        data: JSONBody[Deactivation],
+        principal: NamedDependency[Principal],
+        users: NamedDependency[Users],
+    ) -> None:
         """Deactivate the token's user: no token is issued any more, and this one opens nothing here."""
         await users.deactivate(await users.active(_id(principal)), password=data.password)
 
 
-def _id(principal: Principal) -> UUID:
+def _id(principal: NamedDependency[Principal]) -> UUID:
     return UUID(principal.subject)
 
 

@@ -5,7 +5,7 @@ from litestar import Litestar
 from starkeel_auth import AuthPlugin
 from starkeel_client import ClientPlugin
 from starkeel_db import DatabasePlugin
-from starkeel_http import EdgePlugin, schema
+from starkeel_http import EdgePlugin, openapi
 from starkeel_observability import ObservabilityPlugin
 from starkeel_server import ServerPlugin
 
@@ -20,7 +20,7 @@ def create_app(settings: Settings) -> Litestar:
     """Make the application; opens nothing until it is started."""
     return Litestar(
         route_handlers=[OrderController, events, live],
-        openapi_config=schema("orders", "Orders and their live events."),
+        openapi_config=openapi("orders", "Orders and their live events."),
         plugins=[
             ObservabilityPlugin(settings.observability),
             ServerPlugin(settings.server),

@@ -1,7 +1,7 @@
 """Where events travel: within the process, or by Redis between all of them.
 
-Litestar's own backends forget a channel's history with its last listener (memory) or have none (Redis Pub/Sub),
-and stop for good at the first error of Redis.
+Litestar's own backends forget a channel's history with its last listener (memory) or have none (Redis
+Pub/Sub), and stop for good at the first error of Redis.
 """
 
 from collections.abc import AsyncGenerator, Iterable
@@ -65,13 +65,13 @@ class MemoryBackend(MemoryChannelsBackend):
 
 
 class RedisBackend(RedisChannelsPubSubBackend):
-    """Between processes: Pub/Sub brings events at once, a capped stream beside it remembers them for an hour."""
+    """Between processes: Pub/Sub brings events at once, a capped stream remembers them for an hour."""
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: Redis) -> None:
         super().__init__(redis=redis, stream_sleep_no_subscriptions=1)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> None:
-        """Tell every process, and remember; an error is logged, since the order behind the event is committed."""
+        """Tell every process, and remember; an error is only logged, since the order is committed."""
         try:
             async with self._redis.pipeline(transaction=True) as pipeline:
                 for channel in channels:

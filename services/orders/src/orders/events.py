@@ -121,8 +121,8 @@ class OrderEvents(ChannelsPlugin):
 
         Args:
             user_id: Whose.
-            last_event_id: What the client saw last: everything after it that is still remembered comes first.
-                One that is not remembered means that more was missed than is: then everything remembered comes.
+            last_event_id: What the client saw last: everything after it that is remembered comes first.
+                If it is not remembered itself, more was missed than is: then everything remembered comes.
 
         Raises:
             ServiceUnavailableException: Redis is away.

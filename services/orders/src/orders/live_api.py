@@ -8,8 +8,9 @@ import anyio
 import msgspec
 from anyio import CancelScope
 from litestar import WebSocket, get, websocket
+from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from starkeel_auth import Principal, requires_scope
 from starkeel_http import problem_responses
@@ -21,12 +22,13 @@ HEARTBEAT_S = 15.0
 
 _RETRY_MS = 2000
 _TRY_AGAIN_LATER = 1013
+_HEARTBEAT = '{"type":"heartbeat"}'
 _READ = [requires_scope("orders:read")]
 
 LastEventId = Annotated[
     str | None,
-    Parameter(
-        header="Last-Event-ID",
+    HeaderParameter(
+        name="Last-Event-ID",
         max_length=128,
         description="`id` of the last event seen: what was missed since, and is remembered, comes first.",
     ),
@@ -49,17 +51,21 @@ LastEventId = Annotated[
     | problem_responses(400, 401, 403, 503),
 )
 async def events(
-    principal: Principal, channels: OrderEvents, last_event_id: LastEventId = None
+    principal: NamedDependency[Principal],
+    channels: NamedDependency[OrderEvents],
+    last_event_id: LastEventId = None,
 ) -> ServerSentEvent:
     """Send an event for everything that happens to the caller's orders."""
     frames = _frames(channels, UUID(principal.subject), last_event_id)
-    # Listening begins before the answer does: then a failure is an answer, and nothing after the 200 is missed.
+    # Listening begins before the answer: a failure is then an answer, and nothing after the 200 is missed.
     first = await anext(frames)
     return ServerSentEvent(_chained(first, frames))
 
 
 @websocket("/api/orders/live", guards=_READ)
-async def live(socket: WebSocket, principal: Principal, channels: OrderEvents) -> None:  # type: ignore[type-arg]  # Litestar refuses the generic form
+async def live(
+    socket: WebSocket, principal: NamedDependency[Principal], channels: NamedDependency[OrderEvents]
+) -> None:  # type: ignore[type-arg]  # Litestar refuses the generic form
     """Send an event for everything that happens to the caller's orders; what the client says is not heard."""
     async with channels.following(UUID(principal.subject), last_event_id=None) as feed:
         await socket.accept()

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from litestar import Controller, Response, get, patch, post
 from litestar.datastructures import ResponseHeader
-from litestar.di import Provide
-from litestar.params import Parameter
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
@@ -28,22 +28,22 @@ _LINK = ResponseHeader(name="Link", description='`rel="next"`, but on the last.'
 
 IfMatch = Annotated[
     str | None,
-    Parameter(
-        header="If-Match",
+    HeaderParameter(
+        name="If-Match",
         max_length=1024,
         description="The order's `ETag` as you read it; required.",
     ),
 ]
-Limit = Annotated[int, Parameter(ge=1, le=100, description="Orders on the page.")]
-Cursor = Annotated[str | None, Parameter(max_length=64, description="`next_cursor` of the page before.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Orders on the page.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")]
 
 
-def provide_orders(session: AsyncSession, principal: Principal) -> Orders:
+def provide_orders(session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]) -> Orders:
     """Give the caller's orders in this request's unit of work."""
     return Orders(session, UUID(principal.subject))
 
 
-def provide_news(session: AsyncSession, channels: OrderEvents) -> News:
+def provide_news(session: NamedDependency[AsyncSession], channels: NamedDependency[OrderEvents]) -> News:
     """Give what tells the outside of this request's unit of work."""
     return News(session, channels)
 
@@ -67,11 +67,11 @@ class OrderController(Controller):
     )
     async def place(
         self,
-        data: Placement,
-        principal: Principal,
-        accounts_client: UpstreamClient,
-        orders: Orders,
-        news: News,
+        data: JSONBody[Placement],
+        principal: NamedDependency[Principal],
+        accounts_client: NamedDependency[UpstreamClient],
+        orders: NamedDependency[Orders],
+        news: NamedDependency[News],
     ) -> Response[OrderView]:
         """Order so many of a product, if accounts says that the user is still active."""
         await require_active(principal, accounts_client)
@@ -85,7 +85,9 @@ class OrderController(Controller):
         response_headers=[_LINK],
         responses=problem_responses(400, 401, 403, 503),
     )
-    async def page(self, orders: Orders, limit: Limit = 20, cursor: Cursor = None) -> Response[Page]:
+    async def page(
+        self, orders: NamedDependency[Orders], limit: Limit = 20, cursor: Cursor = None
+    ) -> Response[Page]:
         """Return orders from the newest on; orders placed meanwhile neither repeat nor hide one."""
         after = Position.parse(cursor) if cursor is not None else None
         found = await orders.page(after=after, limit=limit + 1)
@@ -105,7 +107,7 @@ class OrderController(Controller):
         response_headers=[_ETAG],
         responses=problem_responses(401, 403, 404, 503),
     )
-    async def one(self, order_id: UUID, orders: Orders) -> Response[OrderView]:
+    async def one(self, order_id: FromPath[UUID], orders: NamedDependency[Orders]) -> Response[OrderView]:
         """Return one of the caller's orders; another's is as if there were none."""
         return _answer(await orders.one(order_id))
 
@@ -117,7 +119,12 @@ class OrderController(Controller):
         responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 428, 503),
     )
     async def change(
-        self, order_id: UUID, data: Change, orders: Orders, news: News, if_match: IfMatch = None
+        self,
+        order_id: FromPath[UUID],
+        data: JSONBody[Change],
+        orders: NamedDependency[Orders],
+        news: NamedDependency[News],
+        if_match: IfMatch = None,
     ) -> Response[OrderView]:
         """Set another quantity while the order is open, and only if it is still as the caller read it."""
         expected = Versions.parse(if_match)
@@ -133,7 +140,9 @@ class OrderController(Controller):
         response_headers=[_ETAG],
         responses=problem_responses(401, 403, 404, 503),
     )
-    async def cancel(self, order_id: UUID, orders: Orders, news: News) -> Response[OrderView]:
+    async def cancel(
+        self, order_id: FromPath[UUID], orders: NamedDependency[Orders], news: NamedDependency[News]
+    ) -> Response[OrderView]:
         """Cancel an order. Asked again it answers the same: the order is cancelled."""
         order, is_news = await orders.cancel(order_id)
         if is_news:
