@@ -32,6 +32,7 @@ class TokenController(Controller):
         summary="Sign in",
         status_code=200,
         opt=limit_by_address("token"),
+        response_description="The token.",
         cache_control=CacheControlHeader(no_store=True),
         responses=problem_responses(400, 401, 413, 429, 503),
     )
@@ -62,12 +63,12 @@ class DiscoveryController(Controller):
     tags = ("discovery",)
     cache_control = _KEYS_MAY_BE_KEPT
 
-    @get("/jwks.json", summary="Public keys")
+    @get("/jwks.json", summary="Public keys", response_description="The key set.")
     async def keys(self, issuer: NamedDependency[TokenIssuer]) -> JsonWebKeySet:
         """Return the keys that verify our tokens; the first signs."""
         return JsonWebKeySet(keys=issuer.keys.jwks()["keys"])
 
-    @get("/openid-configuration", summary="Where everything is")
+    @get("/openid-configuration", summary="Where everything is", response_description="The metadata.")
     async def metadata(self, issuer: NamedDependency[TokenIssuer]) -> ProviderMetadata:
         """Return the issuer's metadata."""
         base = issuer.issuer.rstrip("/")

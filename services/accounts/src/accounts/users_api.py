@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, patch, post
-from litestar.datastructures import CacheControlHeader
+from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
 from litestar.params import JSONBody
@@ -17,6 +17,7 @@ from .passwords import Passwords, WeakPasswordError, accept
 from .users import User, Users
 
 _PRIVATE = CacheControlHeader(no_store=True)
+_LOCATION = ResponseHeader(name="Location", description="Where the user is.", documentation_only=True)
 
 
 def provide_users(session: NamedDependency[AsyncSession], passwords: NamedDependency[Passwords]) -> Users:
@@ -34,6 +35,8 @@ class UserController(Controller):
     @post(
         summary="Sign up",
         opt=limit_by_address("sign_up"),
+        response_description="The new user.",
+        response_headers=[_LOCATION],
         responses=problem_responses(400, 409, 413, 429, 503),
     )
     async def sign_up(self, data: JSONBody[SignUp], users: NamedDependency[Users]) -> Response[Profile]:
@@ -51,6 +54,7 @@ class UserController(Controller):
         summary="Who am I",
         guards=[authenticated],
         cache_control=_PRIVATE,
+        response_description="The user.",
         responses=problem_responses(401, 403, 503),
     )
     async def me(self, principal: NamedDependency[Principal], users: NamedDependency[Users]) -> Profile:
@@ -60,6 +64,7 @@ class UserController(Controller):
     @patch(
         "/me",
         summary="Change my password",
+        response_description="The user; the password is changed.",
         guards=[authenticated],
         opt=limit_by_user("password"),
         responses=problem_responses(400, 401, 403, 413, 429, 503),
@@ -80,6 +85,7 @@ class UserController(Controller):
     @delete(
         "/me",
         summary="Leave",
+        response_description="The user is deactivated.",
         guards=[authenticated],
         opt=limit_by_user("password"),
         responses=problem_responses(400, 401, 403, 413, 429, 503),

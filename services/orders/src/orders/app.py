@@ -20,7 +20,9 @@ def create_app(settings: Settings) -> Litestar:
     """Make the application; opens nothing until it is started."""
     return Litestar(
         route_handlers=[OrderController, events, live],
-        openapi_config=openapi("orders", "Orders and their live events."),
+        openapi_config=openapi(
+            "orders", "Orders and their live events, which also come by WebSocket at `/api/orders/live`."
+        ),
         plugins=[
             ObservabilityPlugin(settings.observability),
             ServerPlugin(settings.server),

@@ -12,7 +12,8 @@ from .orders import MAX_QUANTITY, Order, Status
 ProductType = Annotated[
     str,
     Meta(
-        pattern=r"\A[a-z0-9-]{1,64}\Z",
+        # Python's `$` lets a line feed follow; JSON Schema knows no other end (ECMA-262 has no `\Z`).
+        pattern=r"^[a-z0-9-]{1,64}$(?!\n)",
         description="1 to 64 of `a` to `z`, `0` to `9` and `-`.",
         examples=["oak-plank"],
     ),

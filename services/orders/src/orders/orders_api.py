@@ -62,6 +62,7 @@ class OrderController(Controller):
         summary="Place an order",
         guards=_WRITE,
         opt=limit_by_user("order_creation"),
+        response_description="The new order.",
         response_headers=[_LOCATION, _ETAG],
         responses=problem_responses(400, 401, 403, 413, 429, 503),
     )
@@ -82,6 +83,7 @@ class OrderController(Controller):
     @get(
         summary="List my orders",
         guards=_READ,
+        response_description="A page, the newest first.",
         response_headers=[_LINK],
         responses=problem_responses(400, 401, 403, 503),
     )
@@ -104,8 +106,9 @@ class OrderController(Controller):
         "/{order_id:uuid}",
         summary="Look at an order",
         guards=_READ,
+        response_description="The order.",
         response_headers=[_ETAG],
-        responses=problem_responses(401, 403, 404, 503),
+        responses=problem_responses(400, 401, 403, 404, 503),
     )
     async def one(self, order_id: FromPath[UUID], orders: NamedDependency[Orders]) -> Response[OrderView]:
         """Return one of the caller's orders; another's is as if there were none."""
@@ -115,6 +118,7 @@ class OrderController(Controller):
         "/{order_id:uuid}",
         summary="Change an order",
         guards=_WRITE,
+        response_description="The order as it is now.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 428, 503),
     )
@@ -137,8 +141,9 @@ class OrderController(Controller):
         summary="Cancel an order",
         status_code=200,
         guards=_WRITE,
+        response_description="The cancelled order.",
         response_headers=[_ETAG],
-        responses=problem_responses(401, 403, 404, 503),
+        responses=problem_responses(400, 401, 403, 404, 503),
     )
     async def cancel(
         self, order_id: FromPath[UUID], orders: NamedDependency[Orders], news: NamedDependency[News]
