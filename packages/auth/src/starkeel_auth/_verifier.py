@@ -1,0 +1,130 @@
+"""Whether a token is good, and what it says."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol, final
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from ._errors import TokenError
+
+MAX_TOKEN_CHARACTERS = 8192
+"""A token is refused unread beyond this: ours have a few hundred."""
+
+LEEWAY_S = 10.0
+"""Seconds by which the issuer's clock may differ from ours."""
+
+_ALGORITHM = "EdDSA"
+_TYPES = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068, 4
+_JWS = jwt.PyJWS(algorithms=[_ALGORITHM])
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+# The last second of the year 9999: also keeps infinity out.
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """What an access token says (RFC 9068, 2.2)."""
+
+    iss: _Text
+    sub: _Text
+    aud: _Text | list[_Text]
+    exp: _Seconds
+    iat: _Seconds
+    jti: _Text
+    nbf: _Seconds = 0
+    client_id: _Text | None = None
+    scope: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+
+
+class KeySource(Protocol):
+    """Where public keys are found."""
+
+    async def find(self, kid: str) -> Ed25519PublicKey | None:
+        """Return the issuer's key of that name; None when it has none.
+
+        Raises:
+            KeysUnavailableError: Nobody can tell at the moment.
+        """
+
+
+_CLAIMS = msgspec.json.Decoder(Claims)
+
+
+@final
+class TokenVerifier:
+    """Verifies access tokens of one issuer for one audience.
+
+    Args:
+        keys: Where the issuer's keys are found.
+        issuer: What `iss` must be.
+        audience: What `aud` must be, or hold.
+        now: Seconds since 1970.
+    """
+
+    def __init__(
+        self, keys: KeySource, *, issuer: str, audience: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._now = now
+
+    async def verify(self, token: str) -> Claims:
+        """Return what a token says.
+
+        Raises:
+            TokenError: It is not to be believed, or not for us, or not now.
+            KeysUnavailableError: Nobody can tell at the moment.
+        """
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise TokenError("the token is too long")
+        key = await self._keys.find(_key_id(token))
+        if key is None:
+            raise TokenError("the token is signed by an unknown key")
+        claims = _signed(token, key)
+        self._check(claims)
+        return claims
+
+    def _check(self, claims: Claims) -> None:
+        if claims.iss != self._issuer:
+            raise TokenError("the token is from another issuer")
+        audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+        if self._audience not in audiences:
+            raise TokenError("the token is for another audience")
+        now = self._now()
+        if claims.exp <= now - LEEWAY_S:
+            raise TokenError("the token has expired")
+        if max(claims.nbf, claims.iat) > now + LEEWAY_S:
+            raise TokenError("the token is not valid yet")
+
+
+def _key_id(token: str) -> str:
+    """Read the name of the key, refusing every header but the one kind we take."""
+    try:
+        header: dict[str, Any] = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError):
+        raise TokenError("the token is malformed") from None
+    # Pinned here and again in `_signed`: what a token says of itself never chooses how it is verified.
+    if header.get("alg") != _ALGORITHM or "crit" in header:
+        raise TokenError("the token is signed in a way that is not accepted")
+    kind = header.get("typ")
+    if not isinstance(kind, str) or kind.lower() not in _TYPES:
+        raise TokenError("the token is not an access token")
+    kid = header.get("kid")
+    if not isinstance(kid, str) or not 0 < len(kid) <= 255:
+        raise TokenError("the token does not name its key")
+    return kid
+
+
+def _signed(token: str, key: Ed25519PublicKey) -> Claims:
+    try:
+        payload = _JWS.decode_complete(token, key, algorithms=[_ALGORITHM])["payload"]
+    except (jwt.PyJWTError, ValueError):
+        raise TokenError("the token's signature is wrong") from None
+    try:
+        return _CLAIMS.decode(payload)
+    except (msgspec.MsgspecError, ValueError):
+        raise TokenError("the token's claims are incomplete or malformed") from None
