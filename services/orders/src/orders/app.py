@@ -21,7 +21,7 @@ def create_app(settings: Settings) -> Litestar:
     return Litestar(
         route_handlers=[OrderController, events, live],
         openapi_config=openapi(
-            "orders", "Orders and their live events, which also come by WebSocket at `/api/orders/live`."
+            "orders", "Orders and their live events; by WebSocket too, at `/api/orders/live`."
         ),
         plugins=[
             ObservabilityPlugin(settings.observability),

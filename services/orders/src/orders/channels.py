@@ -1,19 +1,20 @@
 """Where events travel: within the process, or by Redis between all of them.
 
 Litestar's own backends forget a channel's history with its last listener (memory) or have none (Redis
-Pub/Sub), and stop for good at the first error of Redis.
+Pub/Sub).
 """
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import Any
 
-import anyio
 import structlog
 from litestar.channels.backends.base import ChannelsBackend
 from litestar.channels.backends.memory import MemoryChannelsBackend
 from litestar.channels.backends.redis import RedisChannelsPubSubBackend
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 from starkeel_config import Secret
 
@@ -24,20 +25,15 @@ HISTORY = 100
 
 _HISTORY_TTL_S = 3600
 _MAX_CHANNELS = 10_000
-_PAUSE_S = 1.0
 _CONNECT_TIMEOUT_S = 2.0
 _TIMEOUT_S = 5.0
+_RETRIES = 2
+_RETRY_PAUSE_S = 0.1
 
 
 def event_backend(redis_url: Secret | None) -> ChannelsBackend:
     """Return the backend that goes with the settings; connects to nothing yet."""
-    if redis_url is None:
-        return MemoryBackend()
-    return RedisBackend(
-        Redis.from_url(
-            redis_url.reveal(), socket_connect_timeout=_CONNECT_TIMEOUT_S, socket_timeout=_TIMEOUT_S
-        )
-    )
+    return MemoryBackend() if redis_url is None else RedisBackend(redis_url.reveal())
 
 
 class MemoryBackend(MemoryChannelsBackend):
@@ -67,13 +63,16 @@ class MemoryBackend(MemoryChannelsBackend):
 class RedisBackend(RedisChannelsPubSubBackend):
     """Between processes: Pub/Sub brings events at once, a capped stream remembers them for an hour."""
 
-    def __init__(self, redis: Redis) -> None:
-        super().__init__(redis=redis, stream_sleep_no_subscriptions=1)
+    def __init__(self, url: str) -> None:
+        # A subscription that reconnected by itself would hide that events were lost meanwhile; a command
+        # whose pooled connection had died is simply sent again.
+        super().__init__(redis=_redis(url, retries=0))
+        self._commands = _redis(url, retries=_RETRIES)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> None:
         """Tell every process, and remember; an error is only logged, since the order is committed."""
         try:
-            async with self._redis.pipeline(transaction=True) as pipeline:
+            async with self._commands.pipeline(transaction=True) as pipeline:
                 for channel in channels:
                     key = f"{channel}:history"
                     pipeline.xadd(key, {"data": data}, maxlen=HISTORY, approximate=True)
@@ -85,21 +84,32 @@ class RedisBackend(RedisChannelsPubSubBackend):
 
     async def get_history(self, channel: str, limit: int | None = None) -> list[bytes]:
         """Return what is remembered, the oldest first."""
-        entries: list[Any] = await self._redis.xrevrange(f"{channel}:history", count=limit or HISTORY)
+        entries: list[Any] = await self._commands.xrevrange(f"{channel}:history", count=limit or HISTORY)
         return [fields[b"data"] for _, fields in reversed(entries)]
 
     async def stream_events(self) -> AsyncGenerator[tuple[str, Any], None]:
-        """Yield events as they come; an outage of Redis is waited out."""
-        while True:
-            try:
-                async for event in super().stream_events():
-                    yield event
-            except (RedisError, OSError) as error:
-                log.warning("event stream interrupted", error=str(error))
-                await anyio.sleep(_PAUSE_S)
+        """Yield events as they come; after an error nothing is subscribed to any more."""
+        try:
+            async for event in super().stream_events():
+                yield event
+        except (RedisError, OSError):
+            self._has_subscribed.clear()
+            with suppress(RedisError, OSError):
+                await self._pub_sub.aclose()
+            raise
 
     async def on_shutdown(self) -> None:
         """Close the connections."""
         with suppress(RedisError, OSError):
             await super().on_shutdown()
             await self._redis.aclose()
+            await self._commands.aclose()
+
+
+def _redis(url: str, *, retries: int) -> Redis:
+    return Redis.from_url(
+        url,
+        retry=Retry(ConstantBackoff(_RETRY_PAUSE_S), retries),
+        socket_connect_timeout=_CONNECT_TIMEOUT_S,
+        socket_timeout=_TIMEOUT_S,
+    )

@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 _MAX_UNSENT = 1000
 _MAX_UNPUBLISHED = 10_000
 _GOODBYE_S = 2.0
+_PAUSE_S = 1.0
 
 Kind = Literal["order.created", "order.changed", "order.cancelled"]
 
@@ -131,7 +132,7 @@ class OrderEvents(ChannelsPlugin):
         try:
             listener = await self._listen(channel)
         except (RedisError, OSError) as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
         try:
             missed = await self._missed(channel, last_event_id)
             yield Feed(listener, missed)
@@ -139,13 +140,29 @@ class OrderEvents(ChannelsPlugin):
             with anyio.move_on_after(_GOODBYE_S, shield=True):
                 await self._leave(channel, listener)
 
+    async def _sub_worker(self) -> None:
+        # Litestar's stops for good at the first error. Those who listen are sent away, so that they come back
+        # with what they saw last instead of waiting for events that were lost.
+        while True:
+            try:
+                await super()._sub_worker()
+            except (RedisError, OSError) as error:
+                log.warning("event stream interrupted", error=str(error))
+                for channel in list(self._channels):
+                    self._send_away(channel)
+                await anyio.sleep(_PAUSE_S)
+
+    def _send_away(self, channel: str) -> None:
+        for listener in self._channels.pop(channel, set()):
+            listener.put_nowait(None)
+
     async def _missed(self, channel: str, last_event_id: str | None) -> list[OrderEvent]:
         if last_event_id is None:
             return []
         try:
             remembered = [_decoder.decode(entry) for entry in await self._backend.get_history(channel)]
         except (RedisError, OSError) as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
         seen = next((i for i, event in enumerate(remembered) if event.id == last_event_id), -1)
         return remembered[seen + 1 :]
 
@@ -158,8 +175,7 @@ class OrderEvents(ChannelsPlugin):
                 await self._backend.subscribe([channel])
             except BaseException:
                 # Those who joined meanwhile relied on this one call: let them try again.
-                for other in self._channels.pop(channel, set()):
-                    other.put_nowait(None)
+                self._send_away(channel)
                 raise
         return listener
 
@@ -181,5 +197,6 @@ def _channel(user_id: UUID) -> str:
     return f"orders:{user_id}"
 
 
-def _unavailable() -> ServiceUnavailableException:
+def _unavailable(error: Exception) -> ServiceUnavailableException:
+    log.warning("events not to be had", error=str(error) or type(error).__name__)
     return ServiceUnavailableException("Events cannot be had at the moment.", headers={"Retry-After": "5"})
