@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
-from starkeel_auth import AuthSettings, SigningKeys
+from starkeel_auth import IssuerSettings, SigningKeys
 from starkeel_config import Environment, Problem, Secret, ServiceSettings, Variable
 from starkeel_db import DatabaseSettings
 from starkeel_http import EdgeSettings, Rate
@@ -19,7 +19,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     server: ServerSettings
     http: EdgeSettings
     database: DatabaseSettings
-    auth: AuthSettings
+    auth: IssuerSettings
     jwt_private_key: Annotated[Secret | None, Variable("JWT_PRIVATE_KEY")] = None
     """Ed25519 keys as PKCS#8 PEM, one after the other: the first signs, all verify.
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import ValidationException
+from litestar.exceptions import PermissionDeniedException, ValidationException
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, authenticated
@@ -101,7 +101,10 @@ class UserController(Controller):
 
 
 def _id(principal: NamedDependency[Principal]) -> UUID:
-    return UUID(principal.subject)
+    try:
+        return UUID(principal.subject)
+    except ValueError as error:
+        raise PermissionDeniedException("The token is not a user's.") from error
 
 
 def _profile(user: User) -> Profile:

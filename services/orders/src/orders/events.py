@@ -1,5 +1,6 @@
 """What happens to orders, told to their owners while they listen."""
 
+import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
@@ -62,13 +63,18 @@ class Feed:
         # Listening starts before the history is read: an event in between comes both ways.
         self._replayed = {event.id for event in missed}
 
-    async def events(self, *, heartbeat_s: float) -> AsyncGenerator[OrderEvent | None]:
-        """Yield events; None whenever there was none for `heartbeat_s` seconds. Ends when the feed does."""
+    async def events(self, *, heartbeat_s: float, until: float) -> AsyncGenerator[OrderEvent | None]:
+        """Yield events until there is a reason to come anew.
+
+        Args:
+            heartbeat_s: Seconds without an event after which None is yielded instead.
+            until: When the listener's leave ends, in seconds since 1970.
+        """
         for event in self._missed:
             yield event
-        while True:
+        while (remaining_s := until - time.time()) > 0:
             payload, is_late = None, True
-            with anyio.move_on_after(heartbeat_s):
+            with anyio.move_on_after(min(heartbeat_s, remaining_s)):
                 payload, is_late = await self._listener.next(), False
             if is_late:
                 yield None

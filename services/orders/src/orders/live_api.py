@@ -1,8 +1,8 @@
 """Events of one's own orders as they happen: server-sent, and by WebSocket."""
 
+import time
 from collections.abc import AsyncGenerator
 from typing import Annotated
-from uuid import UUID
 
 import anyio
 import msgspec
@@ -16,12 +16,14 @@ from starkeel_auth import Principal, requires_scope
 from starkeel_http import problem_responses
 
 from .events import OrderEvent, OrderEvents
+from .users import user_id_of
 
 HEARTBEAT_S = 15.0
 """Seconds of silence after which a sign of life is sent: shorter than what proxies call idle."""
 
 _RETRY_MS = 2000
 _TRY_AGAIN_LATER = 1013
+_EXPIRED = 4401
 _HEARTBEAT = '{"type":"heartbeat"}'
 _READ = [requires_scope("orders:read")]
 
@@ -55,8 +57,8 @@ async def events(
     channels: NamedDependency[OrderEvents],
     last_event_id: LastEventId = None,
 ) -> ServerSentEvent:
-    """Send an event for everything that happens to the caller's orders."""
-    frames = _frames(channels, UUID(principal.subject), last_event_id)
+    """Send an event for everything that happens to the caller's orders, until the token expires."""
+    frames = _frames(channels, principal, last_event_id)
     # Listening begins before the answer: a failure is then an answer, and nothing after the 200 is missed.
     first = await anext(frames)
     return ServerSentEvent(_chained(first, frames))
@@ -67,24 +69,24 @@ async def live(
     socket: WebSocket, principal: NamedDependency[Principal], channels: NamedDependency[OrderEvents]
 ) -> None:  # type: ignore[type-arg]  # Litestar refuses the generic form
     """Send an event for everything that happens to the caller's orders; what the client says is not heard."""
-    async with channels.following(UUID(principal.subject), last_event_id=None) as feed:
+    async with channels.following(user_id_of(principal), last_event_id=None) as feed:
         await socket.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
-            async for event in feed.events(heartbeat_s=HEARTBEAT_S):
+            async for event in feed.events(heartbeat_s=HEARTBEAT_S, until=principal.expires_at):
                 await socket.send_text(
                     msgspec.json.encode(event).decode() if event else '{"type":"heartbeat"}'
                 )
             tasks.cancel_scope.cancel()
-            await socket.close(code=_TRY_AGAIN_LATER)
+            await socket.close(code=_EXPIRED if time.time() >= principal.expires_at else _TRY_AGAIN_LATER)
 
 
 async def _frames(
-    channels: OrderEvents, user_id: UUID, last_event_id: str | None
+    channels: OrderEvents, principal: Principal, last_event_id: str | None
 ) -> AsyncGenerator[ServerSentEventMessage]:
-    async with channels.following(user_id, last_event_id=last_event_id) as feed:
+    async with channels.following(user_id_of(principal), last_event_id=last_event_id) as feed:
         yield ServerSentEventMessage(comment="listening", retry=_RETRY_MS, data=None)
-        async for event in feed.events(heartbeat_s=HEARTBEAT_S):
+        async for event in feed.events(heartbeat_s=HEARTBEAT_S, until=principal.expires_at):
             yield _message(event) if event else ServerSentEventMessage(comment="heartbeat", data=None)
 
 

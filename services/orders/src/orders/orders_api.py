@@ -18,7 +18,7 @@ from .messages import Change, OrderView, Page, Placement, view
 from .news import News
 from .orders import Order, Orders
 from .pages import Position
-from .users import require_active
+from .users import require_active, user_id_of
 
 _READ = [requires_scope("orders:read")]
 _WRITE = [requires_scope("orders:write")]
@@ -40,7 +40,7 @@ Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next_
 
 def provide_orders(session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]) -> Orders:
     """Give the caller's orders in this request's unit of work."""
-    return Orders(session, UUID(principal.subject))
+    return Orders(session, user_id_of(principal))
 
 
 def provide_news(session: NamedDependency[AsyncSession], channels: NamedDependency[OrderEvents]) -> News:

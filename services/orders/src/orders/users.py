@@ -1,10 +1,24 @@
 """Whether a user may order: accounts knows."""
 
+from uuid import UUID
+
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException, ServiceUnavailableException
 from starkeel_auth import Principal
 from starkeel_client import UpstreamClient
 
 _ME = "/api/users/me"
+
+
+def user_id_of(principal: Principal) -> UUID:
+    """Return the user a token was issued to.
+
+    Raises:
+        PermissionDeniedException: It was issued to something else, a service perhaps.
+    """
+    try:
+        return UUID(principal.subject)
+    except ValueError as error:
+        raise PermissionDeniedException("The token is not a user's.") from error
 
 
 async def require_active(principal: Principal, accounts: UpstreamClient) -> None:
