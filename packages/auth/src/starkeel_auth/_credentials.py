@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from litestar.connection import ASGIConnection, WebSocket
+from litestar.enums import ScopeType
 from litestar.types import Message, Send
 
 from ._errors import TokenError
@@ -29,7 +30,7 @@ def token_of(connection: Connection) -> str | None:
         for scheme, _, credentials in [value.strip().partition(" ")]
         if scheme.lower() == "bearer"
     ]
-    if connection.scope["type"] == "websocket":
+    if connection.scope["type"] == ScopeType.WEBSOCKET:
         found += _offered(connection)
     if len(found) > 1:
         raise TokenError("there is more than one token")

@@ -91,6 +91,6 @@ def authenticator_of(connection: Connection) -> Authenticator:
 
 
 async def provide_principal(scope: Scope) -> Principal:
-    """Return the connection's `Principal`; a route that asks for it is closed to others, guard or no guard."""
+    """Return the connection's `Principal`; a route that asks for it lets nobody else in."""
     connection: Connection = ASGIConnection(scope)
     return await authenticator_of(connection).principal(connection)

@@ -1,0 +1,65 @@
+"""Upstreams for an application."""
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import final
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.plugins import InitPlugin
+from litestar.types import Scope
+
+from ._client import UpstreamClient
+from ._settings import UpstreamSettings
+from ._upstream import Upstream
+
+
+@final
+class ClientPlugin(InitPlugin):
+    """Opens a pool for each upstream and gives handlers a client for it.
+
+    Its place in the list of plugins does not matter. Readiness does not depend on upstreams: if it did, one
+    that is away would take every service that calls it out of the load balancer.
+
+    Args:
+        upstreams: Settings by name: `accounts=...` provides the dependency `accounts_client`.
+    """
+
+    def __init__(self, **upstreams: UpstreamSettings) -> None:
+        self._upstreams = {name: Upstream(name, settings) for name, settings in upstreams.items()}
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Add the dependencies and the life of the pools."""
+        for name, upstream in self._upstreams.items():
+            provide = Provide(_provider(upstream), sync_to_thread=False)
+            app_config.dependencies.setdefault(f"{name}_client", provide)
+        app_config.lifespan.append(self._lifespan)
+        return app_config
+
+    def client(self, name: str) -> UpstreamClient:
+        """Return a client for calls that no request waits for: bound by the call's own timeout only.
+
+        Raises:
+            KeyError: There is no upstream of that name.
+        """
+        return UpstreamClient(self._upstreams[name], {})
+
+    def features(self) -> Iterable[tuple[str, bool, str]]:
+        """What is on, and why."""
+        for name, upstream in self._upstreams.items():
+            yield f"calls to {name}", True, f"at {upstream.settings.url}"
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for upstream in self._upstreams.values():
+                await stack.enter_async_context(upstream.open())
+            yield
+
+
+def _provider(upstream: Upstream) -> Callable[..., UpstreamClient]:
+    def provide(scope: Scope) -> UpstreamClient:
+        return UpstreamClient(upstream, scope)
+
+    return provide
