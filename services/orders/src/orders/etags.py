@@ -8,7 +8,7 @@ from litestar.exceptions import ClientException
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST = re.compile(rf"\s*{_TAG}(?:\s*,\s*{_TAG})*\s*")
-_STRONG = re.compile(r'(?<!W/)"([\x21\x23-\x7e\x80-\xff]*)"')
+_EACH = re.compile(r'(W/)?"([^"]*)"')
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -42,8 +42,8 @@ class Versions:
             return cls(frozenset(), is_any=True)
         if not _LIST.fullmatch(if_match):
             raise ClientException("`If-Match` must be `*` or a list of quoted entity tags.")
-        tags = _STRONG.findall(if_match)
-        return cls(frozenset(int(tag) for tag in tags if _NUMBER.fullmatch(tag)))
+        tags = _EACH.findall(if_match)
+        return cls(frozenset(int(tag) for weak, tag in tags if not weak and _NUMBER.fullmatch(tag)))
 
 
 def etag(version: int) -> str:

@@ -1,0 +1,56 @@
+"""What `If-Match` names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from litestar.exceptions import ClientException
+from orders.etags import PreconditionRequiredException, Versions, etag
+
+
+@given(st.lists(st.integers(min_value=1, max_value=10**9 - 1), min_size=1, max_size=5))
+def test_a_list_of_our_tags_reads_back(numbers: list[int]) -> None:
+    assert Versions.parse(", ".join(etag(number) for number in numbers)).numbers == frozenset(numbers)
+
+
+@pytest.mark.parametrize(
+    ("if_match", "numbers"),
+    [
+        ('"1"', {1}),
+        (' "1" , "12"', {1, 12}),
+        ('W/"1"', set()),
+        ('W/"1", "2"', {2}),
+        ('"01"', set()),
+        ('"abc"', set()),
+        ('"a,b", "3"', {3}),
+        ('W/"1","2"', {2}),
+        ('"99999999999999999999"', set()),
+    ],
+)
+def test_only_strong_tags_of_ours_name_a_version(if_match: str, numbers: set[int]) -> None:
+    assert Versions.parse(if_match) == Versions(frozenset(numbers))
+
+
+def test_a_star_is_any_version() -> None:
+    assert Versions.parse(" * ").is_any
+
+
+@pytest.mark.parametrize("if_match", ["", "1", '"1', "1, 2", '"a, b"', '"1" "2"', '"1",', "*, *", "\x00"])
+def test_what_is_no_list_of_tags_is_refused(if_match: str) -> None:
+    with pytest.raises(ClientException) as caught:
+        Versions.parse(if_match)
+
+    assert caught.value.status_code == 400
+
+
+def test_none_at_all_is_asked_for() -> None:
+    with pytest.raises(PreconditionRequiredException):
+        Versions.parse(None)
+
+
+@given(st.text(max_size=100))
+def test_any_text_is_versions_or_a_client_error(text: str) -> None:
+    try:
+        versions = Versions.parse(text)
+    except ClientException:
+        return
+    assert versions.is_any or '"' in text

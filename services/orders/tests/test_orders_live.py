@@ -1,0 +1,170 @@
+"""Events of one's own orders as they happen."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from starkeel_testing import Service
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+TIMEOUT_S = 10.0
+
+
+class Stream:
+    """Server-sent events, one after the other."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._lines = response.iter_lines()
+
+    def next(self) -> dict[str, str]:
+        """Return the next event, comments left out; the client's own timeout bounds the wait."""
+        fields: dict[str, str] = {}
+        for line in self._lines:
+            name, _, value = line.partition(": ")
+            if name and not line.startswith(":"):
+                fields[name] = value
+            elif not line and "data" in fields:
+                return fields
+        raise AssertionError("the stream has ended")
+
+
+@contextmanager
+def watching(service: Service, person: Any, **headers: str) -> Iterator[Stream]:
+    with (
+        httpx.Client(base_url=service.url, timeout=TIMEOUT_S) as client,
+        client.stream("GET", "/api/orders/events", headers=person.headers | headers) as response,
+    ):
+        assert response.status_code == 200, response.read()
+        assert response.headers["content-type"].startswith("text/event-stream")
+        yield Stream(response)
+
+
+@contextmanager
+def listening(service: Service, person: Any, *, by_subprotocol: bool = False) -> Iterator[ClientConnection]:
+    url = service.url.replace("http", "ws", 1) + "/api/orders/live"
+    with connect(
+        url,
+        additional_headers={} if by_subprotocol else person.headers,
+        subprotocols=["bearer", person.token] if by_subprotocol else None,
+        open_timeout=TIMEOUT_S,
+    ) as socket:
+        yield socket
+
+
+def test_a_client_sees_what_happens_to_its_orders(service: Service, ada: Any) -> None:
+    with watching(service, ada) as stream:
+        order = _place(service, ada)
+        created = stream.next()
+        _change(service, ada, order["id"], 7)
+        changed = stream.next()
+        service.client.post(f"/api/orders/{order['id']}/cancel", headers=ada.headers)
+        cancelled = stream.next()
+
+    assert [one["event"] for one in (created, changed, cancelled)] == [
+        "order.created",
+        "order.changed",
+        "order.cancelled",
+    ]
+    assert json.loads(created["data"]) == order
+    assert json.loads(changed["data"])["quantity"] == 7
+    assert json.loads(cancelled["data"])["status"] == "cancelled"
+    assert len({one["id"] for one in (created, changed, cancelled)}) == 3
+
+
+def test_a_client_sees_nobody_elses_orders(service: Service, ada: Any, bob: Any) -> None:
+    with watching(service, ada) as stream:
+        _place(service, bob)
+        mine = _place(service, ada)
+
+        assert json.loads(stream.next()["data"])["id"] == mine["id"]
+
+
+def test_a_client_that_comes_back_gets_what_it_missed(service: Service, ada: Any) -> None:
+    with watching(service, ada) as stream:
+        _place(service, ada)
+        last = stream.next()["id"]
+    missed = [_place(service, ada)["id"] for _ in range(3)]
+
+    with watching(service, ada, **{"Last-Event-ID": last}) as stream:
+        assert [json.loads(stream.next()["data"])["id"] for _ in missed] == missed
+        live = _place(service, ada)
+        assert json.loads(stream.next()["data"])["id"] == live["id"]
+
+
+def test_what_is_refused_is_told_to_nobody(service: Service, ada: Any) -> None:
+    with watching(service, ada) as stream:
+        refused = service.client.post(
+            "/api/orders", json={"product_type": "oak-plank", "quantity": 0}, headers=ada.headers
+        )
+        assert refused.status_code == 400
+        placed = _place(service, ada)
+
+        assert json.loads(stream.next()["data"])["id"] == placed["id"]
+
+
+@pytest.mark.parametrize("by_subprotocol", [False, True], ids=["header", "subprotocol"])
+def test_a_websocket_sees_the_same(service: Service, ada: Any, bob: Any, by_subprotocol: bool) -> None:
+    with listening(service, ada, by_subprotocol=by_subprotocol) as socket:
+        if by_subprotocol:
+            assert socket.subprotocol == "bearer"
+        _place(service, bob)
+        order = _place(service, ada)
+
+        message = json.loads(socket.recv(timeout=TIMEOUT_S))
+
+    assert (message["type"], message["order"]) == ("order.created", order)
+
+
+def test_what_a_websocket_client_says_is_not_heard(service: Service, ada: Any) -> None:
+    with listening(service, ada) as socket:
+        socket.send("hello")
+        socket.send(b"\xff\x00")
+        order = _place(service, ada)
+
+        assert json.loads(socket.recv(timeout=TIMEOUT_S))["order"]["id"] == order["id"]
+
+
+def test_a_websocket_without_a_good_token_is_refused(service: Service, forged: Any) -> None:
+    url = service.url.replace("http", "ws", 1) + "/api/orders/live"
+
+    for headers in ({}, {"Authorization": f"Bearer {forged('expired')}"}):
+        with (
+            pytest.raises((InvalidStatus, ConnectionClosed)) as caught,
+            connect(url, additional_headers=headers, open_timeout=TIMEOUT_S) as socket,
+        ):
+            socket.recv(timeout=TIMEOUT_S)
+        if isinstance(caught.value, InvalidStatus):
+            assert caught.value.response.status_code in {401, 403}
+        else:
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 4401
+
+
+def test_live_events_end_with_the_token(service: Service, ada: Any, forged: Any) -> None:
+    short = {"Authorization": f"Bearer {forged('none', sub=ada.id, lifetime_s=3)}"}
+    with (
+        httpx.Client(base_url=service.url, timeout=TIMEOUT_S) as client,
+        client.stream("GET", "/api/orders/events", headers=short) as response,
+    ):
+        assert response.status_code == 200
+        response.read()  # returns: the stream has an end
+
+
+def _place(service: Service, person: Any) -> dict[str, Any]:
+    answer = service.client.post(
+        "/api/orders", json={"product_type": "oak-plank", "quantity": 1}, headers=person.headers
+    )
+    assert answer.status_code == 201, answer.text
+    order: dict[str, Any] = answer.json()
+    return order
+
+
+def _change(service: Service, person: Any, order_id: str, quantity: int) -> None:
+    answer = service.client.patch(
+        f"/api/orders/{order_id}", json={"quantity": quantity}, headers=person.headers | {"If-Match": "*"}
+    )
+    assert answer.status_code == 200, answer.text
