@@ -19,7 +19,9 @@ _WHEN = {
     422: "The content is well-formed and still makes no sense.",
     428: "`If-Match` is missing.",
     429: "Too often; `Retry-After` says when to come back.",
+    502: "Something behind the service answered what cannot be read.",
     503: "Something behind the service is away; `Retry-After` says when to come back.",
+    504: "The request's time is over.",
 }
 
 

@@ -64,7 +64,7 @@ class OrderController(Controller):
         opt=limit_by_user("order_creation"),
         response_description="The new order.",
         response_headers=[_LOCATION, _ETAG],
-        responses=problem_responses(400, 401, 403, 413, 429, 503),
+        responses=problem_responses(400, 401, 403, 413, 429, 502, 503, 504),
     )
     async def place(
         self,

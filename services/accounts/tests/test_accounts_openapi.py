@@ -1,0 +1,55 @@
+"""The OpenAPI document, and the page that shows it."""
+
+from typing import Any
+
+from starkeel_testing import Service
+
+PROBLEMS = {
+    ("post", "/api/users"): {"400", "409", "413", "429", "503"},
+    ("get", "/api/users/me"): {"401", "403", "503"},
+    ("patch", "/api/users/me"): {"400", "401", "403", "413", "429", "503"},
+    ("delete", "/api/users/me"): {"400", "401", "403", "413", "429", "503"},
+    ("post", "/api/auth/token"): {"400", "401", "413", "429", "503"},
+}
+
+
+def test_every_problem_is_documented_as_one(service: Service) -> None:
+    document = service.client.get("/schema/openapi.json").json()
+
+    assert document["openapi"].startswith("3.1")
+    for (method, path), statuses in PROBLEMS.items():
+        responses = document["paths"][path][method]["responses"]
+        assert {status for status in responses if status >= "400"} == statuses, (method, path)
+        for status in statuses:
+            [media_type] = responses[status]["content"]
+            assert media_type == "application/problem+json"
+
+
+def test_requests_and_answers_have_examples(service: Service) -> None:
+    schemas = service.client.get("/schema/openapi.json").json()["components"]["schemas"]
+
+    for name in ("SignUp", "Credentials", "PasswordChange", "Deactivation", "Profile", "Token"):
+        for field, schema in schemas[name]["properties"].items():
+            assert schema.get("examples") or "const" in schema or "enum" in schema, (name, field)
+
+
+def test_what_needs_a_token_says_so(service: Service) -> None:
+    document = service.client.get("/schema/openapi.json").json()
+
+    [(name, scheme)] = document["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            needs: list[dict[str, Any]] = operation.get("security", [])
+            assert [list(one) for one in needs] == ([[name]] if path == "/api/users/me" else []), path
+
+
+def test_the_page_is_served_by_the_service_alone(service: Service) -> None:
+    page = service.client.get("/schema")
+
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert "://" not in page.text
+    for asset in ("page.js", "page.css"):
+        assert service.client.get(f"/schema/{asset}").status_code == 200
