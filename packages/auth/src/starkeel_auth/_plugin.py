@@ -1,6 +1,7 @@
 """Guards for an application."""
 
-from collections.abc import AsyncGenerator, Iterable
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import final
 
@@ -29,6 +30,7 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     Args:
         settings: Whose tokens, for whom, and, for `AuthSettings`, where the keys are.
         keys: The issuer's own keys, in the issuer itself: nothing is fetched then.
+        clock: Monotonic seconds, which the age of fetched keys is measured by.
 
     Raises:
         TypeError: There is neither: `IssuerSettings` and no keys.
@@ -38,13 +40,19 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     # With keys that cannot be had for the moment, what is not guarded still works: no reason to lose traffic.
     readiness_critical = False
 
-    def __init__(self, settings: IssuerSettings, keys: SigningKeys | None = None) -> None:
+    def __init__(
+        self,
+        settings: IssuerSettings,
+        keys: SigningKeys | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._remote: RemoteKeys | None = None
         if keys is not None:
             source: SigningKeys | RemoteKeys = keys
             self._explanation = "by its own signing keys"
         elif isinstance(settings, AuthSettings):
-            source = self._remote = RemoteKeys(settings)
+            source = self._remote = RemoteKeys(settings, clock=clock)
             self._explanation = f"by the keys at {settings.jwks_url}"
         else:
             raise TypeError("give AuthPlugin `keys`, or `AuthSettings`, which say where keys are fetched")

@@ -105,7 +105,7 @@ def _key_id(token: str) -> str:
     """Read the name of the key, refusing every header but the one kind we take."""
     try:
         header: dict[str, Any] = jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError):
+    except (jwt.PyJWTError, ValueError, RecursionError):
         raise TokenError("the token is malformed") from None
     # Pinned here and again in `_signed`: what a token says of itself never chooses how it is verified.
     if header.get("alg") != _ALGORITHM or "crit" in header:
@@ -126,5 +126,5 @@ def _signed(token: str, key: Ed25519PublicKey) -> Claims:
         raise TokenError("the token's signature is wrong") from None
     try:
         return _CLAIMS.decode(payload)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise TokenError("the token's claims are incomplete or malformed") from None

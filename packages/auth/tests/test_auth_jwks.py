@@ -1,0 +1,306 @@
+"""Keys of another service: fetched over a real socket, kept, replaced, and outliving an outage."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from litestar import Litestar, get
+from litestar.testing import TestClient
+from starkeel_auth import (
+    AuthPlugin,
+    AuthSettings,
+    KeysUnavailableError,
+    SigningKeys,
+    authenticated,
+    generate_private_key_pem,
+)
+from starkeel_auth._jwks import KeySetError, parsed
+
+Bearer = Callable[..., dict[str, str]]
+MakeSettings = Callable[..., AuthSettings]
+
+
+class Issuer(Protocol):
+    document: Any
+    status: int
+    headers: dict[str, str]
+    may_answer: Any
+    fetches: int
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def publish(self, *keys: SigningKeys) -> None: ...
+    def wait_for_fetches(self, count: int) -> None: ...
+
+
+class Clock:
+    """Monotonic seconds that go on when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@get("/guarded", guards=[authenticated])
+async def guarded() -> str:
+    return "in"
+
+
+class Verifier:
+    """A service that verifies by fetched keys."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self.clock = Clock()
+        self.plugin = AuthPlugin(settings, clock=self.clock)
+        self.app = Litestar([guarded], plugins=[self.plugin])
+        self.client: TestClient[Litestar] = TestClient(self.app)
+
+    def status(self, headers: dict[str, str]) -> int:
+        return self.client.get("/guarded", headers=headers).status_code
+
+    def is_ready(self) -> bool:
+        async def check() -> bool:
+            try:
+                await self.plugin.check_ready()
+            except KeysUnavailableError:
+                return False
+            return True
+
+        with self.client.portal() as portal:
+            return portal.call(check)
+
+
+@contextmanager
+def verifier(settings: AuthSettings) -> Iterator[Verifier]:
+    started = Verifier(settings)
+    with started.client:
+        yield started
+
+
+@pytest.fixture
+def new_keys() -> SigningKeys:
+    return SigningKeys.from_pem(generate_private_key_pem())
+
+
+def test_tokens_are_verified_by_fetched_keys(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
+) -> None:
+    with verifier(auth_settings()) as service:
+        assert [service.status(bearer()) for _ in range(20)] == [200] * 20
+        assert service.is_ready()
+
+    assert issuer.fetches == 1
+
+
+def test_a_new_key_is_fetched_when_first_seen(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, keys: SigningKeys, new_keys: SigningKeys
+) -> None:
+    with verifier(auth_settings()) as service:
+        assert service.status(bearer()) == 200
+        issuer.publish(new_keys, keys)
+
+        assert service.status(bearer(by=new_keys)) == 200
+        assert service.status(bearer()) == 200
+
+    assert issuer.fetches == 2
+
+
+def test_unknown_keys_are_asked_for_once_a_minute_at_most(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, new_keys: SigningKeys
+) -> None:
+    with verifier(auth_settings()) as service:
+        assert service.status(bearer()) == 200
+        for _ in range(5):
+            assert service.status(bearer(by=new_keys)) == 401
+        assert issuer.fetches == 2
+        service.clock.now += 59
+        assert service.status(bearer(by=new_keys)) == 401
+        assert issuer.fetches == 2
+
+        service.clock.now += 1
+        issuer.publish(new_keys)
+        assert service.status(bearer(by=new_keys)) == 200
+        assert issuer.fetches == 3
+
+
+def test_many_requests_at_once_share_one_fetch(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
+) -> None:
+    issuer.may_answer.clear()
+    with verifier(auth_settings(jwks_timeout_s=10)) as service, ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(service.status, bearer()) for _ in range(8)]
+        issuer.wait_for_fetches(1)
+        issuer.may_answer.set()
+        assert [answer.result(10) for answer in answers] == [200] * 8
+
+    assert issuer.fetches == 1
+
+
+def test_known_keys_outlive_an_outage_of_the_issuer(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, new_keys: SigningKeys
+) -> None:
+    with verifier(auth_settings()) as service:
+        assert service.status(bearer()) == 200
+        issuer.stop()
+
+        assert service.status(bearer()) == 200
+        assert service.status(bearer(by=new_keys)) == 401
+        assert service.status(bearer()) == 200
+        assert service.is_ready()
+
+
+def test_keys_that_are_too_old_are_not_trusted_until_fetched_again(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
+) -> None:
+    with verifier(auth_settings(jwks_max_age_s=3600)) as service:
+        assert service.status(bearer()) == 200
+        issuer.stop()
+        service.clock.now += 3601
+
+        assert service.status(bearer()) == 503
+        assert not service.is_ready()
+        issuer.start()
+        service.clock.now += 1
+        assert service.status(bearer()) == 200
+        assert service.is_ready()
+
+
+def test_without_any_key_the_fault_is_not_the_callers(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
+) -> None:
+    issuer.stop()
+    with verifier(auth_settings()) as service:
+        answer = service.client.get("/guarded", headers=bearer())
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert service.client.get("/guarded").status_code == 401
+
+        issuer.start()
+        service.clock.now += 1
+        assert service.status(bearer()) == 200
+
+
+def test_an_issuer_that_is_away_is_not_asked_by_every_request(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
+) -> None:
+    issuer.status = 500
+    with verifier(auth_settings()) as service:
+        assert service.status(bearer()) == 503
+        asked = issuer.fetches
+        assert {service.status(bearer()) for _ in range(20)} == {503}
+
+        # What runs in the background may have asked meanwhile, but not for each of them.
+        assert issuer.fetches < asked + 20
+
+
+def test_an_issuer_that_never_answers_delays_a_request_by_the_timeout_only(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
+) -> None:
+    issuer.may_answer.clear()
+    with verifier(auth_settings(jwks_timeout_s=0.1)) as service:
+        assert service.status(bearer()) == 503
+
+
+def test_keys_are_fetched_again_in_the_background_and_withdrawn_ones_dropped(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, new_keys: SigningKeys
+) -> None:
+    with verifier(auth_settings(jwks_refresh_s=0.02)) as service:
+        assert service.status(bearer()) == 200
+        issuer.publish(new_keys)
+        # The fetch after the next has begun, so the next has ended.
+        issuer.wait_for_fetches(issuer.fetches + 3)
+
+        assert service.status(bearer()) == 401
+        assert service.status(bearer(by=new_keys)) == 200
+
+
+UNUSABLE: dict[str, Any] = {
+    "an error": (500, {}, {"keys": []}),
+    "a redirect": (302, {"Location": "http://127.0.0.1:1/"}, b""),
+    "no JSON": (200, {}, b"<html>"),
+    "another document": (200, {}, {"issuer": "x"}),
+    "a list": (200, {}, []),
+    "too much": (200, {}, b'{"keys": [' + b" " * 70_000 + b"]}"),
+    "too deep": (200, {}, b"[" * 60_000),
+    "no UTF-8": (200, {}, b"\xff\xfe"),
+    "compressed": (200, {"Content-Encoding": "gzip"}, b"\x1f\x8b\x08\x00"),
+}
+
+
+@pytest.mark.parametrize(("status", "headers", "document"), UNUSABLE.values(), ids=UNUSABLE)
+def test_an_answer_that_is_no_key_set_changes_nothing(
+    issuer: Issuer,
+    auth_settings: MakeSettings,
+    bearer: Bearer,
+    new_keys: SigningKeys,
+    status: int,
+    headers: dict[str, str],
+    document: Any,
+) -> None:
+    with verifier(auth_settings()) as service:
+        assert service.status(bearer()) == 200
+        issuer.status, issuer.headers, issuer.document = status, headers, document
+
+        assert service.status(bearer(by=new_keys)) == 401
+        assert issuer.fetches == 2
+        assert service.status(bearer()) == 200
+
+
+def test_an_issuer_that_withdraws_every_key_is_believed(
+    issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, new_keys: SigningKeys
+) -> None:
+    with verifier(auth_settings()) as service:
+        assert service.status(bearer()) == 200
+        issuer.publish()
+
+        assert service.status(bearer(by=new_keys)) == 401
+        assert service.status(bearer()) == 401
+
+
+IGNORED: dict[str, dict[str, Any]] = {
+    "another type": {"kty": "RSA"},
+    "another curve": {"crv": "X25519"},
+    "another algorithm": {"alg": "ES256"},
+    "for encryption": {"use": "enc"},
+    "for signing": {"key_ops": ["sign"]},
+    "a private key": {"d": "AAAA"},
+    "no name": {"kid": None},
+    "a name that is no text": {"kid": ["k"]},
+    "a key that is too short": {"x": "AAAA"},
+    "a key that is no text": {"x": 7},
+    "a key that is no base64": {"x": "é" * 43},
+}
+
+
+@pytest.mark.parametrize("wrong", IGNORED.values(), ids=IGNORED)
+def test_keys_that_do_not_verify_such_signatures_are_ignored(
+    keys: SigningKeys, wrong: dict[str, Any]
+) -> None:
+    good = keys.jwks()["keys"][0]
+    other = SigningKeys.from_pem(generate_private_key_pem()).jwks()["keys"][0]
+
+    found = parsed(msgspec.json.encode({"keys": [other | wrong, "text", None, good]}))
+
+    assert list(found) == [good["kid"]]
+
+
+def test_the_first_key_of_a_name_stays(keys: SigningKeys) -> None:
+    good = keys.jwks()["keys"][0]
+    other = SigningKeys.from_pem(generate_private_key_pem()).jwks()["keys"][0] | {"kid": good["kid"]}
+
+    assert parsed(msgspec.json.encode({"keys": [good, other]})) == parsed(
+        msgspec.json.encode({"keys": [good]})
+    )
+
+
+@given(st.binary())
+def test_no_document_breaks_the_reader(document: bytes) -> None:
+    with suppress(KeySetError):
+        assert all(isinstance(name, str) for name in parsed(document))
