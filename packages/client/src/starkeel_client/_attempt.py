@@ -1,5 +1,6 @@
 """One attempt at a call: what is sent along, what comes back, and the span that tells of it."""
 
+from math import floor
 from typing import Final
 
 import anyio
@@ -88,7 +89,8 @@ def _request(call: Call, connect_timeout_s: float) -> httpx.Request:
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if isinstance(request_id, str):
         headers["X-Request-ID"] = request_id
-    headers["X-Request-Timeout"] = f"{max(call.left_s(), 0.001):.3f}"
+    # Rounded down: nobody should work on when nobody waits.
+    headers["X-Request-Timeout"] = f"{max(floor(call.left_s() * 1000), 1) / 1000:.3f}"
     # Reading and writing are bounded by the time that is left for the whole.
     timeouts = {"connect": connect_timeout_s, "pool": connect_timeout_s, "read": None, "write": None}
     return httpx.Request(

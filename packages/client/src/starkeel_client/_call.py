@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import unquote
 
 import httpx
 
@@ -67,6 +68,10 @@ def url_of(base: str, path: str, params: Mapping[str, str] | None) -> httpx.URL:
     Raises:
         ValueError: The path would lead elsewhere: it does not begin with one slash, climbs, or holds a query.
     """
-    if not _PATH.fullmatch(path) or ".." in path.split("/"):
+    # Whoever unquotes it before it looks at dots must not climb either.
+    if not _PATH.fullmatch(path) or {".", ".."} & set(unquote(path).split("/")):
         raise ValueError(f"{path!r} is no path of an upstream: quote what you put into it, and give `params`")
-    return httpx.URL(base + path, params=params or None)
+    try:
+        return httpx.URL(base + path, params=params or None)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{path!r} is no path of an upstream: {error}") from None
