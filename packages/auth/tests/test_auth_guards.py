@@ -12,6 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import ServerSentEvent
 from litestar.testing import TestClient
+from litestar.types import ControllerRouterHandler
 from starkeel_auth import (
     AuthPlugin,
     IssuerSettings,
@@ -75,7 +76,7 @@ async def everybody() -> str:
 @pytest.fixture
 def client(keys: SigningKeys) -> Iterator[TestClient[Litestar]]:
     settings = IssuerSettings(issuer="https://accounts.example.com", audience="fleet")
-    handlers = [Orders, events, live, chosen, asks, everybody]
+    handlers: list[ControllerRouterHandler] = [Orders, events, live, chosen, asks, everybody]
     with TestClient(Litestar(handlers, plugins=[AuthPlugin(settings, keys)])) as client:
         yield client
 

@@ -144,7 +144,7 @@ def test_a_token_expires_by_the_clock_and_a_small_leeway() -> None:
 
 def unsigned(keys: SigningKeys, claims: dict[str, Any]) -> str:
     kid = keys.jwks()["keys"][0]["kid"]
-    return jwt.encode(claims, None, algorithm="none", headers={"typ": "at+jwt", "kid": kid})
+    return jwt.encode(claims, "", algorithm="none", headers={"typ": "at+jwt", "kid": kid})
 
 
 def signed_by_the_public_key(keys: SigningKeys, claims: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from ._url import UpstreamUrl
 
 
 class UpstreamSettings(Settings, frozen=True, kw_only=True):
-    """Another service that is called; see `upstream`."""
+    """Another service that is called."""
 
     url: Annotated[UpstreamUrl, Variable("URL", development="http://127.0.0.1:3000")]
     """Where the service is; a path in it is put before every call's."""
