@@ -1,0 +1,75 @@
+"""How often one address may sign up and sign in, with one worker and with several."""
+
+from typing import Any
+
+import httpx
+import pytest
+from starkeel_testing import running
+
+
+def test_the_sign_up_after_the_last_allowed_is_refused(
+    accounts_env: dict[str, str], make: Any, body: Any
+) -> None:
+    with running("accounts", accounts_env | {"RATE_LIMIT_SIGN_UP": "3/hour"}) as service:
+        answers = [service.client.post("/api/users", json=body(make.sign_up.build())) for _ in range(4)]
+
+        assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
+        _is_refusal(answers[-1])
+
+
+def test_wrong_passwords_use_up_the_limit_as_well(accounts_env: dict[str, str], make: Any, body: Any) -> None:
+    with running("accounts", accounts_env | {"RATE_LIMIT_TOKEN": "3/hour"}) as service:
+        answers = [
+            service.client.post("/api/auth/token", json=body(make.credentials.build())) for _ in range(4)
+        ]
+
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+        _is_refusal(answers[-1])
+
+
+def test_a_password_is_not_guessed_with_a_stolen_token(
+    accounts_env: dict[str, str], make: Any, body: Any, sign_up: Any
+) -> None:
+    with running("accounts", accounts_env | {"RATE_LIMIT_PASSWORD": "3/hour"}) as service:
+        person, other = sign_up(service), sign_up(service)
+        guesses = [
+            service.client.patch(
+                "/api/users/me", headers=person.headers, json=body(make.password_change.build())
+            )
+            for _ in range(4)
+        ]
+
+        assert [answer.status_code for answer in guesses] == [403, 403, 403, 429]
+        free = service.client.patch(
+            "/api/users/me", headers=other.headers, json=body(make.password_change.build())
+        )
+        assert free.status_code == 403
+
+
+def test_workers_share_a_limit_through_redis(
+    accounts_env: dict[str, str], redis_url: str, make: Any, body: Any
+) -> None:
+    env = accounts_env | {"WORKERS": "2", "REDIS_URL": redis_url, "RATE_LIMIT_SIGN_UP": "6/hour"}
+    with running("accounts", env) as service:
+        statuses = []
+        for _ in range(8):
+            # A connection each, so that both workers are asked.
+            with httpx.Client(base_url=service.url) as client:
+                statuses.append(client.post("/api/users", json=body(make.sign_up.build())).status_code)
+
+        assert statuses == [201] * 6 + [429] * 2
+
+
+def _is_refusal(answer: httpx.Response) -> None:
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.fixture
+def accounts_env(tmp_path: Any) -> dict[str, str]:
+    return {
+        "ENVIRONMENT": "development",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db",
+        "RATE_LIMIT_SIGN_UP": "1000/hour",
+        "RATE_LIMIT_TOKEN": "1000/hour",
+    }

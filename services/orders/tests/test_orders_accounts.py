@@ -1,0 +1,77 @@
+"""What becomes of orders when accounts says no, or nothing."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from starkeel_testing import Service, running
+
+PLACEMENT = {"product_type": "oak-plank", "quantity": 1}
+
+
+def test_a_deactivated_user_cannot_order_but_still_look(
+    service: Service, accounts: Service, new_person: Callable[[], Any]
+) -> None:
+    person = new_person()
+    placed = service.client.post("/api/orders", json=PLACEMENT, headers=person.headers)
+    assert placed.status_code == 201
+    left = accounts.client.request(
+        "DELETE", "/api/users/me", headers=person.headers, json={"password": person.password}
+    )
+    assert left.status_code == 204
+
+    answer = service.client.post("/api/orders", json=PLACEMENT, headers=person.headers)
+
+    assert answer.status_code == 403
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert service.client.get(placed.headers["location"], headers=person.headers).status_code == 200
+
+
+def test_without_accounts_no_order_is_placed_and_the_rest_works(
+    accounts_env: dict[str, str],
+    orders_env: Callable[[Service], dict[str, str]],
+    sign_up: Callable[[Service], Any],
+) -> None:
+    with ExitStack() as stack:
+        accounts = stack.enter_context(running("accounts", accounts_env))
+        service = stack.enter_context(running("orders", orders_env(accounts)))
+        ada = sign_up(accounts)
+        placed = service.client.post("/api/orders", json=PLACEMENT, headers=ada.headers)
+        assert placed.status_code == 201
+        assert accounts.terminate() == 0
+
+        refused = service.client.post("/api/orders", json=PLACEMENT, headers=ada.headers)
+
+        assert refused.status_code == 503
+        assert refused.headers["content-type"].startswith("application/problem+json")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert accounts.url not in refused.text
+        listed = service.client.get("/api/orders", headers=ada.headers)
+        assert [order["id"] for order in listed.json()["items"]] == [placed.json()["id"]]
+        assert service.client.get("/health/ready").status_code == 200
+
+
+def test_one_trace_and_one_request_id_cross_to_accounts(
+    service: Service, accounts: Service, new_person: Callable[[], Any]
+) -> None:
+    person = new_person()
+    trace_id, request_id = "4bf92f3577b34da6a3ce929d0e0e4736", f"crossing-{person.id}"
+    headers = person.headers | {
+        "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
+        "X-Request-ID": request_id,
+    }
+
+    answer = service.client.post("/api/orders", json=PLACEMENT, headers=headers)
+
+    assert answer.headers["x-request-id"] == request_id
+    line = service.wait_for_log("order created", order_id=answer.json()["id"])
+    assert (line["trace_id"], line["request_id"]) == (trace_id, request_id)
+    assert (
+        accounts.wait_for_log_where(lambda line: line.get("request_id") == request_id)["trace_id"] == trace_id
+    )
+
+
+@pytest.fixture
+def sign_up(sign_up_at: Callable[[Service], Any]) -> Callable[[Service], Any]:
+    return sign_up_at
