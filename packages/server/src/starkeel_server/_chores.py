@@ -1,0 +1,99 @@
+"""The verbs that do one thing and end."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from starkeel_config import ConfigurationError, load, resolve
+
+from ._environ import ENVIRON
+from ._exits import StartError
+from ._service import Service
+
+log = structlog.get_logger(__name__)
+
+_FLUSH_S = 3.0
+_NO_DOTENV = Path("/nonexistent/.env")
+
+
+def config(service: Service) -> int:
+    """Print the effective settings, secrets hidden."""
+    try:
+        resolved = resolve(service.settings_class(), ENVIRON, service=service.name)
+    except ConfigurationError as error:
+        return _refused(error)
+    width = max(len(entry.variable) + len(entry.value) for entry in resolved.entries) + 1
+    for entry in resolved.entries:
+        setting = f"{entry.variable}={entry.value}"
+        sys.stdout.write(f"{setting:<{width}}  # {entry.source}\n")
+    for warning in resolved.warnings:
+        sys.stderr.write(f"{warning}\n")
+    return 0
+
+
+def migrate(service: Service) -> int:
+    """Migrate as `serve` does before it listens."""
+    from ._boot import Preparation
+    from ._hooks import Hooks
+
+    def do(hooks: Hooks) -> None:
+        Preparation().run(hooks)
+
+    return _with_hooks(service, do)
+
+
+def revision(service: Service, message: str) -> int:
+    """Write a migration and print its path."""
+    from ._hooks import Hooks
+
+    def do(hooks: Hooks) -> None:
+        for path in hooks.revise(message):
+            sys.stdout.write(f"{path}\n")
+
+    return _with_hooks(service, do)
+
+
+def openapi(service: Service) -> int:
+    """Print the OpenAPI document.
+
+    It is made of the settings of development and nothing else, so that it needs no secret and is the same on
+    every machine.
+    """
+    from litestar.serialization import encode_json, get_serializer
+
+    environ = {"ENVIRONMENT": "development"}
+    app = service.create_app(load(service.settings_class(), environ, service=service.name, dotenv=_NO_DOTENV))
+    document = encode_json(app.openapi_schema.to_schema(), serializer=get_serializer(app.type_encoders))
+    sys.stdout.write(_indented(document))
+    return 0
+
+
+def _indented(document: bytes) -> str:
+    import msgspec
+
+    return msgspec.json.format(document, indent=2).decode() + "\n"
+
+
+def _with_hooks(service: Service, do: Callable[..., None]) -> int:
+    from ._hooks import Hooks
+
+    try:
+        app = service.create_app(load(service.settings_class(), ENVIRON, service=service.name))
+    except ConfigurationError as error:
+        return _refused(error)
+    hooks = Hooks(app)
+    hooks.start_process(role="main", index=0, workers=1)
+    try:
+        do(hooks)
+    except StartError as error:
+        log.error("could not be done", reason=str(error))
+        return error.exit_code
+    finally:
+        hooks.stop_process(timeout_s=_FLUSH_S)
+    return 0
+
+
+def _refused(error: ConfigurationError) -> int:
+    sys.stderr.write(f"{error}\n")
+    return error.exit_code

@@ -1,0 +1,87 @@
+"""The command-line program of every service."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from ._service import Service
+
+
+def run(service: Service) -> NoReturn:
+    """Do what the command line says, `serve` when it says nothing, and end the process.
+
+    Args:
+        service: The service whose program this is.
+    """
+    options = _parser(service).parse_args()
+    do: Callable[[Service, argparse.Namespace], int] = options.do
+    sys.exit(do(service, options))
+
+
+def _parser(service: Service) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {service.name}",
+        description=f"Serves {service.name}, or does a chore of it. The rest is said by the environment.",
+        epilog="Exit codes: 0 done or stopped as asked, 1 failed or crash loop, 2 wrong usage, 65 migration "
+        "failed or database newer than the code, 69 database away, 70 a worker had to be killed, 71 port "
+        "cannot be bound, 78 wrong configuration, 130 second signal.",
+    )
+    parser.set_defaults(do=_serve)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    serve = verbs.add_parser("serve", help="serve until a signal says stop (the default)")
+    serve.set_defaults(do=_serve)
+    config = verbs.add_parser("config", help="print the effective settings and where each comes from")
+    config.set_defaults(do=_config)
+    migrate = verbs.add_parser("migrate", help="bring the database up to date, and end")
+    migrate.set_defaults(do=_migrate)
+    revision = verbs.add_parser("revision", help="write a new migration from what changed in the models")
+    revision.add_argument("message", metavar="MESSAGE", help="what it changes, in a few words")
+    revision.set_defaults(do=_revision)
+    openapi = verbs.add_parser("openapi", help="print the OpenAPI document as JSON; needs no configuration")
+    openapi.set_defaults(do=_openapi)
+    health = verbs.add_parser("health", help="ask the running service how it is: 0 when fine, else 1")
+    health.add_argument(
+        "--ready", action="store_true", help="ask whether it is ready, not merely whether it lives"
+    )
+    health.set_defaults(do=_health)
+    return parser
+
+
+# Each imports what it needs when it is called: `health` must not pay for what `serve` needs.
+
+
+def _serve(service: Service, _: argparse.Namespace) -> int:
+    from ._main import serve
+
+    serve(service)
+
+
+def _config(service: Service, _: argparse.Namespace) -> int:
+    from ._chores import config
+
+    return config(service)
+
+
+def _migrate(service: Service, _: argparse.Namespace) -> int:
+    from ._chores import migrate
+
+    return migrate(service)
+
+
+def _revision(service: Service, options: argparse.Namespace) -> int:
+    from ._chores import revision
+
+    return revision(service, options.message)
+
+
+def _openapi(service: Service, _: argparse.Namespace) -> int:
+    from ._chores import openapi
+
+    return openapi(service)
+
+
+def _health(service: Service, options: argparse.Namespace) -> int:
+    from ._probe import probe
+
+    return probe(service, ready=options.ready)

@@ -1,0 +1,92 @@
+"""The outermost layer: knows every exchange that is open, and ends what would not end by itself."""
+
+import asyncio
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from ._board import Seat
+from ._exchange import Exchange, HttpExchange, WebSocketExchange
+
+STREAMS_END_S = 1.0
+"""Seconds that a handler has to notice that its stream or WebSocket was ended."""
+
+
+class Guard:
+    """Wraps the whole application of a worker that main can drain.
+
+    Args:
+        app: The application.
+        seat: Where main says what to do.
+    """
+
+    def __init__(self, app: ASGIApp, seat: Seat) -> None:
+        self._app = app
+        self._seat = seat
+        self._open: set[Exchange] = set()
+        self._is_ending = False
+        self._changed = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket."""
+        exchange: Exchange
+        if scope["type"] == ScopeType.HTTP:
+            exchange = HttpExchange(receive, send, self._seat)
+        else:
+            exchange = WebSocketExchange(receive, send)
+        if self._is_ending:
+            exchange.end()
+        self._open.add(exchange)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+            await exchange.complete()
+        except (asyncio.CancelledError, Exception):
+            # What an application says about being cut off is not news: the client has had its answer.
+            if not exchange.was_cut:
+                raise
+        finally:
+            self._open.discard(exchange)
+            self._changed.set()
+
+    async def end_streams(self) -> None:
+        """End event streams and WebSockets, now and as soon as a new one starts.
+
+        Their handlers are told that the client has gone; those that do not listen are cut off.
+        """
+        self._is_ending = True
+        streams = {exchange for exchange in self._open if exchange.end()}
+        await self._until_closed(streams, timeout_s=STREAMS_END_S)
+        await _cut(streams & self._open)
+
+    async def finish(self, *, timeout_s: float) -> int:
+        """Wait for what is in flight, then answer the rest with 503 and cancel it.
+
+        Args:
+            timeout_s: Seconds to wait.
+
+        Returns:
+            How many had to be cancelled.
+        """
+        while self._open and timeout_s > 0:
+            before = asyncio.get_running_loop().time()
+            await self._until_closed(set(self._open), timeout_s=timeout_s)
+            timeout_s -= asyncio.get_running_loop().time() - before
+        late = set(self._open)
+        await _cut(late)
+        # Cancelled handlers may have something to clean up, a database transaction for one.
+        await self._until_closed(late, timeout_s=STREAMS_END_S)
+        return len(late)
+
+    async def _until_closed(self, exchanges: set[Exchange], *, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while exchanges & self._open:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return
+
+
+async def _cut(exchanges: set[Exchange]) -> None:
+    for exchange in exchanges:
+        await exchange.cut()

@@ -1,0 +1,116 @@
+"""The structural contracts between a service's plugins and its processes; every one is optional."""
+
+import inspect
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from litestar import Litestar
+
+from ._exits import DATABASE_AWAY, MIGRATION_FAILED, StartError
+from ._plugin import ServerPlugin
+
+log = structlog.get_logger(__name__)
+
+Role = Literal["main", "worker"]
+
+
+class Hooks:
+    """What the plugins of an application want done in a process.
+
+    Args:
+        app: The application; its lifespan is not touched.
+    """
+
+    def __init__(self, app: Litestar) -> None:
+        self._plugins: list[Any] = list(app.plugins)
+
+    def server_plugin(self) -> ServerPlugin:
+        """The plugin that this package serves by.
+
+        Raises:
+            StartError: When the application has none.
+        """
+        for plugin in self._plugins:
+            if isinstance(plugin, ServerPlugin):
+                return plugin
+        raise StartError("the application has no ServerPlugin in its list of plugins, so it cannot be served")
+
+    def start_process(self, *, role: Role, index: int, workers: int) -> None:
+        """Set the process up: logging, telemetry, this worker's share of what is shared out."""
+        for plugin in self._having("start_process"):
+            plugin.start_process(role=role, index=index, workers=workers)
+        _quiet_fallback()
+
+    def stop_process(self, *, timeout_s: float) -> None:
+        """Flush, the last thing a process does; those listed first, as logging is, go last.
+
+        Args:
+            timeout_s: Seconds for all of them together.
+        """
+        until = time.monotonic() + timeout_s
+        for plugin in reversed(list(self._having("stop_process"))):
+            try:
+                plugin.stop_process(timeout_s=max(0.1, until - time.monotonic()))
+            except Exception as error:  # noqa: BLE001 - the process ends; the others must be flushed all the same
+                log.warning("flushing failed", plugin=type(plugin).__name__, error=repr(error))
+
+    async def connect(self) -> bool:
+        """Wait for what the service cannot start without; whether there is such."""
+        connecting = list(self._having("connect"))
+        for plugin in connecting:
+            await _must(plugin.connect(), otherwise=DATABASE_AWAY)
+        return bool(connecting)
+
+    async def migrate(self) -> int | None:
+        """Migrate; how many migrations were applied, none when nothing can be migrated."""
+        migrating = list(self._having("migrate"))
+        applied = [await _must(plugin.migrate(), otherwise=MIGRATION_FAILED) for plugin in migrating]
+        return sum(applied) if migrating else None
+
+    def revise(self, message: str) -> list[Path]:
+        """Write a new migration.
+
+        Raises:
+            StartError: When no plugin can.
+        """
+        revising = list(self._having("revision"))
+        if not revising:
+            raise StartError("no plugin of the application writes migrations")
+        return [path for plugin in revising for path in plugin.revision(message)]
+
+    def collectors(self) -> Iterator[Any]:
+        """What main itself reports on its metrics page."""
+        for plugin in self._having("collectors"):
+            yield from plugin.collectors()
+
+    def features(self) -> Iterable[tuple[str, bool, str]]:
+        """What is on, what is off, and why."""
+        for plugin in self._having("features"):
+            yield from plugin.features()
+
+    def _having(self, name: str) -> Iterator[Any]:
+        return (plugin for plugin in self._plugins if callable(inspect.getattr_static(plugin, name, None)))
+
+
+async def _must(doing: Any, *, otherwise: int) -> Any:
+    try:
+        return await doing
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if isinstance(code, int):
+            raise StartError(str(error), code) from error
+        # Not foreseen by the plugin: where it happened is worth showing.
+        raise StartError(f"{type(error).__name__}: {error}", otherwise) from error
+
+
+def _quiet_fallback() -> None:
+    """Without a plugin for logging, keep structlog's defaults, but survive a reader that has gone."""
+    if structlog.is_configured():
+        return
+
+    from ._fallback_log import QuietLogger
+
+    structlog.configure(logger_factory=QuietLogger)

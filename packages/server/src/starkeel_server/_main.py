@@ -1,0 +1,215 @@
+"""The main process: everything before the first request, and everything after the last."""
+
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from threading import Event, Lock
+from typing import NoReturn
+
+import structlog
+from starkeel_config import ConfigurationError, Resolved, ServiceSettings, resolve
+
+from . import _metrics
+from ._admin import Page, serve_admin
+from ._board import Board
+from ._boot import Preparation, report_start
+from ._engine import BACKLOG, granian
+from ._environ import ENVIRON
+from ._exits import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
+from ._hooks import Hooks
+from ._rundir import RunDirectory
+from ._service import Service
+from ._settings import ServerSettings
+from ._signals import STOPS, watch
+from ._sockets import address_of, listen
+from ._state import MainState
+from ._supervisor import Supervisor
+from ._workers import Lifeline, Orders, Worker
+
+log = structlog.get_logger(__name__)
+
+_EARLY_FLUSH_S = 0.5
+"""Seconds for flushing when the process ends before it served, or is told to end at once."""
+
+
+def serve(service: Service) -> NoReturn:
+    """Serve until a signal says stop, and end the process with the code that tells how it went."""
+    main = _Main(service)
+    watch(main.on_stop, main.on_child)
+    leave(main.run())
+
+
+class _Main:
+    """The life of the main process.
+
+    The main thread boots and supervises; the thread of the signals may end the process at any moment.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._lock = Lock()
+        self._must_stop = False
+        self._hooks: Hooks | None = None
+        self._directory: RunDirectory | None = None
+        self._preparation = Preparation()
+        self._supervisor: Supervisor | None = None
+        self._state = MainState()
+
+    def run(self) -> int:
+        """Boot, serve, drain; the exit code."""
+        flush_until = None
+        try:
+            resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
+            server = self._boot(resolved)
+            code = self._supervise(server)
+            log.info("shutdown complete")
+            flush_until = time.monotonic() + server.shutdown_flush_s
+        except ConfigurationError as error:
+            # The text is for people and complete: nothing else stands around it.
+            sys.stderr.write(f"{error}\n")
+            return error.exit_code
+        except StartError as error:
+            code = error.exit_code
+            self._tell(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process ends and says it
+            code = CRASH_LOOP
+            self._tell(f"{type(error).__name__}: {error}", unexpected=True)
+        if self._must_stop and self._supervisor is None:
+            _park()
+        self._clean(
+            _EARLY_FLUSH_S if flush_until is None else max(_EARLY_FLUSH_S, flush_until - time.monotonic())
+        )
+        return code
+
+    def on_stop(self, received: signal.Signals) -> None:
+        """Stop, or end at once when that was asked for before; called in the thread of the signals."""
+        with self._lock:
+            is_second, self._must_stop = self._must_stop, True
+            supervisor = self._supervisor
+        if is_second:
+            self._end_at_once(received)
+        self._say(STOPS[received])
+        if supervisor is not None:
+            supervisor.stop()
+        else:
+            self._end_early()
+
+    def on_child(self) -> None:
+        """A worker has ended; called in the thread of the signals."""
+        if self._supervisor is not None:
+            self._supervisor.wake()
+
+    def _boot(self, resolved: Resolved[ServiceSettings]) -> ServerSettings:
+        """Everything up to the migrations."""
+        granian()
+        self._directory = RunDirectory(self._service.name)
+        _metrics.prepare(self._directory.metrics)
+        _metrics.name_process("main")
+        hooks = Hooks(self._service.create_app(resolved.settings))
+        server = hooks.server_plugin().settings
+        hooks.start_process(role="main", index=0, workers=server.workers)
+        self._hooks = hooks
+        report_start(self._service, resolved, hooks)
+        self._open_admin_port(server, hooks)
+        self._state.migrating()
+        if not self._preparation.run(hooks):
+            _park()
+        return server
+
+    def _open_admin_port(self, server: ServerSettings, hooks: Hooks) -> None:
+        listener = listen(server.metrics_host, server.metrics_port, variable="METRICS_PORT", backlog=128)
+        registry = _metrics.registry(self._dir.metrics, hooks.collectors())
+
+        def metrics(accept: str) -> Page:
+            body, content_type = _metrics.render(registry, accept)
+            return Page(200, content_type, body)
+
+        serve_admin(listener, {"/metrics": metrics, "/live": self._state.live, "/ready": self._state.ready})
+        log.info("admin port opened", addr=address_of(listener))
+
+    def _supervise(self, server: ServerSettings) -> int:
+        listener = listen(server.host, server.port, variable="PORT", backlog=BACKLOG)
+        board = Board.create(self._dir.board, slots=server.workers)
+        lifeline = Lifeline()
+        counted = _metrics.WorkerMetrics()
+
+        def spawn(index: int) -> Worker:
+            orders = self._orders(server, index, listener=listener, lifeline=lifeline)
+            return Worker(orders, board.seat(index))
+
+        def on_death(worker: Worker) -> None:
+            counted.count_exit(worker.returncode or 0)
+            _metrics.forget(self._dir.metrics, name=str(worker.index), pid=worker.pid)
+
+        supervisor = Supervisor(server, board, listener, spawn=spawn, on_death=on_death)
+        with self._lock:
+            if not self._must_stop:
+                self._supervisor = supervisor
+        if self._supervisor is None:
+            _park()
+        log.info("listening", addr=address_of(listener), tls=server.uses_tls)
+        self._state.serving(board)
+        return supervisor.run()
+
+    def _orders(
+        self, server: ServerSettings, index: int, *, listener: socket.socket, lifeline: Lifeline
+    ) -> Orders:
+        return Orders(
+            service=self._service,
+            board=str(self._dir.board),
+            index=index,
+            workers=server.workers,
+            listener=listener.fileno(),
+            lifeline=lifeline.reader,
+            path=sys.path,
+        )
+
+    @property
+    def _dir(self) -> RunDirectory:
+        assert self._directory is not None
+        return self._directory
+
+    def _end_early(self) -> NoReturn:
+        """End before anything was served; a migration is given the time to roll back."""
+        self._preparation.cancel()
+        self._say("shutdown complete")
+        self._clean(_EARLY_FLUSH_S)
+        leave(STOPPED)
+
+    def _end_at_once(self, received: signal.Signals) -> NoReturn:
+        self._say(f"{STOPS[received]} again: ending at once")
+        if self._supervisor is not None:
+            self._supervisor.kill()
+        self._clean(_EARLY_FLUSH_S)
+        leave(SECOND_SIGNAL)
+
+    def _clean(self, flush_s: float) -> None:
+        if self._hooks is not None:
+            self._hooks.stop_process(timeout_s=flush_s)
+        if self._directory is not None:
+            self._directory.remove()
+
+    def _say(self, message: str) -> None:
+        # Until logging is set up there is nothing to log by, and nothing being imported must be waited for.
+        if self._hooks is None:
+            os.write(2, f"{message}\n".encode())
+        else:
+            log.info(message)
+
+    def _tell(self, reason: str, *, unexpected: bool = False) -> None:
+        """Say why the service could not start, where it was found when that was not foreseen."""
+        if self._hooks is not None:
+            log.error("could not start", reason=reason, exc_info=unexpected)
+            return
+        if unexpected:
+            traceback.print_exc()
+        sys.stderr.write(f"{self._service.name} could not start: {reason}\n")
+
+
+def _park() -> NoReturn:
+    """Leave the rest to the thread that is ending the process."""
+    Event().wait()
+    raise AssertionError

@@ -1,0 +1,75 @@
+"""Metrics of several processes on one page.
+
+`prometheus_client` decides when it is first imported whether it shares values between processes; hence
+it is imported nowhere before `prepare` was called.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._environ import ENVIRON
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def prepare(directory: Path) -> None:
+    """Have this process and its workers keep their metrics in files there."""
+    ENVIRON[_VARIABLE] = str(directory)
+
+
+def name_process(name: str) -> None:
+    """Have this process keep its metrics under a name instead of its process id.
+
+    A worker that replaces another takes its name and its files over: totals go on where they were, and the
+    number of files does not grow with every restart.
+    """
+    from prometheus_client import values
+
+    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]  # untyped upstream
+
+
+def registry(directory: Path, collectors: Iterable[Any]) -> "CollectorRegistry":
+    """The registry of the metrics page: every process's files and what main reports by itself."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    made = CollectorRegistry()
+    MultiProcessCollector(made, path=str(directory))  # type: ignore[no-untyped-call]  # untyped upstream
+    for collector in collectors:
+        made.register(collector)
+    return made
+
+
+def render(of: "CollectorRegistry", accept: str) -> tuple[bytes, str]:
+    """The metrics page and its content type: OpenMetrics for those who accept it."""
+    from prometheus_client.exposition import choose_encoder
+
+    encode, content_type = choose_encoder(accept)
+    return encode(of), content_type
+
+
+def forget(directory: Path, *, name: str, pid: int) -> None:
+    """Drop the gauges of what a dead process was doing: they would stay on the page for ever."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    for identifier in (name, pid):
+        mark_process_dead(identifier, path=str(directory))  # type: ignore[no-untyped-call]  # untyped upstream
+
+
+class WorkerMetrics:
+    """What main tells about its workers."""
+
+    def __init__(self) -> None:
+        from prometheus_client import Counter
+
+        self._exits = Counter(
+            "starkeel_worker_exits_total", "Workers that ended without being asked to.", ["reason"]
+        )
+
+    def count_exit(self, returncode: int) -> None:
+        """Count a worker that died, by signal or by itself."""
+        self._exits.labels("signal" if returncode < 0 else "error").inc()

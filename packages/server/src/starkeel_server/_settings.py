@@ -1,0 +1,82 @@
+"""What the environment says about serving."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+from starkeel_config import Environment, Problem, Settings, Variable
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Seconds = Annotated[float, Meta(ge=0, le=3600)]
+
+
+class ServerSettings(Settings, frozen=True, kw_only=True):
+    """Ports, workers, TLS, and how the process stops."""
+
+    host: Annotated[str, Variable("HOST"), Meta(min_length=1)] = "0.0.0.0"
+    """Address the application listens on; `::` for IPv6 and IPv4."""
+
+    port: Annotated[Port, Variable("PORT")] = 3000
+    """Port of the application; 0 for any free one, which the `listening` line tells."""
+
+    metrics_host: Annotated[str, Variable("METRICS_HOST"), Meta(min_length=1)] = "0.0.0.0"
+    """Address the admin listener (`/metrics`, `/live`, `/ready`) listens on."""
+
+    metrics_port: Annotated[Port, Variable("METRICS_PORT")] = 9090
+    """Port of the admin listener; 0 for any free one."""
+
+    workers: Annotated[int, Variable("WORKERS"), Meta(ge=1, le=64)] = 1
+    """Processes that serve; replicas are the usual way to scale."""
+
+    drain_delay_s: Annotated[Seconds, Variable("DRAIN_DELAY_SECONDS", development="0")] = 5.0
+    """Seconds the service goes on serving, no longer ready, after it was told to stop: the time a load
+    balancer needs to notice."""
+
+    shutdown_grace_s: Annotated[Seconds, Variable("SHUTDOWN_GRACE_SECONDS", development="2")] = 20.0
+    """Seconds that requests in flight have to finish once nothing new is accepted; then they get a 503."""
+
+    shutdown_flush_s: Annotated[Seconds, Variable("SHUTDOWN_FLUSH_SECONDS", development="1")] = 3.0
+    """Seconds that closing connections and flushing telemetry may take, last of all."""
+
+    tls_cert_file: Annotated[Path | None, Variable("TLS_CERT_FILE")] = None
+    """Path of the certificate chain, PEM; with it the application speaks TLS 1.2 and 1.3."""
+
+    tls_key_file: Annotated[Path | None, Variable("TLS_KEY_FILE")] = None
+    """Path of the certificate's private key, PKCS#8 PEM without a passphrase."""
+
+    tls_client_ca_file: Annotated[Path | None, Variable("TLS_CLIENT_CA_FILE")] = None
+    """Path of the authorities whose certificates clients must show, PEM; none is asked for without it."""
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the application's port speaks TLS."""
+        return self.tls_cert_file is not None
+
+    def problems(self, environment: Environment) -> Iterator[Problem]:
+        """Refuse ports that collide, and half of a TLS configuration."""
+        del environment
+        if self.port and self.port == self.metrics_port:
+            yield Problem("METRICS_PORT", f"is {self.port}, as PORT is", "another port")
+        if self.tls_cert_file is not None and self.tls_key_file is None:
+            yield Problem("TLS_KEY_FILE", "is not set, but TLS_CERT_FILE is", "a path")
+        if self.tls_key_file is not None and self.tls_cert_file is None:
+            yield Problem("TLS_CERT_FILE", "is not set, but TLS_KEY_FILE is", "a path")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            yield Problem("TLS_CERT_FILE", "is not set, but TLS_CLIENT_CA_FILE is", "a path")
+        yield from self._unreadable()
+
+    def _unreadable(self) -> Iterator[Problem]:
+        files = {
+            "TLS_CERT_FILE": self.tls_cert_file,
+            "TLS_KEY_FILE": self.tls_key_file,
+            "TLS_CLIENT_CA_FILE": self.tls_client_ca_file,
+        }
+        for variable, path in files.items():
+            if path is None:
+                continue
+            try:
+                path.read_bytes()
+            except OSError as error:
+                why = (error.strerror or "cannot be read").lower()
+                yield Problem(variable, f"is '{path}': {why}", "the path of a readable file")

@@ -1,0 +1,59 @@
+"""What the admin port says about the process."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from ._admin import Page
+from ._board import Board, Phase, Seat, State
+
+SILENT_S = 2.0
+"""Seconds after which a worker whose event loop was not heard of is not ready."""
+_JSON = "application/json"
+
+
+class MainState:
+    """How far main is, and through the board how its workers are."""
+
+    def __init__(self) -> None:
+        self._stage: Literal["starting", "migrations", "serving"] = "starting"
+        self._board: Board | None = None
+
+    def migrating(self) -> None:
+        """The database is being waited for or migrated."""
+        self._stage = "migrations"
+
+    def serving(self, board: Board) -> None:
+        """Workers are started."""
+        self._board = board
+        self._stage = "serving"
+
+    def live(self, _accept: str) -> Page:
+        """Main answers."""
+        return _page(200, status="live")
+
+    def ready(self, _accept: str) -> Page:
+        """Whether every worker is up, heard of and ready."""
+        if self._board is None:
+            return _page(503, status="not ready", reason=self._stage)
+        seats = [self._board.seat(index) for index in range(self._board.slots)]
+        workers = [{"index": seat.slot, "status": _status(seat)} for seat in seats]
+        if self._board.phase is not Phase.SERVING:
+            return _page(503, status="draining", reason="stopping", workers=workers)
+        if all(worker["status"] == "ready" for worker in workers):
+            return _page(200, status="ready", workers=workers)
+        return _page(503, status="not ready", reason="workers", workers=workers)
+
+
+def _status(seat: Seat) -> str:
+    if seat.state is State.BOOTING:
+        return "starting"
+    if seat.state is State.CLOSING:
+        return "stopping"
+    if seat.silence_s > SILENT_S:
+        return "unresponsive"
+    return "ready" if seat.is_ready else "not ready"
+
+
+def _page(status_code: int, **content: Any) -> Page:
+    return Page(status_code, _JSON, msgspec.json.encode(content) + b"\n")

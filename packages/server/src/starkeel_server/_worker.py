@@ -1,0 +1,156 @@
+"""A worker process: makes the application, serves it, and stops when main says so."""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import NoReturn
+
+import msgspec
+import structlog
+import uvloop
+from litestar import Litestar
+from starkeel_config import load
+
+from ._board import Board, Phase, Seat, State
+from ._engine import Engine
+from ._environ import ENVIRON
+from ._exits import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
+from ._guard import Guard
+from ._hooks import Hooks
+from ._metrics import name_process
+from ._plugin import ServerPlugin
+from ._workers import Orders
+
+log = structlog.get_logger(__name__)
+
+BEAT_S = 0.05
+"""Seconds between two looks at the board; also between two heartbeats."""
+PROBE_S = 1.0
+"""Seconds between two rounds of readiness checks for the admin port."""
+CLOSING_CONNECTIONS_S = 2.0
+"""Seconds that connections without a request in flight may take to close, half-sent request heads for one."""
+_ORPHANED_S = 60.0
+"""Seconds a worker whose main is gone may take to stop by itself; then it is ended, stuck as it is."""
+
+
+def work(argument: str) -> NoReturn:
+    """Serve until main says stop, then end the process.
+
+    Args:
+        argument: `Orders` as JSON.
+    """
+    orders = msgspec.json.decode(argument, type=Orders)
+    sys.path[:] = orders.path
+    orphaned = _watch_lifeline(orders.lifeline)
+    try:
+        code = _Worker(orders, orphaned).run()
+    except Exception:
+        # Before the application's own logging is set up, this goes to structlog's defaults.
+        log.exception("worker failed", index=orders.index)
+        code = CRASH_LOOP
+    leave(code)
+
+
+class _Worker:
+    """The life of one worker.
+
+    Args:
+        orders: What main told it.
+        orphaned: Set when main is gone.
+    """
+
+    def __init__(self, orders: Orders, orphaned: Event) -> None:
+        self._orders = orders
+        self._orphaned = orphaned
+        self._seat: Seat = Board(Path(orders.board)).seat(orders.index)
+
+    def run(self) -> int:
+        """Make the application and serve it; the exit code."""
+        name_process(str(self._orders.index))
+        service = self._orders.service
+        app = service.create_app(load(service.settings_class(), ENVIRON, service=service.name))
+        hooks = Hooks(app)
+        plugin = hooks.server_plugin()
+        plugin.attach(self._seat)
+        hooks.start_process(role="worker", index=self._orders.index, workers=self._orders.workers)
+        flush_until = time.monotonic() + plugin.settings.shutdown_flush_s
+        code = CRASH_LOOP
+        try:
+            code, flush_until = uvloop.run(self._serve(app, plugin))
+        except Exception:
+            log.exception("worker failed", index=self._orders.index)
+        finally:
+            hooks.stop_process(timeout_s=max(0.1, flush_until - time.monotonic()))
+        return code
+
+    async def _serve(self, app: Litestar, plugin: ServerPlugin) -> tuple[int, float]:
+        settings = plugin.settings
+        flush_until = 0.0
+        try:
+            async with asyncio.timeout(None) as closing, app.lifespan():
+                await self._accept_until_stopped(app, plugin)
+                self._seat.state = State.CLOSING
+                flush_until = time.monotonic() + settings.shutdown_flush_s
+                closing.reschedule(asyncio.get_running_loop().time() + settings.shutdown_flush_s)
+        except TimeoutError:
+            if not flush_until:
+                raise
+            log.error("shutdown timed out", after_s=settings.shutdown_flush_s, index=self._orders.index)
+            return WORKER_KILLED, flush_until
+        return STOPPED, flush_until
+
+    async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
+        listener = socket.socket(fileno=self._orders.listener)
+        engine = Engine(app, listener, plugin.settings, number=self._orders.index + 1)
+        engine.start()
+        self._seat.beat()
+        self._seat.state = State.UP
+        async with asyncio.TaskGroup() as tasks:
+            probing = tasks.create_task(self._probe(plugin))
+            await self._until_told_to_stop()
+            probing.cancel()
+        guard = plugin.guard
+        if guard is not None:
+            await self._finish(engine, guard, plugin.settings.shutdown_grace_s)
+
+    async def _until_told_to_stop(self) -> None:
+        # Looked at rather than waited for: nothing else reaches a process as surely as shared memory does.
+        while self._seat.phase is not Phase.STOPPING and not self._orphaned.is_set():
+            self._seat.beat()
+            await asyncio.sleep(BEAT_S)
+
+    async def _probe(self, plugin: ServerPlugin) -> None:
+        while plugin.readiness is not None:
+            self._seat.is_ready = (await plugin.readiness.report()).is_ready
+            await asyncio.sleep(PROBE_S)
+
+    async def _finish(self, engine: Engine, guard: Guard, grace_s: float) -> None:
+        # Absent when main is gone: then it is this worker's own.
+        until = self._seat.board.deadline or time.monotonic() + grace_s
+        # First, as Granian, once stopped, cuts WebSockets off without a close frame.
+        await guard.end_streams()
+        engine.stop()
+        late = await guard.finish(timeout_s=max(0.0, until - time.monotonic()))
+        if late:
+            log.warning("requests cancelled", count=late, after_s=grace_s)
+        await engine.stopped(timeout_s=CLOSING_CONNECTIONS_S)
+
+
+def _watch_lifeline(descriptor: int) -> Event:
+    """Notice that main is gone, and do not outlive it for long."""
+    orphaned = Event()
+
+    def wait() -> None:
+        with suppress(OSError):
+            os.read(descriptor, 1)
+        orphaned.set()
+        time.sleep(_ORPHANED_S)
+        leave(WORKER_KILLED)
+
+    Thread(target=wait, name="lifeline", daemon=True).start()
+    return orphaned
