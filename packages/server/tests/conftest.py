@@ -9,11 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 SETTINGS = '''
 from typing import Annotated
@@ -267,8 +272,14 @@ class Sample:
 
     def close(self) -> None:
         if self.process.poll() is None:
+            # Two different ones: two of a kind may arrive as one.
+            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait(WAIT_S)
+            self.process.wait(WAIT_S)
         self._join()
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
@@ -282,6 +293,8 @@ def _collect(stream: Any, into: list[str]) -> None:
 
 class Samples:
     """Starts processes of the sample service."""
+
+    wait_until = staticmethod(wait_until)
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.directory = directory
@@ -322,6 +335,12 @@ class Samples:
         sample.wait()
         return sample
 
+    def signal_group(self, sample: Sample, number: signal.Signals) -> None:
+        """Send a signal to the sample's whole process group; it has one of its own when it was started so."""
+        group = os.getpgid(sample.process.pid)
+        assert group == sample.process.pid
+        os.killpg(group, number)
+
     def processes(self) -> list[int]:
         """Every process that runs in the sample's directory."""
         numbered = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
@@ -340,6 +359,44 @@ def _is_zombie(entry: Path) -> bool:
         return "\nState:\tZ" in (entry / "status").read_text()
     except OSError:
         return True
+
+
+class Certificate(NamedTuple):
+    """Paths of a self-signed certificate and its key."""
+
+    cert: Path
+    key: Path
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for localhost that signed itself."""
+    directory = tmp_path_factory.mktemp("certificate")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    made = Certificate(directory / "cert.pem", directory / "key.pem")
+    made.cert.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    made.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return made
 
 
 @contextmanager

@@ -5,10 +5,11 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 import structlog
@@ -81,7 +82,7 @@ class _Worker:
         flush_until = time.monotonic() + plugin.settings.shutdown_flush_s
         code = CRASH_LOOP
         try:
-            code, flush_until = uvloop.run(self._serve(app, plugin))
+            code, flush_until = _run(self._serve(app, plugin))
         except Exception:
             log.exception("worker failed", index=self._orders.index)
         finally:
@@ -139,6 +140,16 @@ class _Worker:
         if late:
             log.warning("requests cancelled", count=late, after_s=grace_s)
         await engine.stopped(timeout_s=CLOSING_CONNECTIONS_S)
+
+
+def _run(serving: Coroutine[Any, Any, tuple[int, float]]) -> tuple[int, float]:
+    """Run to the end, and leave the loop as it is then.
+
+    Closing it would join the threads of its executor, and with them a blocking call that never returns.
+    """
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(serving)
 
 
 def _watch_lifeline(descriptor: int) -> Event:

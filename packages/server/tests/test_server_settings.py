@@ -1,0 +1,60 @@
+"""What is accepted, and what development changes."""
+
+from pathlib import Path
+
+import pytest
+from starkeel_config import ConfigurationError, load
+from starkeel_server import ServerSettings
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    settings = load(ServerSettings, {}, service="orders")
+
+    assert (settings.host, settings.port, settings.metrics_host, settings.metrics_port) == (
+        "0.0.0.0",
+        3000,
+        "0.0.0.0",
+        9090,
+    )
+    assert settings.workers == 1
+    assert (settings.drain_delay_s, settings.shutdown_grace_s, settings.shutdown_flush_s) == (5, 20, 3)
+    assert not settings.uses_tls
+
+
+def test_all_of_a_shutdown_fits_into_what_kubernetes_gives() -> None:
+    settings = load(ServerSettings, {}, service="orders")
+
+    assert settings.drain_delay_s + settings.shutdown_grace_s + settings.shutdown_flush_s + 2 <= 30
+
+
+def test_development_does_not_wait_for_load_balancers(tmp_path: Path) -> None:
+    settings = load(
+        ServerSettings, {"ENVIRONMENT": "development"}, service="orders", dotenv=tmp_path / ".env"
+    )
+
+    assert (settings.drain_delay_s, settings.shutdown_grace_s, settings.shutdown_flush_s) == (0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"WORKERS": "65"}, "WORKERS is '65'"),
+        ({"WORKERS": "0"}, "WORKERS is '0'"),
+        ({"PORT": "65536"}, "65535"),
+        ({"PORT": "9090"}, "METRICS_PORT is 9090, as PORT is"),
+        ({"DRAIN_DELAY_SECONDS": "-1"}, "DRAIN_DELAY_SECONDS"),
+        ({"SHUTDOWN_GRACE_SECONDS": "inf"}, "SHUTDOWN_GRACE_SECONDS"),
+        ({"TLS_CERT_FILE": "/nowhere"}, "TLS_KEY_FILE is not set, but TLS_CERT_FILE is"),
+        ({"TLS_KEY_FILE": "/nowhere"}, "TLS_CERT_FILE is not set, but TLS_KEY_FILE is"),
+        ({"TLS_CLIENT_CA_FILE": "/nowhere"}, "TLS_CERT_FILE is not set, but TLS_CLIENT_CA_FILE is"),
+        (
+            {"TLS_CERT_FILE": "/nowhere", "TLS_KEY_FILE": "/nowhere"},
+            "TLS_KEY_FILE is '/nowhere': no such file",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(environ: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load(ServerSettings, environ, service="orders")
+
+    assert told in str(refused.value)

@@ -1,0 +1,170 @@
+"""The start, step by step, and what each step's failure looks like from outside."""
+
+import os
+import re
+import signal
+import socket
+from typing import Any
+
+import httpx
+import pytest
+
+
+def test_the_start_is_told_in_order(samples: Any) -> None:
+    sample = samples.ready()
+
+    wanted = [
+        "starting application",
+        "features",
+        "admin port opened",
+        "database connected",
+        "migrations complete",
+        "listening",
+        "workers started",
+    ]
+    assert [message for message in sample.messages if message in wanted] == wanted
+    start = sample.wait_for_log("starting application")
+    assert start["service"] == "sample"
+    assert start["environment"] == "production"
+    assert start["pid"] == sample.process.pid
+    assert {"version", "python"} <= start.keys()
+    assert sample.wait_for_log("migrations complete")["applied"] == 3
+    features = sample.wait_for_log("features")
+    assert "sampling (always)" in features["on"]
+    assert "tls (TLS_CERT_FILE is not set)" in features["off"]
+    assert sample.stop() == 0
+
+
+def test_processes_are_told_their_role_and_number(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+
+    started = [line for line in sample.logs if line["message"] == "process started"]
+
+    told = sorted((line["role"], line["index"], line["workers"]) for line in started)
+    assert told == [("main", 0, 2), ("worker", 0, 2), ("worker", 1, 2)]
+    assert len({line["process"] for line in started}) == 3
+
+
+def test_every_wrong_variable_is_told_and_nothing_else(samples: Any) -> None:
+    sample = samples.finished(PORT=70000, WORKERS="many", SAMPLE_PASSWORD="")
+
+    assert sample.process.returncode == 78
+    assert sample.lines == []
+    text = "".join(sample.errors)
+    assert text.startswith("the configuration of sample has 3 problems\n")
+    for told in ("PORT is '70000'", "WORKERS is 'many'", "SAMPLE_PASSWORD is not set"):
+        assert told in text
+
+
+@pytest.mark.parametrize("variable", ["PORT", "METRICS_PORT"])
+def test_a_taken_port_is_told_with_the_variable_to_change(samples: Any, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sample = samples.finished(**{variable: port})
+
+    assert sample.process.returncode == 71
+    reason = sample.wait_for_log("could not start")["reason"]
+    assert f"127.0.0.1:{port}" in reason
+    assert variable in reason.split()
+    assert "Traceback" not in sample.output
+    assert list(samples.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "reason"), [("connect", 69, "stayed away"), ("migrate", 65, "migration 7")]
+)
+def test_a_database_that_cannot_be_used_ends_the_process(
+    samples: Any, fails: str, code: int, reason: str
+) -> None:
+    sample = samples.finished(SAMPLE_FAILS=fails)
+
+    assert sample.process.returncode == code
+    assert reason in sample.wait_for_log("could not start", level="error")["reason"]
+    assert "listening" not in sample.messages
+    assert "process stopped" in sample.messages
+    assert "Traceback" not in sample.output
+
+
+def test_an_application_that_cannot_be_made_is_shown_where(samples: Any) -> None:
+    sample = samples.finished(SAMPLE_FAILS="import")
+
+    assert sample.process.returncode == 1
+    assert "sample could not start: RuntimeError: the application is broken" in sample.output
+    assert "in create_app" in sample.output
+
+
+def test_an_application_without_the_plugin_is_refused(samples: Any) -> None:
+    sample = samples.finished(SAMPLE_FAILS="no plugin")
+
+    assert sample.process.returncode == 1
+    assert "has no ServerPlugin" in sample.output
+    assert "Traceback" not in sample.output
+
+
+def test_the_admin_port_answers_while_migrations_run_and_the_application_port_is_closed(samples: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    sample = samples.start(SAMPLE_FAILS="migrate hangs", PORT=port)
+    sample.wait_for_log("migrating")
+
+    live, ready = httpx.get(f"{sample.admin}/live"), httpx.get(f"{sample.admin}/ready")
+
+    assert live.status_code == 200
+    assert (ready.status_code, ready.json()) == (503, {"status": "not ready", "reason": "migrations"})
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_migrations_run_ends_the_process_at_once(samples: Any, number: signal.Signals) -> None:
+    sample = samples.start(SAMPLE_FAILS="migrate hangs")
+    sample.wait_for_log("migrating")
+
+    sample.signal(number)
+
+    assert sample.wait(timeout_s=5) == 0
+    assert sample.messages[-2:] == ["shutdown complete", "process stopped"]
+    assert "Traceback" not in sample.output
+    assert list(samples.tmp.iterdir()) == []
+
+
+def test_a_signal_before_anything_is_imported_ends_the_process_without_a_traceback(samples: Any) -> None:
+    (samples.directory / "sample" / "settings.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)\n"
+    )
+    sample = samples.finished()
+
+    assert sample.process.returncode == 0
+    assert sample.output == "received SIGTERM\nshutdown complete\n"
+
+
+def test_a_misspelt_variable_is_warned_about(samples: Any) -> None:
+    sample = samples.start(DRAIN_DELAY_SECOND=3)
+
+    warning = sample.wait_for_log("configuration looks wrong", level="warning")
+
+    assert "DRAIN_DELAY_SECONDS" in warning["problem"]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_service_whose_output_nobody_reads_serves_and_stops(samples: Any, stream: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    # Without a plugin for logging; a pipe whose reader has gone.
+    app = samples.directory / "sample" / "app.py"
+    configuring = r"structlog.configure\(.*?sys.stdout\)\).*?getpid\(\)\)"
+    app.write_text(re.sub(configuring, "pass", app.read_text(), flags=re.DOTALL))
+    reader, writer = os.pipe()
+    os.close(reader)
+    sample = samples.start(PORT=port, popen={stream: writer})
+    os.close(writer)
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    samples.wait_until(answers)
+
+    assert sample.stop() == 0

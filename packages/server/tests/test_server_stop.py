@@ -1,0 +1,258 @@
+"""The drain, seen by clients and by whoever reads the log."""
+
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+
+@pytest.mark.parametrize(
+    ("number", "line"), [(signal.SIGTERM, "received SIGTERM"), (signal.SIGINT, "received Ctrl+C")]
+)
+def test_a_signal_lets_requests_in_flight_finish(samples: Any, number: signal.Signals, line: str) -> None:
+    sample = samples.ready()
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"{sample.url}/slow/1.0", timeout=20)
+        sample.wait_for_log("slow began")
+        sample.signal(number)
+        answer = slow.result()
+
+    assert (answer.status_code, answer.text) == (200, "done")
+    assert sample.wait() == 0
+    wanted = [line, "closing database connections", "shutdown complete"]
+    assert [message for message in sample.messages if message in wanted] == wanted
+    # What is flushed last of all is flushed after the last line, in main and in the worker.
+    assert sample.messages[-2:] == ["shutdown complete", "process stopped"]
+    assert sample.messages.count("process stopped") == 2
+
+
+def test_nothing_is_left_behind(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+    assert len(list(samples.tmp.iterdir())) == 1
+    assert len(samples.processes()) == 3
+
+    assert sample.stop() == 0
+
+    assert list(samples.tmp.iterdir()) == []
+    samples.wait_until(lambda: not samples.processes())
+
+
+def test_while_it_drains_it_serves_new_connections_and_asks_to_close_them(samples: Any) -> None:
+    sample = samples.ready(DRAIN_DELAY_SECONDS=60)
+    url = sample.url
+    with httpx.Client(base_url=url) as kept:
+        assert "connection" not in kept.get("/pid").headers
+        sample.signal(signal.SIGTERM)
+        sample.wait_for_log("received SIGTERM")
+        samples.wait_until(lambda: httpx.get(f"{url}/health/ready").status_code == 503)
+
+        ready, on_the_kept_one, on_a_new_one = (
+            httpx.get(f"{url}/health/ready"),
+            kept.get("/pid"),
+            httpx.get(f"{url}/pid"),
+        )
+
+    assert ready.json() == {"status": "draining", "checks": {}}
+    assert (on_the_kept_one.status_code, on_the_kept_one.headers["connection"]) == (200, "close")
+    assert (on_a_new_one.status_code, on_a_new_one.headers["connection"]) == (200, "close")
+    assert httpx.get(f"{url}/health/live").status_code == 200
+    assert httpx.get(f"{sample.admin}/ready").json()["status"] == "draining"
+
+
+def test_no_connection_is_refused_during_the_drain_delay(samples: Any) -> None:
+    sample = samples.ready(DRAIN_DELAY_SECONDS=1)
+    url = sample.url
+    sample.signal(signal.SIGTERM)
+
+    # As a load balancer does: until the first answer that says not ready; then nothing new is sent.
+    while httpx.get(f"{url}/health/ready").status_code == 200:
+        assert httpx.get(f"{url}/pid").status_code == 200
+
+    assert httpx.get(f"{url}/pid").status_code == 200
+    assert sample.wait() == 0
+
+
+def test_once_it_stopped_connections_are_refused(samples: Any) -> None:
+    sample = samples.ready()
+    url, port = sample.url, int(sample.url.rpartition(":")[2])
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"{url}/slow/2.0", timeout=20)
+        sample.wait_for_log("slow began")
+        sample.signal(signal.SIGTERM)
+
+        def is_refused() -> bool:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        samples.wait_until(is_refused)
+        assert slow.result().status_code == 200
+
+
+def test_requests_that_take_longer_than_the_grace_get_a_503(samples: Any) -> None:
+    sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"{sample.url}/slow/60.0", timeout=20)
+        sample.wait_for_log("slow began")
+        sample.signal(signal.SIGTERM)
+        answer = slow.result()
+
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["connection"] == "close"
+    assert sample.wait() == 0
+    assert sample.wait_for_log("requests cancelled")["count"] == 1
+    assert "closing database connections" in sample.messages
+
+
+def test_a_handler_that_cannot_be_cancelled_does_not_keep_the_client_waiting(samples: Any) -> None:
+    sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5)
+    with ThreadPoolExecutor() as pool:
+        deaf = pool.submit(httpx.get, f"{sample.url}/deaf", timeout=20)
+        sample.wait_for_log("deaf began")
+        sample.signal(signal.SIGTERM)
+
+        assert deaf.result().status_code == 503
+
+    assert sample.wait() == 0
+
+
+def test_a_half_sent_body_and_a_half_sent_head_hold_nothing_up(samples: Any) -> None:
+    sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5)
+    address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
+    with (
+        socket.create_connection(address, timeout=20) as head,
+        socket.create_connection(address, timeout=20) as body,
+        socket.create_connection(address, timeout=20),
+    ):
+        head.sendall(b"GET /pid HTTP/1.1\r\nHo")
+        body.sendall(b"POST /body HTTP/1.1\r\nHost: sample\r\nContent-Length: 10\r\n\r\nhalf")
+        sample.wait_for_log("body began")
+        sample.signal(signal.SIGTERM)
+
+        assert body.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert sample.wait() == 0
+    assert "closing database connections" in sample.messages
+
+
+def test_an_event_stream_is_ended_as_if_it_were_complete(samples: Any) -> None:
+    sample = samples.ready()
+    with httpx.stream("GET", f"{sample.url}/events", timeout=20) as stream:
+        parts = stream.iter_text()
+        assert "hello" in next(parts)
+        sample.signal(signal.SIGTERM)
+
+        # A connection that broke off would raise.
+        assert list(parts) == []
+
+    assert sample.wait() == 0
+    assert "events ended" in sample.messages
+    assert "requests cancelled" not in sample.messages
+
+
+def test_a_websocket_is_closed_as_a_service_restart(samples: Any) -> None:
+    sample = samples.ready()
+    with connect(f"{sample.url.replace('http', 'ws')}/live") as live:
+        assert live.recv(timeout=10) == "hello"
+        live.send("back")
+        assert live.recv(timeout=10) == "back"
+        sample.signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            live.recv(timeout=10)
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+    assert sample.wait() == 0
+    assert "live ended" in sample.messages
+
+
+def test_streams_and_websockets_go_on_during_the_drain_delay(samples: Any) -> None:
+    sample = samples.ready(DRAIN_DELAY_SECONDS=60)
+    with connect(f"{sample.url.replace('http', 'ws')}/live") as live:
+        assert live.recv(timeout=10) == "hello"
+        sample.signal(signal.SIGTERM)
+        samples.wait_until(lambda: httpx.get(f"{sample.url}/health/ready").status_code == 503)
+
+        live.send("still here")
+
+        assert live.recv(timeout=10) == "still here"
+
+
+def test_a_second_signal_ends_everything_at_once(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2, DRAIN_DELAY_SECONDS=60)
+    sample.signal(signal.SIGTERM)
+    sample.wait_for_log("received SIGTERM")
+
+    sample.signal(signal.SIGINT)
+
+    assert sample.wait(timeout_s=5) == 130
+    assert "received Ctrl+C again: ending at once" in sample.messages
+    assert "shutdown complete" not in sample.messages
+    samples.wait_until(lambda: not samples.processes())
+    assert list(samples.tmp.iterdir()) == []
+
+
+def test_a_worker_that_had_to_be_killed_is_told_by_the_exit_code(samples: Any) -> None:
+    sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
+    with ThreadPoolExecutor() as pool:
+        stuck = pool.submit(httpx.get, f"{sample.url}/stuck", timeout=20)
+        sample.wait_for_log("stuck began")
+        sample.signal(signal.SIGTERM)
+        assert isinstance(stuck.exception(), httpx.TransportError)
+
+    assert sample.wait() == 70
+    assert "worker killed: it did not stop in time" in sample.messages
+    assert "shutdown complete" in sample.messages
+
+
+def test_closing_is_bounded(samples: Any) -> None:
+    sample = samples.ready(SAMPLE_FAILS="shutdown", SHUTDOWN_FLUSH_SECONDS=0.5)
+
+    assert sample.stop() == 70
+    assert sample.wait_for_log("shutdown timed out")["after_s"] == 0.5
+
+
+def test_a_signal_to_the_whole_process_group_drains_all_the_same(samples: Any) -> None:
+    """As a terminal sends Ctrl-C, and systemd SIGTERM."""
+    sample = samples.start(WORKERS=2, popen={"start_new_session": True}).wait_until_ready()
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"{sample.url}/slow/1.0", timeout=20)
+        sample.wait_for_log("slow began")
+        samples.signal_group(sample, signal.SIGINT)
+        assert slow.result().status_code == 200
+
+    assert sample.wait() == 0
+    assert sample.messages.count("closing database connections") == 2
+    assert "Traceback" not in sample.output
+
+
+def test_a_stop_before_the_workers_are_up_does_not_wait_for_a_load_balancer(samples: Any) -> None:
+    app = samples.directory / "sample" / "app.py"
+    hang = "        if self.settings.fails == 'slow lifespan':\n            await asyncio.sleep(3600)\n"
+    app.write_text(app.read_text().replace("        alive.inc()\n", f"{hang}        alive.inc()\n"))
+    sample = samples.start(SAMPLE_FAILS="slow lifespan", DRAIN_DELAY_SECONDS=60)
+    sample.wait_for_log("process started", role="worker")
+
+    sample.signal(signal.SIGTERM)
+
+    assert sample.wait(timeout_s=10) == 0
+    assert sample.messages[-2:] == ["shutdown complete", "process stopped"]
+
+
+def test_workers_do_not_outlive_a_main_that_was_killed(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+
+    sample.process.kill()
+
+    sample.wait()
+    samples.wait_until(lambda: not samples.processes())
+    assert sample.messages.count("closing database connections") == 2

@@ -1,0 +1,150 @@
+"""The command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_config_prints_settings_with_their_sources_and_no_secret(samples: Any) -> None:
+    done = samples.finished("config", SAMPLE_PASSWORD="swordfish")
+
+    assert done.process.returncode == 0
+    lines = {line.partition("=")[0]: line.split() for line in done.lines}
+    assert lines["PORT"] == ["PORT=0", "#", "environment"]
+    assert lines["WORKERS"] == ["WORKERS=1", "#", "default"]
+    assert lines["SAMPLE_PASSWORD"] == ["SAMPLE_PASSWORD=***", "#", "environment"]
+    assert "swordfish" not in done.output
+
+
+def test_config_tells_every_problem(samples: Any) -> None:
+    done = samples.finished("config", PORT="x", WORKERS="0")
+
+    assert done.process.returncode == 78
+    assert done.lines == []
+    assert "has 2 problems" in done.output
+
+
+def test_openapi_needs_no_configuration_and_is_the_same_each_time(samples: Any) -> None:
+    first = samples.finished("openapi", PORT="nonsense")
+    second = samples.finished("openapi")
+
+    assert first.process.returncode == 0
+    assert first.lines == second.lines
+    document = json.loads("".join(first.lines))
+    assert "/pid" in document["paths"]
+    assert not any(path.startswith("/health") for path in document["paths"])
+
+
+def test_migrate_migrates_and_ends(samples: Any) -> None:
+    done = samples.finished("migrate")
+
+    assert done.process.returncode == 0
+    assert done.wait_for_log("migrations complete")["applied"] == 3
+    assert "listening" not in done.messages
+    assert done.messages[-1] == "process stopped"
+
+
+@pytest.mark.parametrize(("fails", "code"), [("connect", 69), ("migrate", 65)])
+def test_migrate_fails_as_serve_does(samples: Any, fails: str, code: int) -> None:
+    done = samples.finished("migrate", SAMPLE_FAILS=fails)
+
+    assert done.process.returncode == code
+    assert "Traceback" not in done.output
+
+
+def test_revision_prints_what_it_wrote(samples: Any) -> None:
+    done = samples.finished("revision", "add a table")
+
+    assert done.process.returncode == 0
+    assert done.lines[-2] == "versions/add a table.py\n"
+
+
+def test_an_unknown_verb_is_wrong_usage(samples: Any) -> None:
+    done = samples.finished("destroy")
+
+    assert done.process.returncode == 2
+    assert "invalid choice" in done.output
+
+
+def test_help_names_every_verb(samples: Any) -> None:
+    done = samples.finished("--help")
+
+    assert done.process.returncode == 0
+    for verb in ("serve", "config", "migrate", "revision", "openapi", "health"):
+        assert f"\n    {verb} " in done.output
+
+
+def test_health_follows_the_service(samples: Any) -> None:
+    flag = samples.directory / "database-is-away"
+    sample = samples.ready(SAMPLE_FLAG=flag)
+    port = sample.url.rpartition(":")[2]
+
+    alive = samples.finished("health", PORT=port)
+    assert (alive.process.returncode, alive.output) == (0, '{"status":"live"}\n')
+    assert samples.finished("health", "--ready", PORT=port).process.returncode == 0
+
+    flag.touch()
+    samples.wait_until(lambda: samples.finished("health", "--ready", PORT=port).process.returncode == 1)
+    assert samples.finished("health", PORT=port).process.returncode == 0
+
+    sample.stop()
+    gone = samples.finished("health", PORT=port)
+    assert gone.process.returncode == 1
+    assert "sample does not answer" in gone.output
+
+
+def test_health_asks_main_when_clients_need_a_certificate(samples: Any, certificate: Any) -> None:
+    tls = {
+        "TLS_CERT_FILE": certificate.cert,
+        "TLS_KEY_FILE": certificate.key,
+        "TLS_CLIENT_CA_FILE": certificate.cert,
+    }
+    sample = samples.start(**tls)
+    sample.wait_for_log("workers started")
+    ports = {"PORT": sample.url.rpartition(":")[2], "METRICS_PORT": sample.admin.rpartition(":")[2]}
+
+    samples.wait_until(lambda: samples.finished("health", "--ready", **tls, **ports).process.returncode == 0)
+
+
+def test_health_speaks_tls(samples: Any, certificate: Any) -> None:
+    tls = {"TLS_CERT_FILE": certificate.cert, "TLS_KEY_FILE": certificate.key}
+    sample = samples.start(**tls)
+    sample.wait_for_log("workers started")
+    port = sample.url.rpartition(":")[2]
+
+    alive = samples.finished("health", PORT=port, **tls)
+
+    assert (alive.process.returncode, alive.output) == (0, '{"status":"live"}\n')
+
+
+def test_health_imports_no_framework(samples: Any) -> None:
+    code = (
+        # What msgspec itself brings is not ours to save.
+        "import msgspec, runpy, sys; sys.argv = ['sample', 'health']; before = set(sys.modules)\n"
+        "try: runpy.run_module('sample', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = 'litestar granian uvloop structlog prometheus_client asyncio subprocess ssl dataclasses'\n"
+        "print(*sorted(set(heavy.split()) & (set(sys.modules) - before)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=samples.directory,
+        env=samples.environ(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout.split() == []
+
+
+def test_migrations_and_chores_leave_no_files(samples: Any) -> None:
+    samples.finished("migrate")
+    samples.finished("openapi")
+
+    assert list(Path(samples.tmp).iterdir()) == []

@@ -1,0 +1,169 @@
+"""Workers that come and go, and what the admin port says of them."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+
+def worker_pids(sample: Any) -> dict[int, int]:
+    """The last process of each worker, by its number."""
+    lines = [
+        line for line in sample.logs if line["message"] == "process started" and line["role"] == "worker"
+    ]
+    return {line["index"]: line["process"] for line in lines}
+
+
+def metric(sample: Any, name: str, **labels: str) -> float:
+    families = text_string_to_metric_families(httpx.get(f"{sample.admin}/metrics").text)
+    found = [
+        s.value for f in families for s in f.samples if s.name == name and labels.items() <= s.labels.items()
+    ]
+    return float(sum(found))
+
+
+def test_metrics_are_those_of_all_workers_together(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+    answered: set[int] = set()
+    hits = 0
+
+    # Until both workers have answered: which one accepts a connection is up to the kernel.
+    def both() -> bool:
+        nonlocal hits
+        answered.add(httpx.get(f"{sample.url}/pid").json()["pid"])
+        hits += 1
+        return len(answered) == 2
+
+    samples.wait_until(both)
+
+    assert metric(sample, "sample_hits_total") == hits
+    assert metric(sample, "sample_alive") == 2
+
+
+def test_a_killed_worker_is_replaced_and_its_metrics_go_on(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+    for _ in range(10):
+        httpx.get(f"{sample.url}/pid")
+    before = metric(sample, "sample_hits_total")
+    killed = worker_pids(sample)[0]
+
+    os.kill(killed, signal.SIGKILL)
+
+    died = sample.wait_for_log("worker died", level="error")
+    assert (died["index"], died["worker_pid"], died["exit_code"]) == (0, killed, -9)
+    sample.wait_for_log("process started", role="worker", index=0, count=2)
+    samples.wait_until(lambda: httpx.get(f"{sample.admin}/ready").status_code == 200)
+    assert worker_pids(sample)[0] != killed
+    assert metric(sample, "sample_hits_total") == before
+    assert metric(sample, "sample_alive") == 2
+    assert metric(sample, "starkeel_worker_exits_total", reason="signal") == 1
+    assert sample.stop() == 0
+
+
+def test_connections_wait_while_the_only_worker_is_replaced(samples: Any) -> None:
+    sample = samples.ready()
+    os.kill(worker_pids(sample)[0], signal.SIGKILL)
+    sample.wait_for_log("worker died")
+
+    # The port is main's: it is open although nobody accepts.
+    assert httpx.get(f"{sample.url}/pid", timeout=20).status_code == 200
+
+
+def test_a_crash_loop_gives_up_and_says_why(samples: Any) -> None:
+    sample = samples.start(SAMPLE_FAILS="lifespan")
+
+    assert sample.wait() == 1
+    assert sample.messages.count("worker died") == 5
+    assert "the lifespan is broken" in sample.wait_for_log("worker failed", level="error")["exception"]
+    assert sample.wait_for_log("gave up: workers die before they are up")["deaths"] == 5
+    assert sample.messages[-2:] == ["shutdown complete", "process stopped"]
+    assert list(samples.tmp.iterdir()) == []
+
+
+def test_a_stuck_worker_is_told_by_the_admin_port(samples: Any) -> None:
+    sample = samples.ready()
+    with httpx.Client() as client, client.stream("GET", f"{sample.url}/health/live"):
+        pass
+    stuck = httpx.Client(timeout=0.5)
+    try:
+        stuck.get(f"{sample.url}/stuck")
+    except httpx.TimeoutException:
+        sample.wait_for_log("stuck began")
+
+    answer = samples.wait_until(lambda: (a := httpx.get(f"{sample.admin}/ready")).status_code == 503 and a)
+
+    assert answer.json()["workers"] == [{"index": 0, "status": "unresponsive"}]
+    assert httpx.get(f"{sample.admin}/live").status_code == 200
+    stuck.close()
+
+
+def test_readiness_follows_the_checks_and_tells_no_internals(samples: Any) -> None:
+    flag = samples.directory / "database-is-away"
+    sample = samples.ready(SAMPLE_FLAG=flag)
+    ready = httpx.get(f"{sample.url}/health/ready").json()
+    assert ready["status"] == "ready"
+    assert ready["checks"]["database"].keys() == {"status", "duration_ms", "critical"}
+
+    flag.touch()
+    samples.wait_until(lambda: httpx.get(f"{sample.url}/health/ready").status_code == 503)
+    answer = httpx.get(f"{sample.url}/health/ready")
+    samples.wait_until(lambda: httpx.get(f"{sample.admin}/ready").status_code == 503)
+    assert answer.json()["status"] == "not ready"
+    assert answer.json()["checks"]["database"]["status"] == "failed"
+    assert "hunter2" not in answer.text
+    assert httpx.get(f"{sample.url}/health/live").status_code == 200
+    assert httpx.get(f"{sample.url}/health/started").status_code == 200
+
+    flag.unlink()
+    samples.wait_until(lambda: httpx.get(f"{sample.url}/health/ready").status_code == 200)
+    # Once for each change, however often it was asked.
+    sample.wait_for_log("readiness check passed again")
+    assert sample.messages.count("readiness check failed") == 1
+
+
+def test_the_admin_port_answers_get_and_head_only(samples: Any) -> None:
+    sample = samples.ready()
+
+    assert httpx.get(f"{sample.admin}/nowhere").status_code == 404
+    refused = httpx.post(f"{sample.admin}/metrics")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    head = httpx.head(f"{sample.admin}/metrics")
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) > 0
+
+
+def test_openmetrics_is_spoken_to_those_who_ask_for_it(samples: Any) -> None:
+    sample = samples.ready()
+
+    asked = httpx.get(
+        f"{sample.admin}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+    )
+
+    assert asked.headers["content-type"].startswith("application/openmetrics-text")
+    assert asked.text.endswith("# EOF\n")
+    assert httpx.get(f"{sample.admin}/metrics").headers["content-type"].startswith("text/plain")
+
+
+def test_connections_that_say_nothing_do_not_hold_the_admin_port_up(samples: Any) -> None:
+    import socket
+
+    sample = samples.ready()
+    address = ("127.0.0.1", int(sample.admin.rpartition(":")[2]))
+    silent = [socket.create_connection(address, timeout=5) for _ in range(200)]
+
+    assert httpx.get(f"{sample.admin}/live").status_code == 200
+
+    for connection in silent:
+        connection.close()
+
+
+def test_shared_memory_is_private(samples: Any) -> None:
+    samples.ready()
+
+    (directory,) = samples.tmp.iterdir()
+
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert Path(directory / "board").exists()
