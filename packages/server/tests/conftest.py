@@ -362,41 +362,46 @@ def _is_zombie(entry: Path) -> bool:
 
 
 class Certificate(NamedTuple):
-    """Paths of a self-signed certificate and its key."""
+    """Paths of an authority's certificate, and of one for localhost that it signed, with its key."""
 
+    authority: Path
     cert: Path
     key: Path
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate for localhost that signed itself."""
+    """A certificate for localhost."""
     directory = tmp_path_factory.mktemp("certificate")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    made = Certificate(directory / "authority.pem", directory / "cert.pem", directory / "key.pem")
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    pem = serialization.Encoding.PEM
+    signed = _certificate("authority", authority_key.public_key(), signer=authority_key)
+    made.authority.write_bytes(signed.public_bytes(pem))
+    signed = _certificate("localhost", key.public_key(), signer=authority_key)
+    made.cert.write_bytes(signed.public_bytes(pem))
+    made.key.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return made
+
+
+def _certificate(
+    name: str, key: ec.EllipticCurvePublicKey, *, signer: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
     now = datetime.now(UTC)
-    cert = (
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=name == "authority", path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())
     )
-    made = Certificate(directory / "cert.pem", directory / "key.pem")
-    made.cert.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    made.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return made
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """What is accepted, and what development changes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from starkeel_config import ConfigurationError, load
 from starkeel_server import ServerSettings
 
@@ -58,3 +61,20 @@ def test_what_cannot_work_is_refused(environ: dict[str, str], told: str) -> None
         load(ServerSettings, environ, service="orders")
 
     assert told in str(refused.value)
+
+
+def test_a_key_that_is_not_the_certificates_is_refused(certificate: Any, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    other = tmp_path / "other.pem"
+    pkcs8 = serialization.PrivateFormat.PKCS8
+    other.write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption()))
+    locked = tmp_path / "locked.pem"
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    locked.write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, encryption))
+
+    environ = {"TLS_CERT_FILE": str(certificate.cert), "TLS_KEY_FILE": str(certificate.key)}
+    assert load(ServerSettings, environ, service="orders").uses_tls
+
+    for path in (other, locked):
+        with pytest.raises(ConfigurationError, match="does not go with TLS_CERT_FILE"):
+            load(ServerSettings, {**environ, "TLS_KEY_FILE": str(path)}, service="orders")

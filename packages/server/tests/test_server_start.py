@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 from typing import Any
 
 import httpx
@@ -136,6 +137,47 @@ def test_a_signal_before_anything_is_imported_ends_the_process_without_a_traceba
 
     assert sample.process.returncode == 0
     assert sample.output == "received SIGTERM\nshutdown complete\n"
+
+
+def test_a_signal_while_the_application_is_imported_ends_the_process_without_a_traceback(
+    samples: Any,
+) -> None:
+    app = samples.directory / "sample" / "app.py"
+    app.write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    sample = samples.finished()
+
+    assert sample.process.returncode == 0
+    assert sample.output == "received Ctrl+C\nshutdown complete\n"
+    assert list(samples.tmp.iterdir()) == []
+
+
+def test_tls_is_spoken_from_1_2_on(samples: Any, certificate: Any) -> None:
+    sample = samples.start(TLS_CERT_FILE=certificate.cert, TLS_KEY_FILE=certificate.key)
+    sample.wait_for_log("workers started")
+    assert sample.wait_for_log("listening")["tls"] is True
+    url = f"https://localhost:{sample.url.rpartition(':')[2]}"
+
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = ssl.create_default_context(cafile=certificate.authority)
+        context.minimum_version = context.maximum_version = version
+        assert httpx.get(f"{url}/pid", verify=context).status_code == 200
+
+
+def test_clients_without_a_certificate_are_refused_when_one_is_asked_for(
+    samples: Any, certificate: Any
+) -> None:
+    sample = samples.start(
+        TLS_CERT_FILE=certificate.cert, TLS_KEY_FILE=certificate.key, TLS_CLIENT_CA_FILE=certificate.authority
+    )
+    sample.wait_for_log("workers started")
+    url = f"https://localhost:{sample.url.rpartition(':')[2]}/pid"
+    anonymous = ssl.create_default_context(cafile=certificate.authority)
+    known = ssl.create_default_context(cafile=certificate.authority)
+    known.load_cert_chain(certificate.cert, certificate.key)
+
+    with pytest.raises(httpx.TransportError):
+        httpx.get(url, verify=anonymous)
+    assert httpx.get(url, verify=known).status_code == 200
 
 
 def test_a_misspelt_variable_is_warned_about(samples: Any) -> None:

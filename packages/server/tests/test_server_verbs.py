@@ -101,7 +101,7 @@ def test_health_asks_main_when_clients_need_a_certificate(samples: Any, certific
     tls = {
         "TLS_CERT_FILE": certificate.cert,
         "TLS_KEY_FILE": certificate.key,
-        "TLS_CLIENT_CA_FILE": certificate.cert,
+        "TLS_CLIENT_CA_FILE": certificate.authority,
     }
     sample = samples.start(**tls)
     sample.wait_for_log("workers started")

@@ -52,9 +52,14 @@ def _parser(service: Service) -> argparse.ArgumentParser:
 
 
 def _serve(service: Service, _: argparse.Namespace) -> int:
+    from ._signals import SignalWatch
+
+    # Before the rest is imported, which takes a while in which a signal must be honoured, too.
+    signals = SignalWatch()
+
     from ._main import serve
 
-    serve(service)
+    serve(service, signals)
 
 
 def _config(service: Service, _: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from ._hooks import Hooks
 from ._rundir import RunDirectory
 from ._service import Service
 from ._settings import ServerSettings
-from ._signals import STOPS, watch
+from ._signals import STOPS, SignalWatch
 from ._sockets import address_of, listen
 from ._state import MainState
 from ._supervisor import Supervisor
@@ -35,10 +35,15 @@ _EARLY_FLUSH_S = 0.5
 """Seconds for flushing when the process ends before it served, or is told to end at once."""
 
 
-def serve(service: Service) -> NoReturn:
-    """Serve until a signal says stop, and end the process with the code that tells how it went."""
+def serve(service: Service, signals: SignalWatch) -> NoReturn:
+    """Serve until a signal says stop, and end the process with the code that tells how it went.
+
+    Args:
+        service: What to serve.
+        signals: Handed over by whoever watched them so far.
+    """
     main = _Main(service)
-    watch(main.on_stop, main.on_child)
+    signals.hand_over(main.on_stop, main.on_child)
     leave(main.run())
 
 

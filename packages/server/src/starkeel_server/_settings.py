@@ -64,7 +64,17 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
             yield Problem("TLS_CERT_FILE", "is not set, but TLS_KEY_FILE is", "a path")
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             yield Problem("TLS_CERT_FILE", "is not set, but TLS_CLIENT_CA_FILE is", "a path")
-        yield from self._unreadable()
+        unreadable = list(self._unreadable())
+        yield from unreadable or self._mismatched()
+
+    def _mismatched(self) -> Iterator[Problem]:
+        cert, key = self.tls_cert_file, self.tls_key_file
+        if cert is not None and key is not None and not _is_pair(cert, key):
+            yield Problem(
+                "TLS_KEY_FILE",
+                f"is '{key}', which does not go with TLS_CERT_FILE '{cert}'",
+                "the certificate's key in PKCS#8 PEM without a passphrase",
+            )
 
     def _unreadable(self) -> Iterator[Problem]:
         files = {
@@ -80,3 +90,14 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
             except OSError as error:
                 why = (error.strerror or "cannot be read").lower()
                 yield Problem(variable, f"is '{path}': {why}", "the path of a readable file")
+
+
+def _is_pair(cert: Path, key: Path) -> bool:
+    import ssl
+
+    try:
+        # With a passphrase, if only an empty one: else it would be asked for on a terminal, for ever.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except (ValueError, OSError):
+        return False
+    return b"-----BEGIN PRIVATE KEY-----" in key.read_bytes()

@@ -5,6 +5,7 @@ it does run it may interrupt an import or a lock. So handlers here do nothing; t
 signal's number to a socket, and a thread reads it.
 """
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -19,30 +20,39 @@ STOPS = {
 """Signals that stop the service, with the line that says so."""
 
 
-def watch(on_stop: Callable[[signal.Signals], None], on_child: Callable[[], None]) -> None:
-    """Call back, in a thread of its own, whenever a signal arrives; to be called in the main thread.
+class SignalWatch:
+    """Calls back, in a thread of its own, whenever a signal arrives; to be made in the main thread.
 
-    Args:
-        on_stop: Called for each signal that stops the service.
-        on_child: Called when a child process has ended.
+    Until `hand_over` a signal ends the process: it is made before anything heavy is imported.
     """
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    for number in (*STOPS, signal.SIGCHLD):
-        signal.signal(number, _noted)
 
-    def dispatch(writer: socket.socket = writer) -> None:
-        del writer  # kept from being collected, and so closed, as long as the thread runs
+    def __init__(self) -> None:
+        self._on_stop: Callable[[signal.Signals], None] = _end_before_start
+        self._on_child: Callable[[], None] = _ignore
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in (*STOPS, signal.SIGCHLD):
+            signal.signal(number, _noted)
+        Thread(target=self._dispatch, name="signals", daemon=True).start()
+
+    def hand_over(self, on_stop: Callable[[signal.Signals], None], on_child: Callable[[], None]) -> None:
+        """Say what is to be done from here on.
+
+        Args:
+            on_stop: Called for each signal that stops the service.
+            on_child: Called when a child process has ended.
+        """
+        self._on_stop, self._on_child = on_stop, on_child
+
+    def _dispatch(self) -> None:
         while True:
-            for number in reader.recv(64):
+            for number in self._reader.recv(64):
                 received = signal.Signals(number)
                 if received is signal.SIGCHLD:
-                    on_child()
+                    self._on_child()
                 elif received in STOPS:
-                    on_stop(received)
-
-    Thread(target=dispatch, name="signals", daemon=True).start()
+                    self._on_stop(received)
 
 
 def ignore_stops() -> None:
@@ -54,6 +64,16 @@ def ignore_stops() -> None:
     for number in STOPS:
         signal.signal(number, _noted)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
+def _end_before_start(received: signal.Signals) -> None:
+    # Nothing is set up: no logging to say it by, nothing to flush or to remove.
+    os.write(2, f"{STOPS[received]}\nshutdown complete\n".encode())
+    os._exit(0)
+
+
+def _ignore() -> None:
+    """Nothing yet depends on children."""
 
 
 def _noted(_number: int, _frame: Any) -> None:
