@@ -3,6 +3,7 @@
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import httpx
@@ -256,3 +257,54 @@ def test_workers_do_not_outlive_a_main_that_was_killed(samples: Any) -> None:
     sample.wait()
     samples.wait_until(lambda: not samples.processes())
     assert sample.messages.count("closing database connections") == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_request_fails_under_load(samples: Any, workers: int) -> None:
+    """Kept and new connections, ordinary and slow requests, until a load balancer would go elsewhere."""
+    sample = samples.ready(WORKERS=workers, DRAIN_DELAY_SECONDS=1)
+    url = sample.url
+    told, under_load = Event(), Event()
+    answered: list[int] = []
+
+    def balancer() -> None:
+        while httpx.get(f"{url}/health/ready", timeout=20).status_code == 200:
+            told.wait(0.2)
+        told.set()
+
+    def load(number: int) -> None:
+        kept = httpx.Client(base_url=url, timeout=20)
+        while not told.is_set():
+            path = "/slow/0.2" if len(answered) % 50 == 0 else "/pid"
+            # A request that fails raises, and fails the test.
+            answered.append((kept.get(path) if number % 2 else httpx.get(url + path, timeout=20)).status_code)
+            if len(answered) > 300:
+                under_load.set()
+        kept.close()
+
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(balancer), *(pool.submit(load, number) for number in range(4))]
+        assert under_load.wait(30)
+        sample.signal(signal.SIGTERM)
+        for one in running:
+            one.result()
+
+    assert set(answered) == {200}
+    assert sample.wait() == 0
+
+
+def test_a_flush_that_hangs_does_not_hold_the_process_beyond_its_time(samples: Any) -> None:
+    app = samples.directory / "sample" / "app.py"
+    flush = "    def stop_process(self, *, timeout_s):\n        time.sleep(timeout_s)\n"
+    app.write_text(app.read_text().replace("    def stop_process(self, *, timeout_s):\n", flush))
+    sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
+    address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=20) as head:
+        head.sendall(b"GET /pid HTTP/1.1\r\nHo")
+        with ThreadPoolExecutor() as pool:
+            slow = pool.submit(httpx.get, f"{sample.url}/slow/60.0", timeout=20)
+            sample.wait_for_log("slow began")
+            sample.signal(signal.SIGTERM)
+            assert slow.result().status_code == 503
+        # No worker was killed although every wait took its whole time.
+        assert sample.wait() == 0

@@ -11,6 +11,9 @@ from ._exchange import Exchange, HttpExchange, WebSocketExchange
 STREAMS_END_S = 1.0
 """Seconds that a handler has to notice that its stream or WebSocket was ended."""
 
+CLEAN_UP_S = 0.3
+"""Seconds that a cancelled handler has to clean up; short, as the grace is over by then."""
+
 
 class Guard:
     """Wraps the whole application of a worker that main can drain.
@@ -74,7 +77,7 @@ class Guard:
         late = set(self._open)
         await _cut(late)
         # Cancelled handlers may have something to clean up, a database transaction for one.
-        await self._until_closed(late, timeout_s=STREAMS_END_S)
+        await self._until_closed(late, timeout_s=CLEAN_UP_S)
         return len(late)
 
     async def _until_closed(self, exchanges: set[Exchange], *, timeout_s: float) -> None:

@@ -1,6 +1,5 @@
 """The structural contracts between a service's plugins and its processes; every one is optional."""
 
-import inspect
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -92,7 +91,7 @@ class Hooks:
             yield from plugin.features()
 
     def _having(self, name: str) -> Iterator[Any]:
-        return (plugin for plugin in self._plugins if callable(inspect.getattr_static(plugin, name, None)))
+        return (plugin for plugin in self._plugins if callable(getattr(plugin, name, None)))
 
 
 async def _must(doing: Any, *, otherwise: int) -> Any:

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import sys
-import time
 import traceback
 from threading import Event, Lock
 from typing import NoReturn
@@ -65,17 +64,18 @@ class _Main:
 
     def run(self) -> int:
         """Boot, serve, drain; the exit code."""
-        flush_until = None
+        flush_s = _EARLY_FLUSH_S
         try:
             resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
             server = self._boot(resolved)
-            code = self._supervise(server)
+            supervisor = self._supervise(server)
+            code = supervisor.run()
             log.info("shutdown complete")
-            flush_until = time.monotonic() + server.shutdown_flush_s
+            flush_s = max(flush_s, supervisor.flush_s)
         except ConfigurationError as error:
             # The text is for people and complete: nothing else stands around it.
             sys.stderr.write(f"{error}\n")
-            return error.exit_code
+            code = error.exit_code
         except StartError as error:
             code = error.exit_code
             self._tell(str(error))
@@ -84,9 +84,7 @@ class _Main:
             self._tell(f"{type(error).__name__}: {error}", unexpected=True)
         if self._must_stop and self._supervisor is None:
             _park()
-        self._clean(
-            _EARLY_FLUSH_S if flush_until is None else max(_EARLY_FLUSH_S, flush_until - time.monotonic())
-        )
+        self._clean(flush_s)
         return code
 
     def on_stop(self, received: signal.Signals) -> None:
@@ -135,7 +133,7 @@ class _Main:
         serve_admin(listener, {"/metrics": metrics, "/live": self._state.live, "/ready": self._state.ready})
         log.info("admin port opened", addr=address_of(listener))
 
-    def _supervise(self, server: ServerSettings) -> int:
+    def _supervise(self, server: ServerSettings) -> Supervisor:
         listener = listen(server.host, server.port, variable="PORT", backlog=BACKLOG)
         board = Board.create(self._dir.board, slots=server.workers)
         lifeline = Lifeline()
@@ -157,7 +155,7 @@ class _Main:
             _park()
         log.info("listening", addr=address_of(listener), tls=server.uses_tls)
         self._state.serving(board)
-        return supervisor.run()
+        return supervisor
 
     def _orders(
         self, server: ServerSettings, index: int, *, listener: socket.socket, lifeline: Lifeline

@@ -22,6 +22,7 @@ BACKOFF_S = 0.1
 """Seconds before a worker that never was up is replaced; doubled each time."""
 _TICK_S = 0.1
 _MARGIN_S = 1.0
+"""Seconds a worker gets beyond its grace and flush before it is killed."""
 
 
 class Supervisor:
@@ -56,6 +57,12 @@ class Supervisor:
         self._must_stop = False
         self._deaths = 0
         self._code = STOPPED
+        self._over_at = 0.0
+
+    @property
+    def flush_s(self) -> float:
+        """Seconds that are left for main's own flushing, once `run` is over."""
+        return min(self._settings.shutdown_flush_s, self._over_at - time.monotonic())
 
     def wake(self) -> None:
         """Have a look at once; called from other threads."""
@@ -141,6 +148,7 @@ class Supervisor:
             self._board.phase = Phase.DRAINING
             self._until_ended(time.monotonic() + self._settings.drain_delay_s)
         now = time.monotonic()
+        self._over_at = now + self._settings.shutdown_grace_s + self._settings.shutdown_flush_s + _MARGIN_S
         self._board.deadline = now + self._settings.shutdown_grace_s
         self._board.phase = Phase.STOPPING
         # Main's own copy; with the workers' gone as well, connections are refused rather than left to wait.
@@ -149,9 +157,7 @@ class Supervisor:
             if worker.seat.state is State.BOOTING:
                 # It holds nothing yet, and may take long to notice.
                 worker.kill()
-        if not self._until_ended(
-            now + self._settings.shutdown_grace_s + self._settings.shutdown_flush_s + _MARGIN_S
-        ):
+        if not self._until_ended(self._over_at):
             self._kill_the_stuck()
 
     def _until_ended(self, deadline: float) -> bool:
@@ -175,6 +181,7 @@ class Supervisor:
     def _kill_the_stuck(self) -> None:
         for worker in self._workers.values():
             log.error("worker killed: it did not stop in time", index=worker.index, worker_pid=worker.pid)
+            worker.seat.state = State.BOOTING  # its end is no further news
         self.kill()
         self._code = self._code or WORKER_KILLED
         self._until_ended(time.monotonic() + _MARGIN_S)

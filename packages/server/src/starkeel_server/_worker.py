@@ -33,8 +33,9 @@ BEAT_S = 0.05
 """Seconds between two looks at the board; also between two heartbeats."""
 PROBE_S = 1.0
 """Seconds between two rounds of readiness checks for the admin port."""
-CLOSING_CONNECTIONS_S = 2.0
-"""Seconds that connections without a request in flight may take to close, half-sent request heads for one."""
+CLOSING_CONNECTIONS_S = (0.2, 2.0)
+"""Seconds, at least and at most, that connections without a request in flight may take to close within what
+is left of the grace: responses on their way to a slow client, but half-sent request heads, too."""
 _ORPHANED_S = 60.0
 """Seconds a worker whose main is gone may take to stop by itself; then it is ended, stuck as it is."""
 
@@ -139,7 +140,8 @@ class _Worker:
         late = await guard.finish(timeout_s=max(0.0, until - time.monotonic()))
         if late:
             log.warning("requests cancelled", count=late, after_s=grace_s)
-        await engine.stopped(timeout_s=CLOSING_CONNECTIONS_S)
+        least, most = CLOSING_CONNECTIONS_S
+        await engine.stopped(timeout_s=max(least, min(most, until - time.monotonic())))
 
 
 def _run(serving: Coroutine[Any, Any, tuple[int, float]]) -> tuple[int, float]:
