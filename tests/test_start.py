@@ -1,0 +1,85 @@
+"""A service that cannot start says why, in one place, with its exit code."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from starkeel_testing import exits, running
+
+SERVICES = ("accounts", "orders")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_missing_variable_is_named_at_once(service: str) -> None:
+    finished = exits(service, {"ENVIRONMENT": "production"})
+
+    assert finished.code == 78
+    required = {"accounts": ("DATABASE_URL", "JWT_PRIVATE_KEY"), "orders": ("DATABASE_URL", "JWT_JWKS_URL")}[service]
+    for variable in required:
+        assert variable in finished.output
+    assert "Traceback" not in finished.output
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_wrong_variable_is_named_with_what_is_accepted(service: str) -> None:
+    wrong = {"PORT": "70000", "WORKERS": "many", "LOG_FORMAT": "xml", "DATABASE_URL": "oracle://u:hunter2@db/x"}
+
+    finished = exits(service, wrong)
+
+    assert finished.code == 78
+    assert all(name in finished.output for name in wrong)
+    assert "65535" in finished.output
+    assert "hunter2" not in finished.output
+
+
+@pytest.mark.parametrize("variable", ["PORT", "METRICS_PORT"])
+def test_a_taken_port_is_named(variable: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        finished = exits("accounts", {variable: port, "DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db"})
+
+    assert finished.code == 71
+    assert port in finished.output
+    assert variable in finished.output
+    assert "Traceback" not in finished.output
+
+
+def test_an_unreachable_database_is_given_up_after_the_configured_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    url = f"postgresql://starkeel:hunter2@127.0.0.1:{port}/accounts"
+
+    finished = exits("accounts", {"DATABASE_URL": url, "DB_STARTUP_TIMEOUT_SECONDS": "1"})
+
+    assert finished.code == 69
+    assert "hunter2" not in finished.output
+    assert "Traceback" not in finished.output
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.db"
+    path.write_bytes(b"this is not a database, whatever its name says" * 100)
+
+    finished = exits("accounts", {"DATABASE_URL": f"sqlite:///{path}", "DB_STARTUP_TIMEOUT_SECONDS": "1"})
+
+    assert finished.code in {65, 69}
+    assert "Traceback" not in finished.output
+
+
+def test_the_start_is_told_in_order(database_url: str) -> None:
+    with running("accounts", {"DATABASE_URL": database_url}) as service:
+        wanted = ["starting application", "database connected", "migrations complete", "listening"]
+        messages = [line["message"] for line in service.logs() if line["message"] in wanted]
+        complete = service.wait_for_log("migrations complete")
+
+    assert messages == wanted
+    assert complete["applied"] > 0
+
+
+def test_sigterm_stops_with_the_lines_an_operator_looks_for(database_url: str) -> None:
+    with running("accounts", {"DATABASE_URL": database_url, "DRAIN_DELAY_SECONDS": "0"}) as service:
+        assert service.terminate() == 0
+        wanted = ["received SIGTERM", "closing database connections", "shutdown complete"]
+        messages = [line["message"] for line in service.logs() if line["message"] in wanted]
+
+    assert messages == wanted
