@@ -1,0 +1,71 @@
+set positional-arguments
+
+[private]
+default:
+    @just --list --unsorted
+
+# Every service on embedded databases, in one terminal, reloaded on change (just dev 4000 9190: other ports)
+[group('run')]
+dev port="3000" metrics_port="9090":
+    @uv run --quiet --frozen python tools/dev.py "$@"
+
+# The curl tour against the running services, each exchange shown
+[group('run')]
+tour *args:
+    @uv run --quiet --frozen python tools/tour.py "$@"
+
+# A service's effective settings, secrets hidden, and where each comes from
+[group('run')]
+config service:
+    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" config
+
+# Bring a service's database up to date
+[group('database')]
+migrate service:
+    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" migrate
+
+# Write a migration from what changed in a service's models (just revision orders "add a note")
+[group('database')]
+revision service message:
+    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" revision "$2"
+
+# Every test, or those of a path (just test packages/db -k commit)
+[group('quality')]
+test *args:
+    @uv run --frozen pytest --numprocesses auto --dist loadfile "$@"
+
+# What a change must pass beside the tests: format, lint, types, layers, dead code, length, generated files
+[group('quality')]
+check:
+    uv lock --check
+    uv run --frozen ruff format --check .
+    uv run --frozen ruff check .
+    uv run --frozen mypy --strict packages/*/src services/*/src tools
+    uv run --frozen lint-imports
+    uv run --frozen vulture
+    uv run --frozen python tools/length.py
+    uv run --frozen python tools/reference.py --check
+    uv run --frozen python tools/openapi.py --check
+    uv run --frozen python tools/tour.py --check
+
+# Format the code and mend what can be mended by a machine
+[group('quality')]
+fmt:
+    uv run --frozen ruff check --fix .
+    uv run --frozen ruff format .
+
+# Write docs/configuration.md and .env.example from the settings
+[group('generate')]
+reference:
+    uv run --frozen python tools/reference.py
+
+# Write every service's OpenAPI document, docs/openapi/NAME.json
+[group('generate')]
+openapi:
+    uv run --frozen python tools/openapi.py
+
+# Remove development databases, logs, caches and builds
+[group('generate')]
+clean:
+    rm -rf .data dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+    find packages services tests tools -name __pycache__ -prune -exec rm -rf {} +
