@@ -69,15 +69,20 @@ def test_the_spans_of_one_order_form_one_tree(fleet: Fleet) -> None:
     fleet.order(token, traceparent=TRACEPARENT)
 
     spans = fleet.otlp.wait_for(
-        lambda spans: {"POST /api/orders", "GET /api/users/me"} <= {span.name for span in spans}
-        and sum(span.name == "GET /api/users/me" for span in spans) >= 2,
+        lambda spans: (
+            {"POST /api/orders", "GET /api/users/me"} <= {span.name for span in spans}
+            and sum(span.name == "GET /api/users/me" for span in spans) >= 2
+        ),
         trace_id=TRACE_ID,
     )
     by_id = {span.span_id: span for span in spans}
     served = next(s for s in spans if s.name == "GET /api/users/me" and s.service == "accounts")
     called = by_id[served.parent_span_id]
     assert (called.name, called.service) == ("GET /api/users/me", "orders")
-    assert (by_id[called.parent_span_id].name, by_id[called.parent_span_id].service) == ("POST /api/orders", "orders")
+    assert (by_id[called.parent_span_id].name, by_id[called.parent_span_id].service) == (
+        "POST /api/orders",
+        "orders",
+    )
 
 
 def test_unmatched_routes_and_wrong_methods_are_counted(fleet: Fleet) -> None:

@@ -14,7 +14,9 @@ def test_every_missing_variable_is_named_at_once(service: str) -> None:
     finished = exits(service, {"ENVIRONMENT": "production"})
 
     assert finished.code == 78
-    required = {"accounts": ("DATABASE_URL", "JWT_PRIVATE_KEY"), "orders": ("DATABASE_URL", "JWT_JWKS_URL")}[service]
+    required = {"accounts": ("DATABASE_URL", "JWT_PRIVATE_KEY"), "orders": ("DATABASE_URL", "JWT_JWKS_URL")}[
+        service
+    ]
     for variable in required:
         assert variable in finished.output
     assert "Traceback" not in finished.output
@@ -22,7 +24,12 @@ def test_every_missing_variable_is_named_at_once(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_wrong_variable_is_named_with_what_is_accepted(service: str) -> None:
-    wrong = {"PORT": "70000", "WORKERS": "many", "LOG_FORMAT": "xml", "DATABASE_URL": "oracle://u:hunter2@db/x"}
+    wrong = {
+        "PORT": "70000",
+        "WORKERS": "many",
+        "LOG_FORMAT": "xml",
+        "DATABASE_URL": "oracle://u:hunter2@db/x",
+    }
 
     finished = exits(service, wrong)
 

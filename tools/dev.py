@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
-from fleet import LOGS, ROOT, Member, environment, fleet
+from fleet import ROOT, Member, arguments, environment, fleet
 from ports import taken
 from tour import script
 from watchfiles import PythonFilter, awatch
@@ -66,7 +66,7 @@ class Runner:
             self._restarts.clear()
             # A session of its own: a Ctrl-C on the terminal is ours to hand on.
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self.member.name, env=self._env, cwd=ROOT, limit=_LONGEST_LINE,
+                sys.executable, "-m", self.member.name, env=self._env, cwd=self.member.directory, limit=_LONGEST_LINE,
                 stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True,
             )  # fmt: skip
             await self._show(self._process)
@@ -144,7 +144,8 @@ def _is_ready(member: Member) -> bool:
 
 
 async def _run(members: list[Member]) -> None:
-    LOGS.mkdir(parents=True, exist_ok=True)
+    for member in members:
+        member.log.parent.mkdir(parents=True, exist_ok=True)
     terminal = Terminal(members)
     runners = [Runner(member, environment(member, members, os.environ), terminal) for member in members]
 
@@ -166,10 +167,9 @@ async def _run(members: list[Member]) -> None:
 def main() -> int:
     """Run the services; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("port", type=int, nargs="?", default=3000, help="port of the first service (3000)")
-    parser.add_argument("metrics_port", type=int, nargs="?", default=9090, help="its admin port (9090)")
-    arguments = parser.parse_args()
-    members = fleet(port=arguments.port, metrics_port=arguments.metrics_port)
+    arguments(parser)
+    given = parser.parse_args()
+    members = fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
     if problems := taken(members):
         for problem in problems:
             sys.stderr.write(f"{problem}\n")

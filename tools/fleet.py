@@ -1,11 +1,11 @@
 """The services of this workspace as `just dev` runs them: names, ports, environment."""
 
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOGS = ROOT / ".data" / "logs"
 HOST = "127.0.0.1"
 
 
@@ -16,6 +16,7 @@ class Member:
     name: str
     port: int
     metrics_port: int
+    directory: Path
 
     @property
     def url(self) -> str:
@@ -30,18 +31,26 @@ class Member:
     @property
     def log(self) -> Path:
         """What it said since `just dev` was started."""
-        return LOGS / f"{self.name}.log"
+        return self.directory / ".data" / "logs" / f"{self.name}.log"
 
 
-def fleet(*, port: int, metrics_port: int) -> list[Member]:
+def arguments(parser: ArgumentParser) -> None:
+    """Let a command be told where the services are; `fleet` takes what comes of it."""
+    parser.add_argument("port", type=int, nargs="?", default=3000, help="port of the first service (3000)")
+    parser.add_argument("metrics_port", type=int, nargs="?", default=9090, help="its admin port (9090)")
+    parser.add_argument("--directory", type=Path, default=ROOT, help="where databases and logs are kept")
+
+
+def fleet(*, port: int = 3000, metrics_port: int = 9090, directory: Path = ROOT) -> list[Member]:
     """List the services in alphabetical order, each with the next ports.
 
     Args:
         port: The first service's; the next has the next.
         metrics_port: Likewise.
+        directory: Where they run; their databases and logs are below its `.data`.
     """
     names = sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml"))
-    return [Member(name, port + number, metrics_port + number) for number, name in enumerate(names)]
+    return [Member(name, port + n, metrics_port + n, directory) for n, name in enumerate(names)]
 
 
 def environment(member: Member, members: list[Member], given: Mapping[str, str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 when one is stale")
     arguments = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    made = {FOLDER / f"{m.name}.json": document(m.name) for m in fleet(port=3000, metrics_port=9090)}
+    made = {FOLDER / f"{m.name}.json": document(m.name) for m in fleet()}
     stale = [path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         name = path.relative_to(ROOT)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fleet import ROOT, Member, fleet
+from fleet import ROOT, Member, arguments, fleet
 
 STEPS = Path(__file__).with_name("tour.sh")
 _README = ROOT / "README.md"
@@ -37,21 +37,20 @@ def shown(commands: str) -> str:
 def main() -> int:
     """Print, check or run the tour; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("port", type=int, nargs="?", default=3000, help="port of the first service (3000)")
-    parser.add_argument("metrics_port", type=int, nargs="?", default=9090, help="its admin port (9090)")
+    arguments(parser)
     parser.add_argument("--print", action="store_true", help="only print the commands")
     parser.add_argument("--check", action="store_true", help="exit with 1 when the README has another tour")
-    arguments = parser.parse_args()
-    commands = script(fleet(port=arguments.port, metrics_port=arguments.metrics_port))
-    if arguments.print:
+    given = parser.parse_args()
+    commands = script(fleet(port=given.port, metrics_port=given.metrics_port))
+    if given.print:
         sys.stdout.write(commands)
         return 0
-    if arguments.check:
+    if given.check:
         if commands in _README.read_text("utf-8"):
             return 0
         sys.stderr.write("README.md has another tour than tools/tour.sh: paste `just tour --print`\n")
         return 1
-    return subprocess.run(["sh", "-c", shown(commands)], cwd=ROOT, check=False).returncode
+    return subprocess.run(["sh", "-c", shown(commands)], cwd=given.directory, check=False).returncode
 
 
 if __name__ == "__main__":
