@@ -1,0 +1,107 @@
+"""The fixtures that every test may ask for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from ._installations import find_redis
+from ._otlp import OtlpReceiver, receiving
+from ._ports import unused_port
+from ._postgres import PostgresServer
+from ._redis import RedisServer, given_redis, redis_server_of
+from ._run import RUN
+from ._shared import asked
+
+_KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
+    """A PostgreSQL; one for all the processes of the run."""
+    given = os.environ.get("STARKEEL_TEST_POSTGRES_URL")
+    if given:
+        return PostgresServer(given)
+    worker = getattr(pytestconfig, "workerinput", None)
+    return PostgresServer(
+        asked(worker["starkeel_door"]) if worker else pytestconfig.stash[RUN].postgres.url()
+    )
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """URL of an empty PostgreSQL database, this test's alone."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture(params=_KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of an empty database, this test's alone: once SQLite, once PostgreSQL."""
+    with _database(request, tmp_path / "database.sqlite") as url:
+        yield url
+
+
+@pytest.fixture(params=_KINDS)
+def database_urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """URLs of two empty databases of one kind: once SQLite, once PostgreSQL."""
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(_database(request, tmp_path / f"{name}.sqlite"))
+            for name in ("first", "second")
+        )
+        yield first, second
+
+
+@pytest.fixture(scope="session", params=_KINDS)
+def session_database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """URL of a database that all tests share, for a service that they share: once SQLite, once PostgreSQL."""
+    with _database(request, tmp_path_factory.mktemp("database") / "database.sqlite") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server(pytestconfig: pytest.Config) -> Iterator[RedisServer]:
+    """A Redis; one for each process of the run, as publishing knows no databases."""
+    given = os.environ.get("STARKEEL_TEST_REDIS_URL")
+    if given:
+        worker = getattr(pytestconfig, "workerinput", {}).get("workerid", "gw0")
+        yield given_redis(given, worker=int(worker.removeprefix("gw")))
+        return
+    installation = find_redis()
+    assert installation is not None, "Redis is neither installed nor there as a wheel"
+    with redis_server_of(installation) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """URL of an empty Redis database."""
+    return redis_server.emptied()
+
+
+@pytest.fixture
+def otlp() -> Iterator[OtlpReceiver]:
+    """A receiver of spans, this test's alone."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    return unused_port()
+
+
+@contextmanager
+def _database(request: pytest.FixtureRequest, file: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{file}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.database() as url:
+        yield url
