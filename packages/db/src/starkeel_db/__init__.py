@@ -1,1 +1,27 @@
 """Database of a Litestar service: pool, migrations, unit of work, readiness."""
+
+from ._errors import (
+    DatabaseAwayError,
+    DatabaseError,
+    DatabaseUnavailable,
+    MigrationError,
+    NewerDatabaseError,
+    NotADatabaseError,
+    SchemaBehindError,
+)
+from ._plugin import DatabasePlugin
+from ._session import UnitOfWorkIsOverError
+from ._settings import DatabaseSettings
+
+__all__ = [
+    "DatabaseAwayError",
+    "DatabaseError",
+    "DatabasePlugin",
+    "DatabaseSettings",
+    "DatabaseUnavailable",
+    "MigrationError",
+    "NewerDatabaseError",
+    "NotADatabaseError",
+    "SchemaBehindError",
+    "UnitOfWorkIsOverError",
+]

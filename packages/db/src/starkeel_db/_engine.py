@@ -1,0 +1,133 @@
+"""Engines: one with a pool for requests, one without for the start."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sqlalchemy import URL, Engine, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from ._deadline import hold_to_deadlines
+from ._outage import Outages
+from ._pool import ElasticPool, tend
+from ._postgresql import Open, postgres_opener, session_settings
+from ._settings import DatabaseSettings
+from ._spans import record_spans
+from ._sqlite import begin_explicitly, interrupt_when_cancelled, sqlite_opener
+from ._url import PostgresUrl
+
+LOCK_TIMEOUT_S = 5
+"""Seconds a migration waits for a table's lock: while it waits, everybody else who wants the table does."""
+
+
+class Share(NamedTuple):
+    """What one worker may use of an instance's connections."""
+
+    minimum: int
+    maximum: int
+
+    @classmethod
+    def of(cls, settings: DatabaseSettings, *, index: int, workers: int) -> "Share":
+        """Share out: 20 among 3 are 7, 7 and 6.
+
+        Args:
+            settings: What there is for all.
+            index: The worker's number, from 0.
+            workers: How many share.
+        """
+
+        def part(of: int) -> int:
+            return of // workers + (index < of % workers)
+
+        return cls(part(settings.min_connections), max(1, part(settings.max_connections)))
+
+
+def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> AsyncEngine:
+    """Make the engine of requests; opens nothing.
+
+    Args:
+        settings: Limits.
+        share: How many connections.
+        name: Of the service.
+    """
+    engine = create_async_engine(
+        _dialect(settings),
+        async_creator=_opener(settings, name),
+        poolclass=ElasticPool,
+        pool_size=share.maximum,
+        max_overflow=0,
+        pool_timeout=settings.acquire_timeout_s,
+        pool_use_lifo=True,
+        hide_parameters=True,
+    )
+    pool = pool_of(engine)
+    pool.lifetime_s = settings.max_lifetime_s
+    tend(pool)
+    Outages().watch(engine.sync_engine)
+    _prepare(settings, engine.sync_engine)
+    record_spans(engine.sync_engine, settings.target)
+    return engine
+
+
+def pool_of(engine: AsyncEngine) -> ElasticPool:
+    """The pool of an engine that has one."""
+    pool = engine.pool
+    assert isinstance(pool, ElasticPool)
+    return pool
+
+
+def unpooled_engine(settings: DatabaseSettings, *, name: str) -> AsyncEngine:
+    """Make the engine of the start, and of migrations, whose statements may take as long as they need.
+
+    Args:
+        settings: Where.
+        name: Of the service.
+    """
+    engine = create_async_engine(
+        _dialect(settings),
+        async_creator=_unlimited_opener(settings, name),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+    if not isinstance(settings.target, PostgresUrl):
+        begin_explicitly(engine.sync_engine)
+        interrupt_when_cancelled(engine.sync_engine)
+    return engine
+
+
+def _dialect(settings: DatabaseSettings) -> URL:
+    # The name of the database is for messages; how to connect is the opener's affair.
+    is_postgres = isinstance(settings.target, PostgresUrl)
+    return make_url("postgresql+asyncpg://" if is_postgres else "sqlite+aiosqlite:///database")
+
+
+def _opener(settings: DatabaseSettings, name: str) -> Open:
+    target = settings.target
+    if isinstance(target, PostgresUrl):
+        return postgres_opener(
+            target,
+            application_name=name,
+            connect_timeout_s=settings.acquire_timeout_s,
+            server_settings=session_settings(settings.statement_timeout_s),
+        )
+    return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s)
+
+
+def _unlimited_opener(settings: DatabaseSettings, name: str) -> Open:
+    target = settings.target
+    if isinstance(target, PostgresUrl):
+        return postgres_opener(
+            target,
+            application_name=f"{name} migrations",
+            connect_timeout_s=settings.acquire_timeout_s,
+            server_settings={"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"},
+        )
+    return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=False)
+
+
+def _prepare(settings: DatabaseSettings, engine: Engine) -> None:
+    each: tuple[Callable[[Engine], None], ...] = (begin_explicitly, interrupt_when_cancelled)
+    if isinstance(settings.target, PostgresUrl):
+        each = (hold_to_deadlines,)
+    for prepare in each:
+        prepare(engine)

@@ -1,0 +1,85 @@
+"""Which errors of a driver mean that the database cannot be used, whatever the statement was."""
+
+import sqlite3
+import time
+
+import structlog
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
+
+from ._errors import DatabaseUnavailable
+
+log = structlog.get_logger(__name__)
+
+# Of SQLSTATE (PostgreSQL manual, appendix A): connection, resources, intervention (a shutdown, a statement
+# that took too long), the rollback of one of two that collided, a lock that was not to be had.
+_CLASSES = ("08", "53", "57", "40")
+_CODES = {"25P03", "25P04", "55P03"}
+# What may pass by itself; a missing table may not.
+_SQLITE_CODES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+}
+_TOLD_EVERY_S = 1.0
+
+
+class Outages:
+    """Turns such errors into `DatabaseUnavailable`, and tells of them, at most once a second."""
+
+    def __init__(self) -> None:
+        self._tell_again_at = 0.0
+
+    def watch(self, engine: Engine) -> None:
+        """Watch an engine's statements, commits included."""
+
+        @event.listens_for(engine, "handle_error")
+        def replace(context: ExceptionContext) -> DatabaseUnavailable | None:
+            error = context.original_exception
+            if isinstance(error, DatabaseUnavailable):
+                self.tell(error.reason)
+                return None
+            reason = outage(error, is_disconnect=context.is_disconnect)
+            if reason is None:
+                return None
+            if isinstance(error, OSError):
+                context.is_disconnect = True
+            self.tell(reason)
+            return DatabaseUnavailable(reason)
+
+    def tell(self, reason: str) -> None:
+        """Log an outage; requests that fail meanwhile say enough."""
+        now = time.monotonic()
+        if now >= self._tell_again_at:
+            self._tell_again_at = now + _TOLD_EVERY_S
+            log.warning("database unavailable", reason=reason)
+
+
+def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
+    """Return what is wrong with the database, or None when it is the statement that is wrong.
+
+    Args:
+        error: As the driver, or SQLAlchemy's rendering of it, raised it.
+        is_disconnect: Whether the connection is gone.
+    """
+    if not isinstance(error, Exception):
+        return None
+    state = getattr(error, "sqlstate", None)
+    code = getattr(error, "sqlite_errorcode", None)
+    is_passing = (
+        is_disconnect
+        or isinstance(error, OSError)
+        or (isinstance(state, str) and (state.startswith(_CLASSES) or state in _CODES))
+        or (isinstance(code, int) and code & 0xFF in _SQLITE_CODES)
+    )
+    return _first_line(error) if is_passing else None
+
+
+def _first_line(error: Exception) -> str:
+    # SQLAlchemy's rendering of a driver's error begins with its class; details follow in further lines.
+    text = str(getattr(error, "driver_exception", None) or error) or type(error).__name__
+    return text.splitlines()[0]

@@ -1,0 +1,177 @@
+"""The database of an application, as a plugin."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal, final
+
+import structlog
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.plugins import InitPlugin
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from ._database import Database
+from ._engine import Share, unpooled_engine
+from ._errors import SchemaBehindError
+from ._migrations import Migrations, applied
+from ._revision import write_revision
+from ._scripts import Scripts
+from ._session import Sessions
+from ._settings import DatabaseSettings
+from ._unit_of_work import UnitOfWorkMiddleware, close, provide_session
+from ._wait import wait_until_answering
+
+log = structlog.get_logger(__name__)
+
+
+@final
+class DatabasePlugin(InitPlugin):
+    """Opens a pool, migrates, and gives every request a unit of work as the dependency `session`.
+
+    The dependency `database` is this plugin. Its place in the list of plugins does not matter.
+
+    Args:
+        settings: Where the database is, and limits.
+        metadata: The models.
+        migrations: Name of the package that holds the migrations; its first part names the service.
+    """
+
+    readiness_name = "database"
+
+    def __init__(self, settings: DatabaseSettings, *, metadata: MetaData, migrations: str) -> None:
+        self.settings = settings
+        self._metadata = metadata
+        self._package = migrations
+        self._name = migrations.partition(".")[0]
+        self._share = Share.of(settings, index=0, workers=1)
+        self._database: Database | None = None
+        self._is_schema_known_good = False
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Add the dependencies, the unit of work and the life of the pool."""
+        app_config.dependencies.setdefault("session", Provide(provide_session, sync_to_thread=False))
+        app_config.dependencies.setdefault("database", Provide(lambda: self, sync_to_thread=False))
+        app_config.signature_types.append(DatabasePlugin)
+        # The innermost of the application's: what others wrap around a response sees the one that is sent.
+        app_config.middleware.append(UnitOfWorkMiddleware(self._sessions))
+        app_config.lifespan.append(self._lifespan)
+        return app_config
+
+    def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
+        """Take this process's share of the connections."""
+        if role == "worker":
+            self._share = Share.of(self.settings, index=index, workers=workers)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[AsyncSession]:
+        """Open a unit of work outside of requests: committed in the end, rolled back after an error.
+
+        For streams, WebSockets and background tasks, while the application runs.
+
+        Raises:
+            DatabaseUnavailable: The database cannot be used.
+        """
+        session = self._sessions().make()
+        try:
+            yield session
+            await session.commit()
+        finally:
+            await close(session)
+
+    async def connect(self) -> None:
+        """Wait until the database answers.
+
+        Raises:
+            DatabaseError: It does not, or cannot.
+        """
+        async with self._unpooled() as engine:
+            await wait_until_answering(engine, self.settings)
+
+    async def migrate(self) -> int:
+        """Apply what migrations are missing, unless `RUN_MIGRATIONS` is off; how many that were.
+
+        Raises:
+            NewerDatabaseError: The database knows revisions that the code does not; also when it is off.
+            MigrationError: A migration failed and was rolled back.
+        """
+        async with self._unpooled() as engine:
+            migrations = Migrations(engine, Scripts(self._package), self._metadata)
+            if self.settings.run_migrations:
+                return await migrations.apply()
+            missing = await migrations.missing()
+            if missing:
+                log.warning("migrations missing, and RUN_MIGRATIONS is off", revisions=missing)
+            return 0
+
+    def revision(self, message: str) -> list[Path]:
+        """Write a migration of what changed in the models.
+
+        Args:
+            message: What that is, in a few words.
+
+        Raises:
+            SchemaBehindError: The database lacks a migration that is there already.
+        """
+
+        async def write() -> list[Path]:
+            async with self._unpooled() as engine:
+                await wait_until_answering(engine, self.settings)
+                return await write_revision(engine, Scripts(self._package), self._metadata, message)
+
+        return asyncio.run(write())
+
+    async def check_ready(self) -> None:
+        """Raise when the database does not answer, or lacks a migration.
+
+        Raises:
+            DatabaseUnavailable: It does not answer.
+            SchemaBehindError: It lacks one.
+        """
+        database = self._opened()
+        await database.check()
+        if self._is_schema_known_good:
+            return
+        async with database.engine.connect() as connection:
+            found = await applied(connection)
+        # Main has refused a database that was newer when it started; one that became so since was migrated by
+        # a deployment under way, and this process goes on until it is replaced.
+        missing = Scripts(self._package).missing(found, tolerate_newer=True)
+        if missing:
+            raise SchemaBehindError(missing)
+        self._is_schema_known_good = True
+
+    def features(self) -> Iterable[tuple[str, bool, str]]:
+        """What is on, and why."""
+        yield "database", True, str(self.settings.target)
+        is_on = self.settings.run_migrations
+        yield "migrations at start", is_on, f"RUN_MIGRATIONS is {'true' if is_on else 'false'}"
+
+    def _opened(self) -> Database:
+        if self._database is None:
+            raise RuntimeError("the database is opened by the application's lifespan, which is not running")
+        return self._database
+
+    def _sessions(self) -> Sessions:
+        return self._opened().sessions
+
+    @asynccontextmanager
+    async def _unpooled(self) -> AsyncGenerator[AsyncEngine]:
+        engine = unpooled_engine(self.settings, name=self._name)
+        try:
+            yield engine
+        finally:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
+        database = Database(self.settings, self._share, name=self._name)
+        self._database = database
+        try:
+            async with database.running():
+                yield
+        finally:
+            self._database = None

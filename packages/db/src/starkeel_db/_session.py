@@ -1,0 +1,70 @@
+"""Sessions that know their request."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+
+from ._deadline import note_deadline
+from ._sqlite import BEGIN, READING
+
+_STATE, _TIMEOUT, _IS_OVER = "starkeel_state", "starkeel_timeout_s", "starkeel_is_over"
+
+
+class UnitOfWorkIsOverError(RuntimeError):
+    """A session was used after its response had started: what it wrote could never be committed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the response has started and its unit of work is over; in streams and background tasks use "
+            "`async with database.session()` (the dependency `database` is the DatabasePlugin)"
+        )
+
+
+class RequestSession(Session):
+    """The synchronous side of our sessions."""
+
+
+@event.listens_for(RequestSession, "after_begin")
+def _begin(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    if session.info.get(_IS_OVER):
+        raise UnitOfWorkIsOverError
+    note_deadline(connection, session.info.get(_STATE), timeout_s=session.info[_TIMEOUT])
+
+
+class Sessions:
+    """Makes sessions of an engine.
+
+    Args:
+        engine: The engine.
+        statement_timeout_s: Seconds a statement may take by itself.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, statement_timeout_s: float) -> None:
+        self._writing = engine
+        self._reading = engine.execution_options(**{BEGIN: READING})
+        self._statement_timeout_s = statement_timeout_s
+
+    def make(
+        self, state: MutableMapping[str, Any] | None = None, *, reads_only: bool = False
+    ) -> AsyncSession:
+        """Make a session; it takes a connection when it is first used.
+
+        Args:
+            state: The `state` of a request's scope, where its deadline stands.
+            reads_only: Whether SQLite may let others write meanwhile.
+        """
+        return AsyncSession(
+            self._reading if reads_only else self._writing,
+            sync_session_class=RequestSession,
+            # What a handler returns is rendered after the commit as well.
+            expire_on_commit=False,
+            info={_STATE: state, _TIMEOUT: self._statement_timeout_s},
+        )
+
+
+def end(session: AsyncSession) -> None:
+    """Have a session refuse whatever it is used for from here on."""
+    session.info[_IS_OVER] = True

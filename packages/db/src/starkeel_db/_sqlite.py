@@ -1,0 +1,93 @@
+"""Opening SQLite files, and how transactions begin there."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
+
+from ._errors import DatabaseUnavailable, NotADatabase
+from ._postgresql import Open
+
+BEGIN = "starkeel_sqlite_begin"
+"""Execution option: how transactions of a connection begin."""
+READING = "BEGIN"
+WRITING = "BEGIN IMMEDIATE"
+
+
+def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = True) -> Open:
+    """Return what opens a connection to a file, which is created with its directory where there is none.
+
+    Args:
+        path: The file.
+        busy_timeout_s: Seconds to wait for another's transaction.
+        foreign_keys: Whether references are enforced; a migration that rebuilds a table cannot have that.
+    """
+
+    async def open_connection() -> aiosqlite.Connection:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Without isolation level: the driver begins no transaction by itself, we do.
+            connecting = aiosqlite.connect(path, isolation_level=None, timeout=busy_timeout_s)
+            # A connection that is abandoned while it opens must not keep the process from ending.
+            connecting._thread.daemon = True  # noqa: SLF001 - the driver has no other way
+            connection = await connecting
+        except (OSError, sqlite3.Error) as error:
+            raise DatabaseUnavailable(
+                f"sqlite at {path} cannot be opened: {error}", is_lasting=True
+            ) from error
+        try:
+            await _set_up(connection, foreign_keys=foreign_keys)
+        except BaseException as error:
+            await connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise _unusable(path, error) from error
+            raise
+        return connection
+
+    return open_connection
+
+
+async def _set_up(connection: aiosqlite.Connection, *, foreign_keys: bool) -> None:
+    # Readers and a writer do not wait for one another; a commit survives a crash of the process, and one of
+    # the machine but for the last moment.
+    await connection.execute("PRAGMA journal_mode = WAL")
+    await connection.execute("PRAGMA synchronous = NORMAL")
+    await connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> DatabaseUnavailable:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return NotADatabase(f"{path} is no SQLite database", is_lasting=True)
+    return DatabaseUnavailable(
+        f"sqlite at {path} cannot be used: {error}", is_lasting=code != sqlite3.SQLITE_BUSY
+    )
+
+
+def begin_explicitly(engine: Engine) -> None:
+    """Have transactions begin as their connection's `BEGIN` option says; for writing without one.
+
+    One that only reads at first and writes later fails at once when another wrote meanwhile, whatever the
+    busy timeout; one that takes the lock first waits its turn.
+    """
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, WRITING))
+
+
+def interrupt_when_cancelled(engine: Engine) -> None:
+    """Have a statement end whose request is cancelled: the driver's thread would work on it to the end."""
+
+    @event.listens_for(engine, "handle_error")
+    def interrupt(context: ExceptionContext) -> None:
+        if not isinstance(context.original_exception, asyncio.CancelledError) or context.connection is None:
+            return
+        adapted: Any = context.connection.connection.dbapi_connection
+        stop: Callable[[aiosqlite.Connection], Any] = aiosqlite.Connection.interrupt
+        adapted.run_async(stop)

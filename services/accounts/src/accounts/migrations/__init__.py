@@ -1,0 +1,1 @@
+"""Migrations of accounts, applied in the order of their names."""

@@ -1,0 +1,1 @@
+"""Migrations of orders, applied in the order of their names."""
