@@ -1,0 +1,53 @@
+"""The one way by which every line of a process leaves it."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ._event import Event, composed
+from ._json import json_line
+from ._pretty import pretty_line
+from ._writer import LineWriter
+
+Format = Literal["json", "pretty"]
+
+
+class Pipe:
+    """Renders events and writes them; never raises.
+
+    Args:
+        writer: Where lines go.
+        form: JSON, or for people.
+        service: What is logged as `service`.
+        version: What is logged as `version`.
+    """
+
+    def __init__(self, writer: LineWriter, form: Format, *, service: str, version: str) -> None:
+        self._writer = writer
+        self._service = service
+        self._version = version
+        self._render: Callable[[dict[str, Any]], bytes] = (
+            json_line if form == "json" else pretty_line(colours=writer.is_terminal)
+        )
+
+    def send(self, event: Event) -> None:
+        """Write an event as a line."""
+        try:
+            line = self._rendered(event)
+        except Exception as error:  # noqa: BLE001 - what is being logged about must go on
+            line = self._rendered(_unwritable(event, error))
+        self._writer.write(line)
+
+    def _rendered(self, event: Event) -> bytes:
+        return self._render(composed(event, service=self._service, version=self._version))
+
+
+def _unwritable(event: Event, error: Exception) -> Event:
+    return Event(
+        level=max(event.level, 30),
+        target=event.target,
+        message="log event could not be written",
+        fields={"error": type(error).__name__},
+        file=event.file,
+        line=event.line,
+        at=event.at,
+    )

@@ -1,0 +1,133 @@
+"""Observability, as a plugin of the application."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, final
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.plugins import InitPlugin
+from litestar.types import Scope
+from prometheus_client.registry import Collector
+
+from ._layer import EXCEPTION_KEY, Layer
+from ._litestar_logs import StructlogConfig, is_default
+from ._logs._setup import configure
+from ._metrics._build import BuildInfo
+from ._metrics._loop import LoopLag
+from ._metrics._process import ProcessMetrics
+from ._settings import ObservabilitySettings
+from ._traces._provider import Tracing, has_provider
+
+ASGI_LAYER = 20
+"""Outside the edge, which is 10; inside the drain guard, which is 30."""
+
+
+@final
+class ObservabilityPlugin(InitPlugin):
+    """Gives every request an id, a span, metrics and a line in the log.
+
+    Its place in the list of plugins matters for the end only: listed first it flushes last. The log, the
+    tracer provider and the metrics of the process are set up by `start_process`, which the server calls;
+    without it (a test client) requests have ids and are counted all the same.
+
+    Args:
+        settings: What is logged, and where spans are sent.
+    """
+
+    def __init__(self, settings: ObservabilitySettings) -> None:
+        self.settings = settings
+        self._layer: Layer | None = None
+        self._lag: LoopLag | None = None
+        self._process: ProcessMetrics | None = None
+        self._tracing = Tracing(settings)
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Add the layer around the application, and take over Litestar's logging unless it was configured."""
+
+        def wrap(app: Litestar) -> None:
+            self._start(app)
+
+        wrap.asgi_layer = ASGI_LAYER  # type: ignore[attr-defined]  # a mark for those who sort hooks by layer
+        app_config.on_startup.append(wrap)
+        app_config.on_startup.sort(key=_asgi_layer)
+        app_config.on_shutdown.append(self._stop)
+        app_config.after_exception.append(_remember)
+        if is_default(app_config.logging_config):
+            app_config.logging_config = StructlogConfig()
+        return app_config
+
+    def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
+        """Set this process up: its log, its metrics, and in a worker the tracer provider.
+
+        Args:
+            role: Main makes no spans.
+            index: Number of the worker, from 0.
+            workers: How many there are.
+        """
+        del workers
+        settings = self.settings
+        configure(
+            settings.log_level, settings.log_format, service=settings.service_name, version=settings.version
+        )
+        self._process = ProcessMetrics("main" if role == "main" else f"worker-{index}")
+        self._process.start()
+        if role == "worker":
+            self._tracing.start()
+
+    def stop_process(self, *, timeout_s: float) -> None:
+        """Send the spans that are left.
+
+        Args:
+            timeout_s: Seconds it may take.
+        """
+        if self._process is not None:
+            self._process.stop()
+        self._tracing.stop(timeout_s=timeout_s)
+
+    def collectors(self) -> Iterable[Collector]:
+        """What main reports by itself: what runs."""
+        settings = self.settings
+        yield BuildInfo(
+            service=settings.service_name, version=settings.version, revision=settings.service_revision
+        )
+
+    def features(self) -> Iterable[tuple[str, bool, str]]:
+        """What is on, and why."""
+        yield "traces", *self._traces()
+        yield (
+            "logs",
+            True,
+            f"LOG_FORMAT is {self.settings.log_format}, LOG_LEVEL is {self.settings.log_level}",
+        )
+
+    def _traces(self) -> tuple[bool, str]:
+        settings = self.settings
+        if settings.sdk_disabled:
+            return False, "OTEL_SDK_DISABLED is true"
+        if has_provider():
+            return True, "by the application's own tracer provider"
+        endpoint = settings.otlp_traces_endpoint or settings.otlp_endpoint
+        if endpoint is None:
+            return False, "OTEL_EXPORTER_OTLP_ENDPOINT is not set: nothing is sent"
+        return True, f"sent to {endpoint.shown} by {settings.otlp_protocol}"
+
+    def _start(self, app: Litestar) -> None:
+        if self._layer is None:
+            self._layer = Layer(app.asgi_handler, app)
+            app.asgi_handler = self._layer
+        self._lag = LoopLag()
+        self._lag.start()
+
+    async def _stop(self) -> None:
+        if self._lag is not None:
+            self._lag.stop()
+
+
+async def _remember(exception: Exception, scope: Scope) -> None:
+    """Keep what Litestar answers, for the span and the log."""
+    scope.setdefault("state", {})[EXCEPTION_KEY] = exception
+
+
+def _asgi_layer(hook: Any) -> int:
+    layer: int = getattr(hook, "asgi_layer", 0)
+    return layer

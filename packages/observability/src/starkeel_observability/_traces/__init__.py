@@ -1,0 +1,1 @@
+"""Spans: who makes them, and where they are sent."""
