@@ -8,6 +8,8 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example
 from msgspec import Meta
 
+from ._validation import FieldError
+
 _WHEN = {
     400: "The request cannot be read, or its content is not as described; `errors` lists each field.",
     401: "No token, or one that is expired, forged or meant for somebody else.",
@@ -34,6 +36,9 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     detail: Annotated[str, Meta(description="What happened this time.")] = ""
     instance: Annotated[str, Meta(description="The path that was asked for.")] = ""
     request_id: Annotated[str, Meta(description="`X-Request-ID` of the answer; stands in the log.")] = ""
+    errors: Annotated[
+        tuple[FieldError, ...], Meta(description="The fields that are not as described, of a 400.")
+    ] = ()
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:

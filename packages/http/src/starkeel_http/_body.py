@@ -1,0 +1,144 @@
+"""Bodies, read to the letter: a text is no number, and what is not described is not taken."""
+
+import enum
+import types
+from functools import partial
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+import msgspec
+from litestar.exceptions import ClientException, ValidationException
+from litestar.handlers import HTTPRouteHandler
+from litestar.serialization.msgspec_hooks import default_deserializer
+
+from ._validation import FieldError, body_error
+
+_MOST_CHOICES: Final = 20
+
+
+class BodyReader:
+    """Reads JSON bodies as the type that a handler declares, without converting anything.
+
+    Litestar reads JSON first and converts it leniently afterwards, so that `"1"` becomes a number.
+
+    Args:
+        handler: The route's handler; one that declares no body may read whatever JSON there is.
+    """
+
+    def __init__(self, handler: HTTPRouteHandler) -> None:
+        hook = partial(default_deserializer, type_decoders=handler.resolve_type_decoders())
+        self._type = _declared(handler)
+        self._hook = hook
+        self._decoder: msgspec.json.Decoder[Any]
+        try:
+            self._decoder = msgspec.json.Decoder(self._type, dec_hook=hook)
+        except TypeError:
+            # Of a library that msgspec does not know: Litestar's own conversion has to do.
+            self._type = Any
+            self._decoder = msgspec.json.Decoder()
+
+    def read(self, body: bytes) -> Any:
+        """Read a body.
+
+        Raises:
+            ValidationException: It is JSON, but not as described; `extra` lists each field.
+            ClientException: It is no JSON that can be read.
+        """
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise _invalid(self._errors(body, error)) from None
+        except RecursionError:
+            raise ClientException("The body is nested too deeply.") from None
+        except UnicodeDecodeError:
+            raise ClientException("The body is not valid UTF-8.") from None
+        except msgspec.DecodeError as error:
+            raise ClientException(f"The body is not valid JSON: {_reason(error)}.") from None
+        except (ValueError, OverflowError):
+            raise ClientException("The body holds a value that cannot be read.") from None
+
+    def _errors(self, body: bytes, first: msgspec.ValidationError) -> list[FieldError]:
+        """List what is wrong with each field; msgspec itself stops at the first."""
+        struct = _only_struct(self._type)
+        if struct is None:
+            return [_with_choices(body_error(first), self._type)]
+        try:
+            values = msgspec.json.decode(body)
+        except (ValueError, RecursionError):
+            # A body with more than one flaw: the first will do.
+            return [body_error(first)]
+        if not isinstance(values, dict):
+            return [body_error(first)]
+        return [*self._field_errors(struct, values)] or [body_error(first)]
+
+    def _field_errors(self, struct: Any, values: dict[str, Any]) -> list[FieldError]:
+        errors = []
+        fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+        for name, field in fields.items():
+            if name not in values:
+                if field.required:
+                    errors.append(FieldError(field=name, message="is required", location="body"))
+                continue
+            try:
+                msgspec.convert(values[name], field.type, dec_hook=self._hook, str_keys=True)
+            except msgspec.ValidationError as error:
+                errors.append(_with_choices(body_error(error, within=name), field.type))
+        if struct.__struct_config__.forbid_unknown_fields:
+            unknown = [
+                name for name in values if name not in fields and name != struct.__struct_config__.tag_field
+            ]
+            errors += [
+                FieldError(field=name[:100], message="is unknown", location="body") for name in unknown[:10]
+            ]
+        return errors
+
+
+def _declared(handler: HTTPRouteHandler) -> Any:
+    field = handler.parsed_data_field
+    if field is None or handler.resolve_data_dto() is not None:
+        return Any
+    return field.annotation
+
+
+def _invalid(errors: list[FieldError]) -> ValidationException:
+    if len(errors) == 1:
+        detail = f"`{errors[0].field}`: {errors[0].message}"
+    else:
+        detail = f"{len(errors)} fields are not as described."
+    extra = [{"key": error.field, "message": error.message, "source": "body"} for error in errors]
+    return ValidationException(detail, extra=extra)
+
+
+def _only_struct(hint: Any) -> Any:
+    members = [member for member in _members(hint) if member is not type(None)]
+    if len(members) == 1 and isinstance(members[0], type) and issubclass(members[0], msgspec.Struct):
+        return members[0]
+    return None
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    if get_origin(hint) is Annotated:
+        return _members(get_args(hint)[0])
+    if get_origin(hint) in {Union, types.UnionType}:
+        return tuple(inner for member in get_args(hint) for inner in _members(member))
+    return (hint,)
+
+
+def _with_choices(error: FieldError, hint: Any) -> FieldError:
+    """Name what is accepted where that is one of a few words."""
+    if error.message != "is not one of the accepted values":
+        return error
+    choices: list[Any] = []
+    for member in _members(hint):
+        if get_origin(member) is Literal:
+            choices += get_args(member)
+        elif isinstance(member, type) and issubclass(member, enum.Enum):
+            choices += [choice.value for choice in member]
+    if not 0 < len(choices) <= _MOST_CHOICES:
+        return error
+    accepted = ", ".join(f"`{choice}`" for choice in choices)
+    return FieldError(field=error.field, message=f"is not one of {accepted}", location=error.location)
+
+
+def _reason(error: msgspec.DecodeError) -> str:
+    text = str(error).removeprefix("JSON is malformed: ")
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,234 @@
+"""The edge, as a plugin of the application."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, final
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.config.app import AppConfig
+from litestar.enums import ScopeType
+from litestar.exceptions import ImproperlyConfiguredException
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.params import ParameterKwarg
+from litestar.plugins import InitPlugin, ReceiveRoutePlugin
+from litestar.routes import BaseRoute, HTTPRoute
+from litestar.types import Scope
+from msgspec import Meta
+
+from ._opts import Policy, check_limit_names, check_names
+from ._rate import Rate
+from ._settings import EdgeSettings
+
+if TYPE_CHECKING:
+    from ._limiter import Limiter
+
+log = structlog.get_logger(__name__)
+
+ASGI_LAYER: Final = 10
+"""Inside telemetry (20) and the drain guard (30)."""
+
+_BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
+
+
+@final
+class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
+    """Puts the edge around an application: problem details, deadline, limits, CORS, headers.
+
+    Its place in the list of plugins does not matter.
+
+    Args:
+        settings: What the environment says.
+        limits: Limits by the names that `limit_by_address` and `limit_by_user` use.
+        namespace: What tells this service's counts from another's in the same Redis; the title of its OpenAPI
+            document unless given.
+
+    Raises:
+        ValueError: A limit has a name that cannot stand in a header.
+    """
+
+    # Without Redis requests are still answered, one way or the other.
+    readiness_critical = False
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        limits: Mapping[str, Rate] | None = None,
+        *,
+        namespace: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.limits = dict(limits or {})
+        check_limit_names(self.limits)
+        self._namespace = namespace
+        self._workers = 1
+        self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
+        self._is_wrapped = False
+        self._limiter: Limiter | None = None
+
+    @property
+    def readiness_name(self) -> str | None:
+        """Name of the readiness check; none where there is nothing to ask."""
+        return "rate limits" if self.limits and self.settings.redis_url is not None else None
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Add the layer, the rendering of errors and the strict reading of bodies."""
+        # Here and not above: limits and metrics must not be imported where only settings are read.
+        from ._limiter import Limiter
+        from ._request import strict
+
+        if self._namespace is None and app_config.openapi_config is not None:
+            self._namespace = app_config.openapi_config.title
+        self._limiter = Limiter(
+            redis_url=self.settings.redis_url.reveal() if self.settings.redis_url is not None else None,
+            namespace=self._namespace or "service",
+            on_error=self.settings.rate_limit_on_error,
+        )
+        app_config.request_class = strict(app_config.request_class)
+        app_config.exception_handlers.setdefault(Exception, _render)
+        app_config.after_exception.append(_note_websocket)
+        if app_config.logging_config is not None and hasattr(app_config.logging_config, "log_exceptions"):
+            # Said once, by us.
+            app_config.logging_config.log_exceptions = "never"
+
+        def wrap(app: Litestar) -> None:
+            self._start(app)
+
+        wrap.asgi_layer = ASGI_LAYER  # type: ignore[attr-defined]  # a mark for those who sort hooks by layer
+        app_config.on_startup.append(wrap)
+        app_config.on_startup.sort(key=_layer)
+        app_config.on_shutdown.append(self._limiter.close)
+        return app_config
+
+    def receive_route(self, route: BaseRoute) -> None:
+        """Read what a route's handlers say of themselves.
+
+        Raises:
+            ImproperlyConfiguredException: One is limited by what is no limit, or declares bounds that nobody
+                would check.
+        """
+        handlers = route.route_handlers if isinstance(route, HTTPRoute) else [route.route_handler]  # type: ignore[attr-defined]  # every other kind has one
+        for handler in handlers:
+            self._adopt(handler, f"{handler} at {route.path}")
+
+    def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
+        """Learn how many workers count each for itself.
+
+        Args:
+            role: What this process is.
+            index: Which worker.
+            workers: How many there are.
+        """
+        del index
+        if not self.limits or self.settings.redis_url is not None:
+            return
+        self._workers = workers
+        if role == "main" and workers > 1:
+            log.warning(
+                "rate limits divided among workers",
+                workers=workers,
+                reason="REDIS_URL is not set, so that they cannot count together",
+            )
+
+    async def check_ready(self) -> None:
+        """Raise when Redis is used and does not answer."""
+        if self.limits and self._limiter is not None:
+            await self._limiter.check()
+
+    def features(self) -> Iterable[tuple[str, bool, str]]:
+        """What is on, and why."""
+        where = "in each worker" if self.settings.redis_url is None else "in Redis"
+        rates = ", ".join(f"{name} {rate}" for name, rate in self.limits.items())
+        yield "rate limits", bool(self.limits), f"{rates}; counted {where}" if rates else "no route has one"
+        origins = len(self.settings.cors_allowed_origins)
+        yield "cors", bool(origins), _set("CORS_ALLOWED_ORIGINS", origins)
+        proxies = len(self.settings.trusted_proxies)
+        yield "trusted proxies", bool(proxies), _set("TRUSTED_PROXIES", proxies)
+
+    def _adopt(self, handler: BaseRouteHandler, where: str) -> None:
+        from ._body import BodyReader
+        from ._layer import POLICY
+        from ._request import READER
+        from ._user_limit import UserLimit
+
+        most = self._policy.max_body_bytes
+        if isinstance(handler, HTTPRouteHandler):
+            # Litestar takes this from its constructor alone, whatever stands in `AppConfig`.
+            handler.app.request_max_body_size = most
+            most = handler.resolve_request_max_body_size()
+            _check_bounds(handler, where)
+            handler.opt[READER] = BodyReader(handler)
+        policy = self._policy.told(handler.opt, max_body_bytes=most)
+        check_names(policy, self.limits, where=where)
+        handler.opt[POLICY] = policy
+        guards = handler.resolve_guards()
+        if policy.by_user and self._limiter is not None and not any(isinstance(g, UserLimit) for g in guards):
+            # Last of all: the others find out who the user is. Litestar keeps the list that it hands out.
+            guards.append(UserLimit(self._limiter, policy.by_user))
+
+    def _start(self, app: Litestar) -> None:
+        from ._cors import Cors
+        from ._layer import Edge, Rules
+        from ._proxies import TrustedProxies
+
+        assert self._limiter is not None
+        self._limiter.open({name: rate.shared_by(self._workers) for name, rate in self.limits.items()})
+        if self._is_wrapped:
+            return
+        self._is_wrapped = True
+        rules = Rules(
+            policy=self._policy,
+            proxies=TrustedProxies(self.settings.trusted_proxies),
+            cors=Cors(self.settings.cors_allowed_origins),
+            limiter=self._limiter,
+        )
+        app.asgi_handler = Edge(app, rules)
+
+
+def _render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    from ._exchange import KEY, Exchange
+    from ._layer import report
+    from ._problem import MEDIA_TYPE
+
+    problem = report(error, request.scope)
+    exchange = request.scope["state"].get(KEY)
+    path = exchange.path if isinstance(exchange, Exchange) else request.scope["path"]
+    return Response(
+        problem.body(path), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
+    )
+
+
+def _note_websocket(error: Exception, scope: Scope) -> None:
+    from litestar.exceptions import WebSocketException
+
+    from ._layer import report
+
+    if scope["type"] == ScopeType.WEBSOCKET and not isinstance(error, WebSocketException):
+        report(error, scope)
+
+
+def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:
+    """Refuse bounds on parameters that Litestar reads, documents and does not check."""
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        kwarg = field.kwarg_definition
+        if not isinstance(kwarg, ParameterKwarg):
+            continue
+        for meta in field.metadata:
+            if not isinstance(meta, Meta):
+                continue
+            bounds = [
+                one for one in _BOUNDS if getattr(meta, one) is not None and getattr(kwarg, one) is None
+            ]
+            if bounds:
+                raise ImproperlyConfiguredException(
+                    f"`{name}` of {where} has a bound in a `msgspec.Meta`, which nobody checks for a"
+                    f" parameter: give `{bounds[0]}` to `QueryParameter` or its like"
+                )
+
+
+def _set(variable: str, count: int) -> str:
+    return f"{variable} names {count}" if count else f"{variable} is not set"
+
+
+def _layer(hook: Any) -> int:
+    layer: int = getattr(hook, "asgi_layer", 0)
+    return layer

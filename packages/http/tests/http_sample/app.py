@@ -1,0 +1,340 @@
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+import structlog
+from litestar import Litestar, Request, Response, WebSocket, get, head, post, put, websocket
+from litestar.connection import ASGIConnection
+from litestar.exceptions import (
+    ClientException,
+    InternalServerException,
+    NotAuthorizedException,
+    ServiceUnavailableException,
+    ValidationException,
+)
+from litestar.handlers import BaseRouteHandler
+from litestar.params import HeaderParameter, JSONBody, QueryParameter
+from litestar.plugins import InitPlugin
+from litestar.response import ServerSentEvent, Stream
+from msgspec import Meta
+from starkeel_http import EdgePlugin, limit_by_address, limit_by_user, request_timeout
+from starkeel_server import ServerPlugin
+
+log = structlog.get_logger("http_sample")
+
+
+class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    quantity: Annotated[int, Meta(ge=1, le=1000)]
+    name: Annotated[str, Meta(max_length=20)] = ""
+    kind: Literal["plank", "nail"] = "plank"
+    parts: list[Annotated[int, Meta(ge=0)]] = []
+    flag: bool = False
+    weight: float = 1.0
+
+
+@dataclass
+class Point:
+    x: int
+
+
+class User(NamedTuple):
+    subject: str
+
+
+class Logging(InitPlugin):
+    """Logs as JSON, and names requests, as telemetry would."""
+
+    def start_process(self, **_: Any) -> None:
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.add_log_level,
+                structlog.processors.format_exc_info,
+                structlog.processors.EventRenamer("message"),
+                structlog.processors.JSONRenderer(),
+            ],
+            logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        )
+
+    def on_app_init(self, app_config: Any) -> Any:
+        def wrap(app: Litestar) -> None:
+            inner = app.asgi_handler
+
+            async def telemetry(scope: Any, receive: Any, send: Any) -> None:
+                request_id = next(
+                    (v.decode() for k, v in scope["headers"] if k == b"x-request-id"), "made-up"
+                )
+                with structlog.contextvars.bound_contextvars(request_id=request_id):
+                    outcome = "returned"
+                    try:
+                        await inner(scope, receive, send)
+                    except BaseException as error:
+                        outcome = type(error).__name__
+                        raise
+                    finally:
+                        log.info(
+                            "seen",
+                            path=scope["path"],
+                            outcome=outcome,
+                            error_type=scope["state"].get("error_type"),
+                        )
+
+            app.asgi_handler = telemetry
+
+        wrap.asgi_layer = 20  # type: ignore[attr-defined]
+        app_config.on_startup.append(wrap)
+        app_config.on_startup.sort(key=lambda hook: getattr(hook, "asgi_layer", 0))
+        return app_config
+
+
+async def known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    user = connection.headers.get("x-user")
+    if not user:
+        raise NotAuthorizedException("Who are you?", headers={"WWW-Authenticate": "Sample"})
+    connection.scope["user"] = User(user)
+
+
+@post("/items")
+async def make(data: JSONBody[Item]) -> Item:
+    return data
+
+
+@post("/points")
+async def points(data: JSONBody[list[Point]]) -> int:
+    return sum(point.x for point in data)
+
+
+@post("/raw")
+async def raw(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    return {"got": await request.json()}
+
+
+@put("/upload", request_max_body_size=4_000_000)
+async def upload(request: Request[Any, Any, Any]) -> int:
+    return len(await request.body())
+
+
+@get("/query")
+async def query(
+    limit: Annotated[int, QueryParameter(ge=1, le=100)],
+    tag: Annotated[str | None, HeaderParameter(name="X-Tag", max_length=3)] = None,
+) -> int:
+    return limit
+
+
+async def _sleep(name: str, seconds: float) -> str:
+    log.info("sleeping", name=name)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        log.info("cancelled", name=name)
+        raise
+    finally:
+        log.info("cleaned up", name=name)
+    return "slept"
+
+
+@get("/slow")
+async def slow() -> str:
+    return await _sleep("slow", 60)
+
+
+@get("/short", opt=request_timeout(0.1))
+async def short() -> str:
+    return await _sleep("short", 60)
+
+
+@get("/long", opt=request_timeout(60))
+async def long(request: Request[Any, Any, Any]) -> str:
+    return await _sleep("long", 1.5)
+
+
+@get("/stubborn")
+async def stubborn() -> str:
+    try:
+        await asyncio.sleep(60)
+    except BaseException:  # noqa: BLE001
+        log.info("would not have it")
+    return "late"
+
+
+@get("/bitter")
+async def bitter() -> str:
+    try:
+        await asyncio.sleep(60)
+    except BaseException as error:
+        raise RuntimeError("cancelled, indeed") from error
+    return "late"
+
+
+@get("/half")
+async def half() -> Stream:
+    async def chunks() -> AsyncGenerator[bytes]:
+        yield b"half"
+        await _sleep("half", 60)
+
+    return Stream(chunks, headers={"Content-Length": "100"})
+
+
+@get("/broken-stream")
+async def broken_stream() -> Stream:
+    async def chunks() -> AsyncGenerator[bytes]:
+        yield b"half"
+        raise RuntimeError("the stream broke")
+
+    return Stream(chunks)
+
+
+@get("/events")
+async def events(request: Request[Any, Any, Any]) -> ServerSentEvent:
+    async def ticks() -> AsyncGenerator[str]:
+        yield str(request.scope["state"].get("deadline"))
+        await asyncio.sleep(1.5)
+        yield str(request.scope["state"].get("deadline"))
+
+    return ServerSentEvent(ticks())
+
+
+@get("/deadline")
+async def deadline(request: Request[Any, Any, Any]) -> float:
+    import time
+
+    return float(request.scope["state"]["deadline"]) - time.monotonic()
+
+
+@websocket("/socket")
+async def socket(socket: WebSocket) -> None:  # type: ignore[type-arg]
+    await socket.accept()
+    await asyncio.sleep(1.5)
+    await socket.send_text(str("deadline" in socket.scope["state"]))
+    await socket.close()
+
+
+@websocket("/socket-broken")
+async def socket_broken(socket: WebSocket) -> None:  # type: ignore[type-arg]
+    await socket.accept()
+    raise InternalServerException("the password is hunter2")
+
+
+@get("/boom")
+async def boom() -> None:
+    raise RuntimeError("the password is hunter2")
+
+
+@get("/internal")
+async def internal() -> None:
+    raise InternalServerException("the password is hunter2", extra={"password": "hunter2"})
+
+
+@get("/away")
+async def away() -> None:
+    try:
+        raise ConnectionRefusedError("10.0.0.7 refused")
+    except OSError as error:
+        raise ServiceUnavailableException("Come back later.", headers={"Retry-After": "7"}) from error
+
+
+class OutOfCredit(ClientException):
+    status_code = 402
+
+
+@get("/credit")
+async def credit() -> None:
+    raise OutOfCredit("Not enough.", extra={"balance": 3, "status": 999, "odd": object()})
+
+
+@post("/signs", status_code=200)
+async def signs() -> None:
+    errors = [{"key": "email", "message": "is no address", "source": "body"}]
+    raise ValidationException("`email` is no address", extra=errors)
+
+
+@get("/limited", opt=limit_by_address("by_address"))
+async def limited() -> int:
+    return os.getpid()
+
+
+@post("/limited-body", opt=limit_by_address("by_address"))
+async def limited_body(data: JSONBody[Item]) -> str:
+    return "ok"
+
+
+@get("/mine", guards=[known], opt=limit_by_user("by_user"))
+async def mine() -> int:
+    return os.getpid()
+
+
+@get("/nobodys", opt=limit_by_user("by_user"))
+async def nobodys() -> None:
+    return None
+
+
+@get("/who")
+async def who(request: Request[Any, Any, Any]) -> dict[str, str | None]:
+    client = request.scope["client"]
+    return {"client": client[0] if client else None, "scheme": request.scope["scheme"]}
+
+
+@get("/own-headers")
+async def own_headers() -> Response[str]:
+    return Response(
+        "", headers={"Cache-Control": "max-age=5", "X-Frame-Options": "SAMEORIGIN", "Vary": "Accept"}
+    )
+
+
+@head("/headed")
+async def headed() -> None:
+    raise ClientException("no")
+
+
+@get("/nothing", status_code=204)
+async def nothing() -> None:
+    return None
+
+
+HANDLERS = [
+    away,
+    bitter,
+    boom,
+    broken_stream,
+    credit,
+    deadline,
+    events,
+    half,
+    headed,
+    internal,
+    limited,
+    limited_body,
+    long,
+    make,
+    mine,
+    nobodys,
+    nothing,
+    own_headers,
+    points,
+    query,
+    raw,
+    short,
+    signs,
+    slow,
+    socket,
+    socket_broken,
+    stubborn,
+    upload,
+    who,
+]
+
+
+def create_app(settings: Any) -> Litestar:
+    return Litestar(
+        HANDLERS,
+        plugins=[
+            ServerPlugin(settings.server),
+            EdgePlugin(settings.http, limits={"by_address": settings.rate, "by_user": settings.rate}),
+            Logging(),
+        ],
+    )
