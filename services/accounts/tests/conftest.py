@@ -1,18 +1,23 @@
 """A running accounts on each database, and what its tests say to it."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import jwt
 import msgspec
 import pytest
+from accounts.emails import EmailAddress
 from accounts.messages import Credentials, Deactivation, PasswordChange, SignUp
 from accounts.users import User
-from polyfactory import Use
+from argon2 import PasswordHasher
+from polyfactory import PostGenerated, Use
 from polyfactory.factories.msgspec_factory import MsgspecFactory
 from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
-from starkeel_testing import Service
+from starkeel_auth import SigningKeys, generate_private_key_pem
+from starkeel_testing import Service, running
 
 
 def _email() -> str:
@@ -46,9 +51,16 @@ class DeactivationFactory(MsgspecFactory[Deactivation]):
     password = Use(_password)
 
 
+def _password_hash() -> str:
+    # Of the right kind, and cheap.
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(_password())
+
+
 class UserFactory(SQLAlchemyFactory[User]):
     __random_seed__ = 7
     email = Use(_email)
+    email_key = PostGenerated(lambda _, values: EmailAddress.parse(values["email"]).key)
+    password_hash = Use(_password_hash)
     deactivated_at = None
 
 
@@ -102,3 +114,49 @@ def signed_up(service: Service) -> Person:
 @pytest.fixture(scope="session")
 def sign_up() -> Callable[[Service], Person]:
     return signed_up
+
+
+@pytest.fixture(scope="session")
+def signing_pem() -> str:
+    """The key that the tests' accounts sign with."""
+    return generate_private_key_pem()
+
+
+@pytest.fixture(scope="session")
+def service(session_database_url: str, signing_pem: str) -> Iterator[Service]:
+    """A running accounts that all tests share: once on SQLite, once on PostgreSQL."""
+    # Everybody comes from one address here.
+    often = {f"RATE_LIMIT_{name}": "10000/minute" for name in ("SIGN_UP", "TOKEN", "PASSWORD")}
+    env = {
+        "DATABASE_URL": session_database_url,
+        "JWT_PRIVATE_KEY": signing_pem,
+        "CORS_ALLOWED_ORIGINS": "https://shop.example.com",
+        **often,
+    }
+    with running("accounts", env) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def forged(signing_pem: str) -> Callable[[Mapping[str, Any], str], str]:
+    """Sign claims anew, with one flaw: `none` for none."""
+    keys = SigningKeys.from_pem(signing_pem)
+    now = int(time.time())
+    flaws: dict[str, dict[str, Any]] = {
+        "expired": {"iat": now - 7200, "exp": now - 3600},
+        "other issuer": {"iss": "https://evil.example"},
+        "other audience": {"aud": "somebody else"},
+        "other key": {},
+        "no signature": {},
+        "none": {},
+    }
+
+    def forge(claims: Mapping[str, Any], flaw: str) -> str:
+        changed = {**claims, **flaws[flaw]}
+        if flaw == "no signature":
+            headers = {"typ": "at+jwt", "kid": keys.jwks()["keys"][0]["kid"]}
+            return jwt.encode(changed, None, algorithm="none", headers=headers)
+        signer = SigningKeys.from_pem(generate_private_key_pem()) if flaw == "other key" else keys
+        return signer.sign(changed)
+
+    return forge

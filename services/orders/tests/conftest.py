@@ -1,7 +1,9 @@
 """A running accounts, and orders on each database, for the tests to talk to."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +15,12 @@ from orders.orders import Order
 from polyfactory import Use
 from polyfactory.factories.msgspec_factory import MsgspecFactory
 from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
-from starkeel_testing import Service
+from starkeel_auth import SigningKeys, generate_private_key_pem
+from starkeel_testing import Service, running
 
+WHO = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
+# Everybody comes from one address here, and few people place all the orders.
+OFTEN = "10000/minute"
 PRODUCTS = ("oak-plank", "brass-hinge", "copper-nail", "linen-sail")
 
 
@@ -52,6 +58,10 @@ class OrderFactory(SQLAlchemyFactory[Order]):
     status = "open"
     version = 1
     product_type = Use(lambda: PRODUCTS[0])
+
+    @classmethod
+    def quantity(cls) -> int:
+        return cls.__random__.randint(1, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -97,3 +107,111 @@ def signed_up(accounts: Service) -> Person:
     assert created.status_code == 201, created.text
     token = accounts.client.post("/api/auth/token", json=credentials).json()["access_token"]
     return Person(id=created.json()["id"], token=token, **credentials)
+
+
+@pytest.fixture(scope="session")
+def signing_pem() -> str:
+    """The key that the tests' accounts sign with."""
+    return generate_private_key_pem()
+
+
+def accounts_settings(database: Path, pem: str) -> dict[str, str]:
+    return {
+        "DATABASE_URL": f"sqlite:///{database}",
+        "JWT_PRIVATE_KEY": pem,
+        "RATE_LIMIT_SIGN_UP": OFTEN,
+        "RATE_LIMIT_TOKEN": OFTEN,
+        "RATE_LIMIT_PASSWORD": OFTEN,
+        **WHO,
+    }
+
+
+def orders_settings(database_url: str, accounts: Service) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database_url,
+        "ACCOUNTS_URL": accounts.url,
+        "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
+        "RATE_LIMIT_ORDER_CREATION": OFTEN,
+        **WHO,
+    }
+
+
+@pytest.fixture(scope="session")
+def accounts(tmp_path_factory: pytest.TempPathFactory, signing_pem: str) -> Iterator[Service]:
+    """A running accounts that all tests share."""
+    database = tmp_path_factory.mktemp("accounts") / "accounts.db"
+    with running("accounts", accounts_settings(database, signing_pem)) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def service(accounts: Service, session_database_url: str) -> Iterator[Service]:
+    """A running orders that all tests share: once on SQLite, once on PostgreSQL."""
+    with running("orders", orders_settings(session_database_url, accounts)) as service:
+        yield service
+
+
+@pytest.fixture
+def accounts_env(tmp_path: Path, signing_pem: str) -> dict[str, str]:
+    """For an accounts of the test's own."""
+    return accounts_settings(tmp_path / "accounts.db", signing_pem)
+
+
+@pytest.fixture
+def orders_env(tmp_path: Path) -> Callable[[Service], dict[str, str]]:
+    """For an orders of the test's own, that asks this accounts."""
+    return lambda accounts: orders_settings(f"sqlite:///{tmp_path}/orders.db", accounts)
+
+
+@pytest.fixture(scope="session")
+def sign_up_at() -> Callable[[Service], Person]:
+    return signed_up
+
+
+@pytest.fixture(scope="session")
+def new_person(accounts: Service) -> Callable[[], Person]:
+    """Sign somebody up at the accounts that all share."""
+    return lambda: signed_up(accounts)
+
+
+@pytest.fixture(scope="session")
+def ada(accounts: Service) -> Person:
+    return signed_up(accounts)
+
+
+@pytest.fixture(scope="session")
+def bob(accounts: Service) -> Person:
+    return signed_up(accounts)
+
+
+@pytest.fixture
+def fresh(accounts: Service) -> Person:
+    """One who has no orders yet."""
+    return signed_up(accounts)
+
+
+@pytest.fixture(scope="session")
+def forged(signing_pem: str) -> Callable[..., str]:
+    """Sign a token with one flaw, `none` for none; whose it is, how long it lives and what for can be said."""
+    keys = SigningKeys.from_pem(signing_pem)
+
+    def forge(
+        flaw: str, *, sub: str = "", lifetime_s: int = 600, scope: str = "orders:read orders:write"
+    ) -> str:
+        if flaw == "garbage":
+            return "x.y.z"
+        now = int(time.time())
+        claims = {
+            "iss": WHO["JWT_ISSUER"],
+            "sub": sub or str(uuid4()),
+            "aud": "somebody else" if flaw == "other audience" else WHO["JWT_AUDIENCE"],
+            "iat": now - 7200 if flaw == "expired" else now,
+            "exp": now - 3600 if flaw == "expired" else now + lifetime_s,
+            "jti": str(uuid4()),
+            "scope": scope,
+        }
+        assert flaw in {"none", "expired", "other audience", "other key"}, flaw
+        signer = SigningKeys.from_pem(generate_private_key_pem()) if flaw == "other key" else keys
+        return signer.sign(claims)
+
+    return forge
