@@ -192,7 +192,7 @@ def fresh(accounts: Service) -> Person:
 
 @pytest.fixture(scope="session")
 def forged(signing_pem: str) -> Callable[..., str]:
-    """Sign a token with one flaw, `none` for none; whose it is, how long it lives and what for can be said."""
+    """Sign a token with one flaw, `none` for none; whose, for how long and for what can be said."""
     keys = SigningKeys.from_pem(signing_pem)
 
     def forge(
