@@ -66,9 +66,15 @@ class Runner:
             self._restarts.clear()
             # A session of its own: a Ctrl-C on the terminal is ours to hand on.
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self.member.name, env=self._env, cwd=self.member.directory, limit=_LONGEST_LINE,
-                stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True,
-            )  # fmt: skip
+                *(sys.executable, "-m", self.member.name),
+                env=self._env,
+                cwd=self.member.directory,
+                limit=_LONGEST_LINE,
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                start_new_session=True,
+            )
             await self._show(self._process)
             code = await self._process.wait()
             self._process = None
