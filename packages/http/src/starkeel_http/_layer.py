@@ -81,10 +81,12 @@ class Edge:
                 await self._serve(exchange, wanted)
         except Exception as error:  # noqa: BLE001  (answered, or raised again, by `_fail`)
             if not timeout.expired():
+                exchange.timeout = None
                 await self._fail(exchange, error)
                 return
         # Also for an application that was cancelled and would not have it: the client is owed an answer.
         if timeout.expired() and not exchange.is_complete:
+            exchange.timeout = None
             await self._end(exchange)
 
     async def _serve(self, exchange: Exchange, wanted: dict[bytes, bytes]) -> None:

@@ -61,6 +61,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         check_limit_names(self.limits)
         self._namespace = namespace
         self._workers = 1
+        self._is_first = False
         self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
         self._is_wrapped = False
         self._limiter: Limiter | None = None
@@ -118,16 +119,9 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             index: Which worker.
             workers: How many there are.
         """
-        del index
-        if not self.limits or self.settings.redis_url is not None:
-            return
-        self._workers = workers
-        if role == "main" and workers > 1:
-            log.warning(
-                "rate limits divided among workers",
-                workers=workers,
-                reason="REDIS_URL is not set, so that they cannot count together",
-            )
+        if self.limits and self.settings.redis_url is None:
+            self._workers = workers
+        self._is_first = role == "worker" and index == 0
 
     async def check_ready(self) -> None:
         """Raise when Redis is used and does not answer."""
@@ -172,6 +166,13 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
 
         assert self._limiter is not None
         self._limiter.open({name: rate.shared_by(self._workers) for name, rate in self.limits.items()})
+        if self._workers > 1 and self._is_first:
+            # Not in `start_process`: whoever sets logging up may not have had its turn yet.
+            log.warning(
+                "rate limits divided among workers",
+                workers=self._workers,
+                reason="REDIS_URL is not set, so that they cannot count together",
+            )
         if self._is_wrapped:
             return
         self._is_wrapped = True

@@ -86,8 +86,13 @@ def problem_of(error: Exception, scope: Scope) -> Problem:
 def name_of(error: BaseException) -> str:
     """Qualified name of the exception that is behind an answer: what an `HTTPException` was raised from."""
     behind = error
-    while isinstance(behind, HTTPException) and behind.__cause__ is not None:
-        behind = behind.__cause__
+    while True:
+        if isinstance(behind, HTTPException) and behind.__cause__ is not None:
+            behind = behind.__cause__
+        elif isinstance(behind, BaseExceptionGroup) and len(behind.exceptions) == 1:
+            behind = behind.exceptions[0]
+        else:
+            break
     kind = type(behind)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 

@@ -333,8 +333,8 @@ def create_app(settings: Any) -> Litestar:
     return Litestar(
         HANDLERS,
         plugins=[
+            Logging(),
             ServerPlugin(settings.server),
             EdgePlugin(settings.http, limits={"by_address": settings.rate, "by_user": settings.rate}),
-            Logging(),
         ],
     )
