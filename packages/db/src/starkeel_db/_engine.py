@@ -13,7 +13,7 @@ from ._pool import ElasticPool, tend
 from ._postgresql import Open, postgres_opener, session_settings
 from ._settings import DatabaseSettings
 from ._spans import record_spans
-from ._sqlite import begin_explicitly, interrupt_when_cancelled, sqlite_opener
+from ._sqlite import begin_explicitly, interrupt_when_cancelled, roll_back_what_is_left, sqlite_opener
 from ._url import PostgresUrl
 
 LOCK_TIMEOUT_S = 5
@@ -126,7 +126,11 @@ def _unlimited_opener(settings: DatabaseSettings, name: str) -> Open:
 
 
 def _prepare(settings: DatabaseSettings, engine: Engine) -> None:
-    each: tuple[Callable[[Engine], None], ...] = (begin_explicitly, interrupt_when_cancelled)
+    each: tuple[Callable[[Engine], None], ...] = (
+        begin_explicitly,
+        interrupt_when_cancelled,
+        roll_back_what_is_left,
+    )
     if isinstance(settings.target, PostgresUrl):
         each = (hold_to_deadlines,)
     for prepare in each:

@@ -1,5 +1,6 @@
 """A pool that keeps a minimum open, closes what is idle or old, and hands out nothing that is dead."""
 
+import logging
 import random
 import time
 from typing import Any
@@ -91,6 +92,7 @@ class ElasticPool(AsyncAdaptedQueuePool):
 
 def tend(pool: ElasticPool) -> None:
     """Have connections know their age, and be looked at before they are handed out."""
+    _quieten()
 
     @event.listens_for(pool, "connect")
     def give_lifetime(_: Any, record: ConnectionPoolEntry) -> None:
@@ -107,6 +109,13 @@ def tend(pool: ElasticPool) -> None:
         if _is_unusable(record) or not _answers(connection, record):
             # SQLAlchemy opens another in its place.
             raise DisconnectionError("the connection is too old, or dead")
+
+
+def _quieten() -> None:
+    """Keep the pool as quiet as SQLAlchemy keeps its other pools, unless someone asked for its lines."""
+    logger = logging.getLogger(ElasticPool.__module__)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
 
 
 def _note_use(record: ConnectionPoolEntry) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import MutableMapping
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
@@ -26,11 +26,15 @@ class UnitOfWorkIsOverError(RuntimeError):
 class RequestSession(Session):
     """The synchronous side of our sessions."""
 
+    def get_bind(self, *args: Any, **kwargs: Any) -> Engine | Connection:
+        """Return what to take a connection from; asked before one is taken."""
+        if self.info.get(_IS_OVER):
+            raise UnitOfWorkIsOverError
+        return super().get_bind(*args, **kwargs)
+
 
 @event.listens_for(RequestSession, "after_begin")
 def _begin(session: Session, _: SessionTransaction, connection: Connection) -> None:
-    if session.info.get(_IS_OVER):
-        raise UnitOfWorkIsOverError
     note_deadline(connection, session.info.get(_STATE), timeout_s=session.info[_TIMEOUT])
 
 

@@ -81,6 +81,15 @@ def begin_explicitly(engine: Engine) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, WRITING))
 
 
+def roll_back_what_is_left(engine: Engine) -> None:
+    """Have no transaction outlive a failed commit: SQLite keeps it open, SQLAlchemy takes it for closed."""
+
+    @event.listens_for(engine, "reset")
+    def roll_back(connection: Any, record: Any, _: Any) -> None:
+        if record.driver_connection is not None and record.driver_connection.in_transaction:
+            connection.rollback()
+
+
 def interrupt_when_cancelled(engine: Engine) -> None:
     """Have a statement end whose request is cancelled: the driver's thread would work on it to the end."""
 

@@ -1,0 +1,134 @@
+"""A small application on a real database."""
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+import structlog
+from litestar import Litestar
+from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from starkeel_config import Secret
+from starkeel_db import DatabasePlugin, DatabaseSettings
+from structlog.testing import LogCapture
+
+NOTHING = """
+revision = "{name}"
+down_revision = {down!r}
+
+
+def upgrade() -> None:
+{upgrade}
+
+
+def downgrade() -> None:
+    pass
+"""
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={"fk": "fk_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
+    )
+
+
+class Shelf(Base):
+    __tablename__ = "shelves"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Book(Base):
+    """Refers to a shelf, which is looked at only when the transaction commits."""
+
+    __tablename__ = "books"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    shelf_id: Mapped[int | None] = mapped_column(
+        ForeignKey("shelves.id", initially="DEFERRED", deferrable=True)
+    )
+
+
+class Library(NamedTuple):
+    """The application, started."""
+
+    app: Litestar
+    client: httpx.AsyncClient
+    database: DatabasePlugin
+
+
+Open = Callable[..., AbstractAsyncContextManager[Library]]
+
+
+@pytest.fixture
+def library() -> Open:
+    """Starts an application with handlers of the test's own on a database with the tables of a library."""
+
+    @asynccontextmanager
+    async def start(url: str, handlers: list[Any], **settings: Any) -> AsyncGenerator[Library]:
+        values = {"min_connections": 0, **settings}
+        plugin = DatabasePlugin(
+            DatabaseSettings(url=Secret(url), **values),
+            metadata=Base.metadata,
+            migrations="library.migrations",
+        )
+        app = Litestar(handlers, plugins=[plugin])
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        client = httpx.AsyncClient(transport=transport, base_url="http://library")
+        async with app.lifespan(), client:
+            async with plugin.session() as session:
+                connection = await session.connection()
+                await connection.run_sync(Base.metadata.create_all)
+            yield Library(app, client, plugin)
+
+    return start
+
+
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    """What was logged through structlog."""
+    capture = LogCapture()
+    before = structlog.get_config()
+    structlog.configure(processors=[capture], cache_logger_on_first_use=False)
+    yield capture.entries
+    structlog.configure(**before)
+
+
+class Package:
+    """A package of migrations that a test writes."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.name = name
+        self._last: str | None = None
+
+    def add(self, name: str, *lines: str) -> str:
+        """Add a revision whose upgrade consists of these lines."""
+        upgrade = "\n".join(f"    {line}" for line in ("from alembic import op", *lines))
+        text = NOTHING.format(name=name, down=self._last, upgrade=upgrade)
+        (self.folder / f"{name}.py").write_text(text)
+        self._last = name
+        return name
+
+    def plugin(self, url: str, metadata: MetaData | None = None, **settings: Any) -> DatabasePlugin:
+        """A plugin that applies them."""
+        values: dict[str, Any] = {"min_connections": 0, "startup_timeout_s": 5.0, **settings}
+        return DatabasePlugin(
+            DatabaseSettings(url=Secret(url), **values), metadata=metadata or MetaData(), migrations=self.name
+        )
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
+    """An empty package of migrations; its name is unique, as modules stay imported."""
+    name = f"shop_{tmp_path.name.replace('-', '_')}"
+    folder = tmp_path / "code" / name / "migrations"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    return Package(folder, f"{name}.migrations")
