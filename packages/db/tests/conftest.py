@@ -69,20 +69,30 @@ def library() -> Open:
     """Starts an application with handlers of the test's own on a database with the tables of a library."""
 
     @asynccontextmanager
-    async def start(url: str, handlers: list[Any], **settings: Any) -> AsyncGenerator[Library]:
+    async def start(
+        url: str,
+        handlers: list[Any],
+        *,
+        _process: tuple[int, int] = (0, 1),
+        _without_tables: bool = False,
+        **settings: Any,
+    ) -> AsyncGenerator[Library]:
         values = {"min_connections": 0, **settings}
         plugin = DatabasePlugin(
             DatabaseSettings(url=Secret(url), **values),
             metadata=Base.metadata,
             migrations="library.migrations",
         )
+        index, workers = _process
+        plugin.start_process(role="worker", index=index, workers=workers)
         app = Litestar(handlers, plugins=[plugin])
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://library")
         async with app.lifespan(), client:
-            async with plugin.session() as session:
-                connection = await session.connection()
-                await connection.run_sync(Base.metadata.create_all)
+            if not _without_tables:
+                async with plugin.session() as session:
+                    connection = await session.connection()
+                    await connection.run_sync(Base.metadata.create_all)
             yield Library(app, client, plugin)
 
     return start

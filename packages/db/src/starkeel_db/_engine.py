@@ -50,9 +50,10 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
         share: How many connections.
         name: Of the service.
     """
+    outages = Outages()
     engine = create_async_engine(
         _dialect(settings),
-        async_creator=_opener(settings, name),
+        async_creator=outages.opening(_opener(settings, name)),
         poolclass=ElasticPool,
         pool_size=share.maximum,
         max_overflow=0,
@@ -62,8 +63,9 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
     )
     pool = pool_of(engine)
     pool.lifetime_s = settings.max_lifetime_s
+    pool.tell = outages.tell
     tend(pool)
-    Outages().watch(engine.sync_engine)
+    outages.watch(engine.sync_engine)
     _prepare(settings, engine.sync_engine)
     record_spans(engine.sync_engine, settings.target)
     return engine

@@ -2,12 +2,14 @@
 
 import sqlite3
 import time
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from ._errors import DatabaseUnavailable
+from ._postgresql import Open
 
 log = structlog.get_logger(__name__)
 
@@ -40,9 +42,6 @@ class Outages:
         @event.listens_for(engine, "handle_error")
         def replace(context: ExceptionContext) -> DatabaseUnavailable | None:
             error = context.original_exception
-            if isinstance(error, DatabaseUnavailable):
-                self.tell(error.reason)
-                return None
             reason = outage(error, is_disconnect=context.is_disconnect)
             if reason is None:
                 return None
@@ -50,6 +49,18 @@ class Outages:
                 context.is_disconnect = True
             self.tell(reason)
             return DatabaseUnavailable(reason)
+
+    def opening(self, open_connection: Open) -> Open:
+        """Tell of connections that cannot be opened."""
+
+        async def opened() -> Any:
+            try:
+                return await open_connection()
+            except DatabaseUnavailable as error:
+                self.tell(error.reason)
+                raise
+
+        return opened
 
     def tell(self, reason: str) -> None:
         """Log an outage; requests that fail meanwhile say enough."""

@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import event
@@ -20,6 +21,10 @@ _JITTER = 0.1
 _EXPIRES_AT, _USED_AT = "starkeel_expires_at", "starkeel_used_at"
 
 
+def _nobody(_reason: str) -> None:
+    """Nobody asked to be told."""
+
+
 class ElasticPool(AsyncAdaptedQueuePool):
     """SQLAlchemy's pool, with what it lacks: a minimum, an idle timeout, a lifetime that is spread.
 
@@ -33,6 +38,8 @@ class ElasticPool(AsyncAdaptedQueuePool):
     """How many have waited in vain."""
     lifetime_s = 1800.0
     """Seconds a connection lives at most."""
+    tell: Callable[[str], None] = staticmethod(_nobody)
+    """Who is told that the pool was empty for too long."""
 
     def _do_get(self) -> ConnectionPoolEntry:
         self.waiting += 1
@@ -40,7 +47,9 @@ class ElasticPool(AsyncAdaptedQueuePool):
             return super()._do_get()
         except PoolTimeoutError as error:
             self.timeouts += 1
-            raise DatabaseUnavailable(f"no connection was free within {self.timeout():g} s") from error
+            reason = f"no connection was free within {self.timeout():g} s"
+            self.tell(reason)
+            raise DatabaseUnavailable(reason) from error
         finally:
             self.waiting -= 1
 
