@@ -23,6 +23,14 @@ if __name__ == "__main__":
 """
 
 
+# Started in the background by a shell, we ignore Ctrl-C, and so would whom we start.
+PYTEST = """
+import signal, sys, pytest
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(pytest.main())
+"""
+
+
 @pytest.fixture
 def sample_env(tmp_path: Path) -> dict[str, str]:
     """What makes `running("sample", ...)` find the sample."""
@@ -62,7 +70,7 @@ class Runs:
             name: value for name, value in os.environ.items() if name not in {"CI", "PYTEST_ADDOPTS"}
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", "test_inner.py", *options],
+            [sys.executable, "-c", PYTEST, "test_inner.py", *options],
             cwd=self.directory,
             env={
                 **{name: value for name, value in inherited.items() if not name.startswith("STARKEEL_TEST_")},
@@ -90,7 +98,11 @@ class Runs:
         ]
 
     def wait_until_nothing_is_left(self) -> None:
-        wait_until(lambda: not self.left(), what=lambda: f"nothing to be left, but there is {self.left()}")
+        wait_until(
+            lambda: not self.left(),
+            timeout_s=60,
+            what=lambda: f"nothing to be left, but there is {self.left()}",
+        )
 
     def _is_ours(self, entry: Path) -> bool:
         try:

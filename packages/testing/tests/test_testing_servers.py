@@ -64,7 +64,8 @@ import asyncpg
 
 async def test_where(postgres_url):
     connection = await asyncpg.connect(postgres_url)
-    Path("programs").write_text(await connection.fetchval("SELECT setting FROM pg_config WHERE name = 'BINDIR'"))
+    programs = await connection.fetchval("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
+    Path("programs").write_text(programs)
     await connection.close()
 """
 

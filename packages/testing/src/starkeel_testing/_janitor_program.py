@@ -24,22 +24,41 @@ def main() -> None:
         else:
             known.pop(what, None)
     left = [what.split(" ", 1) for what in known]
-    for kind, value in left:
-        if kind == "group":
-            _end_group(*map(int, value.split()))
-    for kind, value in left:
+    _end(
+        [
+            (int(group), int(number))
+            for kind, what in left
+            if kind == "group"
+            for group, number in [what.split()]
+        ]
+    )
+    for kind, what in left:
         if kind == "directory":
-            shutil.rmtree(value, ignore_errors=True)
+            shutil.rmtree(what, ignore_errors=True)
 
 
-def _end_group(group: int, number: int) -> None:
+def _end(groups: list[tuple[int, int]]) -> None:
+    for group, number in groups:
+        _signal(group, number)
+    until = time.monotonic() + _PATIENCE_S
+    while any(_lives(group) for group, _ in groups) and time.monotonic() < until:
+        time.sleep(0.05)
+    for group, _ in groups:
+        _signal(group, signal.SIGKILL)
+
+
+def _signal(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-        until = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < until:
-            os.killpg(group, 0)  # raises when nobody is left
-            time.sleep(0.02)
-        os.killpg(group, signal.SIGKILL)
+
+
+def _lives(group: int) -> bool:
+    """Tell whether the leader runs: dead and not yet buried by the system is dead enough."""
+    try:
+        with open(f"/proc/{group}/stat", encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":
