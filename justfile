@@ -7,7 +7,8 @@ default:
 # Every service on embedded databases, in one terminal, reloaded on change (just dev 4000 9190: other ports)
 [group('run')]
 dev port="3000" metrics_port="9090":
-    @uv run --quiet --frozen python tools/dev.py "$@"
+    @uv sync --quiet --frozen
+    @exec .venv/bin/python tools/dev.py "$@"
 
 # The curl tour against the running services, each exchange shown
 [group('run')]

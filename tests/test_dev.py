@@ -72,9 +72,11 @@ class Dev:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def wait_for(self, text: str, *, count: int = 1) -> None:
-        wait_until(
-            lambda: self.plain.count(text) >= count, timeout_s=START_S, what=f"{text!r} in\n{self.plain}"
-        )
+        def is_shown() -> bool:
+            assert self.process.poll() is None, self.plain
+            return self.plain.count(text) >= count
+
+        wait_until(is_shown, timeout_s=START_S, what=lambda: f"{text!r} in\n{self.plain}")
 
     def tour(self) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, ROOT / "tools" / "tour.py", *self.ports, "--directory", self.directory]
@@ -122,12 +124,13 @@ def test_ctrl_c_stops_everything_and_leaves_nothing(fleet: Dev) -> None:
     children = fleet.children()
     assert len(children) >= 4  # a main process and a worker each
 
+    shown = len(fleet.plain)
     fleet.process.send_signal(signal.SIGINT)
 
     assert fleet.process.wait(30) == 0
     assert not [child for child in children if child.is_running()]
-    assert fleet.plain.count("received Ctrl+C") == 2
-    assert fleet.plain.count("shutdown complete") == 2
+    wait_until(lambda: fleet.plain[shown:].count("shutdown complete") == 2, timeout_s=5, what=fleet.plain)
+    assert fleet.plain[shown:].count("received Ctrl+C") == 2
 
 
 def test_lines_name_their_service_in_its_colour(fleet: Dev) -> None:

@@ -22,7 +22,7 @@ curl -sS --fail-with-body -X PATCH "$ORDERS/api/orders/$ORDER" -H "Authorization
 curl -sS --fail-with-body -X POST "$ORDERS/api/orders/$ORDER/cancel" -H "Authorization: Bearer $TOKEN"
 
 # The events that a client which came back would have missed.
-curl -sSN "$ORDERS/api/orders/events" -H "Authorization: Bearer $TOKEN" -H "Last-Event-ID: none" | head -n 9
+curl -sN "$ORDERS/api/orders/events" -H "Authorization: Bearer $TOKEN" -H "Last-Event-ID: none" | head -n 9
 
 # Bad input gets a clear error.
 curl -sS -i "$ORDERS/api/orders" -H "Authorization: Bearer $TOKEN" -d '{"product_type": "oak-plank", "quantity": "many"}'
