@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Thread
-from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no types
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -101,7 +100,7 @@ class _Server(ThreadingHTTPServer):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, *_: object) -> None:
         """Keep quiet about exporters that went away."""
 
 
@@ -133,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(200, ExportTraceServiceResponse().SerializeToString())
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
     def _answer(self, status: int, body: bytes = b"") -> None:

@@ -1,7 +1,8 @@
 """The pytest plugin: what happens once in a run. The fixtures stand in `_fixtures`."""
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import Any, Protocol
 
 import pytest
 
@@ -20,11 +21,6 @@ from ._missing import NEEDS, LeftOut, leave_out
 from ._run import RUN, Run
 from ._shared import Door
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from xdist.workermanage import WorkerController  # type: ignore[import-untyped]  # has no types
-
 __all__ = [
     "database_url",
     "database_urls",
@@ -38,6 +34,13 @@ __all__ = [
 ]
 
 
+class Node(Protocol):
+    """A process of pytest-xdist, as the one that controls it sees it."""
+
+    config: pytest.Config
+    workerinput: dict[str, Any]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Begin a run."""
     for name in NEEDS:
@@ -48,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: "WorkerController") -> None:
+def pytest_configure_node(node: Node) -> None:
     """Tell a process of pytest-xdist where it gets what all share."""
     run = node.config.stash[RUN]
     if run.door is None:
@@ -63,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: "WorkerController", error: object | None) -> None:
+def pytest_testnodedown(node: Node, error: object | None) -> None:
     """Hear from a process of pytest-xdist what it left out: the same as every other."""
     del error
     told = getattr(node, "workeroutput", {}).get("starkeel_left_out")
@@ -72,7 +75,7 @@ def pytest_testnodedown(node: "WorkerController", error: object | None) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> "Generator[None]":
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     """Say on the last line what was left out; under CI that is a failure."""
     left_out = session.config.stash[RUN].left_out
     output = getattr(session.config, "workeroutput", None)
