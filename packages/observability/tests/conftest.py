@@ -62,12 +62,12 @@ class Sample:
         self.process = subprocess.Popen(command, env=env, cwd=cwd, stderr=subprocess.PIPE, **popen)
         self.lines: list[str] = []
         self.errors: list[str] = []
-        self._threads = []
+        self._threads: list[threading.Thread] = []
         for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.errors)):
             if stream is not None:
                 self.collect(stream, into)
 
-    def collect(self, stream: Any, into: list[str]) -> None:
+    def collect(self, stream: Any, into: list[str]) -> threading.Thread:
         """Keep what comes out, line by line."""
 
         def run() -> None:
@@ -77,6 +77,7 @@ class Sample:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         self._threads.append(thread)
+        return thread
 
     @property
     def logs(self) -> list[dict[str, Any]]:
@@ -88,9 +89,7 @@ class Sample:
         return "".join(self.lines + self.errors)
 
     def found(self, message: str, **fields: Any) -> list[dict[str, Any]]:
-        return [
-            line for line in self.logs if line["message"] == message and fields.items() <= line.items()
-        ]
+        return [line for line in self.logs if line["message"] == message and fields.items() <= line.items()]
 
     def wait_for_log(self, message: str, *, count: int = 1, **fields: Any) -> dict[str, Any]:
         def enough() -> list[dict[str, Any]]:
@@ -125,7 +124,7 @@ class Sample:
         """Sum of the samples of that name that have these labels."""
         total = 0.0
         for sample in re.finditer(
-            rf"^{name}(?:{{(.*)}})? (\S+)$", httpx.get(f"{self.admin}/metrics").text, re.M
+            rf"^{name}(?:{{(.*)}})? (\S+)$", httpx.get(f"{self.admin}/metrics").text, re.MULTILINE
         ):
             having = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', sample[1] or ""))
             total += float(sample[2]) if labels.items() <= having.items() else 0.0
@@ -221,7 +220,9 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                collector.requests.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
+                collector.requests.append(
+                    {"path": self.path, **{k.lower(): v for k, v in self.headers.items()}}
+                )
                 if collector.status == 200:
                     collector.spans += _spans(body)
                 self.send_response(collector.status)
@@ -251,23 +252,23 @@ class Collector:
 
 
 def _spans(body: bytes) -> list[dict[str, Any]]:
-    spans = []
-    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        attributes = _attributes(resource.resource)
-        for scope in resource.scope_spans:
-            for span in scope.spans:
-                spans.append({
-                    "name": span.name,
-                    "kind": span.kind,
-                    "trace_id": span.trace_id.hex(),
-                    "span_id": span.span_id.hex(),
-                    "parent_span_id": span.parent_span_id.hex(),
-                    "status": span.status.code,
-                    "events": [{"name": event.name, **_attributes(event)} for event in span.events],
-                    "resource": attributes,
-                    "attributes": _attributes(span),
-                })
-    return spans
+    received = ExportTraceServiceRequest.FromString(body)
+    return [
+        {
+            "name": span.name,
+            "kind": span.kind,
+            "trace_id": span.trace_id.hex(),
+            "span_id": span.span_id.hex(),
+            "parent_span_id": span.parent_span_id.hex(),
+            "status": span.status.code,
+            "events": [{"name": event.name, **_attributes(event)} for event in span.events],
+            "resource": _attributes(resource.resource),
+            "attributes": _attributes(span),
+        }
+        for resource in received.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
 
 
 def _attributes(holder: Any) -> dict[str, Any]:

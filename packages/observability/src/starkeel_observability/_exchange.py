@@ -1,7 +1,7 @@
 """What becomes of a request: its answer, as it goes by."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from litestar.types import Message, Receive, Send
 
@@ -114,7 +114,8 @@ class WebSocketExchange:
         elif self.status is None:
             told: Any = message
             self.status = _SWITCHED if kind == "websocket.accept" else told["status"]
-            message = {**told, "headers": _with_id(list(told.get("headers") or ()), self._request_id)}
+            headers = _with_id(list(told.get("headers") or ()), self._request_id)
+            message = cast("Message", {**told, "headers": headers})
         await self._send(message)
 
     async def apologize(self) -> None:

@@ -91,8 +91,11 @@ def composed(event: Event, *, service: str, version: str) -> dict[str, Any]:
         "target": event.target,
         "message": cleaner.text(text_of(event.message)),
     }
+    own = {"service": service, "version": version}
     for name, value in {**context, **event.fields}.items():
-        _put(line, text_of(name), value, cleaner)
+        # What the line says anyhow need not be said twice.
+        if name not in own or value != own[name]:
+            _put(line, text_of(name), value, cleaner)
     if event.error is not None:
         line["exception"] = told_exception(event.error)
     line["file"], line["line"], line["threadId"] = shortened(event.file), event.line, event.thread

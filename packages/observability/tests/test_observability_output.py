@@ -1,0 +1,141 @@
+"""How lines reach stdout: whole, readable at a terminal, and never at the cost of a request."""
+
+import os
+import pty
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+
+
+def test_lines_of_several_workers_never_mix_on_a_pipe(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+    clients, count = 8, 250
+
+    def make_noise(number: int) -> None:
+        # Half of them longer than what a pipe takes in one piece.
+        size = 6000 if number % 2 else 10
+        httpx.get(f"{sample.url}/noise?count={count}&size={size}", timeout=60).raise_for_status()
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(make_noise, range(clients)))
+
+    sample.wait_for_log("noise", count=clients * count)
+    assert sample.stop() == 0
+    assert len(sample.found("noise")) == clients * count
+    assert len({line["worker"] for line in sample.found("noise")}) == 2
+
+
+def test_a_terminal_in_development_gets_lines_for_people(samples: Any) -> None:
+    text = _at_a_terminal(samples, ENVIRONMENT="development")
+
+    assert re.search(r"\x1b\[32mINFO \x1b\[0m \x1b\[1mlistening\x1b\[0m", text)
+    assert "addr=" in text
+    assert '{"timestamp"' not in text
+    assert "Traceback (most recent call last)" in text
+    assert "b***@example.com cannot pay" in text
+
+
+def test_a_terminal_in_production_gets_json(samples: Any) -> None:
+    assert '{"timestamp"' in _at_a_terminal(samples)
+
+
+def test_an_explicit_format_wins(samples: Any) -> None:
+    assert '{"timestamp"' in _at_a_terminal(samples, ENVIRONMENT="development", LOG_FORMAT="json")
+
+
+def test_a_pipe_in_development_gets_json(samples: Any) -> None:
+    sample = samples.ready(ENVIRONMENT="development")
+
+    assert sample.wait_for_log("starting application")["environment"] == "development"
+
+
+def test_lines_for_people_have_no_colours_on_a_pipe_and_escape_controls(samples: Any) -> None:
+    sample = samples.start(LOG_FORMAT="pretty")
+    samples.wait_until(lambda: "workers started" in sample.output, what="workers started")
+    url = re.search(r"listening addr=(\S+)", sample.output)
+    assert url is not None
+    httpx.get(f"http://{url[1]}/logs")
+
+    samples.wait_until(lambda: "loop trouble" in sample.output, what="loop trouble")
+    assert "\x1b" not in sample.output
+    assert "\x9b" not in sample.output
+    assert "email=a***@example.com" in sample.output
+    assert "hunter2" not in sample.output
+
+
+def test_a_reader_that_has_gone_stops_nothing(samples: Any) -> None:
+    ours, theirs = os.pipe()
+    sample = samples.start(popen={"stdout": theirs})
+    os.close(theirs)
+    is_leaving = threading.Event()
+    reader = sample.collect(_until(is_leaving, ours), sample.lines)
+    url, admin = sample.url, sample.admin
+    sample.wait_until_ready()
+    is_leaving.set()
+
+    for _ in range(3):
+        assert httpx.get(f"{url}/logs").status_code == 200
+    reader.join(10)
+    assert not reader.is_alive()
+    assert httpx.get(f"{url}/logs").status_code == 200
+    assert 'path="/logs",status="200"} 4.0' in httpx.get(f"{admin}/metrics").text
+
+
+def test_no_stdout_at_all_stops_nothing(samples: Any) -> None:
+    with httpx.Client() as client:
+        port = _free_port()
+        samples.start(popen={"stdout": None, "preexec_fn": lambda: os.close(1)}, PORT=port)
+
+        def answers() -> bool:
+            try:
+                return client.get(f"http://127.0.0.1:{port}/logs").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        samples.wait_until(answers, what="an answer")
+
+
+def _until(is_leaving: threading.Event, descriptor: int) -> Iterator[bytes]:
+    """Lines of a pipe, which is closed when there is something to read and it is time to leave."""
+    with open(descriptor, "rb", buffering=0) as pipe:
+        for line in pipe:
+            yield line
+            if is_leaving.is_set():
+                return
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _at_a_terminal(samples: Any, **env: str) -> str:
+    """What a terminal shows of a start, a failing request and a stop."""
+    ours, theirs = pty.openpty()
+    sample = samples.start(popen={"stdout": theirs}, **env)
+    os.close(theirs)
+    shown: list[str] = []
+    sample.collect(_terminal(ours), shown)
+    samples.wait_until(lambda: "workers started" in "".join(shown), what="workers started")
+    url = re.search(r"listening.*?(127\.0\.0\.1:\d+)", "".join(shown))
+    assert url is not None
+    httpx.get(f"http://{url[1]}/fails")
+    assert sample.stop() == 0
+    os.close(ours)
+    return "".join(shown)
+
+
+def _terminal(descriptor: int) -> Any:
+    # Reading a terminal whose other side is closed is an error, not an end.
+    while True:
+        try:
+            yield os.read(descriptor, 4096)
+        except OSError:
+            return

@@ -1,0 +1,167 @@
+"""The plugin under servers that are not ours."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import starkeel_observability
+import structlog
+from litestar import Litestar, get
+from litestar.config.app import AppConfig
+from litestar.plugins import InitPlugin
+from litestar.testing import TestClient
+from litestar.types import Receive, Scope, Send
+from prometheus_client import REGISTRY
+from starkeel_config import load
+from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
+from structlog.testing import capture_logs
+
+
+@get("/hello")
+async def hello() -> str:
+    structlog.get_logger("test").info("hello")
+    return "hello"
+
+
+class Edge(InitPlugin):
+    """Stands for what wraps the application further inside, and fails."""
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        def wrap(app: Litestar) -> None:
+            inner = app.asgi_handler
+
+            async def edge(scope: Scope, receive: Receive, send: Send) -> None:
+                if scope["path"] == "/raises":
+                    raise RuntimeError("the edge is broken")
+                await inner(scope, receive, send)
+
+            app.asgi_handler = edge
+
+        wrap.asgi_layer = 10  # type: ignore[attr-defined]  # as plugins mark them
+        app_config.on_startup.append(wrap)
+        app_config.on_startup.sort(key=lambda hook: getattr(hook, "asgi_layer", 0))
+        return app_config
+
+
+def plugin(**environ: str) -> ObservabilityPlugin:
+    return ObservabilityPlugin(load(ObservabilitySettings, environ, service="orders"))
+
+
+@pytest.fixture(params=["first", "last"])
+def client(request: pytest.FixtureRequest) -> Iterator[TestClient[Litestar]]:
+    plugins: list[InitPlugin] = [plugin(), Edge()]
+    app = Litestar([hello], plugins=plugins if request.param == "first" else plugins[::-1])
+    with TestClient(app, raise_server_exceptions=False) as made:
+        yield made
+
+
+def counted(**labels: str) -> float:
+    return REGISTRY.get_sample_value("http_requests_total", labels) or 0.0
+
+
+def test_without_a_server_of_ours_requests_have_ids_and_are_counted(client: TestClient[Litestar]) -> None:
+    labels = {"method": "GET", "path": "/hello", "status": "200"}
+    before = counted(**labels)
+
+    answer = client.get("/hello", headers={"X-Request-ID": "tested"})
+
+    assert answer.headers["x-request-id"] == "tested"
+    assert counted(**labels) == before + 1
+
+
+def test_logs_of_a_request_carry_its_id_and_nothing_stays_bound(client: TestClient[Litestar]) -> None:
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        client.get("/hello", headers={"X-Request-ID": "tested"})
+
+    assert [(line["event"], line["request_id"]) for line in lines] == [
+        ("hello", "tested"),
+        ("request completed", "tested"),
+    ]
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_an_exception_that_nobody_handled_is_a_500_with_an_id(client: TestClient[Litestar]) -> None:
+    labels = {"method": "GET", "path": "__unmatched__", "status": "500"}
+    before = counted(**labels)
+
+    with capture_logs() as lines:
+        answer = client.get("/raises", headers={"X-Request-ID": "raised"})
+
+    assert (answer.status_code, answer.headers["x-request-id"], answer.text) == (500, "raised", "")
+    assert counted(**labels) == before + 1
+    failed = next(line for line in lines if line["event"] == "request failed")
+    assert isinstance(failed["exc_info"], RuntimeError)
+
+
+def test_the_exception_flies_on(client: TestClient[Litestar]) -> None:
+    client = TestClient(client.app, raise_server_exceptions=True)
+
+    with client, pytest.raises(RuntimeError, match="the edge is broken"):
+        client.get("/raises")
+
+
+def test_an_application_started_twice_is_wrapped_once() -> None:
+    app = Litestar([hello], plugins=[plugin()])
+    labels = {"method": "GET", "path": "/hello", "status": "200"}
+    before = counted(**labels)
+
+    for _ in range(2):
+        with TestClient(app) as client:
+            client.get("/hello")
+
+    assert counted(**labels) == before + 2
+
+
+def test_another_kind_of_loop_will_do() -> None:
+    with TestClient(Litestar([hello], plugins=[plugin()]), backend="trio") as client:
+        assert client.get("/hello").status_code == 200
+
+
+def test_litestars_logger_is_structlogs() -> None:
+    app = Litestar([hello], plugins=[plugin()])
+
+    with capture_logs() as lines:
+        app.logger.info("by litestar", number=1)
+
+    assert lines == [{"event": "by litestar", "number": 1, "log_level": "info"}]
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_on", "why"),
+    [
+        ({}, False, "OTEL_EXPORTER_OTLP_ENDPOINT is not set"),
+        ({"OTEL_SDK_DISABLED": "true"}, False, "OTEL_SDK_DISABLED is true"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:hunter2@c:4318"}, True, "sent to c:4318 by http/protobuf"),
+    ],
+)
+def test_the_start_report_says_where_traces_go(environ: dict[str, str], is_on: bool, why: str) -> None:
+    features = {name: (on, told) for name, on, told in plugin(**environ).features()}
+
+    assert features["traces"][0] is is_on
+    assert why in features["traces"][1]
+    assert features["logs"] == (True, "LOG_FORMAT is json, LOG_LEVEL is info")
+
+
+def test_an_application_that_has_its_own_tracer_provider_keeps_it(samples: Any, collector: Any) -> None:
+    app = samples.directory / "sample" / "app.py"
+    app.write_text(
+        app.read_text()
+        + "\nfrom opentelemetry import trace\nfrom opentelemetry.sdk.trace import TracerProvider\n"
+        "OWN = TracerProvider()\ntrace.set_tracer_provider(OWN)\n"
+        "assert trace.get_tracer_provider() is OWN\n"
+    )
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
+
+    assert sample.get("/items/1").json()["traceparent"]
+    features = sample.wait_for_log("features")
+    assert "traces (by the application's own tracer provider)" in features["on"]
+    assert sample.stop() == 0
+    assert not sample.found("Overriding of current TracerProvider is not allowed")
+    assert collector.requests == []
+
+
+def test_the_public_surface() -> None:
+    for name in starkeel_observability.__all__:
+        assert getattr(starkeel_observability, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = starkeel_observability.no_such_name

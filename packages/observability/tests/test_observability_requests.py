@@ -1,0 +1,267 @@
+"""What is told of a request: its id on the answer, its line in the log, its count on the admin port."""
+
+import re
+import socket
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+REQUESTS = "http_requests_total"
+DURATIONS = "http_requests_duration_seconds_count"
+
+
+def test_a_request_is_one_line_with_what_matters(sample: Any) -> None:
+    answer = sample.get("/items/7", **{"X-Request-ID": "one-line"})
+
+    line = sample.wait_for_log("request completed", request_id="one-line")
+    assert answer.status_code == 200
+    wanted = {
+        "method": "GET",
+        "path": "/items/7",
+        "route": "/items/{item_id}",
+        "status": 200,
+        "level": "INFO",
+    }
+    assert wanted.items() <= line.items()
+    assert line["bytes"] == len(answer.content)
+    assert line["client"] == "127.0.0.1"
+    assert line["duration_ms"] > 0
+    assert len(sample.found("request completed", request_id="one-line")) == 1
+
+
+def test_lines_of_a_request_share_its_ids_and_others_do_not_have_them(sample: Any) -> None:
+    sample.get("/items/8", **{"X-Request-ID": "shared"})
+
+    completed = sample.wait_for_log("request completed", request_id="shared")
+    seen = sample.wait_for_log("item seen", item_id=8)
+    for name in ("request_id", "trace_id", "span_id"):
+        assert seen[name] == completed[name]
+    assert re.fullmatch(r"[0-9a-f]{32}", seen["trace_id"])
+    assert re.fullmatch(r"[0-9a-f]{16}", seen["span_id"])
+    assert "request_id" not in sample.wait_for_log("listening")
+
+
+def test_what_was_bound_in_a_request_is_gone_in_the_next_on_its_connection(sample: Any) -> None:
+    with httpx.Client(base_url=sample.url) as client:
+        client.get("/forbidden", headers={"X-Request-ID": "bound"})
+        client.get("/pid", headers={"X-Request-ID": "unbound"})
+
+    assert sample.wait_for_log("request completed", request_id="bound")["user_id"] == "u-1"
+    assert "user_id" not in sample.wait_for_log("request completed", request_id="unbound")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/pid", 200),
+        ("/forbidden", 401),
+        ("/nowhere", 404),
+        ("/items/x", 404),
+        ("/fails", 500),
+        ("/away", 503),
+    ],
+)
+def test_every_answer_carries_the_request_id(sample: Any, path: str, status: int) -> None:
+    given = sample.get(path, **{"X-Request-ID": "Given.id_1-2"})
+    made = sample.get(path)
+
+    assert (given.status_code, made.status_code) == (status, status)
+    assert given.headers.get_list("x-request-id") == ["Given.id_1-2"]
+    assert re.fullmatch(r"[0-9a-f]{32}", made.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("bad", ["", " ", "a" * 129, "a b", "a;b", "ä", "<script>", '"'])
+def test_an_id_that_is_none_is_replaced_and_never_echoed(sample: Any, bad: str) -> None:
+    answer = httpx.get(f"{sample.url}/pid", headers={b"X-Request-ID": bad.encode()})
+
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+def test_two_ids_are_as_good_as_none(sample: Any) -> None:
+    answer = httpx.get(f"{sample.url}/pid", headers=[("X-Request-ID", "one"), ("X-Request-ID", "two")])
+
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "labels"),
+    [
+        ("GET", "/items/1", {"method": "GET", "path": "/items/{item_id}", "status": "200"}),
+        ("GET", "/nowhere/at/all", {"method": "GET", "path": "__unmatched__", "status": "404"}),
+        ("PUT", "/items/1", {"method": "PUT", "path": "/items/{item_id}", "status": "405"}),
+        ("BREW", "/items/1", {"method": "_OTHER", "path": "/items/{item_id}", "status": "405"}),
+        ("BREW", "/nowhere", {"method": "_OTHER", "path": "__unmatched__", "status": "404"}),
+        ("GET", "/fails", {"method": "GET", "path": "/fails", "status": "500"}),
+        ("GET", "/away", {"method": "GET", "path": "/away", "status": "503"}),
+        ("GET", "/health/live", {"method": "GET", "path": "/health/live", "status": "200"}),
+    ],
+)
+def test_every_request_is_counted_by_route_template(
+    sample: Any, method: str, path: str, labels: dict[str, str]
+) -> None:
+    before = sample.metric(REQUESTS, **labels), sample.metric(DURATIONS, **labels)
+
+    httpx.request(method, sample.url + path)
+
+    sample.wait_for_metric(before[0] + 1, REQUESTS, **labels)
+    sample.wait_for_metric(before[1] + 1, DURATIONS, **labels)
+
+
+def test_no_label_holds_what_a_client_made_up(sample: Any) -> None:
+    for path in ("/items/987654321", "/made-up-by-a-client"):
+        sample.get(path)
+
+    page = httpx.get(f"{sample.admin}/metrics").text
+    assert "987654321" not in page
+    assert "made-up" not in page
+
+
+def test_health_is_counted_and_not_logged(sample: Any) -> None:
+    answer = sample.get("/health/live", **{"X-Request-ID": "probe"})
+    sample.get("/pid", **{"X-Request-ID": "after-probe"})
+
+    sample.wait_for_log("request completed", request_id="after-probe")
+    assert answer.headers["x-request-id"] == "probe"
+    assert not sample.found("request completed", request_id="probe")
+
+
+def test_health_is_logged_for_those_who_want_it(samples: Any) -> None:
+    sample = samples.ready(LOG_LEVEL="info,starkeel_observability.access=debug")
+
+    sample.get("/health/live", **{"X-Request-ID": "probe"})
+
+    line = sample.wait_for_log("request completed", request_id="probe")
+    assert line["level"] == "DEBUG"
+    assert "trace_id" not in line
+
+
+def test_an_unexpected_error_is_logged_with_its_stack_once(sample: Any) -> None:
+    sample.get("/fails", **{"X-Request-ID": "failing"})
+
+    completed = sample.wait_for_log("request completed", request_id="failing")
+    assert (completed["level"], completed["error_type"]) == ("ERROR", "ValueError")
+    (failed,) = sample.found("request failed", request_id="failing")
+    assert failed["exception"]["type"] == "ValueError"
+    assert failed["exception"]["message"] == "b***@example.com cannot pay"
+    assert "in fails" in failed["exception"]["stack"]
+    assert "bob@example.com" not in sample.output
+
+
+def test_an_error_that_was_meant_has_no_stack(sample: Any) -> None:
+    sample.get("/away", **{"X-Request-ID": "meant"})
+
+    completed = sample.wait_for_log("request completed", request_id="meant")
+    assert completed["error_type"] == "litestar.exceptions.http_exceptions.ServiceUnavailableException"
+    assert not sample.found("request failed", request_id="meant")
+
+
+def test_an_answer_that_broke_half_way_is_told_as_an_error(sample: Any) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        sample.get("/half", **{"X-Request-ID": "half"})
+
+    completed = sample.wait_for_log("request completed", request_id="half")
+    assert (completed["level"], completed["status"], completed["error_type"]) == (
+        "ERROR",
+        200,
+        "RuntimeError",
+    )
+    assert sample.found("request failed", request_id="half")
+
+
+def test_a_client_that_gave_up_is_499(sample: Any) -> None:
+    labels = {"method": "GET", "path": "/slow", "status": "499"}
+    before = sample.metric(REQUESTS, **labels)
+
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{sample.url}/slow?seconds=1.5", headers={"X-Request-ID": "gave-up"}, timeout=0.5)
+
+    line = sample.wait_for_log("request completed", request_id="gave-up")
+    assert (line["status"], line["level"]) == (499, "INFO")
+    sample.wait_for_metric(before + 1, REQUESTS, **labels)
+
+
+def test_a_client_that_waits_gets_its_answer_however_long_it_takes(sample: Any) -> None:
+    answer = sample.get("/slow?seconds=0.3", **{"X-Request-ID": "patient"})
+
+    assert answer.text == "done"
+    assert sample.wait_for_log("request completed", request_id="patient")["status"] == 200
+
+
+def test_a_download_that_is_broken_off_is_499(sample: Any) -> None:
+    with httpx.stream("GET", f"{sample.url}/download", headers={"X-Request-ID": "broken-off"}) as answer:
+        next(answer.iter_bytes())
+
+    assert sample.wait_for_log("request completed", request_id="broken-off")["status"] == 499
+
+
+def test_leaving_is_how_event_streams_end(sample: Any) -> None:
+    with httpx.stream("GET", f"{sample.url}/events", headers={"X-Request-ID": "left"}) as answer:
+        next(answer.iter_bytes())
+        assert sample.metric("http_requests_in_flight") >= 1
+
+    assert sample.wait_for_log("request completed", request_id="left")["status"] == 200
+    sample.wait_for_metric(0, "http_requests_in_flight")
+
+
+@pytest.mark.parametrize("size", [0, 10, 900_000])
+def test_a_body_arrives_whole_while_we_listen_for_the_client(sample: Any, size: int) -> None:
+    body = b"x" * size
+
+    answer = httpx.post(f"{sample.url}/echo", content=body)
+
+    assert answer.content == body
+
+
+def test_a_body_that_comes_late_arrives_whole(sample: Any) -> None:
+    host, port = sample.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(
+            b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\nhello"
+        )
+        # Longer than after what time one listens; the handler waits for the rest meanwhile.
+        assert httpx.get(f"{sample.url}/slow?seconds=0.3").status_code == 200
+        client.sendall(b"world")
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+
+    assert answer.endswith(b"helloworld")
+
+
+def test_a_websocket_is_101_when_its_connection_ends(sample: Any) -> None:
+    labels = {"method": "GET", "path": "/live", "status": "101"}
+    before = sample.metric(REQUESTS, **labels)
+
+    url = sample.url.replace("http", "ws")
+    with connect(f"{url}/live", additional_headers={"X-Request-ID": "socket"}) as client:
+        client.send("hello")
+        assert client.recv() == "hello"
+        assert client.response is not None
+        assert client.response.headers["x-request-id"] == "socket"
+        assert sample.metric("http_requests_in_flight") == 1
+        assert sample.metric(REQUESTS, **labels) == before
+
+    line = sample.wait_for_log("request completed", request_id="socket")
+    assert (line["method"], line["route"], line["status"], line["level"]) == ("GET", "/live", 101, "INFO")
+    assert line["bytes"] == 5
+    sample.wait_for_metric(before + 1, REQUESTS, **labels)
+    sample.wait_for_metric(0, "http_requests_in_flight")
+
+
+@pytest.mark.parametrize(("path", "route"), [("/refused", "/refused"), ("/nowhere", None)])
+def test_a_refused_websocket_has_the_status_of_its_handshake(
+    sample: Any, path: str, route: str | None
+) -> None:
+    request_id = f"refused-{path[1:]}"
+    url = sample.url.replace("http", "ws") + path
+
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(url, additional_headers={"X-Request-ID": request_id}),
+    ):
+        pass
+
+    line = sample.wait_for_log("request completed", request_id=request_id)
+    assert line["status"] == refused.value.response.status_code == 403
+    assert line.get("route") == route

@@ -1,0 +1,189 @@
+"""What the environment may say, and how a mistake in it is told."""
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starkeel_config import ConfigurationError, load, resolve
+from starkeel_observability import LogLevels, ObservabilitySettings
+
+LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "error": 40, "off": 1000}
+levels = st.sampled_from(sorted(LEVELS))
+targets = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}(\.[A-Za-z0-9_]{1,8}){0,3}", fullmatch=True)
+
+
+def loaded(**environ: str) -> ObservabilitySettings:
+    return load(ObservabilitySettings, environ, service="orders")
+
+
+def refused(**environ: str) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        loaded(**environ)
+    return str(error.value)
+
+
+def test_defaults_are_those_of_production() -> None:
+    settings = loaded()
+
+    assert (settings.log_format, str(settings.log_level), settings.service_name) == ("json", "info", "orders")
+    assert settings.traces_url is None
+    assert loaded(ENVIRONMENT="development").log_format == "auto"
+
+
+@given(default=levels, directives=st.dictionaries(targets, levels, max_size=5))
+def test_levels_are_read_as_they_are_written(default: str, directives: dict[str, str]) -> None:
+    text = ",".join([default, *(f"{target}={level}" for target, level in directives.items())])
+
+    parsed = LogLevels.parse(text)
+
+    assert str(parsed) == text
+    assert LogLevels.parse(str(parsed)) == parsed
+    for target, level in directives.items():
+        assert parsed.of(target) == LEVELS[level]
+        longer = f"{target}.below"
+        if longer not in directives:
+            assert parsed.of(longer) == LEVELS[level]
+        if (
+            not any(f"{target}x".startswith(f"{other}.") for other in directives)
+            and f"{target}x" not in directives
+        ):
+            assert parsed.of(f"{target}x") == LEVELS[default]
+
+
+@given(st.text(alphabet="aiInfo=,. \n=rdebugé-", max_size=40))
+def test_any_text_is_levels_or_refused_with_a_reason(text: str) -> None:
+    try:
+        parsed = LogLevels.parse(text)
+    except ValueError as error:
+        told = str(error)
+    else:
+        told = str(parsed)
+        assert LogLevels.parse(told) == parsed
+    assert told
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("loud", "'loud' is no level"),
+        ("info,orders=loud", "'loud' is no level"),
+        ("info,debug", "'debug' is a second level for all loggers"),
+        ("info,orders=debug,orders=info", "'orders' has two levels"),
+        ("info,a b=debug", "'a b' is no name of a logger"),
+        ("info,=debug", "'' is no name of a logger"),
+        (",", "it names no level"),
+    ],
+)
+def test_wrong_levels_are_named(text: str, why: str) -> None:
+    told = refused(LOG_LEVEL=text)
+
+    assert f"LOG_LEVEL is '{text}': {why}" in told
+    assert "orders=debug" in told
+
+
+def test_directives_alone_leave_the_rest_at_info() -> None:
+    parsed = LogLevels.parse("sqlalchemy.engine=WARNING")
+
+    assert (parsed.of("sqlalchemy.engine.Engine"), parsed.of("sqlalchemy"), parsed.of("x")) == (30, 20, 20)
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/otlp"}, "https://c/otlp/v1/traces"),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://d/x",
+            },
+            "http://d/x",
+        ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, None),
+    ],
+)
+def test_spans_go_where_the_standard_says(environ: dict[str, str], url: str | None) -> None:
+    assert loaded(**environ).traces_url == url
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:99999"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
+        {"OTEL_EXPORTER_OTLP_TIMEOUT": "0"},
+        {"OTEL_TRACES_SAMPLER": "sometimes"},
+        {"OTEL_TRACES_SAMPLER_ARG": "1.5"},
+        {"OTEL_RESOURCE_ATTRIBUTES": "team"},
+        {"OTEL_BSP_SCHEDULE_DELAY": "soon"},
+        {"LOG_FORMAT": "xml"},
+    ],
+)
+def test_wrong_values_are_named(environ: dict[str, str]) -> None:
+    (name,) = environ
+
+    assert f"{name} is '{environ[name]}'" in refused(**environ)
+
+
+def test_batches_do_not_exceed_the_queue() -> None:
+    told = refused(OTEL_BSP_MAX_QUEUE_SIZE="100", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="101")
+
+    assert "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is 101; accepted: at most OTEL_BSP_MAX_QUEUE_SIZE, 100" in told
+
+
+@pytest.mark.parametrize("text", ["hunter2", "a=b,hunter2", "a b=hunter2", "a=hunter2%0d%0a"])
+def test_wrong_headers_are_refused_without_showing_them(text: str) -> None:
+    told = refused(OTEL_EXPORTER_OTLP_HEADERS=text)
+
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in told
+    assert "hunter2" not in told
+
+
+def test_headers_are_never_shown() -> None:
+    resolved = resolve(
+        ObservabilitySettings, {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=hunter2"}, service="orders"
+    )
+
+    assert "hunter2" not in repr(resolved)
+    assert resolved.settings.collector_headers() == {"authorization": "hunter2"}
+
+
+def test_grpc_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
+
+    told = refused(OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+
+    assert "starkeel-observability[grpc]" in told
+
+
+def test_the_version_is_that_of_a_distribution_or_what_is_given() -> None:
+    assert re.match(r"\d+\.", load(ObservabilitySettings, {}, service="starkeel-config").version)
+    assert loaded(SERVICE_VERSION="distribution:no-such-thing").version == "0"
+    assert loaded(SERVICE_VERSION="2026.1").version == "2026.1"
+
+
+def test_a_wrong_setting_ends_the_process_with_78(samples: Any) -> None:
+    sample = samples.start(LOG_LEVEL="loud", OTEL_EXPORTER_OTLP_HEADERS="hunter2")
+
+    assert sample.wait() == 78
+    assert "LOG_LEVEL is 'loud'" in sample.output
+    assert "hunter2" not in sample.output
+
+
+def test_reading_settings_imports_neither_metrics_nor_traces() -> None:
+    program = (
+        "import sys\n"
+        "from starkeel_observability import ObservabilitySettings\n"
+        "heavy = ('prometheus_client', 'opentelemetry', 'litestar', 'structlog')\n"
+        "sys.exit(str([name for name in heavy if name in sys.modules] or ''))\n"
+    )
+
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (finished.returncode, finished.stderr) == (1, "\n") or finished.returncode == 0, finished.stderr

@@ -1,0 +1,237 @@
+"""Spans, as a collector receives them."""
+
+import re
+import signal
+import socket
+import time
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT_ID = "00f067aa0ba902b7"
+TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
+SERVER_KIND = 2
+ERROR = 2
+
+
+@pytest.fixture
+def traced(samples: Any, collector: Any) -> Any:
+    return samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
+
+
+def test_a_request_is_a_span_in_its_callers_trace(traced: Any, collector: Any) -> None:
+    answer = traced.get(
+        "/items/3?secret=x", traceparent=TRACEPARENT, tracestate="vendor=1", baggage="tenant=blue"
+    )
+
+    span = collector.wait_for(name="GET /items/{item_id}")
+    assert (span["trace_id"], span["parent_span_id"], span["kind"]) == (TRACE_ID, PARENT_ID, SERVER_KIND)
+    host, port = traced.url.removeprefix("http://").split(":")
+    assert span["attributes"] == {
+        "http.request.method": "GET",
+        "http.route": "/items/{item_id}",
+        "http.response.status_code": 200,
+        "url.path": "/items/3",
+        "url.scheme": "http",
+        "server.address": host,
+        "server.port": int(port),
+        "client.address": "127.0.0.1",
+        "network.protocol.version": "1.1",
+        "user_agent.original": f"python-httpx/{httpx.__version__}",
+    }
+    assert span["status"] == 0
+    line = traced.wait_for_log("item seen")
+    assert (line["trace_id"], line["span_id"]) == (TRACE_ID, span["span_id"])
+    passed_on = answer.json()
+    assert passed_on["traceparent"].startswith(f"00-{TRACE_ID}-{span['span_id']}-")
+    assert (passed_on["tracestate"], passed_on["baggage"]) == ("vendor=1", "tenant=blue")
+
+
+def test_a_caller_that_does_not_sample_is_heeded(traced: Any, collector: Any) -> None:
+    traced.get("/items/1", traceparent=TRACEPARENT[:-1] + "0")
+    traced.get("/items/2")
+
+    span = collector.wait_for(name="GET /items/{item_id}")
+    assert span["trace_id"] != TRACE_ID
+    assert traced.wait_for_log("item seen", item_id=1)["trace_id"] == TRACE_ID
+
+
+@pytest.mark.parametrize("broken", ["", "nonsense", f"00-{'0' * 32}-{PARENT_ID}-01", "00-xyz-1-01"])
+def test_a_broken_trace_is_as_good_as_none(sample: Any, broken: str) -> None:
+    request_id = f"broken-{len(broken)}"
+
+    assert sample.get("/items/1", traceparent=broken, **{"X-Request-ID": request_id}).status_code == 200
+
+    trace_id = sample.wait_for_log("request completed", request_id=request_id)["trace_id"]
+    assert re.fullmatch("[0-9a-f]{32}", trace_id)
+    assert trace_id != "0" * 32
+
+
+def test_unmatched_requests_have_no_route(traced: Any, collector: Any) -> None:
+    traced.get("/nowhere")
+    httpx.request("BREW", f"{traced.url}/nowhere")
+
+    span = collector.wait_for(name="GET")
+    assert "http.route" not in span["attributes"]
+    assert (span["attributes"]["http.response.status_code"], span["status"]) == (404, 0)
+    other = collector.wait_for(name="HTTP")["attributes"]
+    assert (other["http.request.method"], other["http.request.method_original"]) == ("_OTHER", "BREW")
+
+
+def test_an_error_of_ours_is_an_error_of_the_span(traced: Any, collector: Any) -> None:
+    traced.get("/fails")
+    traced.get("/away")
+    traced.get("/forbidden")
+
+    failed = collector.wait_for(name="GET /fails")
+    assert (failed["status"], failed["attributes"]["error.type"]) == (ERROR, "ValueError")
+    (event,) = failed["events"]
+    assert (event["name"], event["exception.type"]) == ("exception", "ValueError")
+    assert event["exception.message"] == "b***@example.com cannot pay"
+    assert "bob@example.com" not in event["exception.stacktrace"]
+    assert collector.wait_for(name="GET /away")["status"] == ERROR
+    assert collector.wait_for(name="GET /forbidden")["status"] == 0
+
+
+def test_websockets_and_clients_that_gave_up_have_spans(traced: Any, collector: Any) -> None:
+    with connect(traced.url.replace("http", "ws") + "/live"):
+        pass
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{traced.url}/slow?seconds=1.5", timeout=0.5)
+
+    live = collector.wait_for(name="GET /live")
+    assert (live["attributes"]["http.response.status_code"], live["status"]) == (101, 0)
+    slow = collector.wait_for(name="GET /slow")
+    assert (slow["attributes"]["http.response.status_code"], slow["status"]) == (499, 0)
+
+
+def test_health_has_no_spans_and_the_exporter_none_either(traced: Any, collector: Any) -> None:
+    traced.get("/health/live")
+    traced.get("/pid")
+
+    collector.wait_for(name="GET /pid")
+    assert traced.stop() == 0
+    assert {span["name"] for span in collector.spans} == {"GET /pid"}
+
+
+def test_spans_say_who_made_them(samples: Any, collector: Any) -> None:
+    sample = samples.ready(
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{collector.endpoint}/somewhere/else",
+        OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20hunter2,x-tenant=blue",
+        OTEL_SERVICE_NAME="shop",
+        SERVICE_VERSION="1.2.3",
+        OTEL_RESOURCE_ATTRIBUTES="team=a%2Cb,deployment.environment.name=staging",
+    )
+    sample.get("/pid")
+
+    resource = collector.wait_for(name="GET /pid")["resource"]
+    wanted = {
+        "service.name": "shop",
+        "service.version": "1.2.3",
+        "deployment.environment.name": "staging",
+        "team": "a,b",
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+    }
+    assert wanted.items() <= resource.items()
+    assert resource["service.instance.id"]
+    (request, *_) = collector.requests
+    assert request["path"] == "/somewhere/else"
+    assert (request["authorization"], request["x-tenant"]) == ("Bearer hunter2", "blue")
+    assert "hunter2" not in sample.output
+
+
+@pytest.mark.parametrize(
+    ("sampler", "caller", "is_sent"),
+    [
+        ("always_off", "01", False),
+        ("parentbased_always_off", "01", True),
+        ("always_on", "00", True),
+        ("traceidratio", "01", False),
+    ],
+)
+def test_samplers_decide_what_is_sent(
+    samples: Any, collector: Any, sampler: str, caller: str, is_sent: bool
+) -> None:
+    sample = samples.ready(
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+        OTEL_TRACES_SAMPLER=sampler,
+        OTEL_TRACES_SAMPLER_ARG="0",
+    )
+    sample.get("/pid", traceparent=TRACEPARENT[:-2] + caller)
+
+    assert sample.stop() == 0
+    assert [span["name"] for span in collector.spans] == (["GET /pid"] if is_sent else [])
+
+
+def test_what_is_left_is_sent_at_the_end(samples: Any, collector: Any) -> None:
+    sample = samples.ready(
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, OTEL_BSP_SCHEDULE_DELAY="600000", WORKERS=2
+    )
+    for _ in range(20):
+        sample.get("/pid")
+
+    assert sample.stop() == 0
+    assert len(collector.spans) == 20
+
+
+def test_a_disabled_sdk_passes_traces_on_and_makes_none(samples: Any, collector: Any) -> None:
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, OTEL_SDK_DISABLED="true")
+    passed_on = sample.get("/items/1", traceparent=TRACEPARENT).json()
+    sample.get("/items/2")
+
+    assert passed_on["traceparent"].startswith(f"00-{TRACE_ID}-")
+    assert sample.wait_for_log("item seen", item_id=1)["trace_id"] == TRACE_ID
+    assert "trace_id" not in sample.wait_for_log("item seen", item_id=2)
+    assert sample.stop() == 0
+    assert collector.requests == []
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_collector_that_is_wrong_fails_no_request_and_is_told_of_seldom(
+    samples: Any, collector: Any, status: int
+) -> None:
+    collector.status = status
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="500")
+
+    def keeps_trying() -> bool:
+        assert sample.get("/pid").status_code == 200
+        return len(collector.requests) >= 4
+
+    samples.wait_until(keeps_trying, what="four batches")
+
+    told = [line for line in sample.logs if line["target"].startswith("opentelemetry")]
+    assert told
+    assert len({line["message"] for line in told}) == len(told)
+
+
+def test_a_collector_that_is_away_fails_no_request_and_delays_no_end(samples: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=url, SHUTDOWN_FLUSH_SECONDS="1")
+    for _ in range(50):
+        assert sample.get("/pid").status_code == 200
+
+    assert sample.stop() == 0
+
+
+def test_a_collector_that_never_answers_delays_the_end_by_no_more_than_the_flush(samples: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=url, SHUTDOWN_FLUSH_SECONDS="1")
+        assert sample.get("/pid").status_code == 200
+        connection, _ = silent.accept()
+        with connection:
+            assert sample.get("/pid").status_code == 200
+            sample.process.send_signal(signal.SIGTERM)
+            # Ten seconds is what one attempt takes that nobody cuts short.
+            began = time.monotonic()
+            assert sample.wait() == 0
+            took_s = time.monotonic() - began
+
+    assert sample.found("spans not sent in time")
+    # Not how fast it is: whether it waited for the collector, whose time ends at 10 s.
+    assert took_s < 9

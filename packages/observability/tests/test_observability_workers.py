@@ -1,0 +1,63 @@
+"""Metrics of several processes on one page."""
+
+import os
+import signal
+from typing import Any
+
+import httpx
+
+
+def test_the_counters_of_two_workers_add_up(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+
+    pids = _ask(samples, sample, workers=2)
+
+    sample.wait_for_metric(len(pids), "sold_total", product="anchor")
+    sample.wait_for_metric(len(pids), "http_requests_total", path="/pid", status="200")
+    assert sample.metric("price_euros_bucket", le="10.0") == len(pids)
+    assert sample.metric("alive") == 2
+    assert sample.metric("http_requests_in_flight") == 0
+
+
+def test_a_killed_worker_takes_its_gauges_with_it_and_leaves_its_counters(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+    pids = _ask(samples, sample, workers=2)
+    sold = sample.metric("sold_total")
+    with httpx.stream("GET", f"{sample.url}/events") as open_stream:
+        next(open_stream.iter_bytes())
+        assert sample.metric("http_requests_in_flight") == 1
+        for pid in set(pids):
+            os.kill(pid, signal.SIGKILL)
+        sample.wait_for_log("workers started", count=2)
+        sample.wait_for_metric(0, "http_requests_in_flight")
+
+    sample.wait_for_metric(2, "alive")
+    assert sample.metric("sold_total") == sold
+    more = _ask(samples, sample, workers=1)
+    sample.wait_for_metric(sold + len(more), "sold_total")
+
+
+def test_main_and_every_worker_tell_what_they_use(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2, SERVICE_REVISION="abc123", SERVICE_VERSION="1.2.3")
+
+    for process in ("main", "worker-0", "worker-1"):
+        assert sample.metric("process_resident_memory_bytes", process=process) > 1_000_000
+        assert sample.metric("process_open_fds", process=process) > 3
+        assert sample.metric("process_cpu_seconds_total", process=process) > 0
+        assert sample.metric("process_start_time_seconds", process=process) > 1_600_000_000
+        assert sample.metric("python_gc_collections_total", process=process) > 0
+    samples.wait_until(lambda: sample.metric("starkeel_event_loop_lag_seconds_count") > 0)
+    build = {"service": "sample", "version": "1.2.3", "revision": "abc123"}
+    assert sample.metric("starkeel_build_info", **build) == 1
+
+
+def _ask(samples: Any, sample: Any, *, workers: int) -> list[int]:
+    """Ask until so many workers have answered; who answered each time."""
+    pids: list[int] = []
+
+    def asked() -> bool:
+        pids.append(httpx.get(f"{sample.url}/pid").json()["pid"])
+        return len(set(pids)) >= workers
+
+    samples.wait_until(asked, what=f"{workers} workers")
+    return pids
