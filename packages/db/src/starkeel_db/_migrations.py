@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ._errors import DatabaseUnavailable, MigrationError
 from ._outage import outage
 from ._scripts import Scripts
+from ._sqlite import BEGIN, READING
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ class Migrations:
         Raises:
             NewerDatabaseError: It knows a revision that the code does not.
         """
-        async with self._engine.connect() as connection:
+        async with self._engine.execution_options(**{BEGIN: READING}).connect() as connection:
             return self._scripts.missing(await applied(connection))
 
     async def apply(self) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ BEGIN = "starkeel_sqlite_begin"
 """Execution option: how transactions of a connection begin."""
 READING = "BEGIN"
 WRITING = "BEGIN IMMEDIATE"
+_ABANDON_S = 1.0
+_INTERRUPT_EVERY_S = 0.02
 
 
 def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = True) -> Open:
@@ -98,5 +100,17 @@ def interrupt_when_cancelled(engine: Engine) -> None:
         if not isinstance(context.original_exception, asyncio.CancelledError) or context.connection is None:
             return
         adapted: Any = context.connection.connection.dbapi_connection
-        stop: Callable[[aiosqlite.Connection], Any] = aiosqlite.Connection.interrupt
-        adapted.run_async(stop)
+        adapted.run_async(_abandon)
+
+
+async def _abandon(connection: aiosqlite.Connection) -> None:
+    # Closing alone would keep the lock for as long as anybody refers to the cursor, a traceback for one.
+    rolling_back = asyncio.ensure_future(connection.rollback())
+    until = time.monotonic() + _ABANDON_S
+    while not rolling_back.done() and time.monotonic() < until:
+        # Again and again: the thread may not have begun with the statement.
+        await connection.interrupt()
+        await asyncio.wait([rolling_back], timeout=_INTERRUPT_EVERY_S)
+    if rolling_back.done() and not rolling_back.cancelled():
+        # An error of it changes nothing: the connection is dropped in any case.
+        rolling_back.exception()

@@ -61,7 +61,10 @@ def parse_url(text: str) -> DatabaseUrl:
         parts = urlsplit(text.strip())
         port = parts.port
     except ValueError:
-        raise UnusableUrl("is no URL: its host or port is malformed") from None
+        raise UnusableUrl(
+            "is no URL: its host or port is malformed, or a password has `#`, `/` or `?` in it that is not "
+            "written %23, %2F or %3F"
+        ) from None
     if parts.fragment:
         raise UnusableUrl("has a fragment: write `#` as %23 in a password")
     if parts.scheme in _SQLITE:

@@ -1,0 +1,219 @@
+"""Migrations are applied once, as a whole or not at all, by one process."""
+
+import asyncio
+import sqlite3
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+import pytest
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table
+from starkeel_db import MigrationError, NewerDatabaseError, SchemaBehindError
+
+from .conftest import Package
+
+CREATE = 'op.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")'
+
+
+async def tables(url: str) -> set[str]:
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        connection.close()
+    else:
+        watcher = await asyncpg.connect(url)
+        rows = await watcher.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        await watcher.close()
+    return {row[0] for row in rows}
+
+
+async def test_what_is_missing_is_applied_and_counted(package: Package, database_url: str) -> None:
+    package.add("0001_things", CREATE)
+    package.add("0002_more", 'op.execute("CREATE TABLE more (id INTEGER PRIMARY KEY)")')
+    plugin = package.plugin(database_url)
+
+    assert await plugin.migrate() == 2
+    assert await plugin.migrate() == 0
+    assert {"things", "more"} <= await tables(database_url)
+
+
+async def test_nothing_to_migrate_is_no_error(package: Package, database_url: str) -> None:
+    assert await package.plugin(database_url).migrate() == 0
+
+
+async def test_a_failed_migration_is_named_and_leaves_nothing(package: Package, database_url: str) -> None:
+    package.add("0001_good", CREATE)
+    plugin = package.plugin(database_url)
+    await plugin.migrate()
+    package.add(
+        "0002_bad", 'op.execute("CREATE TABLE half (id INTEGER)")', 'op.execute("SELECT * FROM nowhere")'
+    )
+
+    with pytest.raises(MigrationError, match="0002_bad") as caught:
+        await package.plugin(database_url).migrate()
+
+    assert caught.value.exit_code == 65
+    assert "nowhere" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "half" not in await tables(database_url)
+
+
+async def test_a_database_newer_than_the_code_is_refused(package: Package, database_url: str) -> None:
+    package.add("0001_things", CREATE)
+    newest = package.add("0002_more", 'op.execute("CREATE TABLE more (id INTEGER PRIMARY KEY)")')
+    await package.plugin(database_url).migrate()
+    (package.folder / f"{newest}.py").unlink()
+
+    for run_migrations in (True, False):
+        with pytest.raises(NewerDatabaseError, match="0002_more") as caught:
+            await package.plugin(database_url, run_migrations=run_migrations).migrate()
+        assert caught.value.exit_code == 65
+
+
+async def test_two_ends_are_refused(package: Package, database_url: str) -> None:
+    package.add("0001_things", CREATE)
+    text = (package.folder / "0001_things.py").read_text()
+    (package.folder / "0001_other.py").write_text(text.replace("0001_things", "0001_other"))
+
+    with pytest.raises(MigrationError, match="several ends"):
+        await package.plugin(database_url).migrate()
+
+
+async def test_several_at_once_apply_each_migration_once(package: Package, database_url: str) -> None:
+    package.add("0001_things", CREATE)
+    slow = {"sqlite": "SELECT 1", "postgresql": "SELECT pg_sleep(0.3)"}[database_url.partition(":")[0]]
+    package.add("0002_slow", f'op.execute("{slow}")')
+
+    applied = await asyncio.gather(*(package.plugin(database_url).migrate() for _ in range(4)))
+
+    assert sorted(applied) == [0, 0, 0, 2]
+
+
+async def test_an_index_can_be_built_concurrently_while_others_wait(
+    package: Package, postgres_url: str
+) -> None:
+    package.add("0001_things", CREATE)
+    await package.plugin(postgres_url).migrate()
+    package.add(
+        "0002_index",
+        "with op.get_context().autocommit_block():",
+        '    op.execute("CREATE INDEX CONCURRENTLY ix_things ON things (id)")',
+    )
+
+    async with asyncio.timeout(30):
+        applied = await asyncio.gather(*(package.plugin(postgres_url).migrate() for _ in range(4)))
+
+    assert sorted(applied) == [0, 0, 0, 1]
+
+
+async def test_a_migration_that_is_cancelled_leaves_nothing(package: Package, database_url: str) -> None:
+    endless = {
+        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+        "postgresql": "SELECT pg_sleep(3600)",
+    }[database_url.partition(":")[0]]
+    package.add("0001_slow", 'op.execute("CREATE TABLE half (id INTEGER)")', f'op.execute("{endless}")')
+    migrating = asyncio.create_task(package.plugin(database_url).migrate())
+    await asyncio.sleep(1.0)
+
+    migrating.cancel()
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await migrating
+
+    assert "half" not in await tables(database_url)
+    # And it holds no lock: the mended one is applied at once.
+    (package.folder / "0001_slow.py").unlink()
+    package._last = None
+    package.add("0001_quick", CREATE)
+    async with asyncio.timeout(10):
+        assert await package.plugin(database_url).migrate() == 1
+
+
+async def test_a_migration_does_not_wait_long_for_a_table(package: Package, postgres_url: str) -> None:
+    package.add("0001_things", CREATE)
+    await package.plugin(postgres_url).migrate()
+    package.add("0002_column", 'op.execute("ALTER TABLE things ADD COLUMN name text")')
+    holder = await asyncpg.connect(postgres_url)
+    try:
+        await holder.execute("BEGIN; LOCK TABLE things")
+        with pytest.raises(MigrationError, match="something else uses the table"):
+            await package.plugin(postgres_url).migrate()
+    finally:
+        await holder.close()
+
+
+async def test_rows_that_refer_to_nothing_are_not_left_behind(package: Package, tmp_path: Any) -> None:
+    package.add(
+        "0001_shelves",
+        'op.execute("CREATE TABLE shelves (id INTEGER PRIMARY KEY)")',
+        'op.execute("CREATE TABLE books (id INTEGER PRIMARY KEY, shelf INTEGER REFERENCES shelves (id))")',
+        'op.execute("INSERT INTO books VALUES (1, 404)")',
+    )
+    url = f"sqlite:///{tmp_path}/shop.db"
+
+    with pytest.raises(MigrationError, match="books refers to one of shelves"):
+        await package.plugin(url).migrate()
+    assert await tables(url) == set()
+
+
+async def test_a_service_that_does_not_migrate_is_not_ready_until_somebody_did(
+    package: Package, database_url: str
+) -> None:
+    from litestar import Litestar
+
+    package.add("0001_things", CREATE)
+    plugin = package.plugin(database_url, run_migrations=False)
+    assert await plugin.migrate() == 0
+
+    async with Litestar([], plugins=[plugin]).lifespan():
+        with pytest.raises(SchemaBehindError, match="0001_things") as caught:
+            await plugin.check_ready()
+        assert caught.value.missing == ["0001_things"]
+
+        await package.plugin(database_url).migrate()
+        await plugin.check_ready()
+
+
+async def test_a_deployment_under_way_does_not_make_the_old_one_unready(
+    package: Package, database_url: str
+) -> None:
+    from litestar import Litestar
+
+    package.add("0001_things", CREATE)
+    newest = package.add("0002_more", 'op.execute("CREATE TABLE more (id INTEGER PRIMARY KEY)")')
+    await package.plugin(database_url).migrate()
+    (package.folder / f"{newest}.py").unlink()
+    plugin = package.plugin(database_url)
+
+    async with Litestar([], plugins=[plugin]).lifespan():
+        await plugin.check_ready()
+
+
+def test_a_revision_is_written_from_the_models(package: Package, database_url: str) -> None:
+    naming = {"fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s", "pk": "pk_%(table_name)s"}
+    metadata = MetaData(naming_convention=naming)
+    Table("shelves", metadata, Column("id", Integer, primary_key=True))
+    plugin = package.plugin(database_url, metadata)
+
+    (first,) = plugin.revision("Create shelves!")
+    assert first == package.folder / "0001_create_shelves.py"
+    assert asyncio.run(plugin.migrate()) == 1
+
+    Table(
+        "books",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("title", String(80), nullable=False),
+        Column("shelf_id", ForeignKey("shelves.id")),
+    )
+    with_books = package.plugin(database_url, metadata)
+    (second,) = with_books.revision("create books")
+    text = second.read_text()
+    assert '"""Create books."""' in text
+    assert 'down_revision = "0001_create_shelves"' in text
+    assert "fk_books_shelf_id_shelves" in text
+    with pytest.raises(SchemaBehindError, match="0002_create_books"):
+        with_books.revision("too early")
+    assert asyncio.run(with_books.migrate()) == 1
+
+    (third,) = with_books.revision("nothing")
+    assert "op." not in third.read_text().partition("def upgrade")[2]

@@ -1,0 +1,198 @@
+"""A service as a process: the start, its end, and several of them at once."""
+
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from starkeel_testing import wait_until
+
+from .conftest import Package
+
+APP = """
+from litestar import Litestar
+from sqlalchemy import MetaData
+from starkeel_config import ServiceSettings
+from starkeel_db import DatabasePlugin, DatabaseSettings
+from starkeel_server import ServerPlugin, ServerSettings, Service, run
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    server: ServerSettings
+    database: DatabaseSettings
+
+
+def create_app(settings: Settings) -> Litestar:
+    database = DatabasePlugin(settings.database, metadata=MetaData(), migrations=f"{__package__}.migrations")
+    return Litestar([], plugins=[ServerPlugin(settings.server), database])
+
+
+def main() -> None:
+    here = f"{__package__}.app"
+    run(Service(name=__package__, settings=f"{here}:Settings", app=f"{here}:create_app"))
+"""
+MAIN = "from .app import main\n\nif __name__ == '__main__':\n    main()\n"
+CREATE = 'op.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")'
+
+
+class Shop:
+    """A service with migrations that a test writes."""
+
+    def __init__(self, package: Package) -> None:
+        self.package = package
+        self.name = package.name.partition(".")[0]
+        folder = package.folder.parent
+        (folder / "app.py").write_text(APP)
+        (folder / "__main__.py").write_text(MAIN)
+
+    def start(self, url: str, *verb: str, **environ: str) -> "subprocess.Popen[str]":
+        env = {
+            "DATABASE_URL": url,
+            "PORT": "0",
+            "METRICS_PORT": "0",
+            "HOST": "127.0.0.1",
+            "PATH": "/usr/bin:/bin",
+        }
+        env |= {"PYTHONPATH": str(self.package.folder.parent.parent), "DRAIN_DELAY_SECONDS": "0", **environ}
+        return subprocess.Popen(
+            [sys.executable, "-m", self.name, *verb],
+            env=env,
+            cwd=self.package.folder.parent.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def ended(self, url: str, *verb: str, **environ: str) -> tuple[int, str]:
+        process = self.start(url, *verb, **environ)
+        output, _ = process.communicate(timeout=60)
+        return process.returncode, output
+
+    @contextmanager
+    def serving(self, url: str, **environ: str) -> Iterator[list[str]]:
+        """Serve until the block ends; what it said so far."""
+        process = self.start(url, **environ)
+        lines: list[str] = []
+
+        def read() -> None:
+            assert process.stdout is not None
+            lines.extend(iter(process.stdout.readline, ""))
+
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read)
+            try:
+                wait_until(
+                    lambda: any("workers started" in line for line in lines) or reading.done(), timeout_s=60
+                )
+                yield lines
+            finally:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) == 0, lines
+                reading.result(10)
+                assert process.stdout is not None
+                process.stdout.close()
+
+
+@pytest.fixture
+def shop(package: Package) -> Shop:
+    return Shop(package)
+
+
+def test_the_start_and_the_end_are_told_in_order(shop: Shop, database_url: str) -> None:
+    shop.package.add("0001_things", CREATE)
+
+    with shop.serving(database_url) as lines:
+        pass
+
+    wanted = ("database connected", "migrations complete", "listening", "closing database connections")
+    said = [message for line in lines for message in wanted if message in line]
+    assert said == list(wanted)
+    assert any(re.search("migrations complete.*applied=.*1", line) for line in lines)
+
+
+def test_an_unreachable_database_is_exit_69(shop: Shop, free_port: int) -> None:
+    url = f"postgresql://starkeel:hunter2@127.0.0.1:{free_port}/shop"
+
+    code, output = shop.ended(url, DB_STARTUP_TIMEOUT_SECONDS="0.5")
+
+    assert code == 69
+    assert str(free_port) in output
+    assert "hunter2" not in output
+    assert "Traceback" not in output
+
+
+def test_a_file_that_is_no_database_is_exit_65(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "shop.db").write_bytes(b"whatever its name says, this is none" * 200)
+
+    code, output = shop.ended(f"sqlite:///{tmp_path}/shop.db")
+
+    assert code == 65
+    assert "Traceback" not in output
+
+
+def test_a_failing_migration_is_exit_65(shop: Shop, database_url: str) -> None:
+    shop.package.add("0001_bad", 'op.execute("SELECT * FROM nowhere")')
+
+    code, output = shop.ended(database_url)
+
+    assert code == 65
+    assert "0001_bad" in output
+    assert "Traceback" not in output
+
+
+def test_more_workers_than_connections_are_exit_78(shop: Shop, tmp_path: Path) -> None:
+    code, output = shop.ended(
+        f"sqlite:///{tmp_path}/x.db", WORKERS="3", DB_MAX_CONNECTIONS="2", DB_MIN_CONNECTIONS="1"
+    )
+
+    assert code == 78
+    assert "WORKERS" in output
+
+
+def test_several_instances_that_start_at_once_migrate_once(shop: Shop, database_url: str) -> None:
+    shop.package.add("0001_things", CREATE)
+    shop.package.add("0002_more", 'op.execute("CREATE TABLE more (id INTEGER)")')
+
+    processes = [shop.start(database_url, "migrate") for _ in range(3)]
+    outputs = [process.communicate(timeout=90)[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert sum(output.count("migration applied") for output in outputs) == 2
+
+
+def test_a_stop_during_a_migration_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    begun = tmp_path / "begun"
+    shop.package.add(
+        "0001_slow",
+        'op.execute("CREATE TABLE half (id INTEGER)")',
+        f'open("{begun}", "w").close()',
+        f'op.execute("{endless}")',
+    )
+    process = shop.start(f"sqlite:///{tmp_path}/shop.db")
+    wait_until(begun.exists, timeout_s=60)
+
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    connection = sqlite3.connect(tmp_path / "shop.db")
+    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
+    connection.close()
+
+
+def test_two_workers_share_a_database(shop: Shop, database_url: str) -> None:
+    shop.package.add("0001_things", CREATE)
+
+    with shop.serving(database_url, WORKERS="2") as lines:
+        pass
+
+    assert sum("closing database connections" in line for line in lines) == 2
+    assert not any("Traceback" in line for line in lines)

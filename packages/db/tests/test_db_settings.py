@@ -1,0 +1,122 @@
+"""What the environment may say about the database."""
+
+from pathlib import Path
+
+import pytest
+from starkeel_config import ConfigurationError, Problem, ServiceSettings, load
+from starkeel_db import DatabaseSettings
+
+PASSWORD = "hunter2"
+
+
+class Service(ServiceSettings, frozen=True, kw_only=True):
+    database: DatabaseSettings
+
+
+def loaded(**environ: str) -> DatabaseSettings:
+    return load(Service, environ, service="orders").database
+
+
+def problems(**environ: str) -> tuple[Problem, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(**environ)
+    assert PASSWORD not in str(caught.value)
+    return tuple(caught.value.problems)
+
+
+def test_development_has_a_file_named_after_the_service() -> None:
+    settings = load(Service, {"ENVIRONMENT": "development"}, service="orders").database
+
+    assert settings.url.reveal() == "sqlite:///.data/orders.db"
+    assert str(settings.target) == "sqlite at .data/orders.db"
+
+
+def test_production_must_say_where_the_database_is() -> None:
+    assert [problem.variable for problem in problems()] == ["DATABASE_URL"]
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    settings = loaded(DATABASE_URL="postgresql://orders@db/orders")
+
+    assert (settings.max_connections, settings.min_connections) == (20, 5)
+    assert (settings.acquire_timeout_s, settings.idle_timeout_s, settings.max_lifetime_s) == (5, 600, 1800)
+    assert (settings.statement_timeout_s, settings.startup_timeout_s) == (10, 30)
+    assert settings.run_migrations
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])
+def test_postgresql_is_told_without_credentials(scheme: str, mode: str) -> None:
+    settings = loaded(DATABASE_URL=f"{scheme}://orders:{PASSWORD}%40@db.example.com/orders?sslmode={mode}")
+
+    assert str(settings.target) == "postgresql at db.example.com:5432/orders"
+    assert PASSWORD not in repr(settings) + repr(settings.target)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:///orders.db", "sqlite at orders.db"),
+        ("sqlite:////var/lib/orders.db", "sqlite at /var/lib/orders.db"),
+        ("sqlite:///a%20b.db", "sqlite at a b.db"),
+        ("postgresql://u@[::1]:6000/db", "postgresql at [::1]:6000/db"),
+        ("postgresql://u@/db?host=/run/postgresql", "postgresql at /run/postgresql:5432/db"),
+    ],
+)
+def test_a_url_is_read_as_it_is_meant(url: str, told: str) -> None:
+    assert str(loaded(DATABASE_URL=url).target) == told
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        (f"oracle://u:{PASSWORD}@db/x", "neither PostgreSQL nor SQLite"),
+        (f"mysql://u:{PASSWORD}@db/x", "neither PostgreSQL nor SQLite"),
+        ("orders.db", "neither PostgreSQL nor SQLite"),
+        (f"postgresql://u:{PASSWORD}@db:port/x", "malformed"),
+        (f"postgresql://u:{PASSWORD}@db:70000/x", "malformed"),
+        (f"postgresql://u:{PASSWORD}#1@db/x", "%23"),
+        (f"postgresql://u:{PASSWORD}@/x", "no host"),
+        (f"postgresql://u:{PASSWORD}@db", "no database"),
+        ("postgresql://db/x", "no user"),
+        (f"postgresql://u:{PASSWORD}@one,two/x", "several hosts"),
+        (f"postgresql://u:{PASSWORD}@db/x?sslmode=maybe", "sslmode"),
+        (f"postgresql://u:{PASSWORD}@db/x?pool=3", "pool"),
+        (f"postgresql://u:{PASSWORD}@db/x?sslmode=verify-ca&sslrootcert=/nonexistent", "sslrootcert"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("sqlite://host/x", "three slashes"),
+        ("sqlite:///x?mode=ro", "parameters"),
+    ],
+)
+def test_a_url_that_cannot_be_used_says_why(url: str, wrong: str) -> None:
+    (problem,) = problems(DATABASE_URL=url)
+
+    assert problem.variable == "DATABASE_URL"
+    assert wrong in problem.wrong + problem.accepted
+
+
+def test_a_pool_must_be_possible() -> None:
+    url = "postgresql://u@db/x"
+
+    assert [
+        p.variable for p in problems(DATABASE_URL=url, DB_MIN_CONNECTIONS="6", DB_MAX_CONNECTIONS="5")
+    ] == ["DB_MIN_CONNECTIONS"]
+    (workers,) = problems(DATABASE_URL=url, WORKERS="21")
+    assert workers.variable == "WORKERS"
+    assert "20" in workers.accepted
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "DB_MAX_CONNECTIONS",
+        "DB_ACQUIRE_TIMEOUT_SECONDS",
+        "DB_IDLE_TIMEOUT_SECONDS",
+        "DB_MAX_LIFETIME_SECONDS",
+    ],
+)
+def test_numbers_are_bounded(variable: str, tmp_path: Path) -> None:
+    for wrong in ("0", "-1", "inf", "99999999"):
+        named = [p.variable for p in problems(**{"DATABASE_URL": f"sqlite:///{tmp_path}/x", variable: wrong})]
+        assert variable in named

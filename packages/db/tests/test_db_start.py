@@ -1,0 +1,146 @@
+"""Waiting for the database, and what the start says when it cannot be had."""
+
+import asyncio
+import sqlite3
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+import pytest
+from starkeel_db import DatabaseAwayError, NotADatabaseError
+
+from .conftest import Package
+
+
+async def test_a_database_that_is_there_is_connected_at_once(package: Package, database_url: str) -> None:
+    await package.plugin(database_url).connect()
+
+
+async def test_a_database_that_stays_away_is_given_up(
+    package: Package, free_port: int, logged: list[Any]
+) -> None:
+    url = f"postgresql://starkeel:hunter2@127.0.0.1:{free_port}/orders"
+
+    with pytest.raises(DatabaseAwayError) as caught:
+        await package.plugin(url, startup_timeout_s=0.5).connect()
+
+    assert caught.value.exit_code == 69
+    for told in ("DATABASE_URL", f"127.0.0.1:{free_port}", "orders", "DB_STARTUP_TIMEOUT_SECONDS"):
+        assert told in str(caught.value)
+    attempts = [entry for entry in logged if entry["event"] == "database not connected"]
+    assert attempts
+    assert {entry["log_level"] for entry in attempts} == {"warning"}
+    assert "hunter2" not in str(caught.value) + str(logged)
+
+
+async def test_a_database_that_accepts_and_never_answers_is_given_up(package: Package) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(20):
+        with pytest.raises(DatabaseAwayError, match="does not answer"):
+            await package.plugin(f"postgresql://u@127.0.0.1:{port}/x", startup_timeout_s=0.5).connect()
+
+
+async def test_a_database_that_comes_late_is_waited_for(
+    package: Package, postgres_url: str, free_port: int
+) -> None:
+    host, port = _address(postgres_url)
+    late = postgres_url.replace(f"{host}:{port}", f"127.0.0.1:{free_port}")
+    connecting = asyncio.create_task(package.plugin(late, startup_timeout_s=20).connect())
+    await asyncio.sleep(0.3)
+    assert not connecting.done()
+
+    async with await asyncio.start_server(_relay(host, port), "127.0.0.1", free_port):
+        await asyncio.wait_for(connecting, 20)
+
+
+async def test_an_unknown_database_is_said_to_be_one(package: Package, postgres_url: str) -> None:
+    url = f"{postgres_url.rpartition('/')[0]}/nowhere"
+
+    with pytest.raises(DatabaseAwayError, match="there is no such database"):
+        await package.plugin(url, startup_timeout_s=0.2).connect()
+
+
+async def test_a_file_that_is_no_database_is_refused_at_once(package: Package, tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    path.write_bytes(b"whatever its name says, this is none" * 200)
+
+    with pytest.raises(NotADatabaseError, match="no SQLite database") as caught:
+        await package.plugin(f"sqlite:///{path}", startup_timeout_s=60).connect()
+
+    assert caught.value.exit_code == 65
+    assert path.read_bytes().startswith(b"whatever")
+
+
+async def test_a_file_that_cannot_be_opened_is_refused_at_once(package: Package, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(DatabaseAwayError, match="cannot be opened"):
+        await package.plugin(f"sqlite:///{tmp_path}/file/orders.db", startup_timeout_s=60).connect()
+
+
+async def test_an_sqlite_file_is_made_with_its_folder_and_in_wal_mode(
+    package: Package, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep" / "down" / "orders.db"
+    package.add("0001_things", 'op.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")')
+    plugin = package.plugin(f"sqlite:///{path}")
+
+    await plugin.connect()
+    await plugin.migrate()
+
+    assert stat.S_ISREG(path.stat().st_mode)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_the_start_report_tells_what_is_on(package: Package) -> None:
+    plugin = package.plugin("postgresql://orders:hunter2@db.example.com:6000/orders", run_migrations=False)
+
+    assert list(plugin.features()) == [
+        ("database", True, "postgresql at db.example.com:6000/orders"),
+        ("migrations at start", False, "RUN_MIGRATIONS is false"),
+    ]
+
+
+async def test_a_wrong_password_is_said_to_be_wrong(package: Package, postgres_url: str) -> None:
+    watcher = await asyncpg.connect(postgres_url)
+    try:
+        trusts = await watcher.fetchval("SELECT bool_and(auth_method = 'trust') FROM pg_hba_file_rules")
+    finally:
+        await watcher.close()
+    host, port = _address(postgres_url)
+    name = postgres_url.rpartition("/")[2].partition("?")[0]
+    expected = "may not connect|password is wrong|does not exist" if trusts else "password is wrong"
+
+    with pytest.raises(DatabaseAwayError, match=expected):
+        await package.plugin(
+            f"postgresql://nobody:hunter2@{host}:{port}/{name}", startup_timeout_s=0.2
+        ).connect()
+
+
+def _address(url: str) -> tuple[str, int]:
+    host, _, port = url.partition("@")[2].partition("/")[0].partition(":")
+    return host, int(port or 5432)
+
+
+def _relay(host: str, port: int) -> Any:
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while part := await source.read(65_536):
+                sink.write(part)
+                await sink.drain()
+        sink.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        other_reader, other_writer = await asyncio.open_connection(host, port)
+        await asyncio.gather(pump(reader, other_writer), pump(other_reader, writer))
+
+    return relay

@@ -1,0 +1,149 @@
+"""What the database tells of itself: spans and metrics."""
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from subprocess import run
+
+import pytest
+from litestar import get
+from litestar.di import NamedDependency
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanKind, StatusCode, get_tracer
+from prometheus_client import REGISTRY
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_db import DatabasePlugin, DatabaseUnavailable
+
+from .conftest import Book, Open
+
+
+class Kept(SpanExporter):
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.spans.extend(spans)
+        return SpanExportResult.SUCCESS
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReadableSpan]]:
+    """What was recorded."""
+    kept = Kept()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
+    yield kept.spans
+    provider.shutdown()
+
+
+async def test_a_statement_is_a_client_span_within_the_request(
+    library: Open, database_url: str, spans: list[ReadableSpan]
+) -> None:
+    async with library(database_url, []) as opened, opened.database.session() as session:
+        with get_tracer("test").start_as_current_span("request") as request:
+            await session.scalars(select(Book).where(Book.title == "very secret"))
+
+    (span,) = [span for span in spans if span.kind is SpanKind.CLIENT]
+    attributes = dict(span.attributes or {})
+    assert span.name == "SELECT books"
+    assert span.parent is not None
+    assert span.parent.span_id == request.get_span_context().span_id
+    assert attributes["db.system.name"] == database_url.partition(":")[0]
+    assert attributes["db.operation.name"] == "SELECT"
+    assert attributes["db.collection.name"] == "books"
+    assert attributes["db.query.summary"] == "SELECT books"
+    assert "FROM books" in str(attributes["db.query.text"])
+    assert attributes["db.namespace"]
+    assert "secret" not in str(attributes)
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("SELECT 'very secret', 4711", "SELECT ?, ?"),
+        ("SELECT 'it''s very secret'", "SELECT ?"),
+        (r"SELECT E'\'very secret'", None),
+        ("SELECT $$very secret$$", None),
+        ("SELECT 1 -- very secret", None),
+    ],
+)
+async def test_what_stands_literally_in_a_statement_is_not_told(
+    library: Open, postgres_url: str, spans: list[ReadableSpan], statement: str, told: str | None
+) -> None:
+    async with library(postgres_url, []) as opened, opened.database.session() as session:
+        connection = await session.connection()
+        with get_tracer("test").start_as_current_span("request"):
+            await connection.exec_driver_sql(statement)
+
+    (span,) = [span for span in spans if span.kind is SpanKind.CLIENT]
+    attributes = dict(span.attributes or {})
+    assert attributes.get("db.query.text") == told
+    assert "secret" not in str(attributes) + span.name
+
+
+async def test_a_statement_that_fails_says_how(
+    library: Open, database_url: str, spans: list[ReadableSpan]
+) -> None:
+    async with library(database_url, []) as opened, opened.database.session() as session:
+        with get_tracer("test").start_as_current_span("request"), pytest.raises(DBAPIError):
+            await session.execute(text("SELECT * FROM nowhere"))
+        await session.rollback()
+
+    (span,) = [span for span in spans if span.kind is SpanKind.CLIENT]
+    expected = {"sqlite": "OperationalError", "postgresql": "42P01"}[database_url.partition(":")[0]]
+    assert dict(span.attributes or {})["error.type"] == expected
+    assert span.status.status_code is StatusCode.ERROR
+
+
+async def test_nothing_is_recorded_when_nobody_traces(
+    library: Open, database_url: str, spans: list[ReadableSpan]
+) -> None:
+    @get("/")
+    async def handler(session: NamedDependency[AsyncSession]) -> None:
+        await session.execute(text("SELECT 1"))
+
+    async with library(database_url, [handler]) as opened:
+        await opened.client.get("/")
+
+    assert spans == []
+
+
+def value(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"db_client_connection_{name}", labels)
+
+
+async def until(name: str, expected: float, **labels: str) -> None:
+    async with asyncio.timeout(20):
+        while value(name, **labels) != expected:  # noqa: ASYNC110 - told once a second
+            await asyncio.sleep(0.05)
+
+
+async def test_the_pool_is_told_as_metrics(library: Open, database_url: str) -> None:
+    before = value("timeouts_total") or 0.0
+    limits = {"min_connections": 1, "max_connections": 1, "acquire_timeout_s": 0.1}
+    async with library(database_url, [], **limits) as opened, opened.database.session() as session:
+        await session.execute(text("SELECT 1"))
+        await until("count", 1, state="used")
+        await until("count", 0, state="idle")
+        await until("max", 1)
+        await until("idle_min", 1)
+        with pytest.raises(DatabaseUnavailable):
+            await wait_in_vain(opened.database)
+        await until("timeouts_total", before + 1)
+    assert value("count", state="used") == 0
+    assert value("max") == 0
+
+
+async def wait_in_vain(database: DatabasePlugin) -> None:
+    async with database.session() as session:
+        await session.execute(text("SELECT 1"))
+
+
+def test_nothing_is_imported_that_the_server_must_prepare_for() -> None:
+    code = "import sys, starkeel_db; sys.exit('prometheus_client' in sys.modules)"
+
+    assert run([sys.executable, "-c", code], check=False).returncode == 0
