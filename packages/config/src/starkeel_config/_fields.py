@@ -27,15 +27,18 @@ class Leaf(NamedTuple):
     default_factory: Any
     development: str | None
     service_default: str | None
+    required_in_production: bool
+    check: Any
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether the field has a Python default."""
+        return self.default is not msgspec.NODEFAULT or self.default_factory is not msgspec.NODEFAULT
 
     @property
     def required(self) -> bool:
         """Whether nothing stands in for an absent variable in production."""
-        return (
-            self.default is msgspec.NODEFAULT
-            and self.default_factory is msgspec.NODEFAULT
-            and self.service_default is None
-        )
+        return self.service_default is None and (self.required_in_production or not self.has_fallback)
 
     def fallback(self) -> Any:
         """The Python default of the field."""
@@ -126,6 +129,8 @@ def _leaf(struct: type[Settings], field: Any, prefix: Prefix | None, path: str) 
         field.default_factory,
         development,
         variable.service_default,
+        variable.required_in_production,
+        variable.check,
     )
 
 
@@ -139,7 +144,7 @@ def _agree(first: Leaf, second: Leaf) -> None:
     """Refuse one variable read in two ways: what it means must not depend on who asks."""
     if first is second:
         return
-    for what in ("hint", "default", "development", "service_default"):
+    for what in ("hint", "default", "development", "service_default", "required_in_production", "check"):
         one, other = getattr(first, what), getattr(second, what)
         if one != other:
             raise DeclarationError(

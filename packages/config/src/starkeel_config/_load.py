@@ -107,7 +107,7 @@ class _Reading:
             found = self._sources.find(leaf, self._leaves) or self._standing_in(leaf)
             if isinstance(found, Problem):
                 self._report([found])
-            elif found is None and leaf.required:
+            elif found is None and self._is_missed(leaf):
                 self._report([self._missing(leaf)])
             else:
                 yield from self._entry(leaf, found)
@@ -117,6 +117,7 @@ class _Reading:
         if found is not None and value is None:
             return
         self._values[leaf.variable] = value
+        self._report(self._refusals(leaf, value))
         self._report(self._placeholders(leaf, value))
         text, source = (None, "default") if found is None else (found.text, found.source)
         yield Entry(leaf.variable, rendered(value, text), source)
@@ -127,10 +128,13 @@ class _Reading:
             text, source = leaf.development, "development default"
         return None if text is None else Found(text.replace("{service}", self._service), source)
 
+    def _is_missed(self, leaf: Leaf) -> bool:
+        return leaf.required and not (leaf.has_fallback and self._environment == "development")
+
     def _missing(self, leaf: Leaf) -> Problem:
         by_file = file_form(leaf.variable, self._leaves)
         wrong = f"is not set, nor is {by_file}" if by_file and leaf.kind.secret else "is not set"
-        if leaf.development is not None:
+        if leaf.development is not None or leaf.has_fallback:
             wrong += " (only development has a default)"
         return Problem(leaf.variable, wrong, leaf.kind.accepts)
 
@@ -146,6 +150,14 @@ class _Reading:
                 wrong = f"is {quoted(found.text)}" + (f": {shown(str(error))}" if str(error) else "")
             self._report([Problem(leaf.variable, wrong, leaf.kind.accepts)])
             return None
+
+    def _refusals(self, leaf: Leaf, value: object) -> Iterator[Problem]:
+        if leaf.check is None or value is None:
+            return
+        try:
+            leaf.check(value)
+        except ValueError as error:
+            yield Problem(leaf.variable, str(error), leaf.kind.accepts)
 
     def _placeholders(self, leaf: Leaf, value: object) -> Iterator[Problem]:
         if self._environment == "development" or not leaf.kind.secret:

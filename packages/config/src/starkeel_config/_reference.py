@@ -18,7 +18,7 @@ class Documented(msgspec.Struct, frozen=True, kw_only=True):
         description: The string below the field; empty where its author wrote none.
         accepts: What it may be set to.
         default: What stands in for it, as text; None when it is required, empty when it is just absent then.
-        development: What stands in for it in development, when that is something else.
+        development: What stands in for it in development, when that is something else; may be empty, too.
         secret: Whether it must not be shown.
         by_file: The name under which a file that holds it may be given, or None.
     """
@@ -103,12 +103,15 @@ def _documented(leaf: Leaf, description: str, by_file: str | None) -> Documented
     default = leaf.service_default
     if default is None and not leaf.required:
         default = rendered(leaf.fallback())
+    development = leaf.development
+    if development is None and leaf.required and leaf.has_fallback:
+        development = rendered(leaf.fallback())
     return Documented(
         name=leaf.variable,
         description=description,
         accepts=leaf.kind.accepts,
         default=default,
-        development=None if leaf.development == default else leaf.development,
+        development=None if development == default else development,
         secret=leaf.kind.secret,
         by_file=by_file,
     )

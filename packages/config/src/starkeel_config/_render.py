@@ -142,7 +142,8 @@ def _default(documented: Documented) -> str:
         production = f"`{documented.default}`" if documented.default else "none"
     if documented.development is None:
         return production
-    return f"{production}; in development `{documented.development}`"
+    development = f"`{documented.development}`" if documented.development else "none"
+    return f"{production}; in development {development}"
 
 
 def _escaped(text: str) -> str:

@@ -1,6 +1,6 @@
 """What settings are declared with."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
@@ -24,10 +24,15 @@ class Variable(_Named, frozen=True, kw_only=True):
         name: Name of the variable: upper case, digits, underscores.
         development: Text that stands in for an absent variable when `ENVIRONMENT` is `development`.
         service_default: Text that stands in for an absent variable everywhere.
+        required_in_production: Refuse its absence in production, although the field has a Python default.
+        check: Given the value; raises ValueError with what is wrong with it. The text is shown even when the
+            variable is secret, and must not repeat it.
     """
 
     development: str | None = None
     service_default: str | None = None
+    required_in_production: bool = False
+    check: Callable[[Any], object] | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

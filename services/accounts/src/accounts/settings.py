@@ -1,15 +1,18 @@
 """Everything that the environment decides about accounts."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 from starkeel_auth import IssuerSettings, SigningKeys
-from starkeel_config import Environment, Problem, Secret, ServiceSettings, Variable
+from starkeel_config import Secret, ServiceSettings, Variable
 from starkeel_db import DatabaseSettings
 from starkeel_http import EdgeSettings, Rate
 from starkeel_observability import ObservabilitySettings
 from starkeel_server import ServerSettings
+
+
+def _must_sign(private_key: Secret) -> None:
+    SigningKeys.from_pem(private_key.reveal())
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
@@ -20,11 +23,13 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     http: EdgeSettings
     database: DatabaseSettings
     auth: IssuerSettings
-    jwt_private_key: Annotated[Secret | None, Variable("JWT_PRIVATE_KEY")] = None
-    """Ed25519 keys as PKCS#8 PEM, one after the other: the first signs, all verify.
-
-    Required in production; in development one is made and kept beside the SQLite file.
-    """
+    jwt_private_key: Annotated[
+        Secret | None,
+        Variable("JWT_PRIVATE_KEY", required_in_production=True, check=_must_sign),
+        msgspec.Meta(description="one or several Ed25519 private keys as PKCS#8 PEM (secret)"),
+    ] = None
+    """Ed25519 keys, one after the other: the first signs, all verify. In development one is made and kept
+    beside the SQLite file."""
     jwt_expiration_hours: Annotated[int, Variable("JWT_EXPIRATION_HOURS"), msgspec.Meta(ge=1, le=720)] = 1
     """Hours an access token is valid; it cannot be taken back before."""
     rate_limit_sign_up: Annotated[Rate, Variable("RATE_LIMIT_SIGN_UP")] = Rate.parse("10/minute")
@@ -33,15 +38,3 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     """How often one address may ask for a token."""
     rate_limit_password: Annotated[Rate, Variable("RATE_LIMIT_PASSWORD")] = Rate.parse("10/minute")
     """How often one user may confirm something by the password."""
-
-    def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Refuse a missing key in production, and one that cannot sign anywhere."""
-        accepted = "one or several Ed25519 private keys as PKCS#8 PEM"
-        if self.jwt_private_key is None:
-            if environment == "production":
-                yield Problem("JWT_PRIVATE_KEY", "is not set", accepted)
-            return
-        try:
-            SigningKeys.from_pem(self.jwt_private_key.reveal())
-        except ValueError as error:
-            yield Problem("JWT_PRIVATE_KEY", str(error), accepted)
