@@ -1,12 +1,11 @@
 """One request or WebSocket, as it passes the edge."""
 
-import asyncio
 from typing import Any, Final, cast
 
-from litestar.enums import ScopeType
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Message, Receive, Scope, Send
 
+from ._deadline import Deadline
 from ._headers import Header, completed
 from ._opts import Policy
 from ._verdict import Verdict, limit_headers
@@ -32,39 +31,28 @@ class Exchange:
         receive: The server's.
         send: The server's.
         policy: What applies to the route.
+        deadline: When its time is over.
     """
 
-    __slots__ = (
-        "_count",
-        "_is_plain",
-        "_receive",
-        "_send",
-        "client_has_gone",
-        "cors",
-        "is_complete",
-        "is_reading",
-        "is_started",
-        "is_too_large",
-        "limited",
-        "path",
-        "policy",
-        "scope",
-        "timeout",
-    )
+    # Defaults on the class: what no request needs costs none anything.
+    cors: tuple[Header, ...] = ()
+    limited: tuple[Verdict, ...] = ()
+    is_started = False
+    is_complete = False
+    is_reading = False
+    is_too_large = False
+    client_has_gone = False
+    _is_body_read = False
+    _count = 0
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, policy: Policy) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, policy: Policy, deadline: Deadline
+    ) -> None:
         self.scope = scope
         # The router changes what stands in the scope.
         self.path: str = scope["path"]
         self.policy = policy
-        self.timeout: asyncio.Timeout | None = None
-        self.cors: tuple[Header, ...] = ()
-        self.limited: list[Verdict] = []
-        self.is_started = self.is_complete = self.is_reading = self.is_too_large = self.client_has_gone = (
-            False
-        )
-        self._is_plain = scope["type"] == ScopeType.HTTP
-        self._count = 0
+        self.deadline = deadline
         self._receive = receive
         self._send = send
 
@@ -74,19 +62,18 @@ class Exchange:
         Raises:
             RequestEntityTooLarge: It is.
         """
-        if not self._is_plain:
-            return await self._receive()
-        self.is_reading = not self.is_started
-        message = await self._receive()
+        self.is_reading = not self._is_body_read
+        message: Any = await self._receive()
         self.is_reading = False
-        if message["type"] == "http.disconnect":
-            self.client_has_gone = True
-        elif message["type"] == "http.request":
+        if message["type"] == "http.request":
+            self._is_body_read = not message.get("more_body", False)
             self._count += len(message.get("body", b""))
             limit = self.policy.max_body_bytes
             if limit is not None and self._count > limit:
                 self.is_too_large = True
                 raise RequestEntityTooLarge(TOO_LARGE.format(limit))
+        elif message["type"] == "http.disconnect":
+            self.client_has_gone = True
         return message
 
     async def send(self, message: Message) -> None:
@@ -95,22 +82,24 @@ class Exchange:
         Raises:
             DeadlinePassed: The deadline is over.
         """
-        if self.timeout is not None and self.timeout.expired():
+        if self.deadline.is_over:
             raise DeadlinePassed
         kind = message["type"]
         if kind == "http.response.start":
-            message = self._start(cast("Any", message))
+            await self._send(self._start(cast("Any", message)))
         elif kind == "http.response.body":
+            await self._send(message)
             if not message.get("more_body", False):
                 self.is_complete = True
                 # What goes on in the background is nothing that anybody waits for.
                 self._lift_deadline()
-        elif kind == "websocket.accept":
-            self.is_started = True
-            self._lift_deadline()
-        elif kind == "websocket.close":
-            message = _discreet(cast("Any", message))
-        await self._send(message)
+        else:
+            if kind == "websocket.accept":
+                self.is_started = True
+                self._lift_deadline()
+            elif kind == "websocket.close":
+                message = _discreet(cast("Any", message))
+            await self._send(message)
 
     async def answer(self, status: int, headers: list[Header], body: bytes) -> None:
         """Send a whole answer of our own, whatever the deadline says."""
@@ -137,27 +126,20 @@ class Exchange:
 
     def _start(self, message: dict[str, Any]) -> Any:
         headers = list(message.get("headers", ()))
-        if _is_event_stream(headers):
-            self._lift_deadline()
+        for name, value in headers:
+            if name == b"content-type" and value.startswith(b"text/event-stream"):
+                self._lift_deadline()
         self.is_started = True
         return {**message, "headers": self._completed(headers)}
 
     def _completed(self, headers: list[Header]) -> list[Header]:
-        more: tuple[Header, ...] | list[Header] = self.cors
         if self.limited:
-            more = [*self.cors, *limit_headers(self.limited)]
-        return completed(headers, is_secure=self.scope["scheme"] == "https", more=more)
+            headers += limit_headers(self.limited)
+        return completed(headers, is_secure=self.scope["scheme"] == "https", more=self.cors)
 
     def _lift_deadline(self) -> None:
-        if self.timeout is not None and not self.timeout.expired():
-            self.timeout.reschedule(None)
+        self.deadline.lift()
         self.scope["state"].pop("deadline", None)
-
-
-def _is_event_stream(headers: list[Header]) -> bool:
-    return any(
-        value.startswith(b"text/event-stream") for name, value in headers if name.lower() == b"content-type"
-    )
 
 
 def _discreet(message: dict[str, Any]) -> Any:

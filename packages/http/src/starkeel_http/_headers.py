@@ -17,18 +17,19 @@ _ALWAYS: Final[tuple[Header, ...]] = (
     (b"x-frame-options", b"DENY"),
 )
 _SECURE: Final[tuple[Header, ...]] = (*_ALWAYS, (b"strict-transport-security", b"max-age=31536000"))
+_NAMES: Final = frozenset(name for name, _ in _SECURE)
 
 
-def completed(headers: Iterable[Header], *, is_secure: bool, more: Iterable[Header] = ()) -> list[Header]:
+def completed(headers: list[Header], *, is_secure: bool, more: Iterable[Header] = ()) -> list[Header]:
     """Return an answer's headers with ours, which never replace one that is there.
 
     Args:
-        headers: The answer's.
+        headers: The answer's, their names in lower case, as ASGI has them.
         is_secure: Whether the client speaks TLS, be it to a proxy.
         more: Headers that are added in any case.
     """
-    complete = list(headers)
-    present = {name.lower() for name, _ in complete}
-    complete += [header for header in (_SECURE if is_secure else _ALWAYS) if header[0] not in present]
-    complete += more
-    return complete
+    ours = _SECURE if is_secure else _ALWAYS
+    present = {name for name, _ in headers}
+    if present.isdisjoint(_NAMES):
+        return [*headers, *ours, *more]
+    return [*headers, *[header for header in ours if header[0] not in present], *more]

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -13,6 +15,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.utils import normalize_path
 
 from ._cors import Cors
+from ._deadline import Deadlines
 from ._exchange import KEY, TOO_LARGE, DeadlinePassed, Exchange
 from ._headers import Header
 from ._limiter import Limiter
@@ -30,6 +33,7 @@ _WANTED: Final = frozenset({b"origin", b"content-length", b"x-request-timeout"})
 _TIMED_OUT: Final = Problem(504, "The request took longer than it may.")
 _STALLED: Final = Problem(408, "The request's body did not arrive in time.")
 _CLOSE_TIMED_OUT: Final = 4504
+_ROUTES: Final = 1024
 _DRAIN_S: Final = 1.0
 _DRAIN_BODIES: Final = 4
 
@@ -61,9 +65,15 @@ class Edge:
 
     def __init__(self, app: Litestar, rules: Rules) -> None:
         self._inner: ASGIApp = app.asgi_handler
-        # The router asks the same, cached function again: what a route wants is known before it at no cost.
-        self._route = app.asgi_router.handle_routing
+        self._route = lru_cache(_ROUTES)(_routing(app))
         self._rules = rules
+        self._proxies = rules.proxies or None
+        self._cors = rules.cors or None
+        self._deadlines = Deadlines()
+
+    def open(self) -> None:
+        """Get ready for another event loop."""
+        self._deadlines = Deadlines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
@@ -72,22 +82,37 @@ class Edge:
         timeout_s = self._admit(scope, policy.timeout_s, wanted)
         state: Any = scope.setdefault("state", {})
         state["deadline"] = time.monotonic() + timeout_s
-        exchange = state[KEY] = Exchange(scope, receive, send, policy)
-        if self._rules.cors:
-            exchange.cors = self._rules.cors.headers(wanted.get(b"origin"))
+        deadlines = self._deadlines
+        is_usual = timeout_s == policy.timeout_s
+        deadline = deadlines.of_route(timeout_s) if is_usual else deadlines.of_request(timeout_s)
+        exchange = Exchange(scope, receive, send, policy=policy, deadline=deadline)
+        state[KEY] = exchange
+        if self._cors is not None:
+            exchange.cors = self._cors.headers(wanted.get(b"origin"))
+        failure: BaseException | None = None
         try:
-            async with asyncio.timeout(timeout_s) as timeout:
-                exchange.timeout = timeout
-                await self._serve(exchange, wanted)
-        except Exception as error:  # noqa: BLE001  (answered, or raised again, by `_fail`)
-            if not timeout.expired():
-                exchange.timeout = None
-                await self._fail(exchange, error)
-                return
-        # Also for an application that was cancelled and would not have it: the client is owed an answer.
-        if timeout.expired() and not exchange.is_complete:
-            exchange.timeout = None
-            await self._end(exchange)
+            await self._serve(exchange, wanted)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (answered, or raised again)
+            failure = error
+        finally:
+            deadline.lift()
+        if deadline.is_over or failure is not None:
+            await self._conclude(exchange, failure)
+        # Each holds the other: left to the garbage collector, that costs more than all of the above.
+        state.pop(KEY, None)
+
+    async def _conclude(self, exchange: Exchange, failure: BaseException | None) -> None:
+        if exchange.deadline.is_over:
+            is_alone = exchange.deadline.is_alone()
+            if isinstance(failure, asyncio.CancelledError) and not is_alone:
+                raise failure
+            # Also for an application that was cancelled and would not have it: the client is owed an answer.
+            if not exchange.is_complete:
+                await self._end(exchange)
+        elif isinstance(failure, Exception):
+            await self._fail(exchange, failure)
+        elif failure is not None:
+            raise failure
 
     async def _serve(self, exchange: Exchange, wanted: dict[bytes, bytes]) -> None:
         scope = exchange.scope
@@ -110,18 +135,17 @@ class Edge:
         if root := scope.get("root_path", ""):
             path = path.split(root, maxsplit=1)[-1]
         try:
-            handler = self._route(path=normalize_path(path), method=scope.get("method"))[1]
+            policy = self._route(path, scope.get("method"))
         except HTTPException:
             # No such route, or method: the router says so itself.
             return self._rules.policy
-        policy = handler.opt.get(POLICY)
-        return policy if isinstance(policy, Policy) else self._rules.policy
+        return self._rules.policy if policy is None else policy
 
     def _admit(self, scope: Scope, timeout_s: float, wanted: dict[bytes, bytes]) -> float:
         """Believe what a trusted peer says, and return the seconds that the request has."""
-        if not self._rules.proxies or not self._rules.proxies.speaks(scope):
+        if self._proxies is None or not self._proxies.speaks(scope):
             return timeout_s
-        self._rules.proxies.apply(scope)
+        self._proxies.apply(scope)
         told = wanted.get(b"x-request-timeout")
         left_s = parse_timeout(told) if told is not None else None
         return timeout_s if left_s is None else min(timeout_s, left_s)
@@ -138,7 +162,7 @@ class Edge:
         verdict = await self._rules.limiter.hit(name, subscriber(client[0] if client else "unknown"))
         if verdict is None:
             return
-        exchange.limited.append(verdict)
+        exchange.limited += (verdict,)
         if not verdict.is_within:
             raise verdict.refusal()
 
@@ -180,6 +204,17 @@ class Edge:
             raise error
         problem = report(error, exchange.scope)
         await exchange.close(4000 + problem.status, problem.detail)
+
+
+def _routing(app: Litestar) -> Callable[[str, Any], Policy | None]:
+    # What the router itself asks, and remembers: nothing is routed twice.
+    route = app.asgi_router.handle_routing
+
+    def policy(path: str, method: Any) -> Policy | None:
+        found: Policy | None = route(path=normalize_path(path), method=method)[1].opt.get(POLICY)
+        return found
+
+    return policy
 
 
 def report(error: Exception, scope: Scope) -> Problem:

@@ -20,6 +20,7 @@ from ._rate import Rate
 from ._settings import EdgeSettings
 
 if TYPE_CHECKING:
+    from ._layer import Edge
     from ._limiter import Limiter
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         self._workers = 1
         self._is_first = False
         self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
-        self._is_wrapped = False
+        self._edge: Edge | None = None
         self._limiter: Limiter | None = None
 
     @property
@@ -173,16 +174,16 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
                 workers=self._workers,
                 reason="REDIS_URL is not set, so that they cannot count together",
             )
-        if self._is_wrapped:
+        if self._edge is not None:
+            self._edge.open()
             return
-        self._is_wrapped = True
         rules = Rules(
             policy=self._policy,
             proxies=TrustedProxies(self.settings.trusted_proxies),
             cors=Cors(self.settings.cors_allowed_origins),
             limiter=self._limiter,
         )
-        app.asgi_handler = Edge(app, rules)
+        app.asgi_handler = self._edge = Edge(app, rules)
 
 
 def _render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

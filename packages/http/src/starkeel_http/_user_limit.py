@@ -60,6 +60,6 @@ class UserLimit:
             if verdict is None:
                 continue
             if isinstance(exchange, Exchange):
-                exchange.limited.append(verdict)
+                exchange.limited += (verdict,)
             if not verdict.is_within:
                 raise verdict.refusal()
