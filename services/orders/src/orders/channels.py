@@ -84,7 +84,7 @@ class RedisBackend(RedisChannelsPubSubBackend):
 
     async def get_history(self, channel: str, limit: int | None = None) -> list[bytes]:
         """Return what is remembered, the oldest first."""
-        entries: list[Any] = await self._commands.xrevrange(f"{channel}:history", count=limit or HISTORY)
+        entries: Any = await self._commands.xrevrange(f"{channel}:history", count=limit or HISTORY)
         return [fields[b"data"] for _, fields in reversed(entries)]
 
     async def stream_events(self) -> AsyncGenerator[tuple[str, Any], None]:
@@ -95,7 +95,7 @@ class RedisBackend(RedisChannelsPubSubBackend):
         except (RedisError, OSError):
             self._has_subscribed.clear()
             with suppress(RedisError, OSError):
-                await self._pub_sub.aclose()
+                await self._pub_sub.aclose()  # type: ignore[no-untyped-call]  # untyped upstream
             raise
 
     async def on_shutdown(self) -> None:

@@ -64,10 +64,12 @@ async def events(
     return ServerSentEvent(_chained(first, frames))
 
 
-@websocket("/api/orders/live", guards=_READ)
+@websocket("/api/orders/live", guards=[*_READ])
 async def live(
-    socket: WebSocket, principal: NamedDependency[Principal], channels: NamedDependency[OrderEvents]
-) -> None:  # type: ignore[type-arg]  # Litestar refuses the generic form
+    socket: WebSocket,  # type: ignore[type-arg]  # Litestar refuses the generic form
+    principal: NamedDependency[Principal],
+    channels: NamedDependency[OrderEvents],
+) -> None:
     """Send an event for everything that happens to the caller's orders; what the client says is not heard."""
     async with channels.following(user_id_of(principal), last_event_id=None) as feed:
         await socket.accept()
