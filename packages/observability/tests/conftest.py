@@ -1,4 +1,4 @@
-"""A sample service, written to a directory and run as its own process; and a collector that receives its spans."""
+"""A sample service, run as its own process, and a collector that receives its spans."""
 
 import json
 import os
@@ -71,8 +71,8 @@ class Sample:
         """Keep what comes out, line by line."""
 
         def run() -> None:
-            for line in stream:
-                into.append(line.decode())
+            # One by one, as they come.
+            into.extend(line.decode() for line in stream)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()

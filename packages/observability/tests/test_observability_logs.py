@@ -1,6 +1,7 @@
 """What a line in the log looks like, and what must never stand in one."""
 
 import json
+import socket
 from datetime import datetime
 from typing import Any
 
@@ -154,7 +155,9 @@ def test_nothing_of_this_goes_to_stderr(logged: Any) -> None:
 
 
 def test_levels_are_set_for_each_logger(samples: Any) -> None:
-    sample = samples.ready(LOG_LEVEL="warn,sample=debug,sample.stdlib=error,granian=info")
+    sample = samples.ready(
+        LOG_LEVEL="warn,starkeel_server=info,sample=debug,sample.stdlib=error,granian=info"
+    )
     sample.get("/items/1")
     sample.get("/logs")
 
@@ -175,8 +178,10 @@ def test_everything_can_be_off(samples: Any) -> None:
 
 
 def test_an_error_of_the_start_is_a_line_too(samples: Any) -> None:
-    sample = samples.start("migrate", OTEL_SERVICE_NAME="other-name", SERVICE_VERSION="1.2.3")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sample = samples.start(PORT=port, OTEL_SERVICE_NAME="other-name", SERVICE_VERSION="1.2.3")
+        assert sample.wait() == 71
 
-    assert sample.wait() == 0
-    assert sample.logs
+    assert str(port) in sample.wait_for_log("could not start")["reason"]
     assert all((line["service"], line["version"]) == ("other-name", "1.2.3") for line in sample.logs)

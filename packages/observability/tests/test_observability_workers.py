@@ -24,11 +24,12 @@ def test_a_killed_worker_takes_its_gauges_with_it_and_leaves_its_counters(sample
     pids = _ask(samples, sample, workers=2)
     sold = sample.metric("sold_total")
     with httpx.stream("GET", f"{sample.url}/events") as open_stream:
-        next(open_stream.iter_bytes())
+        chunks = open_stream.iter_bytes()
+        next(chunks)
         assert sample.metric("http_requests_in_flight") == 1
         for pid in set(pids):
             os.kill(pid, signal.SIGKILL)
-        sample.wait_for_log("workers started", count=2)
+        sample.wait_for_log("worker died", count=2)
         sample.wait_for_metric(0, "http_requests_in_flight")
 
     sample.wait_for_metric(2, "alive")

@@ -113,10 +113,7 @@ class _Failure:
 
     def __init__(self, scope: Scope, raised: BaseException | None, status: int) -> None:
         state: dict[str, Any] = scope.get("state") or {}
-        exception = raised or state.get(EXCEPTION_KEY)
-        if type(exception) is LitestarException and exception.__cause__ is not None:
-            # How Litestar says that an answer had begun.
-            exception = exception.__cause__
+        exception = _innermost(raised or state.get(EXCEPTION_KEY))
         # One that is cancelled has failed when its answer was half out.
         is_failure = (
             status >= 500
@@ -135,6 +132,15 @@ class _Failure:
     def is_unexpected(self) -> bool:
         """Whether it is worth a stack trace that nobody has logged."""
         return not self.is_logged and _is_unexpected(self.exception)
+
+
+def _innermost(exception: BaseException | None) -> BaseException | None:
+    """The exception itself, out of what Litestar and task groups wrap around it."""
+    if type(exception) is LitestarException and exception.__cause__ is not None:
+        return _innermost(exception.__cause__)
+    if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
+        return _innermost(exception.exceptions[0])
+    return exception
 
 
 def _is_unexpected(exception: BaseException | None) -> bool:

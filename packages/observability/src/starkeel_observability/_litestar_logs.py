@@ -3,7 +3,7 @@
 from typing import Any
 
 import structlog
-from litestar.logging.config import BaseLoggingConfig
+from litestar.logging.config import BaseLoggingConfig, LoggingConfig
 
 
 class StructlogConfig(BaseLoggingConfig):
@@ -31,6 +31,9 @@ def _logger(name: str | None = None) -> Any:
 
 def is_default(config: object) -> bool:
     """Whether an application left logging to Litestar."""
-    from litestar.logging import LoggingConfig
-
-    return isinstance(config, LoggingConfig) and config == LoggingConfig()
+    if type(config) is not LoggingConfig:
+        return False
+    default = LoggingConfig()
+    # Made anew for every configuration.
+    default.exception_logging_handler = config.exception_logging_handler
+    return config == default

@@ -22,13 +22,17 @@ _named: set[str] = set()
 class PipeHandler(logging.Handler):
     """Sends the standard library's records to the pipe."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe, levels: LogLevels) -> None:
         super().__init__()
         self._pipe = pipe
+        self.levels = levels
         self.addFilter(_Seldom())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""
+        # Libraries give their loggers levels of their own.
+        if record.levelno < self.levels.of(record.name):
+            return
         fields = {name: value for name, value in vars(record).items() if name not in _OWN}
         error = record.exc_info
         self._pipe.send(
@@ -81,14 +85,13 @@ def configure(pipe: Pipe, levels: LogLevels) -> None:
     for logger in list(logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             _redirect(logger)
-    logging.root.handlers[:] = [PipeHandler(pipe)]
-    set_levels(levels)
+    logging.root.handlers[:] = [PipeHandler(pipe, levels)]
+    _set_levels(levels)
     logging.lastResort = None
-    _Uncaught(pipe).install()
+    _Uncaught(pipe, levels).install()
 
 
-def set_levels(levels: LogLevels) -> None:
-    """Let these levels hold from now on, for loggers that do not have one by a library's own doing."""
+def _set_levels(levels: LogLevels) -> None:
     for name in _named - levels.directives.keys():
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.root.setLevel(max(levels.default, 1))
@@ -117,10 +120,12 @@ class _Uncaught:
 
     Args:
         pipe: Where it is told.
+        levels: Whether it is.
     """
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe, levels: LogLevels) -> None:
         self._pipe = pipe
+        self._is_told = levels.of(_TARGET) <= logging.ERROR
 
     def install(self) -> None:
         sys.excepthook = self._in_main
@@ -147,6 +152,8 @@ class _Uncaught:
     def _tell(
         self, message: str, error: BaseException, fields: dict[str, Any], frames: TracebackType | None
     ) -> None:
+        if not self._is_told:
+            return
         file, line = _place(frames)
         self._pipe.send(
             Event(
