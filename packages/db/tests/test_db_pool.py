@@ -40,10 +40,15 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def hold(stack: AsyncExitStack, database: DatabasePlugin, count: int) -> None:
+async def hold(stack: AsyncExitStack, database: DatabasePlugin, count: int) -> list[Any]:
+    """Take connections until the end of the stack; the driver's own."""
+    drivers = []
     for _ in range(count):
         session = await stack.enter_async_context(database.session())
         await session.execute(text("SELECT 1"))
+        raw = await (await session.connection()).get_raw_connection()
+        drivers.append(raw.driver_connection)
+    return drivers
 
 
 async def test_the_maximum_is_reached_and_never_exceeded(library: Open, postgres_url: str) -> None:
@@ -115,17 +120,16 @@ async def test_connections_are_replaced_after_their_lifetime(library: Open, post
 async def test_no_request_meets_a_connection_that_the_server_ended(library: Open, postgres_url: str) -> None:
     async with library(postgres_url, [], max_connections=3) as opened, looking(postgres_url) as watcher:
         async with AsyncExitStack() as stack:
-            await hold(stack, opened.database, 3)
-        ended = await backends(watcher)
-        for pid in ended:
+            drivers = await hold(stack, opened.database, 3)
+        for pid in await backends(watcher):
             await watcher.execute("SELECT pg_terminate_backend($1)", pid)
 
         async def are_gone() -> bool:
-            return not await backends(watcher) & ended
+            return all(driver.is_closed() for driver in drivers)
 
         await until(are_gone)
         async with AsyncExitStack() as stack:
-            await hold(stack, opened.database, 3)
+            assert not set(drivers) & set(await hold(stack, opened.database, 3))
 
 
 async def test_a_connection_lost_in_a_request_is_a_503_and_the_next_one_works(

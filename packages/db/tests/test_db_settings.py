@@ -1,10 +1,13 @@
 """What the environment may say about the database."""
 
+import ssl
 from pathlib import Path
 
 import pytest
 from starkeel_config import ConfigurationError, Problem, ServiceSettings, load
 from starkeel_db import DatabaseSettings
+from starkeel_db._postgresql import tls
+from starkeel_db._url import PostgresUrl
 
 PASSWORD = "hunter2"
 
@@ -120,3 +123,18 @@ def test_numbers_are_bounded(variable: str, tmp_path: Path) -> None:
     for wrong in ("0", "-1", "inf", "99999999"):
         named = [p.variable for p in problems(**{"DATABASE_URL": f"sqlite:///{tmp_path}/x", variable: wrong})]
         assert variable in named
+
+
+@pytest.mark.parametrize(
+    ("mode", "verifies", "checks_the_host"),
+    [("require", False, False), ("verify-ca", True, False), ("verify-full", True, True)],
+)
+def test_tls_is_as_strict_as_asked(mode: str, verifies: bool, checks_the_host: bool) -> None:
+    target = loaded(DATABASE_URL=f"postgresql://u@db/x?sslmode={mode}").target
+    assert isinstance(target, PostgresUrl)
+
+    context = tls(target)
+
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.verify_mode is ssl.CERT_REQUIRED) is verifies
+    assert context.check_hostname is checks_the_host

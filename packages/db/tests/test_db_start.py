@@ -1,9 +1,9 @@
 """Waiting for the database, and what the start says when it cannot be had."""
 
 import asyncio
+import socket
 import sqlite3
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,28 +36,31 @@ async def test_a_database_that_stays_away_is_given_up(
 
 
 async def test_a_database_that_accepts_and_never_answers_is_given_up(package: Package) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, asyncio.timeout(20):
-        with pytest.raises(DatabaseAwayError, match="does not answer"):
-            await package.plugin(f"postgresql://u@127.0.0.1:{port}/x", startup_timeout_s=0.5).connect()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        async with asyncio.timeout(20):
+            with pytest.raises(DatabaseAwayError, match="does not answer"):
+                await package.plugin(f"postgresql://u@127.0.0.1:{port}/x", startup_timeout_s=0.5).connect()
 
 
 async def test_a_database_that_comes_late_is_waited_for(
-    package: Package, postgres_url: str, free_port: int
+    package: Package, postgres_url: str, logged: list[Any]
 ) -> None:
-    host, port = _address(postgres_url)
-    late = postgres_url.replace(f"{host}:{port}", f"127.0.0.1:{free_port}")
-    connecting = asyncio.create_task(package.plugin(late, startup_timeout_s=20).connect())
-    await asyncio.sleep(0.3)
+    server, _, name = postgres_url.rpartition("/")
+    late = f"{name.partition('?')[0]}_late"
+    connecting = asyncio.create_task(package.plugin(f"{server}/{late}", startup_timeout_s=30).connect())
+    async with asyncio.timeout(20):
+        while not logged:  # noqa: ASYNC110 - the first attempt must have failed
+            await asyncio.sleep(0.02)
     assert not connecting.done()
 
-    async with await asyncio.start_server(_relay(host, port), "127.0.0.1", free_port):
-        await asyncio.wait_for(connecting, 20)
+    watcher = await asyncpg.connect(postgres_url)
+    try:
+        await watcher.execute(f'CREATE DATABASE "{late}"')
+        await asyncio.wait_for(connecting, 30)
+        await watcher.execute(f'DROP DATABASE "{late}" WITH (FORCE)')
+    finally:
+        await watcher.close()
 
 
 async def test_an_unknown_database_is_said_to_be_one(package: Package, postgres_url: str) -> None:
@@ -129,18 +132,3 @@ async def test_a_wrong_password_is_said_to_be_wrong(package: Package, postgres_u
 def _address(url: str) -> tuple[str, int]:
     host, _, port = url.partition("@")[2].partition("/")[0].partition(":")
     return host, int(port or 5432)
-
-
-def _relay(host: str, port: int) -> Any:
-    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while part := await source.read(65_536):
-                sink.write(part)
-                await sink.drain()
-        sink.close()
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        other_reader, other_writer = await asyncio.open_connection(host, port)
-        await asyncio.gather(pump(reader, other_writer), pump(other_reader, writer))
-
-    return relay

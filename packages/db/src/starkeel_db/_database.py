@@ -12,6 +12,7 @@ from sqlalchemy import Connection, event, text
 from ._engine import Share, pool_of, pooled_engine
 from ._session import Sessions
 from ._settings import DatabaseSettings
+from ._sqlite import BEGIN, READING
 from ._upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,8 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings, share: Share, *, name: str) -> None:
         self.engine = pooled_engine(settings, share, name=name)
+        # On SQLite: looking does not wait for those who write.
+        self.reading = self.engine.execution_options(**{BEGIN: READING})
         self.sessions = Sessions(self.engine, statement_timeout_s=settings.statement_timeout_s)
         self._upkeep = Upkeep(pool_of(self.engine), share, idle_timeout_s=settings.idle_timeout_s)
         self._answered_at = float("-inf")
@@ -61,7 +64,7 @@ class Database:
         """
         if time.monotonic() - self._answered_at < _FRESH_S:
             return
-        async with self.engine.connect() as connection:
+        async with self.reading.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
     def _note_answer(self, _connection: Connection, *_: Any) -> None:

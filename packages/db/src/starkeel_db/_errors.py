@@ -1,7 +1,5 @@
 """Why the database cannot be used, for requests and for the start."""
 
-from typing import Any
-
 from litestar.exceptions import ServiceUnavailableException
 
 RETRY_AFTER_S = 1
@@ -24,9 +22,6 @@ class DatabaseUnavailable(ServiceUnavailableException):
         )
         self.reason = reason
         self.is_lasting = is_lasting
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.reason,)
 
 
 class NotADatabase(DatabaseUnavailable):

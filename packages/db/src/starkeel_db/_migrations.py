@@ -68,6 +68,8 @@ class Migrations:
 
     async def _apply(self, connection: AsyncConnection) -> int:
         missing = self._scripts.missing(await applied(connection))
+        if not missing:
+            return 0
         if self._engine.dialect.name != "sqlite":
             # Alembic opens and commits a transaction for each revision.
             await connection.rollback()
@@ -79,9 +81,8 @@ class Migrations:
         try:
             await connection.run_sync(self._upgrade, note)
         except Exception as error:
-            # Before the first one there is the version table, after the last one the commit.
-            name = missing[len(done)] if len(done) < len(missing) else "the last one"
-            raise _failed(name, error) from error
+            # What fails after the last one, a check on SQLite, is taken for its fault.
+            raise _failed(missing[min(len(done), len(missing) - 1)], error) from error
         for name in done:
             log.info("migration applied", revision=name)
         return len(done)

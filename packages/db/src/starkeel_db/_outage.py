@@ -4,6 +4,7 @@ import sqlite3
 import time
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 import structlog
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
@@ -45,7 +46,7 @@ class Outages:
             reason = outage(error, is_disconnect=context.is_disconnect)
             if reason is None:
                 return None
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) or _is_broken(error):
                 context.is_disconnect = True
             self.tell(reason)
             return DatabaseUnavailable(reason)
@@ -84,10 +85,16 @@ def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
     is_passing = (
         is_disconnect
         or isinstance(error, OSError)
+        or _is_broken(error)
         or (isinstance(state, str) and (state.startswith(_CLASSES) or state in _CODES))
         or (isinstance(code, int) and code & 0xFF in _SQLITE_CODES)
     )
     return _first_line(error) if is_passing else None
+
+
+def _is_broken(error: BaseException) -> bool:
+    # Between the server's last words and the end of the connection asyncpg takes it for busy.
+    return isinstance(getattr(error, "driver_exception", error), asyncpg.InternalClientError)
 
 
 def _first_line(error: Exception) -> str:

@@ -135,7 +135,7 @@ class DatabasePlugin(InitPlugin):
         await database.check()
         if self._is_schema_known_good:
             return
-        async with database.engine.connect() as connection:
+        async with database.reading.connect() as connection:
             found = await applied(connection)
         # Main has refused a database that was newer when it started; one that became so since was migrated by
         # a deployment under way, and this process goes on until it is replaced.
