@@ -28,12 +28,14 @@ async def test_models_and_migrations_agree(database_url: str, service: str, mode
     plugin = DatabasePlugin(settings, metadata=metadata, migrations=f"{service}.migrations")
 
     assert await plugin.migrate() > 0
-    assert await _differences(database_url, metadata) == []
+    assert await _differences(database_url, metadata, f"alembic_version_{service}") == []
 
 
-async def _differences(url: str, metadata: MetaData) -> Any:
+async def _differences(url: str, metadata: MetaData, version_table: str) -> Any:
     def compare(connection: Connection) -> Any:
-        context = MigrationContext.configure(connection, opts=comparison(metadata))
+        context = MigrationContext.configure(
+            connection, opts=comparison(metadata, version_table=version_table)
+        )
         return compare_metadata(context, metadata)
 
     if url.startswith("sqlite"):

@@ -7,7 +7,6 @@ from typing import Any
 import anyio
 import structlog
 from alembic import command
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -46,7 +45,7 @@ class Migrations:
             NewerDatabaseError: It knows a revision that the code does not.
         """
         async with self._engine.execution_options(**{BEGIN: READING}).connect() as connection:
-            return self._scripts.missing(await applied(connection))
+            return self._scripts.missing(await self._scripts.applied(connection))
 
     async def apply(self) -> int:
         """Apply what is missing; how many that were.
@@ -67,7 +66,7 @@ class Migrations:
             return await self._apply(connection)
 
     async def _apply(self, connection: AsyncConnection) -> int:
-        missing = self._scripts.missing(await applied(connection))
+        missing = self._scripts.missing(await self._scripts.applied(connection))
         if not missing:
             return 0
         if self._engine.dialect.name != "sqlite":
@@ -91,7 +90,12 @@ class Migrations:
         is_sqlite = connection.dialect.name == "sqlite"
         options = {"transaction_per_migration": True, "on_version_apply": note}
         config = self._scripts.config(
-            connection=connection, options={"target_metadata": self._metadata, **options}
+            connection=connection,
+            options={
+                "target_metadata": self._metadata,
+                "version_table": self._scripts.version_table,
+                **options,
+            },
         )
         command.upgrade(config, "head")
         if is_sqlite and (found := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
@@ -137,13 +141,6 @@ class _Waits:
         if not self._is_told:
             log.info("another process migrates: waiting for it")
         self._is_told = True
-
-
-async def applied(connection: AsyncConnection) -> frozenset[str]:
-    """Return what the database's version table holds; nothing where there is none."""
-    return await connection.run_sync(
-        lambda sync: frozenset(MigrationContext.configure(sync).get_current_heads())
-    )
 
 
 def _failed(name: str, error: Exception) -> Exception:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from ._database import Database
 from ._engine import Share, unpooled_engine
 from ._errors import SchemaBehindError
-from ._migrations import Migrations, applied
+from ._migrations import Migrations
 from ._revision import write_revision
 from ._scripts import Scripts
 from ._session import Sessions
@@ -135,11 +135,12 @@ class DatabasePlugin(InitPlugin):
         await database.check()
         if self._is_schema_known_good:
             return
+        scripts = Scripts(self._package)
         async with database.reading.connect() as connection:
-            found = await applied(connection)
+            found = await scripts.applied(connection)
         # Main has refused a database that was newer when it started; one that became so since was migrated by
         # a deployment under way, and this process goes on until it is replaced.
-        missing = Scripts(self._package).missing(found, tolerate_newer=True)
+        missing = scripts.missing(found, tolerate_newer=True)
         if missing:
             raise SchemaBehindError(missing)
         self._is_schema_known_good = True

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ._errors import SchemaBehindError
 from ._migrations import Migrations
-from ._scripts import Scripts
+from ._scripts import VERSION_TABLES, Scripts
 
 _MAX_NAME = 32
 """Characters a revision's name may have: the width of Alembic's version table."""
@@ -38,7 +38,9 @@ async def write_revision(
     name = revision_name(len(scripts.names()) + 1, message)
 
     def write(connection: Connection) -> list[Path]:
-        config = scripts.config(connection=connection, options=comparison(metadata))
+        config = scripts.config(
+            connection=connection, options=comparison(metadata, version_table=scripts.version_table)
+        )
         made = command.revision(config, message, autogenerate=True, rev_id=name)
         found = made if isinstance(made, list) else [made]
         return [Path(script.path) for script in found if script is not None]
@@ -53,9 +55,16 @@ def revision_name(number: int, message: str) -> str:
     return f"{number:04}_{slug}"[:_MAX_NAME].rstrip("_")
 
 
-def comparison(metadata: MetaData) -> dict[str, Any]:
-    """Options for Alembic to compare models and database by, and to write what it finds."""
+def comparison(metadata: MetaData, *, version_table: str) -> dict[str, Any]:
+    """Options for Alembic to compare models and database by, and to write what it finds.
+
+    Args:
+        metadata: The models.
+        version_table: Where the applied revisions stand.
+    """
     return {
+        "version_table": version_table,
+        "include_name": _is_compared,
         "target_metadata": metadata,
         "compare_type": _differ,
         "compare_server_default": True,
@@ -63,6 +72,11 @@ def comparison(metadata: MetaData) -> dict[str, Any]:
         "render_as_batch": True,
         "render_item": _render_item,
     }
+
+
+def _is_compared(name: str | None, kind: str, _: Any) -> bool:
+    """Leave out the version tables of other services."""
+    return kind != "table" or not str(name).startswith(VERSION_TABLES)
 
 
 def _differ(context: MigrationContext, *columns_and_types: Any) -> bool | None:

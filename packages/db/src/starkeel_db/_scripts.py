@@ -1,15 +1,20 @@
 """The migrations in a service's package, by Alembic."""
 
+import logging
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ._errors import MigrationError, NewerDatabaseError
 
+VERSION_TABLES = "alembic_version"
+"""What the name of a table that holds applied revisions begins with."""
 _OURS = Path(__file__).with_name("_alembic")
 
 
@@ -17,11 +22,14 @@ class Scripts:
     """The revisions that the code knows, in one line without branches.
 
     Args:
-        package: Name of the package they are in.
+        package: Name of the package they are in; its first part names the service.
     """
 
     def __init__(self, package: str) -> None:
+        _quieten()
         self.folder = Path(str(import_module(package).__path__[0]))
+        # Services that share a database must not take one another's revisions for their own.
+        self.version_table = f"{VERSION_TABLES}_{package.partition('.')[0]}"
         self._script = ScriptDirectory.from_config(self.config())
 
     def config(self, **attributes: Any) -> Config:
@@ -55,6 +63,13 @@ class Scripts:
             )
         return [script.revision for script in self._script.walk_revisions()][::-1]
 
+    async def applied(self, connection: AsyncConnection) -> frozenset[str]:
+        """Return what a database's version table holds; nothing where there is none."""
+        options = {"version_table": self.version_table}
+        return await connection.run_sync(
+            lambda sync: frozenset(MigrationContext.configure(sync, opts=options).get_current_heads())
+        )
+
     def missing(self, applied: frozenset[str], *, tolerate_newer: bool = False) -> list[str]:
         """Return what a database lacks, the oldest first.
 
@@ -77,3 +92,10 @@ class Scripts:
             )
         done = max((names.index(name) + 1 for name in applied), default=0)
         return names[done:]
+
+
+def _quieten() -> None:
+    """Leave it to us to tell of migrations, unless someone asked for Alembic's lines."""
+    logger = logging.getLogger("alembic")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)

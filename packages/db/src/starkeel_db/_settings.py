@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
 
-from ._url import ACCEPTED, DatabaseUrl, PostgresUrl, UnusableUrl, parse_url
+from ._url import ACCEPTED, SCHEMES, DatabaseUrl, PostgresUrl, UnusableUrl, parse_url
 
 
 class DatabaseSettings(Settings, frozen=True, kw_only=True):
@@ -16,7 +16,8 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
     url: Annotated[
         Secret,
         Variable("DATABASE_URL", development="sqlite:///.data/{service}.db"),
-        Meta(description=f"{ACCEPTED} (secret)"),
+        # Checked here as well: what is wrong with other variables must not hide it.
+        Meta(pattern=SCHEMES, description=f"{ACCEPTED} (secret)"),
     ]
     """Where the database is. PostgreSQL takes `sslmode` (`disable` to `verify-full`) and `sslrootcert`; an
     SQLite path is relative, or absolute after a fourth slash."""
