@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 from pathlib import PurePath
 from typing import Any, Final
@@ -35,6 +36,8 @@ def text_of(value: object) -> str:
 
 def encodable(text: str) -> str:
     """A text without halves of characters, which UTF-8 has no bytes for."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -49,6 +52,12 @@ def clipped(text: str, longest: int = _LONGEST_TEXT) -> str:
     return f"{text[:longest]}... ({len(text) - longest} more characters)"
 
 
+@lru_cache(maxsize=4096)
+def name_of(name: str) -> str:
+    """The name of a field, fit to be written."""
+    return masked(encodable(clipped(name, 256)))
+
+
 class Cleaner:
     """Cleans the values of one line, which share what one line may hold."""
 
@@ -60,9 +69,11 @@ class Cleaner:
     def text(self, text: str) -> str:
         """A text without personal data."""
         longest = min(_LONGEST_TEXT, max(self._left, 0))
-        # More is looked at than is kept: an address must not be cut through, and so escape.
-        kept = masked(encodable(text[: longest + 512]))
-        if len(text) > longest:
+        if len(text) <= longest:
+            kept = masked(encodable(text))
+        else:
+            # More is looked at than is kept: an address must not be cut through, and so escape.
+            kept = masked(encodable(text[: longest + 512]))
             kept = f"{kept[:longest]}... ({len(text) - longest} more characters)"
         self._left -= len(kept)
         return kept
@@ -130,8 +141,9 @@ class Cleaner:
     def _mapping(self, fields: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
         kept: dict[str, Any] = {}
         for key, value in islice(fields, _MOST_ITEMS):
-            name = clipped(text_of(key), 256)
-            kept[self.text(name)] = self.field(name, value, depth + 1)
+            name = text_of(key)
+            self._left -= len(name)
+            kept[name_of(name)] = self.field(name, value, depth + 1)
         return kept
 
 

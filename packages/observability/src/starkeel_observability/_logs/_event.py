@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from opentelemetry import trace
 
-from ._clean import Cleaner, encodable, text_of
+from ._clean import Cleaner, encodable, name_of, text_of
 from ._levels import level_name
 from ._redact import masked
 
@@ -110,13 +110,19 @@ def composed(event: Event, *, service: str, version: str) -> dict[str, Any]:
 
 def timestamp(at: float) -> str:
     """Seconds since 1970 as RFC 3339 in UTC, to the microsecond."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    second, micros = divmod(round(at * 1e6), 1_000_000)
+    return f"{_second(second)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _put(line: dict[str, Any], name: str, value: Any, cleaner: Cleaner) -> None:
     # The name that was meant decides about redaction, not the one that is kept.
     cleaned = cleaner.field(name, value)
-    name = cleaner.text(name)
+    name = name_of(name)
     while name in RESERVED or name in line:
         name = f"field_{name}"
     line[name] = cleaned
