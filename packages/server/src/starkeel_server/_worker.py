@@ -19,9 +19,9 @@ from starkeel_config import load
 
 from ._board import Board, Phase, Seat, State
 from ._engine import Engine
-from ._environ import ENVIRON
 from ._exits import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from ._guard import Guard
+from ._handover import received_environ
 from ._hooks import Hooks
 from ._metrics import name_process
 from ._plugin import ServerPlugin
@@ -69,13 +69,15 @@ class _Worker:
     def __init__(self, orders: Orders, orphaned: Event) -> None:
         self._orders = orders
         self._orphaned = orphaned
-        self._seat: Seat = Board(Path(orders.board)).seat(orders.index)
+        self._seat: Seat = Board(Path(orders.board)).seat(orders.slot)
 
     def run(self) -> int:
         """Make the application and serve it; the exit code."""
-        name_process(str(self._orders.index))
+        # Not by its number: the one that it replaces counts on under a name of its own.
+        name_process(str(self._orders.slot))
         service = self._orders.service
-        app = service.create_app(load(service.settings_class(), ENVIRON, service=service.name))
+        environ = received_environ(self._orders.environ)
+        app = service.create_app(load(service.settings_class(), environ, service=service.name))
         hooks = Hooks(app)
         plugin = hooks.server_plugin()
         plugin.attach(self._seat)
@@ -108,22 +110,25 @@ class _Worker:
 
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
         listener = socket.socket(fileno=self._orders.listener)
-        engine = Engine(app, listener, plugin.settings, number=self._orders.index + 1)
+        settings = plugin.settings if self._orders.uses_tls else None
+        engine = Engine(app, listener, settings, number=self._orders.index + 1)
         engine.start()
         self._seat.beat()
         self._seat.state = State.UP
         async with asyncio.TaskGroup() as tasks:
             probing = tasks.create_task(self._probe(plugin))
-            await self._until_told_to_stop()
+            await self._until_told_to_stop(engine)
             probing.cancel()
         guard = plugin.guard
         if guard is not None:
             await self._finish(engine, guard, plugin.settings.shutdown_grace_s)
 
-    async def _until_told_to_stop(self) -> None:
+    async def _until_told_to_stop(self, engine: Engine) -> None:
         # Looked at rather than waited for: nothing else reaches a process as surely as shared memory does.
         while self._seat.phase is not Phase.STOPPING and not self._orphaned.is_set():
             self._seat.beat()
+            if self._seat.is_replaced:
+                engine.pause()
             await asyncio.sleep(BEAT_S)
 
     async def _probe(self, plugin: ServerPlugin) -> None:
