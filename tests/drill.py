@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
@@ -60,4 +61,4 @@ def is_refused(port: int) -> bool:
 def report(capsys: Any, drill: str, load: Load, *more: str) -> None:
     """Print a drill's figures, whatever happens to other output."""
     with capsys.disabled():
-        print(f"\n{drill}: {load.summary}", *more, sep=", ")
+        sys.stdout.write(", ".join([f"\n{drill}: {load.summary}", *more]) + "\n")

@@ -1,7 +1,7 @@
 """Closed-loop load as it comes through a load balancer: kept and new connections, every request counted.
 
-Failed is a request that was sent while the service said it was ready and that got no complete answer, or a 5xx.
-Nothing is sent twice.
+Failed is a request that was sent while the service said it was ready and that got no complete answer, or a
+5xx. Nothing is sent twice.
 """
 
 import asyncio
@@ -154,7 +154,7 @@ class Load:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._all())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - told in the thread of the test
             self._error = error
 
     async def _all(self) -> None:

@@ -26,7 +26,16 @@ class Certificate(NamedTuple):
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """A certificate for localhost."""
-    directory = tmp_path_factory.mktemp("certificate")
+    return _made(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Another certificate for localhost."""
+    return _made(tmp_path_factory.mktemp("other-certificate"))
+
+
+def _made(directory: Path) -> Certificate:
     made = Certificate(directory / "authority.pem", directory / "cert.pem", directory / "key.pem")
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     pem = serialization.Encoding.PEM
