@@ -21,9 +21,11 @@ class Guard:
     Args:
         app: The application.
         seat: Where main says what to do.
+        body_timeout_s: Seconds that a client may keep a request waiting for its body.
     """
 
-    def __init__(self, app: ASGIApp, seat: Seat) -> None:
+    def __init__(self, app: ASGIApp, seat: Seat, *, body_timeout_s: float) -> None:
+        self._body_timeout_s = body_timeout_s
         self._app = app
         self._seat = seat
         self._open: set[Exchange] = set()
@@ -34,7 +36,7 @@ class Guard:
         """Serve one request or WebSocket."""
         exchange: Exchange
         if scope["type"] == ScopeType.HTTP:
-            exchange = HttpExchange(receive, send, self._seat)
+            exchange = HttpExchange(receive, send, self._seat, body_timeout_s=self._body_timeout_s)
         else:
             exchange = WebSocketExchange(receive, send)
         if self._is_ending:
