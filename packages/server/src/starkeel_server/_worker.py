@@ -25,6 +25,7 @@ from ._handover import received_environ
 from ._hooks import Hooks
 from ._metrics import name_process
 from ._plugin import ServerPlugin
+from ._stall import stalls_told
 from ._workers import Orders
 
 log = structlog.get_logger(__name__)
@@ -115,18 +116,24 @@ class _Worker:
         engine.start()
         self._seat.beat()
         self._seat.state = State.UP
-        async with asyncio.TaskGroup() as tasks:
-            probing = tasks.create_task(self._probe(plugin))
-            await self._until_told_to_stop(engine)
-            probing.cancel()
-        guard = plugin.guard
-        if guard is not None:
-            await self._finish(engine, guard, plugin.settings.shutdown_grace_s)
+        with stalls_told(self._seat, after_s=plugin.settings.loop_stall_s):
+            async with asyncio.TaskGroup() as tasks:
+                beating = tasks.create_task(self._beat())
+                probing = tasks.create_task(self._probe(plugin))
+                await self._until_told_to_stop(engine)
+                probing.cancel()
+                if plugin.guard is not None:
+                    await self._finish(engine, plugin.guard, plugin.settings.shutdown_grace_s)
+                beating.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            self._seat.beat()
+            await asyncio.sleep(BEAT_S)
 
     async def _until_told_to_stop(self, engine: Engine) -> None:
         # Looked at rather than waited for: nothing else reaches a process as surely as shared memory does.
         while self._seat.phase is not Phase.STOPPING and not self._orphaned.is_set():
-            self._seat.beat()
             if self._seat.is_replaced:
                 engine.pause()
             await asyncio.sleep(BEAT_S)
