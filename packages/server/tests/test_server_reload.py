@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,40 @@ def test_a_terminal_that_is_closed_stops_the_service(samples: Any) -> None:
     process.stdout.close()
     assert process.wait(20) == 0
     assert "received SIGTERM" in "".join(seen) or "received SIGHUP" in "".join(seen)
+
+
+def test_a_request_may_take_longer_than_a_shutdown_would_let_it(samples: Any) -> None:
+    sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.2)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"{sample.url}/slow/4.0", timeout=20)
+        sample.wait_for_log("slow began")
+        reloaded(sample)
+
+        assert slow.result().status_code == 200
+
+    assert "requests cancelled" not in sample.messages
+
+
+def test_a_worker_that_leaves_keeps_to_the_time_of_a_shutdown_that_comes(samples: Any) -> None:
+    sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"{sample.url}/slow/60.0", timeout=20)
+        sample.wait_for_log("slow began")
+        sample.signal(signal.SIGHUP)
+        sample.wait_for_log("worker replaced")
+
+        sample.signal(signal.SIGTERM)
+
+        assert slow.result().status_code == 503
+    assert sample.wait() == 0
+
+
+def test_event_streams_of_a_worker_that_leaves_are_ended_cleanly(samples: Any) -> None:
+    sample = samples.ready()
+    with httpx.stream("GET", f"{sample.url}/events", timeout=20) as stream:
+        parts = stream.iter_text()
+        assert "hello" in next(parts)
+        reloaded(sample)
+
+        # A connection that broke off would raise.
+        assert list(parts) == []

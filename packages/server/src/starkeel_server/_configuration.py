@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import structlog
-from starkeel_config import ConfigurationError, Resolved, ServiceSettings, resolve
+from starkeel_config import Resolved, ServiceSettings, resolve
 
 from ._environ import ENVIRON
 from ._handover import TLS_FILES, Handover, frozen_environ
@@ -52,7 +52,7 @@ class Configuration:
                 log.warning("a change needs a restart and was not applied", variables=sorted(fixed))
                 found.close()
                 found = Handover(environ, self._service.name, fixed)
-        except (ConfigurationError, OSError, UnicodeDecodeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the service goes on as it is
             log.error("configuration refused: workers go on with the one they have", reason=str(error))
             return False
         self._replace_latest(found)

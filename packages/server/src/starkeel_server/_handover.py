@@ -30,12 +30,16 @@ class Handover:
     def __init__(self, environ: Mapping[str, str], service: str, shadows: Mapping[str, str]) -> None:
         self.descriptors: list[int] = []
         frozen = {**environ, **shadows}
-        for variable in TLS_FILES:
-            path = frozen.get(variable, "").strip()
-            if path:
-                frozen[variable] = _path(self._keep(variable, Path(path).read_bytes()))
-        self.server = load(ServerSettings, frozen, service=service)
-        self.environ = self._keep("environ", _packed(frozen))
+        try:
+            for variable in TLS_FILES:
+                path = frozen.get(variable, "").strip()
+                if path:
+                    frozen[variable] = _path(self._keep(variable, Path(path).read_bytes()))
+            self.server = load(ServerSettings, frozen, service=service)
+            self.environ = self._keep("environ", _packed(frozen))
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of it; workers keep what they inherited."""
@@ -66,12 +70,13 @@ def frozen_environ(environ: Mapping[str, str], resolved: Resolved[ServiceSetting
 
 
 def received_environ(descriptor: int) -> dict[str, str]:
-    """The environment that main handed over.
+    """The environment that main handed over; it can be had once.
 
     Args:
         descriptor: Where it is, as main's `Handover.environ` says.
     """
     packed = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    os.close(descriptor)
     pairs = (item.decode(*_ENCODING).partition("=") for item in packed.split(b"\0") if item)
     return {name: value for name, _, value in pairs}
 

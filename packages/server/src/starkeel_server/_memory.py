@@ -30,7 +30,7 @@ class MemoryWatch:
         self._crew = crew
         self._turnover = turnover
         self._next_at = 0.0
-        self._hopeless: set[int] = set()
+        self._settled: set[int] = set()
         self._seen: set[int] = set()
 
     def look(self, limit_bytes: int | None) -> None:
@@ -55,12 +55,12 @@ class MemoryWatch:
         told = {"index": worker.index, "worker_pid": worker.pid, "rss_bytes": worker.rss_bytes}
         if is_over and is_new:
             # Replacing it would go on for ever.
-            self._hopeless.add(worker.pid)
+            self._settled.add(worker.pid)
             log.error("WORKER_MAX_RSS_BYTES is below what a worker needs to start", limit=limit_bytes, **told)
-        elif is_over and worker.pid not in self._hopeless and not self._turnover.is_wanted(worker.index):
+        elif is_over and worker.pid not in self._settled and not self._turnover.is_wanted(worker.index):
             log.warning("worker takes too much memory and is replaced", limit=limit_bytes, **told)
             # It goes on serving until the new one is ready; once is enough.
-            self._hopeless.add(worker.pid)
+            self._settled.add(worker.pid)
             self._turnover.want([worker.index], "memory")
 
 

@@ -9,7 +9,7 @@ from ._board import Phase
 from ._configuration import Configuration
 from ._crew import Crew
 from ._handover import Handover
-from ._workers import Worker
+from ._workers import LEAVE_GRACE_S, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Turnover:
         if arriving is None:
             return
         if not (yield from self._until_ready(arriving)):
-            arriving.kill()
+            yield from self._dismiss(arriving)
             self._give_up(index, reason, tried)
             return
         leaving = self._crew.promote()
@@ -86,6 +86,11 @@ class Turnover:
             yield
         return False
 
+    def _dismiss(self, arriving: Worker) -> Iterator[None]:
+        arriving.kill()
+        while self._crew.arriving is arriving:
+            yield
+
     def _give_up(self, index: int, reason: str, tried: Handover) -> None:
         log.error("worker not replaced: the new one did not become ready", index=index, reason=reason)
         # Unless there is something newer to try.
@@ -101,7 +106,8 @@ class Turnover:
         leaving.seat.lead(Phase.DRAINING)
         yield from self._until_gone(leaving, max(LEAST_LEAVE_S, server.drain_delay_s))
         leaving.seat.lead(Phase.STOPPING)
-        yield from self._until_gone(leaving, server.shutdown_grace_s + server.shutdown_flush_s + MARGIN_S)
+        grace_s = max(LEAVE_GRACE_S, server.shutdown_grace_s)
+        yield from self._until_gone(leaving, grace_s + server.shutdown_flush_s + MARGIN_S)
         if self._crew.leaving is leaving:
             log.error("worker killed: it did not stop in time", index=leaving.index, worker_pid=leaving.pid)
             leaving.kill()

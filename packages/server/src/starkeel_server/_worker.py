@@ -26,7 +26,7 @@ from ._hooks import Hooks
 from ._metrics import name_process
 from ._plugin import ServerPlugin
 from ._stall import stalls_told
-from ._workers import Orders
+from ._workers import LEAVE_GRACE_S, Orders
 
 log = structlog.get_logger(__name__)
 
@@ -144,16 +144,22 @@ class _Worker:
             await asyncio.sleep(PROBE_S)
 
     async def _finish(self, engine: Engine, guard: Guard, grace_s: float) -> None:
-        # Absent when main is gone: then it is this worker's own.
-        until = self._seat.board.deadline or time.monotonic() + grace_s
+        if self._seat.is_replaced:
+            grace_s = max(LEAVE_GRACE_S, grace_s)
+        own = time.monotonic() + grace_s
+
+        def left_s() -> float:
+            # Main's is absent when main is gone, and while this worker alone leaves; then it may still come.
+            return max(0.0, (self._seat.board.deadline or own) - time.monotonic())
+
         # First, as Granian, once stopped, cuts WebSockets off without a close frame.
         await guard.end_streams()
         engine.stop()
-        late = await guard.finish(timeout_s=max(0.0, until - time.monotonic()))
+        late = await guard.finish(left_s)
         if late:
             log.warning("requests cancelled", count=late, after_s=grace_s)
         least, most = CLOSING_CONNECTIONS_S
-        await engine.stopped(timeout_s=max(least, min(most, until - time.monotonic())))
+        await engine.stopped(timeout_s=max(least, min(most, left_s())))
 
 
 def _run(serving: Coroutine[Any, Any, tuple[int, float]]) -> tuple[int, float]:

@@ -12,6 +12,10 @@ from ._board import Seat, State
 from ._service import Service
 from ._signals import HANDLED
 
+LEAVE_GRACE_S = 60.0
+"""Seconds, at least, that requests in flight have in a worker that is replaced: nobody waits for the process
+to end, so they get longer than in a shutdown."""
+
 
 class Orders(msgspec.Struct, frozen=True):
     """What a worker is told when it starts, as its one argument.
