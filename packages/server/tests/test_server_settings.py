@@ -20,6 +20,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         9090,
     )
     assert settings.workers == 1
+    assert (settings.body_read_timeout_s, settings.loop_stall_s) == (20, 1)
+    assert settings.worker_max_rss_bytes is None
     assert (settings.drain_delay_s, settings.shutdown_grace_s, settings.shutdown_flush_s) == (5, 20, 3)
     assert not settings.uses_tls
 
@@ -47,6 +49,9 @@ def test_development_does_not_wait_for_load_balancers(tmp_path: Path) -> None:
         ({"PORT": "9090"}, "METRICS_PORT is 9090, as PORT is"),
         ({"DRAIN_DELAY_SECONDS": "-1"}, "DRAIN_DELAY_SECONDS"),
         ({"SHUTDOWN_GRACE_SECONDS": "inf"}, "SHUTDOWN_GRACE_SECONDS"),
+        ({"BODY_READ_TIMEOUT_SECONDS": "0"}, "BODY_READ_TIMEOUT_SECONDS"),
+        ({"LOOP_STALL_SECONDS": "0"}, "LOOP_STALL_SECONDS"),
+        ({"WORKER_MAX_RSS_BYTES": "100"}, "WORKER_MAX_RSS_BYTES"),
         ({"TLS_CERT_FILE": "/nowhere"}, "TLS_KEY_FILE is not set, but TLS_CERT_FILE is"),
         ({"TLS_KEY_FILE": "/nowhere"}, "TLS_CERT_FILE is not set, but TLS_KEY_FILE is"),
         ({"TLS_CLIENT_CA_FILE": "/nowhere"}, "TLS_CERT_FILE is not set, but TLS_CLIENT_CA_FILE is"),
@@ -78,3 +83,12 @@ def test_a_key_that_is_not_the_certificates_is_refused(certificate: Any, tmp_pat
     for path in (other, locked):
         with pytest.raises(ConfigurationError, match="does not go with TLS_CERT_FILE"):
             load(ServerSettings, {**environ, "TLS_KEY_FILE": str(path)}, service="orders")
+
+
+def test_authorities_that_are_none_are_refused(certificate: Any, tmp_path: Path) -> None:
+    nothing = tmp_path / "authorities.pem"
+    nothing.write_text("to be done")
+    environ = {"TLS_CERT_FILE": str(certificate.cert), "TLS_KEY_FILE": str(certificate.key)}
+
+    with pytest.raises(ConfigurationError, match=r"TLS_CLIENT_CA_FILE is .* no certificate"):
+        load(ServerSettings, {**environ, "TLS_CLIENT_CA_FILE": str(nothing)}, service="orders")

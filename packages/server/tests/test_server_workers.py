@@ -167,3 +167,33 @@ def test_shared_memory_is_private(samples: Any) -> None:
 
     assert directory.stat().st_mode & 0o777 == 0o700
     assert Path(directory / "board").exists()
+
+
+def test_what_blocks_the_event_loop_is_told_once_for_each_stall(samples: Any) -> None:
+    sample = samples.ready(LOOP_STALL_SECONDS=0.3)
+
+    for count in (1, 2):
+        httpx.get(f"{sample.url}/busy/1.0", timeout=20)
+        told = sample.wait_for_log("event loop blocked", level="error", count=count)
+        sample.wait_for_log("event loop went on", count=count)
+        assert told["blocked_s"] > 0.3
+        assert "in busy" in told["stack"]
+        assert "time.sleep(seconds)" in told["stack"]
+
+    assert sample.messages.count("event loop blocked") == 2
+    assert metric(sample, "starkeel_loop_stalls_total") == 2
+    assert sample.stop() == 0
+
+
+def test_an_event_loop_that_is_blocked_while_it_drains_is_told_too(samples: Any) -> None:
+    sample = samples.ready(LOOP_STALL_SECONDS=0.3, SHUTDOWN_GRACE_SECONDS=2)
+    stuck = httpx.Client(timeout=0.2)
+    try:
+        stuck.get(f"{sample.url}/stuck")
+    except httpx.TimeoutException:
+        sample.wait_for_log("stuck began")
+
+    assert sample.stop() == 70
+
+    assert "in stuck" in sample.wait_for_log("event loop blocked")["stack"]
+    stuck.close()

@@ -113,6 +113,15 @@ class Seat:
         return Phase(max(self._map[_PHASE], self._map[self._at + _SLOT_PHASE]))
 
     @property
+    def is_replaced(self) -> bool:
+        """Whether another worker has taken this one's place."""
+        return self._map[self._at + _SLOT_PHASE] != 0
+
+    def lead(self, phase: Phase) -> None:
+        """Tell this worker alone what to do."""
+        self._map[self._at + _SLOT_PHASE] = phase
+
+    @property
     def state(self) -> State:
         """How far the worker is."""
         return State(self._map[self._at + _STATE])

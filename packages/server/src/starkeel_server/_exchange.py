@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 from litestar.types import Message, Receive, Send
 
 from ._board import Seat
+from ._body import Body
 
 SERVICE_RESTART = 1012
 _UNAVAILABLE = (
@@ -64,10 +65,21 @@ async def _unless_ended(receive: Receive, ending: asyncio.Future[None]) -> Any:
 class HttpExchange:
     """A request and its response, an event stream for one."""
 
-    __slots__ = ("_ending", "_is_answered", "_is_started", "_receive", "_seat", "_send", "_task", "was_cut")
+    __slots__ = (
+        "_body",
+        "_ending",
+        "_is_answered",
+        "_is_started",
+        "_receive",
+        "_seat",
+        "_send",
+        "_task",
+        "was_cut",
+    )
 
-    def __init__(self, receive: Receive, send: Send, seat: Seat) -> None:
+    def __init__(self, receive: Receive, send: Send, seat: Seat, *, body_timeout_s: float) -> None:
         self._receive = receive
+        self._body = Body(receive, body_timeout_s)
         self._send = send
         self._seat = seat
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -77,9 +89,9 @@ class HttpExchange:
         self.was_cut = False
 
     async def receive(self) -> Any:
-        """As the server's own, but a stream that is ended sees its client go."""
+        """As the server's own, but a body has a deadline, and a stream that is ended sees its client go."""
         if isinstance(self._ending, bool):
-            return await self._receive()
+            return await self._body.receive()
         try:
             return await _unless_ended(self._receive, self._ending)
         except _Ended:
@@ -94,7 +106,7 @@ class HttpExchange:
             headers = list(message["headers"])
             if _is_event_stream(headers):
                 self._become_stream()
-            if self._seat.is_draining:
+            if self._seat.is_draining or self._body.is_late:
                 headers = [header for header in headers if header[0].lower() != b"connection"]
                 message = {**message, "headers": [*headers, (b"connection", b"close")]}
         elif message["type"] == "http.response.body" and not message.get("more_body", False):

@@ -1,6 +1,7 @@
 """The outermost layer: knows every exchange that is open, and ends what would not end by itself."""
 
 import asyncio
+from collections.abc import Callable
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -10,6 +11,8 @@ from ._exchange import Exchange, HttpExchange, WebSocketExchange
 
 STREAMS_END_S = 1.0
 """Seconds that a handler has to notice that its stream or WebSocket was ended."""
+
+_LOOK_S = 0.1
 
 CLEAN_UP_S = 0.3
 """Seconds that a cancelled handler has to clean up; short, as the grace is over by then."""
@@ -21,9 +24,11 @@ class Guard:
     Args:
         app: The application.
         seat: Where main says what to do.
+        body_timeout_s: Seconds that a client may keep a request waiting for its body.
     """
 
-    def __init__(self, app: ASGIApp, seat: Seat) -> None:
+    def __init__(self, app: ASGIApp, seat: Seat, *, body_timeout_s: float) -> None:
+        self._body_timeout_s = body_timeout_s
         self._app = app
         self._seat = seat
         self._open: set[Exchange] = set()
@@ -34,7 +39,7 @@ class Guard:
         """Serve one request or WebSocket."""
         exchange: Exchange
         if scope["type"] == ScopeType.HTTP:
-            exchange = HttpExchange(receive, send, self._seat)
+            exchange = HttpExchange(receive, send, self._seat, body_timeout_s=self._body_timeout_s)
         else:
             exchange = WebSocketExchange(receive, send)
         if self._is_ending:
@@ -61,19 +66,17 @@ class Guard:
         await self._until_closed(streams, timeout_s=STREAMS_END_S)
         await _cut(streams & self._open)
 
-    async def finish(self, *, timeout_s: float) -> int:
+    async def finish(self, left_s: Callable[[], float]) -> int:
         """Wait for what is in flight, then answer the rest with 503 and cancel it.
 
         Args:
-            timeout_s: Seconds to wait.
+            left_s: Seconds that are left, which may become less than they were.
 
         Returns:
             How many had to be cancelled.
         """
-        while self._open and timeout_s > 0:
-            before = asyncio.get_running_loop().time()
-            await self._until_closed(set(self._open), timeout_s=timeout_s)
-            timeout_s -= asyncio.get_running_loop().time() - before
+        while self._open and (left := left_s()) > 0:
+            await self._until_closed(set(self._open), timeout_s=min(left, _LOOK_S))
         late = set(self._open)
         await _cut(late)
         # Cancelled handlers may have something to clean up, a database transaction for one.

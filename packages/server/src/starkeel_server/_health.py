@@ -40,7 +40,8 @@ def health_handlers(asked: Asked) -> list[HTTPRouteHandler]:
 
     @get("/health/ready", include_in_schema=False, opt=_OPT, summary="Whether requests may be sent here")
     async def ready() -> Response[dict[str, Any]]:
-        if asked.seat is not None and asked.seat.phase is not Phase.SERVING:
+        # One worker that leaves does not make the service leave.
+        if asked.seat is not None and asked.seat.board.phase is not Phase.SERVING:
             # At once, without asking anything: this is what tells a load balancer to go elsewhere.
             return _answer(503, status="draining", checks={})
         if not _is_booted(asked) or asked.readiness is None:

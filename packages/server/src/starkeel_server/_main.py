@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import sys
 import traceback
 from threading import Event, Lock
@@ -13,8 +12,8 @@ from starkeel_config import ConfigurationError, Resolved, ServiceSettings, resol
 
 from . import _metrics
 from ._admin import Page, serve_admin
-from ._board import Board
 from ._boot import Preparation, report_start
+from ._configuration import Configuration
 from ._engine import BACKLOG, granian
 from ._environ import ENVIRON
 from ._exits import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
@@ -24,9 +23,9 @@ from ._service import Service
 from ._settings import ServerSettings
 from ._signals import STOPS, SignalWatch
 from ._sockets import address_of, listen
+from ._staffing import staffed
 from ._state import MainState
 from ._supervisor import Supervisor
-from ._workers import Lifeline, Orders, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +41,7 @@ def serve(service: Service, signals: SignalWatch) -> NoReturn:
         signals: Handed over by whoever watched them so far.
     """
     main = _Main(service)
-    signals.hand_over(main.on_stop, main.on_child)
+    signals.hand_over(main.on_stop, on_reload=main.on_reload, on_child=main.on_child)
     leave(main.run())
 
 
@@ -56,6 +55,7 @@ class _Main:
         self._service = service
         self._lock = Lock()
         self._must_stop = False
+        self._must_reload = False
         self._hooks: Hooks | None = None
         self._directory: RunDirectory | None = None
         self._preparation = Preparation()
@@ -67,8 +67,9 @@ class _Main:
         flush_s = _EARLY_FLUSH_S
         try:
             resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
-            server = self._boot(resolved)
-            supervisor = self._supervise(server)
+            configuration = Configuration(self._service, resolved)
+            self._boot(resolved, configuration)
+            supervisor = self._supervise(configuration)
             code = supervisor.run()
             log.info("shutdown complete")
             flush_s = max(flush_s, supervisor.flush_s)
@@ -100,19 +101,29 @@ class _Main:
         else:
             self._end_early()
 
+    def on_reload(self) -> None:
+        """Read the configuration anew, as soon as there are workers; called in the thread of the signals."""
+        with self._lock:
+            self._must_reload = True
+            supervisor = self._supervisor
+        self._say("received SIGHUP")
+        if supervisor is not None:
+            supervisor.reload()
+
     def on_child(self) -> None:
         """A worker has ended; called in the thread of the signals."""
         if self._supervisor is not None:
             self._supervisor.wake()
 
-    def _boot(self, resolved: Resolved[ServiceSettings]) -> ServerSettings:
+    def _boot(self, resolved: Resolved[ServiceSettings], configuration: Configuration) -> None:
         """Everything up to the migrations."""
         granian()
         self._directory = RunDirectory(self._service.name)
         _metrics.prepare(self._directory.metrics)
         _metrics.name_process("main")
         hooks = Hooks(self._service.create_app(resolved.settings))
-        server = hooks.server_plugin().settings
+        hooks.server_plugin()
+        server = configuration.proven.server
         hooks.start_process(role="main", index=0, workers=server.workers)
         self._hooks = hooks
         report_start(self._service, resolved, hooks)
@@ -120,7 +131,6 @@ class _Main:
         self._state.migrating()
         if not self._preparation.run(hooks):
             _park()
-        return server
 
     def _open_admin_port(self, server: ServerSettings, hooks: Hooks) -> None:
         listener = listen(server.metrics_host, server.metrics_port, variable="METRICS_PORT", backlog=128)
@@ -133,42 +143,21 @@ class _Main:
         serve_admin(listener, {"/metrics": metrics, "/live": self._state.live, "/ready": self._state.ready})
         log.info("admin port opened", addr=address_of(listener))
 
-    def _supervise(self, server: ServerSettings) -> Supervisor:
+    def _supervise(self, configuration: Configuration) -> Supervisor:
+        server = configuration.proven.server
         listener = listen(server.host, server.port, variable="PORT", backlog=BACKLOG)
-        board = Board.create(self._dir.board, slots=server.workers)
-        lifeline = Lifeline()
-        counted = _metrics.WorkerMetrics()
-
-        def spawn(index: int) -> Worker:
-            orders = self._orders(server, index, listener=listener, lifeline=lifeline)
-            return Worker(orders, board.seat(index))
-
-        def on_death(worker: Worker) -> None:
-            counted.count_exit(worker.returncode or 0)
-            _metrics.forget(self._dir.metrics, name=str(worker.index), pid=worker.pid)
-
-        supervisor = Supervisor(server, board, listener, spawn=spawn, on_death=on_death)
+        staff = staffed(self._service, configuration, self._dir, listener)
         with self._lock:
             if not self._must_stop:
-                self._supervisor = supervisor
+                self._supervisor = staff.supervisor
+            must_reload = self._must_reload
         if self._supervisor is None:
             _park()
         log.info("listening", addr=address_of(listener), tls=server.uses_tls)
-        self._state.serving(board)
-        return supervisor
-
-    def _orders(
-        self, server: ServerSettings, index: int, *, listener: socket.socket, lifeline: Lifeline
-    ) -> Orders:
-        return Orders(
-            service=self._service,
-            board=str(self._dir.board),
-            index=index,
-            workers=server.workers,
-            listener=listener.fileno(),
-            lifeline=lifeline.reader,
-            path=sys.path,
-        )
+        self._state.serving(staff.board, staff.crew)
+        if must_reload:
+            staff.supervisor.reload()
+        return staff.supervisor
 
     @property
     def _dir(self) -> RunDirectory:

@@ -69,7 +69,14 @@ class WorkerMetrics:
         self._exits = Counter(
             "starkeel_worker_exits_total", "Workers that ended without being asked to.", ["reason"]
         )
+        self._replacements = Counter(
+            "starkeel_worker_replacements_total", "Workers that were replaced while they served.", ["reason"]
+        )
 
-    def count_exit(self, returncode: int) -> None:
-        """Count a worker that died, by signal or by itself."""
-        self._exits.labels("signal" if returncode < 0 else "error").inc()
+    def count_exit(self, reason: str) -> None:
+        """Count a worker that died: `oom`, `signal` or `error`."""
+        self._exits.labels(reason).inc()
+
+    def count_replacement(self, reason: str) -> None:
+        """Count a worker that was replaced: `reload` or `memory`."""
+        self._replacements.labels(reason).inc()

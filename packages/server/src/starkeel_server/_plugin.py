@@ -74,7 +74,9 @@ class ServerPlugin(InitPlugin):
     def _start(self, app: Litestar) -> None:
         self._readiness = Readiness.of(app)
         if self._seat is not None and self._guard is None:
-            self._guard = Guard(app.asgi_handler, self._seat)
+            self._guard = Guard(
+                app.asgi_handler, self._seat, body_timeout_s=self.settings.body_read_timeout_s
+            )
             app.asgi_handler = self._guard
 
 

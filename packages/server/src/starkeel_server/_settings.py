@@ -9,6 +9,9 @@ from starkeel_config import Environment, Problem, Settings, Variable
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
+BodySeconds = Annotated[float, Meta(gt=0, le=3600)]
+StallSeconds = Annotated[float, Meta(ge=0.1, le=60)]
+MIB = 1024 * 1024
 
 
 class ServerSettings(Settings, frozen=True, kw_only=True):
@@ -38,6 +41,17 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
 
     shutdown_flush_s: Annotated[Seconds, Variable("SHUTDOWN_FLUSH_SECONDS", development="1")] = 3.0
     """Seconds that closing connections and flushing telemetry may take, last of all."""
+
+    body_read_timeout_s: Annotated[BodySeconds, Variable("BODY_READ_TIMEOUT_SECONDS")] = 20.0
+    """Seconds that a client may keep a request waiting for its body, all of it; then it gets a 408."""
+
+    loop_stall_s: Annotated[StallSeconds, Variable("LOOP_STALL_SECONDS")] = 1.0
+    """Seconds that a worker's event loop may be blocked until what blocks it is logged."""
+
+    worker_max_rss_bytes: Annotated[int | None, Variable("WORKER_MAX_RSS_BYTES"), Meta(ge=MIB, le=MIB**2)] = (
+        None
+    )
+    """Bytes of resident memory above which a worker is replaced by a new one and drained; none: no limit."""
 
     tls_cert_file: Annotated[Path | None, Variable("TLS_CERT_FILE")] = None
     """Path of the certificate chain, PEM; with it the application speaks TLS 1.2 and 1.3."""
@@ -90,6 +104,9 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
             except OSError as error:
                 why = (error.strerror or "cannot be read").lower()
                 yield Problem(variable, f"is '{path}': {why}", "the path of a readable file")
+        authorities = self.tls_client_ca_file
+        if authorities is not None and authorities.is_file() and not _are_authorities(authorities):
+            yield Problem("TLS_CLIENT_CA_FILE", f"is '{authorities}': no certificate", "certificates in PEM")
 
 
 def _is_pair(cert: Path, key: Path) -> bool:
@@ -101,3 +118,13 @@ def _is_pair(cert: Path, key: Path) -> bool:
     except (ValueError, OSError):
         return False
     return b"-----BEGIN PRIVATE KEY-----" in key.read_bytes()
+
+
+def _are_authorities(path: Path) -> bool:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except (ValueError, OSError):
+        return False
+    return True

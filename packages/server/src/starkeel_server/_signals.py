@@ -15,9 +15,11 @@ from typing import Any
 STOPS = {
     signal.SIGTERM: "received SIGTERM",
     signal.SIGINT: "received Ctrl+C",
-    signal.SIGHUP: "received SIGHUP",
 }
 """Signals that stop the service, with the line that says so."""
+
+HANDLED = {*STOPS, signal.SIGHUP}
+"""Signals that mean something."""
 
 
 class SignalWatch:
@@ -28,22 +30,31 @@ class SignalWatch:
 
     def __init__(self) -> None:
         self._on_stop: Callable[[signal.Signals], None] = _end_before_start
+        self._on_reload: Callable[[], None] = _ignore
         self._on_child: Callable[[], None] = _ignore
+        self._had_terminal = _has_terminal()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for number in (*STOPS, signal.SIGCHLD):
+        for number in (*HANDLED, signal.SIGCHLD):
             signal.signal(number, _noted)
         Thread(target=self._dispatch, name="signals", daemon=True).start()
 
-    def hand_over(self, on_stop: Callable[[signal.Signals], None], on_child: Callable[[], None]) -> None:
+    def hand_over(
+        self,
+        on_stop: Callable[[signal.Signals], None],
+        *,
+        on_reload: Callable[[], None],
+        on_child: Callable[[], None],
+    ) -> None:
         """Say what is to be done from here on.
 
         Args:
             on_stop: Called for each signal that stops the service.
+            on_reload: Called when the configuration is to be read anew.
             on_child: Called when a child process has ended.
         """
-        self._on_stop, self._on_child = on_stop, on_child
+        self._on_stop, self._on_reload, self._on_child = on_stop, on_reload, on_child
 
     def _dispatch(self) -> None:
         while True:
@@ -53,6 +64,15 @@ class SignalWatch:
                     self._on_child()
                 elif received in STOPS:
                     self._on_stop(received)
+                elif received is signal.SIGHUP:
+                    self._hung_up()
+
+    def _hung_up(self) -> None:
+        # A terminal that is closed sends it, too, to say that nobody is there any more.
+        if self._had_terminal and not _has_terminal():
+            self._on_stop(signal.SIGTERM)
+        else:
+            self._on_reload()
 
 
 def ignore_stops() -> None:
@@ -61,9 +81,18 @@ def ignore_stops() -> None:
     Main tells it when to stop. By a handler that does nothing rather than `SIG_IGN`: a program that the
     service starts has a handler reset, but would inherit being deaf.
     """
-    for number in STOPS:
+    for number in HANDLED:
         signal.signal(number, _noted)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
+def _has_terminal() -> bool:
+    """Whether this process belongs to a terminal that is there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def _end_before_start(received: signal.Signals) -> None:
@@ -73,7 +102,7 @@ def _end_before_start(received: signal.Signals) -> None:
 
 
 def _ignore() -> None:
-    """Nothing yet depends on children."""
+    """Nothing was read yet, and nothing depends on children."""
 
 
 def _noted(_number: int, _frame: Any) -> None:

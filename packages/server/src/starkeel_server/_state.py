@@ -6,6 +6,7 @@ import msgspec
 
 from ._admin import Page
 from ._board import Board, Phase, Seat, State
+from ._crew import Crew
 
 SILENT_S = 2.0
 """Seconds after which a worker whose event loop was not heard of is not ready."""
@@ -18,14 +19,15 @@ class MainState:
     def __init__(self) -> None:
         self._stage: Literal["starting", "migrations", "serving"] = "starting"
         self._board: Board | None = None
+        self._crew: Crew | None = None
 
     def migrating(self) -> None:
         """The database is being waited for or migrated."""
         self._stage = "migrations"
 
-    def serving(self, board: Board) -> None:
+    def serving(self, board: Board, crew: Crew) -> None:
         """Workers are started."""
-        self._board = board
+        self._board, self._crew = board, crew
         self._stage = "serving"
 
     def live(self, _accept: str) -> Page:
@@ -34,10 +36,10 @@ class MainState:
 
     def ready(self, _accept: str) -> Page:
         """Whether every worker is up, heard of and ready."""
-        if self._board is None:
+        if self._board is None or self._crew is None:
             return _page(503, status="not ready", reason=self._stage)
-        seats = [self._board.seat(index) for index in range(self._board.slots)]
-        workers = [{"index": seat.slot, "status": _status(seat)} for seat in seats]
+        seats = enumerate(self._crew.seats())
+        workers = [{"index": index, "status": _status(seat)} for index, seat in seats]
         if self._board.phase is not Phase.SERVING:
             return _page(503, status="draining", reason="stopping", workers=workers)
         if all(worker["status"] == "ready" for worker in workers):

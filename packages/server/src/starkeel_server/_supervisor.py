@@ -4,13 +4,16 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from threading import Lock
 
 import structlog
 
 from ._board import Board, Phase, State
+from ._configuration import Configuration
+from ._crew import Crew
 from ._exits import CRASH_LOOP, STOPPED, WORKER_KILLED
+from ._memory import MemoryWatch
 from ._settings import ServerSettings
+from ._turnover import MARGIN_S, RELOAD, Turnover
 from ._workers import Worker
 
 log = structlog.get_logger(__name__)
@@ -21,40 +24,41 @@ mend."""
 BACKOFF_S = 0.1
 """Seconds before a worker that never was up is replaced; doubled each time."""
 _TICK_S = 0.1
-_MARGIN_S = 1.0
-"""Seconds a worker gets beyond its grace and flush before it is killed."""
 
 
 class Supervisor:
     """Keeps as many workers as are wanted, until it is told to stop.
 
     Args:
-        settings: How many, and how they stop.
+        configuration: What workers are started with, and how they stop.
         board: The memory shared with them.
         listener: The socket they accept from.
-        spawn: Starts the worker of a number.
-        on_death: Called with a worker that ended without being asked to.
+        crew: The workers.
+        turnover: What replaces them while they serve.
+        on_end: Called with each worker that has ended, and whether it was not asked to.
     """
 
     def __init__(
         self,
-        settings: ServerSettings,
+        configuration: Configuration,
         board: Board,
         listener: socket.socket,
         *,
-        spawn: Callable[[int], Worker],
-        on_death: Callable[[Worker], None],
+        crew: Crew,
+        turnover: Turnover,
+        on_end: Callable[[Worker, bool], None],
     ) -> None:
-        self._settings = settings
+        self._configuration = configuration
         self._board = board
         self._listener = listener
-        self._spawn = spawn
-        self._on_death = on_death
-        self._workers: dict[int, Worker] = {}
+        self._crew = crew
+        self._turnover = turnover
+        self._memory = MemoryWatch(crew, turnover)
+        self._on_end = on_end
         self._waker, self._wakes = socket.socketpair()
         self._waker.setblocking(False)
-        self._lock = Lock()
         self._must_stop = False
+        self._must_reload = False
         self._deaths = 0
         self._code = STOPPED
         self._over_at = 0.0
@@ -79,33 +83,45 @@ class Supervisor:
         self._must_stop = True
         self.wake()
 
+    def reload(self) -> None:
+        """Read the configuration anew and replace every worker; called from other threads."""
+        self._must_reload = True
+        self.wake()
+
     def kill(self) -> None:
         """End every worker at once; called from other threads. None is started any more."""
-        with self._lock:
-            self._must_stop = True
-            for worker in self._workers.values():
-                worker.kill()
+        self._must_stop = True
+        self._crew.kill()
 
     def run(self) -> int:
         """Serve until told to stop, then drain; the exit code."""
-        for index in range(self._settings.workers):
-            self._start(index)
+        for index in self._crew.indexes:
+            self._crew.start(index)
         while not self._must_stop:
             self._wait(_TICK_S)
             self._replace_the_dead()
             self._note_boot()
+            if self._board.booted:
+                self._renew()
         self._drain()
         return self._code
 
-    def _start(self, index: int) -> None:
-        with self._lock:
-            if not self._must_stop:
-                self._workers[index] = self._spawn(index)
+    @property
+    def _settings(self) -> ServerSettings:
+        return self._configuration.proven.server
 
     def _wait(self, timeout_s: float) -> None:
         readable, _, _ = select.select([self._wakes], [], [], max(0.0, timeout_s))
         if readable:
             self._wakes.recv(4096)
+
+    def _renew(self) -> None:
+        if self._must_reload:
+            self._must_reload = False
+            if self._configuration.read_anew():
+                self._turnover.want(self._crew.indexes, RELOAD)
+        self._memory.look(self._settings.worker_max_rss_bytes)
+        self._turnover.step()
 
     def _replace_the_dead(self) -> None:
         for worker in self._bury_the_dead():
@@ -118,7 +134,8 @@ class Supervisor:
                 return
             if self._deaths:
                 self._back_off(BACKOFF_S * 2 ** (self._deaths - 1))
-            self._start(worker.index)
+            if self._crew.arriving is None or self._crew.arriving.index != worker.index:
+                self._crew.start(worker.index)
 
     def _back_off(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -126,34 +143,37 @@ class Supervisor:
             self._wait(until - time.monotonic())
 
     def _bury_the_dead(self) -> list[Worker]:
-        dead = [worker for worker in self._workers.values() if worker.returncode is not None]
-        for worker in dead:
-            del self._workers[worker.index]
-            was_up = worker.seat.state is not State.BOOTING
-            self._deaths = 0 if was_up else self._deaths + 1
-            log.error("worker died", index=worker.index, worker_pid=worker.pid, exit_code=worker.returncode)
-            worker.seat.reset()
-            self._on_death(worker)
-        return dead
+        """Those that have ended and leave a gap."""
+        missing = []
+        for worker in [worker for worker in self._crew.all() if worker.returncode is not None]:
+            if self._crew.serving.get(worker.index) is worker:
+                missing.append(worker)
+                self._deaths = self._deaths + 1 if worker.seat.state is State.BOOTING else 0
+            is_asked = worker is self._crew.leaving and worker.returncode == 0
+            self._bury(worker, died=not is_asked)
+        return missing
+
+    def _bury(self, worker: Worker, *, died: bool) -> None:
+        self._crew.strike_off(worker)
+        self._on_end(worker, died)
+        worker.seat.reset()
 
     def _note_boot(self) -> None:
-        if self._board.booted or len(self._workers) < self._settings.workers:
-            return
-        if all(worker.is_up for worker in self._workers.values()):
+        if not self._board.booted and self._crew.is_up:
             self._board.note_booted()
-            log.info("workers started", workers=self._settings.workers)
+            log.info("workers started", workers=len(self._crew.indexes))
 
     def _drain(self) -> None:
         if self._board.booted:
             self._board.phase = Phase.DRAINING
             self._until_ended(time.monotonic() + self._settings.drain_delay_s)
         now = time.monotonic()
-        self._over_at = now + self._settings.shutdown_grace_s + self._settings.shutdown_flush_s + _MARGIN_S
+        self._over_at = now + self._settings.shutdown_grace_s + self._settings.shutdown_flush_s + MARGIN_S
         self._board.deadline = now + self._settings.shutdown_grace_s
         self._board.phase = Phase.STOPPING
         # Main's own copy; with the workers' gone as well, connections are refused rather than left to wait.
         self._listener.close()
-        for worker in self._workers.values():
+        for worker in self._crew.all():
             if worker.seat.state is State.BOOTING:
                 # It holds nothing yet, and may take long to notice.
                 worker.kill()
@@ -162,26 +182,25 @@ class Supervisor:
 
     def _until_ended(self, deadline: float) -> bool:
         """Wait until no worker runs; whether that came in time."""
-        while self._workers:
+        while self._crew.all():
             self._note_ends()
             left = deadline - time.monotonic()
-            if not self._workers or left <= 0:
+            if not self._crew.all() or left <= 0:
                 break
             self._wait(min(left, _TICK_S))
-        return not self._workers
+        return not self._crew.all()
 
     def _note_ends(self) -> None:
-        for worker in [worker for worker in self._workers.values() if worker.returncode is not None]:
-            del self._workers[worker.index]
-            if worker.returncode == 0 or worker.seat.state is State.BOOTING:
-                continue
-            log.error("worker died", index=worker.index, worker_pid=worker.pid, exit_code=worker.returncode)
-            self._code = self._code or WORKER_KILLED
+        for worker in [worker for worker in self._crew.all() if worker.returncode is not None]:
+            died = worker.returncode != 0 and worker.seat.state is not State.BOOTING
+            if died:
+                self._code = self._code or WORKER_KILLED
+            self._bury(worker, died=died)
 
     def _kill_the_stuck(self) -> None:
-        for worker in self._workers.values():
+        for worker in self._crew.all():
             log.error("worker killed: it did not stop in time", index=worker.index, worker_pid=worker.pid)
             worker.seat.state = State.BOOTING  # its end is no further news
         self.kill()
         self._code = self._code or WORKER_KILLED
-        self._until_ended(time.monotonic() + _MARGIN_S)
+        self._until_ended(time.monotonic() + MARGIN_S)

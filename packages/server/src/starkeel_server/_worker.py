@@ -19,13 +19,14 @@ from starkeel_config import load
 
 from ._board import Board, Phase, Seat, State
 from ._engine import Engine
-from ._environ import ENVIRON
 from ._exits import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from ._guard import Guard
+from ._handover import received_environ
 from ._hooks import Hooks
 from ._metrics import name_process
 from ._plugin import ServerPlugin
-from ._workers import Orders
+from ._stall import stalls_told
+from ._workers import LEAVE_GRACE_S, Orders
 
 log = structlog.get_logger(__name__)
 
@@ -69,13 +70,15 @@ class _Worker:
     def __init__(self, orders: Orders, orphaned: Event) -> None:
         self._orders = orders
         self._orphaned = orphaned
-        self._seat: Seat = Board(Path(orders.board)).seat(orders.index)
+        self._seat: Seat = Board(Path(orders.board)).seat(orders.slot)
 
     def run(self) -> int:
         """Make the application and serve it; the exit code."""
-        name_process(str(self._orders.index))
+        # Not by its number: the one that it replaces counts on under a name of its own.
+        name_process(str(self._orders.slot))
         service = self._orders.service
-        app = service.create_app(load(service.settings_class(), ENVIRON, service=service.name))
+        environ = received_environ(self._orders.environ)
+        app = service.create_app(load(service.settings_class(), environ, service=service.name))
         hooks = Hooks(app)
         plugin = hooks.server_plugin()
         plugin.attach(self._seat)
@@ -108,22 +111,31 @@ class _Worker:
 
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
         listener = socket.socket(fileno=self._orders.listener)
-        engine = Engine(app, listener, plugin.settings, number=self._orders.index + 1)
+        settings = plugin.settings if self._orders.uses_tls else None
+        engine = Engine(app, listener, settings, number=self._orders.index + 1)
         engine.start()
         self._seat.beat()
         self._seat.state = State.UP
-        async with asyncio.TaskGroup() as tasks:
-            probing = tasks.create_task(self._probe(plugin))
-            await self._until_told_to_stop()
-            probing.cancel()
-        guard = plugin.guard
-        if guard is not None:
-            await self._finish(engine, guard, plugin.settings.shutdown_grace_s)
+        with stalls_told(self._seat, after_s=plugin.settings.loop_stall_s):
+            async with asyncio.TaskGroup() as tasks:
+                beating = tasks.create_task(self._beat())
+                probing = tasks.create_task(self._probe(plugin))
+                await self._until_told_to_stop(engine)
+                probing.cancel()
+                if plugin.guard is not None:
+                    await self._finish(engine, plugin.guard, plugin.settings.shutdown_grace_s)
+                beating.cancel()
 
-    async def _until_told_to_stop(self) -> None:
+    async def _beat(self) -> None:
+        while True:
+            self._seat.beat()
+            await asyncio.sleep(BEAT_S)
+
+    async def _until_told_to_stop(self, engine: Engine) -> None:
         # Looked at rather than waited for: nothing else reaches a process as surely as shared memory does.
         while self._seat.phase is not Phase.STOPPING and not self._orphaned.is_set():
-            self._seat.beat()
+            if self._seat.is_replaced:
+                engine.pause()
             await asyncio.sleep(BEAT_S)
 
     async def _probe(self, plugin: ServerPlugin) -> None:
@@ -132,16 +144,22 @@ class _Worker:
             await asyncio.sleep(PROBE_S)
 
     async def _finish(self, engine: Engine, guard: Guard, grace_s: float) -> None:
-        # Absent when main is gone: then it is this worker's own.
-        until = self._seat.board.deadline or time.monotonic() + grace_s
+        if self._seat.is_replaced:
+            grace_s = max(LEAVE_GRACE_S, grace_s)
+        own = time.monotonic() + grace_s
+
+        def left_s() -> float:
+            # Main's is absent when main is gone, and while this worker alone leaves; then it may still come.
+            return max(0.0, (self._seat.board.deadline or own) - time.monotonic())
+
         # First, as Granian, once stopped, cuts WebSockets off without a close frame.
         await guard.end_streams()
         engine.stop()
-        late = await guard.finish(timeout_s=max(0.0, until - time.monotonic()))
+        late = await guard.finish(left_s)
         if late:
             log.warning("requests cancelled", count=late, after_s=grace_s)
         least, most = CLOSING_CONNECTIONS_S
-        await engine.stopped(timeout_s=max(least, min(most, until - time.monotonic())))
+        await engine.stopped(timeout_s=max(least, min(most, left_s())))
 
 
 def _run(serving: Coroutine[Any, Any, tuple[int, float]]) -> tuple[int, float]:

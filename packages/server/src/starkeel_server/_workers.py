@@ -4,12 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import msgspec
 
 from ._board import Seat, State
 from ._service import Service
-from ._signals import STOPS
+from ._signals import HANDLED
+
+LEAVE_GRACE_S = 60.0
+"""Seconds, at least, that requests in flight have in a worker that is replaced: nobody waits for the process
+to end, so they get longer than in a shutdown."""
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -18,8 +23,11 @@ class Orders(msgspec.Struct, frozen=True):
     Args:
         service: What to serve.
         board: Path of the board.
-        index: Number of the worker, from 0.
+        index: Number of the worker, from 0; one that replaces another takes its number over.
+        slot: Its place on the board, and the name its metrics are kept under; no other that runs has it.
         workers: How many there are.
+        environ: File descriptor of the environment, as main checked it.
+        uses_tls: Whether the port speaks TLS.
         listener: File descriptor of the listening socket.
         lifeline: File descriptor that is at its end when main is gone.
         path: Where main finds modules.
@@ -28,7 +36,10 @@ class Orders(msgspec.Struct, frozen=True):
     service: Service
     board: str
     index: int
+    slot: int
     workers: int
+    environ: int
+    uses_tls: bool
     listener: int
     lifeline: int
     path: list[str]
@@ -47,13 +58,20 @@ class Worker:
     Args:
         orders: What it is told.
         seat: Its part of the board.
+        inherited: Further file descriptors it is to have.
     """
 
-    def __init__(self, orders: Orders, seat: Seat) -> None:
+    def __init__(self, orders: Orders, seat: Seat, *, inherited: Iterable[int]) -> None:
         self.index = orders.index
         self.seat = seat
+        self.rss_bytes = 0
         seat.reset()
-        self._process = _spawned(orders)
+        self._process = _spawned(orders, inherited)
+
+    @property
+    def slot(self) -> int:
+        """Its place on the board."""
+        return self.seat.slot
 
     @property
     def pid(self) -> int:
@@ -75,7 +93,7 @@ class Worker:
         self._process.kill()
 
 
-def _spawned(orders: Orders) -> "subprocess.Popen[bytes]":
+def _spawned(orders: Orders, inherited: Iterable[int]) -> "subprocess.Popen[bytes]":
     # A fresh interpreter, never a fork: main has threads, and a fork would copy their locks.
     command = [
         sys.executable,
@@ -86,10 +104,10 @@ def _spawned(orders: Orders) -> "subprocess.Popen[bytes]":
     ]
     # Until the worker has its own handlers, a signal to the process group must not end it. Blocked signals
     # are inherited, so they are blocked before it exists.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         return subprocess.Popen(  # noqa: S603 - this interpreter and our own program
-            command, stdin=subprocess.DEVNULL, pass_fds=(orders.listener, orders.lifeline)
+            command, stdin=subprocess.DEVNULL, pass_fds=(orders.listener, orders.lifeline, *inherited)
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,84 @@
+"""The configuration of a running service, and how SIGHUP changes it."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+from starkeel_config import Resolved, ServiceSettings, resolve
+
+from ._environ import ENVIRON
+from ._handover import TLS_FILES, Handover, frozen_environ
+from ._service import Service
+from ._settings import ServerSettings
+
+log = structlog.get_logger(__name__)
+
+_FIXED: dict[str, Callable[[ServerSettings], object]] = {
+    "HOST": lambda server: server.host,
+    "PORT": lambda server: server.port,
+    "METRICS_HOST": lambda server: server.metrics_host,
+    "METRICS_PORT": lambda server: server.metrics_port,
+    "WORKERS": lambda server: server.workers,
+}
+"""What main itself lives by, from the start to the end."""
+
+
+class Configuration:
+    """What workers are started with: what has proved itself, and what was read last.
+
+    Args:
+        service: The service.
+        resolved: Its configuration at the start.
+
+    Raises:
+        ConfigurationError: When a file was changed into something wrong since it was read.
+    """
+
+    def __init__(self, service: Service, resolved: Resolved[ServiceSettings]) -> None:
+        self._service = service
+        self.proven = Handover(frozen_environ(ENVIRON, resolved), service.name, {})
+        self.latest = self.proven
+
+    def read_anew(self) -> bool:
+        """Read files anew; whether what they hold now can be used.
+
+        The environment itself cannot change under a process. What needs a restart is told and left as it is.
+        """
+        try:
+            resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
+            environ = frozen_environ(ENVIRON, resolved)
+            found = Handover(environ, self._service.name, {})
+            fixed = self._fixed(found.server)
+            if fixed:
+                log.warning("a change needs a restart and was not applied", variables=sorted(fixed))
+                found.close()
+                found = Handover(environ, self._service.name, fixed)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the service goes on as it is
+            log.error("configuration refused: workers go on with the one they have", reason=str(error))
+            return False
+        self._replace_latest(found)
+        log.info("configuration read anew")
+        return True
+
+    def prove(self, tried: Handover) -> None:
+        """Note that a worker came up with what was read last, unless something newer was read since."""
+        if tried is self.latest and tried is not self.proven:
+            self.proven.close()
+            self.proven = tried
+
+    def revert(self) -> None:
+        """Give up what was read last: no worker came up with it."""
+        self._replace_latest(self.proven)
+
+    def _replace_latest(self, handover: Handover) -> None:
+        if self.latest is not self.proven:
+            self.latest.close()
+        self.latest = handover
+
+    def _fixed(self, found: ServerSettings) -> Mapping[str, str]:
+        """What was changed but cannot be, as it was."""
+        current = self.proven.server
+        kept = {name: str(of(current)) for name, of in _FIXED.items() if of(found) != of(current)}
+        if found.uses_tls != current.uses_tls:
+            paths = (current.tls_cert_file, current.tls_key_file, current.tls_client_ca_file)
+            kept |= {name: str(path or "") for name, path in zip(TLS_FILES, paths, strict=True)}
+        return kept

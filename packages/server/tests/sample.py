@@ -1,0 +1,209 @@
+"""A sample service, written to a directory and run as its own process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+SETTINGS = (Path(__file__).parent / "sample_settings.py.txt").read_text()
+
+APP = (Path(__file__).parent / "sample_app.py.txt").read_text()
+
+MAIN = """
+from starkeel_server import Service, run
+SERVICE = Service(name="sample", settings="sample.settings:AllSettings", app="sample.app:create_app")
+if __name__ == "__main__":
+    run(SERVICE)
+"""
+
+WAIT_S = 30.0
+
+
+def wait_until(is_so: Callable[[], Any], *, timeout_s: float = WAIT_S, what: object = "") -> Any:
+    """Wait for a fact and return it."""
+    until = time.monotonic() + timeout_s
+    while not (found := is_so()):
+        assert time.monotonic() < until, f"waited {timeout_s} s for {what or is_so}"
+        # A pause between two looks, not a guess about how long something takes.
+        threading.Event().wait(0.02)
+    return found
+
+
+class Sample:
+    """A process of the sample service."""
+
+    def __init__(self, command: list[str], env: dict[str, str], cwd: Path, **popen: Any) -> None:
+        popen.setdefault("stdout", subprocess.PIPE)
+        popen.setdefault("stderr", subprocess.PIPE)
+        self.process = subprocess.Popen(command, env=env, cwd=cwd, text=True, **popen)
+        self.tmp = Path(env["TMPDIR"])
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self._threads = [
+            threading.Thread(target=_collect, args=(stream, into), daemon=True)
+            for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.errors))
+            if stream is not None
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def logs(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+
+    @property
+    def messages(self) -> list[str]:
+        return [line["message"] for line in self.logs]
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines + self.errors)
+
+    def wait_for_log(self, message: str, *, count: int = 1, **fields: Any) -> dict[str, Any]:
+        def found() -> dict[str, Any] | None:
+            hits = [
+                line for line in self.logs if line["message"] == message and fields.items() <= line.items()
+            ]
+            if len(hits) < count and self.process.poll() is not None:
+                self._join()
+                hits = [
+                    line
+                    for line in self.logs
+                    if line["message"] == message and fields.items() <= line.items()
+                ]
+                assert len(hits) >= count, f"ended with {self.process.returncode}:\n{self.output}"
+            return hits[count - 1] if len(hits) >= count else None
+
+        try:
+            line: dict[str, Any] = wait_until(found, what=message)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output}") from None
+        return line
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.wait_for_log('listening')['addr']}"
+
+    @property
+    def admin(self) -> str:
+        return f"http://{self.wait_for_log('admin port opened')['addr']}"
+
+    def wait_until_ready(self) -> "Sample":
+        self.wait_for_log("workers started")
+        wait_until(lambda: httpx.get(f"{self.url}/health/ready").status_code == 200, what="ready")
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout_s: float = WAIT_S) -> int:
+        code = self.process.wait(timeout_s)
+        self._join()
+        return code
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join(5)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            # Two different ones: two of a kind may arrive as one.
+            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(WAIT_S)
+        self._join()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _collect(stream: Any, into: list[str]) -> None:
+    # Line by line, as they come.
+    into.extend(stream)
+
+
+class Samples:
+    """Starts processes of the sample service."""
+
+    wait_until = staticmethod(wait_until)
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self.directory = directory
+        self.tmp = directory / "tmp"
+        self.tmp.mkdir()
+        self._stack = stack
+        package = directory / "sample"
+        package.mkdir()
+        for name, text in (("__init__", ""), ("settings", SETTINGS), ("app", APP), ("__main__", MAIN)):
+            (package / f"{name}.py").write_text(text)
+
+    def environ(self, **env: object) -> dict[str, str]:
+        base = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        return {
+            **base,
+            "TMPDIR": str(self.tmp),
+            "HOST": "127.0.0.1",
+            "METRICS_HOST": "127.0.0.1",
+            "PORT": "0",
+            "METRICS_PORT": "0",
+            "DRAIN_DELAY_SECONDS": "0",
+            "SHUTDOWN_GRACE_SECONDS": "10",
+            "SAMPLE_PASSWORD": "correct horse",
+            **{name: str(value) for name, value in env.items()},
+        }
+
+    def start(self, *arguments: str, popen: dict[str, Any] | None = None, **env: Any) -> Sample:
+        command = [sys.executable, "-m", "sample", *arguments]
+        sample = Sample(command, self.environ(**env), self.directory, **(popen or {}))
+        self._stack.callback(sample.close)
+        return sample
+
+    def ready(self, **env: Any) -> Sample:
+        return self.start(**env).wait_until_ready()
+
+    def finished(self, *arguments: str, **env: Any) -> Sample:
+        sample = self.start(*arguments, **env)
+        sample.wait()
+        return sample
+
+    def signal_group(self, sample: Sample, number: signal.Signals) -> None:
+        """Send a signal to the sample's whole process group; it has one of its own when it was started so."""
+        group = os.getpgid(sample.process.pid)
+        assert group == sample.process.pid
+        os.killpg(group, number)
+
+    def processes(self) -> list[int]:
+        """Every process that runs in the sample's directory."""
+        numbered = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        return [int(e.name) for e in numbered if _cwd(e) == self.directory and not _is_zombie(e)]
+
+
+def _cwd(entry: Path) -> Path | None:
+    try:
+        return (entry / "cwd").readlink()
+    except OSError:
+        return None
+
+
+def _is_zombie(entry: Path) -> bool:
+    try:
+        return "\nState:\tZ" in (entry / "status").read_text()
+    except OSError:
+        return True
