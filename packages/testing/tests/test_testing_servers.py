@@ -34,6 +34,9 @@ def test_sql(postgres_url, turn):
 def test_both_kinds(database_url):
     assert database_url.startswith(("sqlite:///", "postgresql://"))
 
+def test_those_of_a_session_are_as_many_as_wanted(session_database):
+    assert session_database() != session_database()
+
 def test_two_of_each_kind(database_urls):
     first, second = database_urls
     assert first != second and first.split(":")[0] == second.split(":")[0]
@@ -76,7 +79,7 @@ def test_servers_serve_and_are_gone_afterwards(runs: Any, source: str, arguments
     code, output = runs(FRESH_AND_REAL, *arguments, env={"STARKEEL_TEST_SERVERS": source})
 
     assert code == 0, output
-    assert "10 passed" in output
+    assert "12 passed" in output
     assert len({path.read_text() for path in runs.directory.glob("started-*")}) == 1, "one server for all"
     runs.wait_until_nothing_is_left()
 
@@ -114,7 +117,7 @@ def test_a_given_server_is_used_and_only_its_own_databases(
         code, output = runs(FRESH_AND_REAL, env=given)
 
         assert code == 0, output
-        assert "10 passed" in output
+        assert "12 passed" in output
         directory = sql(postgres_server.url, "SHOW data_directory")
         assert {path.read_text().splitlines()[1] for path in runs.directory.glob("started-*")} == {directory}
         assert sql(postgres_server.url, "SELECT count(*) FROM pg_database") == before

@@ -80,7 +80,7 @@ def test_nobody_waits_for_a_log_line_of_a_service_that_has_ended(sample: Service
     assert sample.terminate() == 0
     assert sample.wait_for_log("shutdown complete")
 
-    with pytest.raises(AssertionError, match="shutdown complete"):
+    with pytest.raises(AssertionError, match=r"before it ended with 0(.|\n)*shutdown complete"):
         sample.wait_for_log("hit", timeout_s=10_000)
 
 

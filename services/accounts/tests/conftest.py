@@ -123,12 +123,12 @@ def signing_pem() -> str:
 
 
 @pytest.fixture(scope="session")
-def service(session_database_url: str, signing_pem: str) -> Iterator[Service]:
+def service(session_database: Callable[[], str], signing_pem: str) -> Iterator[Service]:
     """A running accounts that all tests share: once on SQLite, once on PostgreSQL."""
     # Everybody comes from one address here.
     often = {f"RATE_LIMIT_{name}": "10000/minute" for name in ("SIGN_UP", "TOKEN", "PASSWORD")}
     env = {
-        "DATABASE_URL": session_database_url,
+        "DATABASE_URL": session_database(),
         "JWT_PRIVATE_KEY": signing_pem,
         "CORS_ALLOWED_ORIGINS": "https://shop.example.com",
         **often,

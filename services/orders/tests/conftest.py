@@ -145,9 +145,9 @@ def accounts(tmp_path_factory: pytest.TempPathFactory, signing_pem: str) -> Iter
 
 
 @pytest.fixture(scope="session")
-def service(accounts: Service, session_database_url: str) -> Iterator[Service]:
+def service(accounts: Service, session_database: Callable[[], str]) -> Iterator[Service]:
     """A running orders that all tests share: once on SQLite, once on PostgreSQL."""
-    with running("orders", orders_settings(session_database_url, accounts)) as service:
+    with running("orders", orders_settings(session_database(), accounts)) as service:
         yield service
 
 

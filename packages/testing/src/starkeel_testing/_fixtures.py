@@ -1,7 +1,7 @@
 """The fixtures that every test may ask for."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -56,12 +56,17 @@ def database_urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tu
 
 
 @pytest.fixture(scope="session", params=_KINDS)
-def session_database_url(
+def session_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """URL of a database that all tests share, for a service that they share: once SQLite, once PostgreSQL."""
-    with _database(request, tmp_path_factory.mktemp("database") / "database.sqlite") as url:
-        yield url
+) -> Iterator[Callable[[], str]]:
+    """Makes databases for services that tests share, each call a fresh one: once SQLite, once PostgreSQL."""
+    with ExitStack() as stack:
+
+        def made() -> str:
+            file = tmp_path_factory.mktemp("database") / "database.sqlite"
+            return stack.enter_context(_database(request, file))
+
+        yield made
 
 
 @pytest.fixture(scope="session")

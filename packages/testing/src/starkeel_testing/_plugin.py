@@ -15,7 +15,7 @@ from ._fixtures import (
     postgres_url,
     redis_server,
     redis_url,
-    session_database_url,
+    session_database,
 )
 from ._missing import NEEDS, LeftOut, leave_out
 from ._run import RUN, Run
@@ -30,7 +30,7 @@ __all__ = [
     "postgres_url",
     "redis_server",
     "redis_url",
-    "session_database_url",
+    "session_database",
 ]
 
 

@@ -154,5 +154,7 @@ class Service:
         self, predicate: Callable[[dict[str, Any]], bool], what: str, timeout_s: float
     ) -> dict[str, Any]:
         line = self._process.output.wait_for_log(predicate, timeout_s=timeout_s)
-        assert line is not None, f"{self.name} did not log {what} within {timeout_s:g} s\n{self.output()}"
+        code = self.process.poll()
+        how = f"within {timeout_s:g} s" if code is None else f"before it ended with {code}"
+        assert line is not None, f"{self.name} did not log {what} {how}\n{self.output()}"
         return line
