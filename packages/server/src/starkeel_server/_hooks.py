@@ -24,7 +24,9 @@ class Hooks:
     """
 
     def __init__(self, app: Litestar) -> None:
-        self._plugins: list[Any] = list(app.plugins)
+        # The registry itself is a set: only what it keeps by kind has the order of the application's list.
+        ordered = dict.fromkeys([*app.plugins.init, *app.plugins])
+        self._plugins: list[Any] = list(ordered)
 
     def server_plugin(self) -> ServerPlugin:
         """The plugin that this package serves by.
