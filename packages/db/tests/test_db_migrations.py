@@ -72,7 +72,7 @@ async def test_a_database_newer_than_the_code_is_refused(package: Package, datab
 
     for run_migrations in (True, False):
         with pytest.raises(NewerDatabaseError, match="0002_more") as caught:
-            await package.plugin(database_url, run_migrations=run_migrations).migrate()
+            await package.plugin(database_url, run_migrations=run_migrations).migrate(at_start=True)
         assert caught.value.exit_code == 65
 
 
@@ -169,7 +169,7 @@ async def test_a_service_that_does_not_migrate_is_not_ready_until_somebody_did(
 
     package.add("0001_things", CREATE)
     plugin = package.plugin(database_url, run_migrations=False)
-    assert await plugin.migrate() == 0
+    assert await plugin.migrate(at_start=True) is None
 
     async with Litestar([], plugins=[plugin]).lifespan():
         with pytest.raises(SchemaBehindError, match="0001_things") as caught:

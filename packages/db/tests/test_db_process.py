@@ -166,6 +166,16 @@ def test_several_instances_that_start_at_once_migrate_once(shop: Shop, database_
     assert sum(output.count("migration applied") for output in outputs) == 2
 
 
+def test_the_verb_migrates_where_the_start_does_not(shop: Shop, database_url: str) -> None:
+    shop.package.add("0001_things", CREATE)
+
+    process = shop.start(database_url, "migrate", RUN_MIGRATIONS="false")
+
+    output = process.communicate(timeout=90)[0]
+    assert process.returncode == 0, output
+    assert output.count("migration applied") == 1
+
+
 def test_a_stop_during_a_migration_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     begun = tmp_path / "begun"

@@ -73,9 +73,9 @@ def test_a_url_is_read_as_it_is_meant(url: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("url", "wrong"),
     [
-        (f"oracle://u:{PASSWORD}@db/x", "not accepted"),
-        (f"mysql://u:{PASSWORD}@db/x", "not accepted"),
-        ("orders.db", "not accepted"),
+        (f"oracle://u:{PASSWORD}@db/x", "names neither PostgreSQL nor SQLite"),
+        (f"mysql://u:{PASSWORD}@db/x", "names neither PostgreSQL nor SQLite"),
+        ("orders.db", "names neither PostgreSQL nor SQLite"),
         (f"postgresql://u:{PASSWORD}@db:port/x", "malformed"),
         (f"postgresql://u:{PASSWORD}@db:70000/x", "malformed"),
         (f"postgresql://u:{PASSWORD}#1@db/x", "%23"),

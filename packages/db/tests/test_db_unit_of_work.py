@@ -13,11 +13,11 @@ from litestar.params import FromPath
 from litestar.response import ServerSentEvent, Stream
 from litestar.testing import TestClient
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from sqlalchemy import event, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Secret
-from starkeel_db import DatabasePlugin, DatabaseSettings, UnitOfWorkIsOverError
+from starkeel_db import DatabasePlugin, DatabaseSettings, UnitOfWorkIsOverError, after_commit
 
 from .conftest import Base, Book, Library, Open
 
@@ -150,7 +150,7 @@ async def test_listeners_run_after_the_commit_and_only_then(library: Open, datab
     async def handler(shelf_id: FromPath[int], session: NamedDependency[AsyncSession]) -> None:
         session.add(Book(title="momo", shelf_id=shelf_id or None))
         await session.flush()
-        event.listen(session.sync_session, "after_commit", lambda _: told.append("news"), once=True)
+        after_commit(session, lambda: told.append("news"))
         assert not told
 
     async with library(database_url, [handler]) as opened:

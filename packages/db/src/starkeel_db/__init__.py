@@ -1,5 +1,6 @@
 """Database of a Litestar service: pool, migrations, unit of work, readiness."""
 
+from ._after_commit import after_commit
 from ._errors import (
     DatabaseAwayError,
     DatabaseError,
@@ -24,4 +25,5 @@ __all__ = [
     "NotADatabaseError",
     "SchemaBehindError",
     "UnitOfWorkIsOverError",
+    "after_commit",
 ]

@@ -91,8 +91,12 @@ class DatabasePlugin(InitPlugin):
         async with self._unpooled() as engine:
             await wait_until_answering(engine, self.settings)
 
-    async def migrate(self) -> int:
-        """Apply what migrations are missing, unless `RUN_MIGRATIONS` is off; how many that were.
+    async def migrate(self, *, at_start: bool = False) -> int | None:
+        """Apply what migrations are missing; how many that were.
+
+        Args:
+            at_start: Whether it is a service's start that asks, which `RUN_MIGRATIONS` may leave to
+                somebody else: then nothing is applied and there is no count.
 
         Raises:
             NewerDatabaseError: The database knows revisions that the code does not; also when it is off.
@@ -100,12 +104,12 @@ class DatabasePlugin(InitPlugin):
         """
         async with self._unpooled() as engine:
             migrations = Migrations(engine, Scripts(self._package), self._metadata)
-            if self.settings.run_migrations:
+            if self.settings.run_migrations or not at_start:
                 return await migrations.apply()
             missing = await migrations.missing()
             if missing:
                 log.warning("migrations missing, and RUN_MIGRATIONS is off", revisions=missing)
-            return 0
+            return None
 
     def revision(self, message: str) -> list[Path]:
         """Write a migration of what changed in the models.

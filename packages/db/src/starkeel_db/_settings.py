@@ -7,7 +7,15 @@ from typing import Annotated
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
 
-from ._url import ACCEPTED, SCHEMES, DatabaseUrl, PostgresUrl, UnusableUrl, parse_url
+from ._url import ACCEPTED, DatabaseUrl, PostgresUrl, parse_url
+
+
+def _must_be_usable(url: Secret) -> None:
+    target = parse_url(url.reveal())
+    if not isinstance(target, PostgresUrl) or target.ssl_root_cert in {None, "", "system"}:
+        return
+    if not Path(str(target.ssl_root_cert)).is_file():
+        raise ValueError("has an sslrootcert that is neither the path of a PEM file nor `system`")
 
 
 class DatabaseSettings(Settings, frozen=True, kw_only=True):
@@ -15,9 +23,8 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
 
     url: Annotated[
         Secret,
-        Variable("DATABASE_URL", development="sqlite:///.data/{service}.db"),
-        # Checked here as well: what is wrong with other variables must not hide it.
-        Meta(pattern=SCHEMES, description=f"{ACCEPTED} (secret)"),
+        Variable("DATABASE_URL", development="sqlite:///.data/{service}.db", check=_must_be_usable),
+        Meta(description=f"{ACCEPTED} (secret)"),
     ]
     """Where the database is. PostgreSQL takes `sslmode` (`disable` to `verify-full`) and `sslrootcert`; an
     SQLite path is relative, or absolute after a fourth slash."""
@@ -57,14 +64,8 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
         return parse_url(self.url.reveal())
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Refuse a URL that is not understood, and a pool that cannot be shared out."""
+        """Refuse a pool that cannot be shared out."""
         del environment
-        try:
-            target = self.target
-        except UnusableUrl as error:
-            yield Problem("DATABASE_URL", str(error), ACCEPTED)
-        else:
-            yield from _root_cert_problems(target)
         if self.min_connections > self.max_connections:
             yield Problem(
                 "DB_MIN_CONNECTIONS",
@@ -77,12 +78,3 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
                 f"is {self.workers}, more than the connections they share (DB_MAX_CONNECTIONS)",
                 f"at most {self.max_connections}",
             )
-
-
-def _root_cert_problems(target: DatabaseUrl) -> Iterator[Problem]:
-    if not isinstance(target, PostgresUrl) or target.ssl_root_cert in {None, "", "system"}:
-        return
-    if not Path(str(target.ssl_root_cert)).is_file():
-        yield Problem(
-            "DATABASE_URL", "has an sslrootcert that is no file", "the path of a PEM file, or `system`"
-        )

@@ -8,7 +8,6 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 ACCEPTED = "a postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///PATH URL"
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
-SCHEMES = r"^\s*(postgres|postgresql|postgresql\+asyncpg|sqlite|sqlite\+aiosqlite)://"
 """What a URL that is understood begins with."""
 
 _POSTGRES = {"postgres", "postgresql", "postgresql+asyncpg"}

@@ -45,14 +45,18 @@ class Preparation:
         self._task: asyncio.Task[Any] | None = None
         self._is_over = Event()
 
-    def run(self, hooks: Hooks) -> bool:
+    def run(self, hooks: Hooks, *, at_start: bool) -> bool:
         """Do it; whether it was done rather than interrupted.
+
+        Args:
+            hooks: Of the application.
+            at_start: Whether it is a part of the start.
 
         Raises:
             StartError: When the database stays away or cannot be migrated.
         """
         try:
-            asyncio.run(self._prepare(hooks))
+            asyncio.run(self._prepare(hooks, at_start=at_start))
         except asyncio.CancelledError:
             return False
         finally:
@@ -69,10 +73,10 @@ class Preparation:
             loop.call_soon_threadsafe(task.cancel)
         self._is_over.wait(_ROLL_BACK_S)
 
-    async def _prepare(self, hooks: Hooks) -> None:
+    async def _prepare(self, hooks: Hooks, *, at_start: bool) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         if await hooks.connect():
             log.info("database connected")
-        applied = await hooks.migrate()
+        applied = await hooks.migrate(at_start=at_start)
         if applied is not None:
             log.info("migrations complete", applied=applied)

@@ -33,12 +33,12 @@ def config(service: Service) -> int:
 
 
 def migrate(service: Service) -> int:
-    """Migrate as `serve` does before it listens."""
+    """Migrate as `serve` does before it listens, whatever is said about migrations at the start."""
     from ._boot import Preparation
     from ._hooks import Hooks
 
     def do(hooks: Hooks) -> None:
-        Preparation().run(hooks)
+        Preparation().run(hooks, at_start=False)
 
     return _with_hooks(service, do)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import structlog
 from litestar import Litestar
 
-from ._exits import DATABASE_AWAY, MIGRATION_FAILED, StartError
+from ._exits import CRASH_LOOP, DATABASE_AWAY, MIGRATION_FAILED, StartError
 from ._plugin import ServerPlugin
 
 log = structlog.get_logger(__name__)
@@ -65,11 +65,18 @@ class Hooks:
             await _must(plugin.connect(), otherwise=DATABASE_AWAY)
         return bool(connecting)
 
-    async def migrate(self) -> int | None:
-        """Migrate; how many migrations were applied, none when nothing can be migrated."""
-        migrating = list(self._having("migrate"))
-        applied = [await _must(plugin.migrate(), otherwise=MIGRATION_FAILED) for plugin in migrating]
-        return sum(applied) if migrating else None
+    async def migrate(self, *, at_start: bool) -> int | None:
+        """Migrate; how many migrations were applied, none when nothing is to be migrated.
+
+        Args:
+            at_start: Whether it is a part of the start, which plugins may leave to somebody else.
+        """
+        counts = [
+            await _must(plugin.migrate(at_start=at_start), otherwise=MIGRATION_FAILED)
+            for plugin in self._having("migrate")
+        ]
+        applied = [count for count in counts if count is not None]
+        return sum(applied) if applied else None
 
     def revise(self, message: str) -> list[Path]:
         """Write a new migration.
@@ -80,7 +87,10 @@ class Hooks:
         revising = list(self._having("revision"))
         if not revising:
             raise StartError("no plugin of the application writes migrations")
-        return [path for plugin in revising for path in plugin.revision(message)]
+        try:
+            return [path for plugin in revising for path in plugin.revision(message)]
+        except Exception as error:
+            raise _told(error, otherwise=CRASH_LOOP) from error
 
     def collectors(self) -> Iterator[Any]:
         """What main itself reports on its metrics page."""
@@ -100,11 +110,15 @@ async def _must(doing: Any, *, otherwise: int) -> Any:
     try:
         return await doing
     except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if isinstance(code, int):
-            raise StartError(str(error), code) from error
-        # Not foreseen by the plugin: where it happened is worth showing.
-        raise StartError(f"{type(error).__name__}: {error}", otherwise) from error
+        raise _told(error, otherwise=otherwise) from error
+
+
+def _told(error: Exception, *, otherwise: int) -> StartError:
+    code = getattr(error, "exit_code", None)
+    if isinstance(code, int):
+        return StartError(str(error), code)
+    # Not foreseen by the plugin: what it was is worth showing.
+    return StartError(f"{type(error).__name__}: {error}", otherwise)
 
 
 def _quiet_fallback() -> None:

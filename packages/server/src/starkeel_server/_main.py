@@ -129,7 +129,7 @@ class _Main:
         report_start(self._service, resolved, hooks)
         self._open_admin_port(server, hooks)
         self._state.migrating()
-        if not self._preparation.run(hooks):
+        if not self._preparation.run(hooks, at_start=True):
             _park()
 
     def _open_admin_port(self, server: ServerSettings, hooks: Hooks) -> None:

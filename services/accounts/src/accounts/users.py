@@ -11,8 +11,8 @@ from sqlalchemy import String, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
+from starkeel_db import after_commit
 
-from .after_commit import after_commit
 from .emails import EmailAddress
 from .metrics import USERS_CREATED
 from .passwords import Passwords

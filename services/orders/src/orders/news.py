@@ -4,8 +4,8 @@ import time
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_db import after_commit
 
-from .after_commit import after_commit
 from .events import Kind, OrderEvents
 from .messages import view
 from .metrics import ORDER_CREATION, ORDERS_CREATED, product_label
