@@ -35,6 +35,11 @@ revision service message:
 test *args:
     @uv run --frozen pytest --numprocesses auto --dist loadfile "$@"
 
+# Real processes under load, stopped, reloaded and killed; the figures are printed (just drill lifecycle --count 10)
+[group('quality')]
+drill *args:
+    @uv run --quiet --frozen python tools/drill.py "$@"
+
 # What a change must pass beside the tests: format, lint, types, layers, dead code, length, generated files
 [group('quality')]
 check:

@@ -9,9 +9,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from .drill_load import Load
+from .load import Load
 
-_SAMPLE = Path(__file__).parents[1] / "packages" / "server" / "tests" / "sample.py"
+_SAMPLE = Path(__file__).parents[2] / "packages" / "server" / "tests" / "sample.py"
 
 REQUESTS = int(os.environ.get("DRILL_REQUESTS", "3000"))
 """How many requests a drill sends at least; more outside CI."""

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from .drill import REQUESTS, free_port, report, sampling, wait_until
-from .drill_load import Load
+from .load import Load
 
 CONFIGURATION = """
 global

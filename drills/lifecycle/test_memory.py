@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from .drill import REQUESTS, port_of, report, sampling, wait_until
-from .drill_load import Load
+from .load import Load
 
 MIB = 1024 * 1024
 

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from .drill import REQUESTS, free_port, is_refused, port_of, report, sampling, wait_until
-from .drill_load import Load
+from .load import Load
 
 
 @pytest.mark.parametrize("workers", [1, 2])

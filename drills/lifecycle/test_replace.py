@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from .drill import REQUESTS, port_of, report, sampling
-from .drill_load import Load
+from .load import Load
 
 
 def worker_pids(sample: Any) -> list[int]:
