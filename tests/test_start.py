@@ -90,3 +90,15 @@ def test_sigterm_stops_with_the_lines_an_operator_looks_for(database_url: str) -
         messages = [line["message"] for line in service.logs() if line["message"] in wanted]
 
     assert messages == wanted
+
+
+def test_probes_of_a_service_that_is_not_ready_fill_no_log(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/accounts.db"
+    environ = {"DATABASE_URL": url, "RUN_MIGRATIONS": "false", "LOG_LEVEL": "info"}
+    with running("accounts", environ, until="started") as service:
+        assert [service.client.get("/health/ready").status_code for _ in range(3)] == [503] * 3
+        service.client.get("/nowhere")
+        service.wait_for_log("request completed", path="/nowhere")
+
+        assert not [line for line in service.logs() if str(line.get("path", "")).startswith("/health/")]
+        assert len([line for line in service.logs() if line["message"] == "readiness check failed"]) == 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from starkeel_testing import running
+from starkeel_testing import running, wait_until
 
 
 def test_the_sign_up_after_the_last_allowed_is_refused(
@@ -15,6 +15,10 @@ def test_the_sign_up_after_the_last_allowed_is_refused(
 
         assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
         _is_refusal(answers[-1])
+        wait_until(
+            lambda: service.metric("http_requests_total", path="/api/users", status="429") == 1,
+            what="refused before the router, and counted as the route's",
+        )
 
 
 def test_wrong_passwords_use_up_the_limit_as_well(accounts_env: dict[str, str], make: Any, body: Any) -> None:

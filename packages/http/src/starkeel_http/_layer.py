@@ -135,10 +135,12 @@ class Edge:
         if root := scope.get("root_path", ""):
             path = path.split(root, maxsplit=1)[-1]
         try:
-            policy = self._route(path, scope.get("method"))
+            policy, template = self._route(path, scope.get("method"))
         except HTTPException:
             # No such route, or method: the router says so itself.
             return self._rules.policy
+        # As the router does later: what is refused here counts as its route's, too.
+        scope["path_template"] = template
         return self._rules.policy if policy is None else policy
 
     def _admit(self, scope: Scope, timeout_s: float, wanted: dict[bytes, bytes]) -> float:
@@ -206,15 +208,15 @@ class Edge:
         await exchange.close(4000 + problem.status, problem.detail)
 
 
-def _routing(app: Litestar) -> Callable[[str, Any], Policy | None]:
+def _routing(app: Litestar) -> Callable[[str, Any], tuple[Policy | None, str]]:
     # What the router itself asks, and remembers: nothing is routed twice.
     route = app.asgi_router.handle_routing
 
-    def policy(path: str, method: Any) -> Policy | None:
-        found: Policy | None = route(path=normalize_path(path), method=method)[1].opt.get(POLICY)
-        return found
+    def found(path: str, method: Any) -> tuple[Policy | None, str]:
+        _, handler, _, _, template = route(path=normalize_path(path), method=method)
+        return handler.opt.get(POLICY), template
 
-    return policy
+    return found
 
 
 def report(error: Exception, scope: Scope) -> Problem:

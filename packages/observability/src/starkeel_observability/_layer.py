@@ -173,5 +173,5 @@ def _log(
         fields["client"] = request.client
     if failure.error_type is not None:
         fields["error_type"] = failure.error_type
-    tell = access_log.debug if request.is_health else access_log.info
-    (access_log.error if failure.error_type is not None else tell)("request completed", **fields)
+    usual = access_log.info if failure.error_type is None else access_log.error
+    (access_log.debug if request.is_health else usual)("request completed", **fields)

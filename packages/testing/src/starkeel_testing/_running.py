@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ._directory import temporary_directory
 from ._process import Process
@@ -29,7 +30,11 @@ class Finished:
 
 @contextmanager
 def running(
-    service: str, env: Mapping[str, str] | None = None, *, timeout_s: float = _START_S
+    service: str,
+    env: Mapping[str, str] | None = None,
+    *,
+    until: Literal["ready", "started"] = "ready",
+    timeout_s: float = _START_S,
 ) -> Iterator[Service]:
     """Run a service as its own process, from ready until the block ends.
 
@@ -37,10 +42,11 @@ def running(
         service: Its module, run as `python -m SERVICE` by this interpreter.
         env: Variables to set, over the defaults that the README lists. Nothing else of our own environment
             but `PATH`, `HOME` and `LANG` reaches the process.
-        timeout_s: Seconds it may take to be ready.
+        until: What is waited for; `started` for a service that is not to become ready.
+        timeout_s: Seconds it may take to be that.
 
     Raises:
-        AssertionError: It did not become ready, or, after a block that went well, it did not end with 0 on
+        AssertionError: It did not get so far, or, after a block that went well, it did not end with 0 on
             SIGTERM, or it left processes or temporary files behind. The message holds its output.
     """
     with ExitStack() as stack:
@@ -48,7 +54,7 @@ def running(
         process = _started(service, [], env, directory)
         one = Service(service, process)
         stack.callback(one.close)
-        one.wait_until_ready(timeout_s)
+        one.wait_until(until, timeout_s)
         yield one
         was_stopped_by_the_test = process.popen.poll() is not None
         one.stop()

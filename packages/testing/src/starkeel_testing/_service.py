@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from prometheus_client.samples import Sample
@@ -104,19 +104,19 @@ class Service:
         """Wait for the end and return the exit code."""
         return self._process.wait(timeout_s)
 
-    def wait_until_ready(self, timeout_s: float) -> None:
-        """Wait until `/health/ready` is 200.
+    def wait_until(self, probe: Literal["ready", "started"], timeout_s: float) -> None:
+        """Wait until a health endpoint, `/health/ready` or `/health/started`, is 200.
 
         Raises:
             AssertionError: It is not in time, or the process has ended.
         """
         self.wait_for_log("listening", timeout_s=timeout_s)
 
-        def is_ready() -> bool:
+        def passes() -> bool:
             assert self.process.poll() is None, f"{self.name} ended while starting\n{self.output()}"
-            return self._is_ready()
+            return self._passes(probe)
 
-        wait_until(is_ready, timeout_s=timeout_s, what=lambda: f"{self.name} to be ready\n{self.output()}")
+        wait_until(passes, timeout_s=timeout_s, what=lambda: f"{self.name} to be {probe}\n{self.output()}")
 
     def stop(self) -> None:
         """End it as an operator would, and insist that it ends well and leaves no process behind.
@@ -144,9 +144,9 @@ class Service:
     def _zombies(self) -> list[str]:
         return [member.name for member in members(self.process.pid) if member.is_zombie]
 
-    def _is_ready(self) -> bool:
+    def _passes(self, probe: str) -> bool:
         try:
-            return self.client.get("/health/ready").status_code == 200
+            return self.client.get(f"/health/{probe}").status_code == 200
         except httpx.TransportError:
             return False
 
