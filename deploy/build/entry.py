@@ -1,0 +1,24 @@
+"""Writes the program that an image runs: `entry.py SERVICE PATH`."""
+
+import sys
+from pathlib import Path
+
+_PROGRAM = """\
+#!/app/.venv/bin/python
+from starkeel_server import run
+
+from {service}.__main__ import SERVICE
+
+run(SERVICE)
+"""
+
+
+def main(service: str, path: Path) -> None:
+    """Write the program, under one name in every image, as an entry point cannot hold a build argument."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_PROGRAM.format(service=service), encoding="utf-8")
+    path.chmod(0o755)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,131 @@
+"""Takes from installed distributions what a service never reads, and keeps their RECORD files true.
+
+`slim.py SITE_PACKAGES [--binutils ROOT]`: with binutils, the symbols of shared objects go, too.
+"""
+
+import argparse
+import base64
+import csv
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+# What only a compiler or a type checker reads.
+_SUFFIXES = {".pyx", ".pxd", ".pxi", ".c", ".cc", ".cpp", ".h", ".hpp", ".pyi", ".a", ".proto"}
+# What only the developers of these libraries import, and what ties them to frameworks that are not here.
+_PLACES = (
+    "advanced_alchemy/extensions/fastapi",
+    "advanced_alchemy/extensions/flask",
+    "advanced_alchemy/extensions/sanic",
+    "advanced_alchemy/extensions/starlette",
+    "advanced_alchemy/repository/memory",
+    "alembic/testing",
+    "anyio/_backends/_trio.py",
+    "anyio/pytest_plugin.py",
+    "asyncpg/_testbase",
+    "cffi",  # compiles modules; what they need to run is _cffi_backend
+    "greenlet/tests",
+    "litestar/testing",
+    "sqlalchemy/testing",
+    "urllib3/contrib/emscripten",
+)
+# uv's note of where it took a wheel from differs from build to build, and nothing reads it.
+_NAMES = {"uv_cache.json"}
+
+
+def main() -> int:
+    """Slim what the arguments name; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("site_packages", type=Path)
+    parser.add_argument("--binutils", type=Path)
+    given = parser.parse_args()
+    before = _size(given.site_packages)
+    for path in list(_unneeded(given.site_packages)):
+        path.unlink()
+    _remove_empty_folders(given.site_packages)
+    if given.binutils is not None:
+        for path in _shared_objects(given.site_packages):
+            _strip(path, given.binutils)
+    for metadata in given.site_packages.glob("*.dist-info/METADATA"):
+        _shorten(metadata)
+    for record in sorted(given.site_packages.glob("*.dist-info/RECORD")):
+        _rewrite(record)
+    sys.stdout.write(f"{before / 1e6:.1f} MB, slimmed to {_size(given.site_packages) / 1e6:.1f} MB\n")
+    return 0
+
+
+def _size(root: Path) -> int:
+    return sum(path.lstat().st_size for path in root.rglob("*"))
+
+
+def _unneeded(root: Path) -> Iterator[Path]:
+    places = {root / place for place in _PLACES}
+    for path in root.rglob("*"):
+        if path.is_file() and (
+            path.suffix in _SUFFIXES
+            or path.name in _NAMES
+            or not places.isdisjoint([_source(path), *path.parents])
+        ):
+            yield path
+
+
+def _source(path: Path) -> Path:
+    """Return the module that a file was compiled from, or the file."""
+    is_compiled = path.parent.name == "__pycache__"
+    return path.parent.parent / f"{path.name.partition('.')[0]}.py" if is_compiled else path
+
+
+def _remove_empty_folders(root: Path) -> None:
+    for folder, _, _ in os.walk(root, topdown=False):
+        if not os.listdir(folder):
+            os.rmdir(folder)
+
+
+def _shared_objects(root: Path) -> Iterator[Path]:
+    for path in root.rglob("*.so*"):
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _strip(path: Path, binutils: Path) -> None:
+    """Remove the symbols that no loader asks for."""
+    machine = platform.machine()
+    libraries = binutils / f"usr/lib/{machine}-linux-gnu"
+    subprocess.run(
+        [binutils / f"usr/bin/{machine}-linux-gnu-strip", "--strip-unneeded", path],
+        check=True,
+        env={"LD_LIBRARY_PATH": str(libraries)},
+    )
+
+
+def _shorten(metadata: Path) -> None:
+    """Leave the fields, and out the description: the README of the distribution, as its index shows it."""
+    metadata.write_bytes(metadata.read_bytes().partition(b"\n\n")[0] + b"\n")
+
+
+def _rewrite(record: Path) -> None:
+    """Leave out what is gone, and hash and measure what has changed."""
+    root = record.parent.parent
+    with record.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.reader(lines))
+    with record.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        for name, digest, size in rows:
+            path = root / name
+            if not path.exists():
+                continue
+            writer.writerow([name, *(_entry(path) if digest else ("", size))])
+
+
+def _entry(path: Path) -> tuple[str, str]:
+    content = path.read_bytes()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    return f"sha256={digest}", str(len(content))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
