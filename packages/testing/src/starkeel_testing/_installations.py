@@ -72,6 +72,17 @@ def find_redis() -> Installation | None:
     return next((one for one in _redis(chosen_source()) if one.serves("redis-server", Account())), None)
 
 
+def find_docker() -> Path | None:
+    """Return the Docker engine that the tests may start here, with what it and its base images need, or None.
+
+    Only root may, and two engines would take each other's networks away.
+    """
+    programs = [shutil.which(name) for name in ("dockerd", "iptables", "mmdebstrap")]
+    if os.geteuid() != 0 or None in programs or Path("/run/docker.pid").exists():
+        return None
+    return Path(str(programs[0]))
+
+
 def _postgres(source: Source) -> Iterator[Installation]:
     if source != "wheels":
         found = _installed("postgres")

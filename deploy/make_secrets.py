@@ -1,0 +1,42 @@
+"""Makes the secrets of a compose stack, one file each, and leaves those that are there: `make_secrets.py FOLDER`."""
+
+import secrets
+import sys
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+SERVICES = ("accounts", "orders")
+
+
+def main(folder: Path) -> None:
+    """Make what is missing."""
+    # Containers read the files as other users; nobody else on this machine gets into the folder.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("postgres-password", "redis-password", "grafana-password"):
+        _keep(folder / name, secrets.token_urlsafe(24))
+    for service in SERVICES:
+        password = _keep(folder / f"{service}-database-password", secrets.token_urlsafe(24))
+        _keep(folder / f"{service}-database-url", f"postgresql://{service}:{password}@postgres:5432/{service}")
+    password = _keep(folder / "redis-password", "")
+    _keep(folder / "redis-url", f"redis://:{password}@redis:6379/0")
+    _keep(folder / "redis-config", f'requirepass {password}\nsave ""\nappendonly no\ndir /data\nmaxmemory 128mb\n')
+    _keep(folder / "signing-key", _signing_key())
+
+
+def _keep(path: Path, content: str) -> str:
+    """Write a file unless it is there, and return what is in it."""
+    if not path.exists():
+        path.write_text(content, encoding="utf-8")
+        path.chmod(0o644)
+    return path.read_text("utf-8")
+
+
+def _signing_key() -> str:
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
