@@ -1,4 +1,4 @@
-"""Makes the secrets of a compose stack, one file each, and leaves those that are there: `make_secrets.py FOLDER`."""
+"""Makes the secrets of a compose stack that are missing, one file each: `make_secrets.py FOLDER`."""
 
 import secrets
 import sys
@@ -18,10 +18,15 @@ def main(folder: Path) -> None:
         _keep(folder / name, secrets.token_urlsafe(24))
     for service in SERVICES:
         password = _keep(folder / f"{service}-database-password", secrets.token_urlsafe(24))
-        _keep(folder / f"{service}-database-url", f"postgresql://{service}:{password}@postgres:5432/{service}")
+        _keep(
+            folder / f"{service}-database-url", f"postgresql://{service}:{password}@postgres:5432/{service}"
+        )
     password = _keep(folder / "redis-password", "")
     _keep(folder / "redis-url", f"redis://:{password}@redis:6379/0")
-    _keep(folder / "redis-config", f'requirepass {password}\nsave ""\nappendonly no\ndir /data\nmaxmemory 128mb\n')
+    _keep(
+        folder / "redis-config",
+        f'requirepass {password}\nsave ""\nappendonly no\ndir /data\nmaxmemory 128mb\n',
+    )
     _keep(folder / "signing-key", _signing_key())
 
 

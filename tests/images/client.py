@@ -60,7 +60,9 @@ class Docker:
         self, context: Path, tag: str, *options: str | Path, arguments: Mapping[str, str] | None = None
     ) -> str:
         """Build an image and return the builder's own log."""
-        given = [part for name, value in (arguments or {}).items() for part in ("--build-arg", f"{name}={value}")]
+        given = [
+            part for name, value in (arguments or {}).items() for part in ("--build-arg", f"{name}={value}")
+        ]
         command = ["build", "--progress", "plain", "--network", "host", *given, *options]
         done = self.tried(*command, *(["--tag", tag] if tag else []), context, timeout_s=900)
         assert done.returncode == 0, f"{tag} was not built\n{done.stderr[-6000:]}"

@@ -1,6 +1,7 @@
 """What the tests of the images share: an engine, the images, and a fleet of containers."""
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "docker" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_BUILDING_S))
+
+
+def told(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """Print a figure where it is seen when everything is fine, too."""
+    with capsys.disabled():
+        sys.stdout.write(f"\n{text}\n")
 
 
 @pytest.fixture(scope="session")

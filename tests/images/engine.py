@@ -77,7 +77,9 @@ def _start() -> None:
     command += ["--pidfile", _PID, "--bridge", "none", "--default-address-pool", "base=10.213.0.0/16,size=24"]
     with _LOG.open("w") as log:
         # It outlives this process when others use it still.
-        subprocess.run(["setsid", "--fork", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+        subprocess.run(
+            ["setsid", "--fork", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True
+        )
     wait_until(_answers, timeout_s=60, what=lambda: f"dockerd\n{_LOG.read_text()[-4000:]}")
 
 

@@ -83,7 +83,9 @@ class Fleet:
         path.chmod(0o644)
         return path
 
-    def service(self, name: str, *options: str, env: Mapping[str, str] | None = None, alias: str = "") -> Container:
+    def service(
+        self, name: str, *options: str, env: Mapping[str, str] | None = None, alias: str = ""
+    ) -> Container:
         """Start a service as hardened as it is deployed."""
         given = self.environment(name) | dict(env or {})
         variables = [part for pair in given.items() for part in ("--env", "=".join(pair))]
@@ -127,6 +129,7 @@ def fleet(docker: Docker, images: Mapping[str, str], directory: Path) -> Iterato
         docker("network", "create", network)
         stack.callback(docker.tried, "network", "rm", network)
         one = Fleet(docker, network, directory, images, stack)
+        directory.chmod(0o755)  # mounted, and read by others
         password = secrets.token_urlsafe(18)
         one.file("password", password)
         one.file("redis", "redis://redis:6379/0")
@@ -145,8 +148,21 @@ _REDIS = ("valkey-server", "--save", "", "--protected-mode", "no")
 
 
 def _postgres(one: Fleet) -> Container:
-    options = ("--user", "999:999", *HARDENED, "--tmpfs", "/tmp", "--tmpfs", "/var/lib/postgresql/data:uid=999")
-    secret = ("--volume", f"{one.directory}/password:/password:ro", "--env", "POSTGRES_PASSWORD_FILE=/password")
+    options = (
+        "--user",
+        "999:999",
+        *HARDENED,
+        "--tmpfs",
+        "/tmp",
+        "--tmpfs",
+        "/var/lib/postgresql/data:uid=999",
+    )
+    secret = (
+        "--volume",
+        f"{one.directory}/password:/password:ro",
+        "--env",
+        "POSTGRES_PASSWORD_FILE=/password",
+    )
     command = ("postgres", "-c", "unix_socket_directories=/tmp", "-c", "fsync=off")
     container = one.run("postgres", public_name("postgres"), *options, *secret, command=command)
 

@@ -1,4 +1,4 @@
-"""Load as a load balancer sends it: on kept and on new connections, until the service is not ready any more."""
+"""Load as a load balancer sends it: on kept and on new connections, until the service is not ready."""
 
 import asyncio
 import threading
@@ -16,14 +16,14 @@ _CLIENTS = 8
 class Load:
     """Clients in a thread of their own, each with one request under way.
 
-    Failed is a request that was sent before the service was seen not ready, or while it is not asked, and that
-    got no complete answer or a 5xx. Nothing is sent twice.
+    Failed is a request that was sent before the service was seen not ready and got no complete answer, or an
+    error. Nothing is sent twice.
 
     Args:
         url: Where the service is.
         path: What is asked for.
         headers: Sent with each request.
-        asks_readiness: Whether to stop at the first answer to `/health/ready` that is not 200; else at `finish`.
+        asks_readiness: Whether to stop when `/health/ready` is not 200 any more; else at `finish`.
     """
 
     url: str

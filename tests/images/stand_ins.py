@@ -70,7 +70,8 @@ def _make(docker: Docker, target: str, name: str, digest: str) -> None:
         if target == "uv":
             version = name.rpartition(":")[2]
             subprocess.run(
-                ["uv", "pip", "install", "--quiet", "--target", Path(made) / "uv", f"uv=={version}"], check=True
+                ["uv", "pip", "install", "--quiet", "--target", Path(made) / "uv", f"uv=={version}"],
+                check=True,
             )
             shutil.copy2(Path(made) / "uv/bin/uv", context / "uv")
         docker.build(context, name, "--target", target, "--label", f"stand-in={digest}")
@@ -85,7 +86,9 @@ def _base(docker: Docker) -> None:
         archive = Path(made) / "trixie.tar"
         packages = "--include=ca-certificates"
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", packages, "trixie", archive], check=True, timeout=600
+            ["mmdebstrap", "--quiet", "--variant=minbase", packages, "trixie", archive],
+            check=True,
+            timeout=600,
         )
         docker("import", archive, f"{name}:plain")
         # What a build fetches it fetches by the authorities of this machine.

@@ -38,7 +38,10 @@ NEEDS = {
         "redis_server", "STARKEEL_TEST_REDIS_URL", "redis-server", lambda: find_redis() is not None
     ),
     "docker": Need(
-        "docker", "STARKEEL_TEST_DOCKER_HOST", "docker.io iptables mmdebstrap", lambda: find_docker() is not None
+        "docker",
+        "STARKEEL_TEST_DOCKER_HOST",
+        "docker.io iptables mmdebstrap",
+        lambda: find_docker() is not None,
     ),
 }
 
