@@ -75,3 +75,42 @@ openapi:
 clean:
     rm -rf .data dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
     find packages services tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+# Docker Compose's command and file; another command by COMPOSE="podman compose" just up
+compose := env("COMPOSE", "docker compose") + " --file deploy/compose.yaml"
+
+# Build every service's image from this tree
+[group('images')]
+images:
+    {{ compose }} build
+
+# The fleet in containers with what it needs, built from this tree (just up prod: HTTPS, images by VERSION)
+[group('images')]
+up profile="dev":
+    @uv run --quiet --frozen python deploy/make_secrets.py deploy/secrets
+    {{ compose }} --profile "$1" up --detach --wait {{ if profile == "dev" { "--build" } else { "--no-build" } }}
+
+# Stop the containers; data stays (just down dev --volumes: data goes, too)
+[group('images')]
+down profile="dev" *args:
+    {{ compose }} --profile "$1" down {{ args }}
+
+# Follow what the containers say (just logs orders)
+[group('images')]
+logs *args:
+    {{ compose }} --profile dev --profile prod logs --follow "$@"
+
+# Which containers run, and how they are
+[group('images')]
+ps:
+    {{ compose }} --profile dev --profile prod ps
+
+# What a user does first, through the proxy (just smoke https://api.example.com)
+[group('images')]
+smoke url="http://127.0.0.1:8080":
+    @bash deploy/smoke.sh "$1"
+
+# Replace a service's containers one at a time, dropping nothing
+[group('images')]
+roll service profile="dev":
+    @uv run --quiet --frozen python deploy/roll.py "$1" --profile "$2" --compose "${COMPOSE:-docker compose}"

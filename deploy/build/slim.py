@@ -28,7 +28,6 @@ _PLACES = (
     "anyio/pytest_plugin.py",
     "asyncpg/_testbase",
     "cffi",  # compiles modules; what they need to run is _cffi_backend
-    "greenlet/tests",
     "litestar/testing",
     "sqlalchemy/testing",
     "urllib3/contrib/emscripten",

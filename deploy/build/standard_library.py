@@ -16,12 +16,13 @@ _IMPORTED = (
     "configparser contextvars ctypes dataclasses datetime decimal email.header email.iterators "
     "email.message email.parser encodings.ascii encodings.idna encodings.latin_1 "
     "encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_8 getpass gettext glob gzip "
-    "hashlib hmac html http.client http.cookiejar http.cookies http.server importlib.metadata "
-    "importlib.resources importlib.resources.readers ipaddress json logging.config logging.handlers "
-    "mimetypes multiprocessing.connection multiprocessing.util numbers pathlib pdb pickle platform pprint "
-    "queue quopri random rlcompleter runpy secrets selectors shlex shutil signal site socketserver "
-    "sqlite3 ssl stringprep subprocess sysconfig tempfile textwrap timeit tomllib typing urllib.request "
-    "uuid wsgiref.simple_server zipfile zoneinfo"
+    "hashlib hmac html http.client http.cookiejar http.cookies http.server importlib.metadata._adapters "
+    "importlib.metadata._text importlib.readers importlib.resources._adapters importlib.resources.readers "
+    "ipaddress json logging.config logging.handlers mimetypes multiprocessing.connection "
+    "multiprocessing.util numbers pathlib pdb pickle platform pprint queue quopri random rlcompleter "
+    "runpy secrets selectors shlex shutil signal site socketserver sqlite3 ssl stringprep subprocess "
+    "sysconfig tempfile textwrap timeit tomllib typing urllib.request uuid wsgiref.simple_server zipfile "
+    "zoneinfo"
 )
 
 

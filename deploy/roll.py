@@ -1,0 +1,90 @@
+"""Replaces a service's containers one at a time, so that nothing is dropped: `just roll orders`."""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_READY_S = 90
+_NOTICED_S = 3
+"""Seconds until the proxy has asked for names (every second) and for readiness (twice a second)."""
+
+
+@dataclass(frozen=True)
+class Roll:
+    """One service of a running stack.
+
+    Attributes:
+        compose: The command of Docker Compose, with the file and profile.
+        service: Which.
+    """
+
+    compose: list[str]
+    service: str
+
+    def run(self) -> int:
+        """Replace every container that runs now; the exit code."""
+        old = self._containers()
+        if not old:
+            sys.stderr.write(f"no container of {self.service} runs: `just up` starts it\n")
+            return 1
+        for container in old:
+            self._replace(container)
+        sys.stdout.write(f"{self.service}: {len(old)} replaced\n")
+        return 0
+
+    def _replace(self, container: str) -> None:
+        count = len(self._containers()) + 1
+        sys.stdout.write(f"{self.service}: starting another, then stopping {container[:12]}\n")
+        scale = ("--scale", f"{self.service}={count}")
+        up = ("up", "--detach", "--no-build", "--no-deps", "--no-recreate")
+        _run([*self.compose, *up, *scale, self.service])
+        _wait(lambda: self._healthy() == count, f"{self.service} to be ready {count} times")
+        time.sleep(_NOTICED_S)
+        # SIGTERM, and as long to end as the service's stop_grace_period says.
+        _run(["docker", "stop", container])
+        _run(["docker", "rm", container])
+
+    def _containers(self) -> list[str]:
+        return _run([*self.compose, "ps", "--quiet", self.service]).split()
+
+    def _healthy(self) -> int:
+        found = self._containers()
+        states = json.loads(_run(["docker", "inspect", *found])) if found else []
+        return sum(one["State"].get("Health", {}).get("Status") == "healthy" for one in states)
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + _READY_S
+    while not condition():
+        if time.monotonic() > until:
+            sys.exit(f"waited {_READY_S} s in vain for {what}; the old containers still run")
+        time.sleep(0.5)
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - as given
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+    return done.stdout
+
+
+def main() -> int:
+    """Roll what the arguments name; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("service")
+    parser.add_argument("--profile", default="dev", help="that the stack was started with (dev)")
+    parser.add_argument("--compose", default="docker compose", help="the command of Docker Compose")
+    given = parser.parse_args()
+    file = str(Path(__file__).with_name("compose.yaml"))
+    compose = [*shlex.split(given.compose), "--file", file, "--profile", given.profile]
+    return Roll(compose, given.service).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
