@@ -29,6 +29,7 @@ _PLACES = (
     "asyncpg/_testbase",
     "cffi",  # compiles modules; what they need to run is _cffi_backend
     "litestar/testing",
+    "mako/testing",
     "sqlalchemy/testing",
     "urllib3/contrib/emscripten",
 )
@@ -67,6 +68,7 @@ def _unneeded(root: Path) -> Iterator[Path]:
         if path.is_file() and (
             path.suffix in _SUFFIXES
             or path.name in _NAMES
+            or "tests" in path.relative_to(root).parts
             or not places.isdisjoint([_source(path), *path.parents])
         ):
             yield path
