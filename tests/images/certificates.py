@@ -26,7 +26,13 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named("Tests' authority")
         constraints = x509.BasicConstraints(ca=True, path_length=0)
+        # Without saying what its key is for, an authority is refused by Python 3.13.
+        usage = x509.KeyUsage(
+            digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+            key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+        )  # fmt: skip
         builder = self._builder(self._name, self._key).add_extension(constraints, critical=True)
+        builder = builder.add_extension(usage, critical=True)
         self.certificate = self._write("authority.pem", _pem(builder.sign(self._key, SHA256())))
 
     def issue(self, name: str) -> tuple[Path, Path]:

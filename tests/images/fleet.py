@@ -50,9 +50,9 @@ class Container:
 
         def is_ready() -> bool:
             assert self.state()["Status"] == "running", f"{self.name} ended\n{self.output()}"
-            try:
+            try:  # it may end in between, and then has no port any more
                 return httpx.get(self.url(port) + path, timeout=5, trust_env=False).status_code == 200
-            except httpx.TransportError:
+            except (httpx.TransportError, AssertionError):
                 return False
 
         wait_until(is_ready, timeout_s=60, what=lambda: f"{self.name}\n{self.output()}")
