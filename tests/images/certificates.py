@@ -28,9 +28,16 @@ class Authority:
         constraints = x509.BasicConstraints(ca=True, path_length=0)
         # Without saying what its key is for, an authority is refused by Python 3.13.
         usage = x509.KeyUsage(
-            digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
-            key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-        )  # fmt: skip
+            key_cert_sign=True,
+            crl_sign=True,
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
         builder = self._builder(self._name, self._key).add_extension(constraints, critical=True)
         builder = builder.add_extension(usage, critical=True)
         self.certificate = self._write("authority.pem", _pem(builder.sign(self._key, SHA256())))
