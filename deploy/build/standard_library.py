@@ -3,7 +3,7 @@
 The whole of it would be 10 MB, most of it for debuggers, mail and games.
 """
 
-import importlib
+import importlib.util
 import py_compile
 import sys
 from pathlib import Path

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # has no types
 from accounts.settings import Settings as AccountsSettings
 from orders.settings import Settings as OrdersSettings
 from starkeel_config import reference

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # has no types
 from accounts.settings import Settings as AccountsSettings
 from orders.settings import Settings as OrdersSettings
 from starkeel_config import reference

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import socket
 import ssl
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from .conftest import ROOT, told
 from .load import Load
 from .stand_ins import compose_program, provide
 
-PLAIN_PORT, SECURE_PORT, REDIRECT_PORT, GRAFANA_PORT = 28080, 28443, 28081, 28082
 HAD = ("accounts", "orders", "postgres", "redis", "proxy", "prometheus", "alertmanager")
 REQUESTS = 1500
 
@@ -32,6 +32,11 @@ class Stack:
     docker: Docker
     program: list[str]
     environ: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """Where its proxy is."""
+        return f"http://{self.environ['HTTP_PORT']}"
 
     def __call__(self, *arguments: str, timeout_s: float = 180) -> str:
         """Run Docker Compose on it and return what it printed."""
@@ -84,8 +89,9 @@ def stack(
             "CERTIFICATE_FILE": str(both),
             "REGISTRY": registry,
             "VERSION": version,
-            "HTTP_PORT": f"127.0.0.1:{PLAIN_PORT}",
-            "GRAFANA_PORT": str(GRAFANA_PORT),
+            "HTTP_PORT": _free_address(),
+            "GRAFANA_PORT": _free_address().rpartition(":")[2],
+            "SERVICES_SUBNET": f"10.214.{secrets.randbelow(256)}.0/24",
         },
     )
     try:
@@ -99,7 +105,7 @@ def stack(
 def token(stack: Stack) -> str:
     """An access token, got through the proxy."""
     person = {"email": "alan@example.com", "password": "seven quiet lighthouses"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{PLAIN_PORT}", timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as client:
         assert client.post("/api/users", json=person).status_code == 201
         answer = client.post("/api/auth/token", json=person)
     assert answer.status_code == 200, answer.text
@@ -108,7 +114,7 @@ def token(stack: Stack) -> str:
 
 def test_a_user_s_first_steps_work_through_the_proxy(stack: Stack) -> None:
     smoke = subprocess.run(
-        ["bash", ROOT / "deploy/smoke.sh", f"http://127.0.0.1:{PLAIN_PORT}"],
+        ["bash", ROOT / "deploy/smoke.sh", stack.url],
         env=stack.environ,
         capture_output=True,
         text=True,
@@ -123,7 +129,7 @@ def test_a_user_s_first_steps_work_through_the_proxy(stack: Stack) -> None:
     "path", ["/health/live", "/health/ready", "/schema", "/metrics", "/", "/api/ordersx"]
 )
 def test_what_is_not_public_is_not_reached_from_outside(stack: Stack, path: str) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{PLAIN_PORT}{path}", timeout=30, trust_env=False)
+    answer = httpx.get(f"{stack.url}{path}", timeout=30, trust_env=False)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -174,7 +180,7 @@ def test_rolling_a_service_under_load_drops_nothing(
 ) -> None:
     before = {one["Id"] for one in stack.containers("orders")}
     load = Load(
-        f"http://127.0.0.1:{PLAIN_PORT}",
+        stack.url,
         "/api/orders?limit=1",
         {"Authorization": f"Bearer {token}"},
         asks_readiness=False,
@@ -201,9 +207,9 @@ def test_rolling_a_service_under_load_drops_nothing(
 
 def test_the_proxy_speaks_tls_with_the_mounted_certificate(stack: Stack, token: str) -> None:
     environ = dict(stack.environ) | {
-        "HTTP_PORT": f"127.0.0.1:{REDIRECT_PORT}",
-        "HTTPS_PORT": f"127.0.0.1:{SECURE_PORT}",
-        "GRAFANA_PORT": str(GRAFANA_PORT + 1),
+        "HTTP_PORT": _free_address(),
+        "HTTPS_PORT": _free_address(),
+        "GRAFANA_PORT": _free_address().rpartition(":")[2],
     }
     secure = Stack(stack.docker, stack.program, environ)
     secure("--profile", "prod", "up", "--detach", "--no-build", "--no-deps", "--wait", "proxy-tls")
@@ -211,13 +217,19 @@ def test_the_proxy_speaks_tls_with_the_mounted_certificate(stack: Stack, token: 
     trusting = ssl.create_default_context(cafile=folder / "authority.pem")
     trusting.minimum_version = ssl.TLSVersion.TLSv1_2
     with httpx.Client(verify=trusting, timeout=30, trust_env=False) as client:
-        url = f"https://127.0.0.1:{SECURE_PORT}/api/orders"
+        url = f"https://{environ['HTTPS_PORT']}/api/orders"
         answer = client.get(url, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 200
         assert answer.headers["strict-transport-security"] == "max-age=63072000"
-        assert client.get(f"https://127.0.0.1:{SECURE_PORT}/health/live").status_code == 404
-        moved = client.get(f"http://127.0.0.1:{REDIRECT_PORT}/api/orders")
+        assert client.get(f"https://{environ['HTTPS_PORT']}/health/live").status_code == 404
+        moved = client.get(f"{secure.url}/api/orders")
         assert moved.status_code == 308
         assert moved.headers["location"].startswith("https://")
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(url, verify=ssl.create_default_context(), trust_env=False)
+
+
+def _free_address() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{one.getsockname()[1]}"
