@@ -225,7 +225,7 @@ def _kustomize(kubectl: Path, folder: Path) -> str:
 
 
 def _validated(path: Path, version: str) -> "subprocess.CompletedProcess[str]":
-    command = [*VALIDATOR, "--strict", "--kubernetes-version", version, path]
+    command = [*VALIDATOR, "--strict", "--kubernetes-version", version, str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -73,8 +73,15 @@ def _answers() -> bool:
 
 def _start() -> None:
     # No bridge of its own: two daemons on one bridge take each other's addresses away.
-    command = ["dockerd", "--host", _HOST, "--data-root", STATE / "data", "--exec-root", STATE / "exec"]
-    command += ["--pidfile", _PID, "--bridge", "none", "--default-address-pool", "base=10.213.0.0/16,size=24"]
+    command = ["dockerd", "--host", _HOST, "--data-root", f"{STATE}/data", "--exec-root", f"{STATE}/exec"]
+    command += [
+        "--pidfile",
+        str(_PID),
+        "--bridge",
+        "none",
+        "--default-address-pool",
+        "base=10.213.0.0/16,size=24",
+    ]
     with _LOG.open("w") as log:
         # It outlives this process when others use it still.
         subprocess.run(

@@ -136,7 +136,7 @@ def fleet(docker: Docker, images: Mapping[str, str], directory: Path) -> Iterato
         one.file("signing-key", signing_key())
         for name in images:
             one.file(f"{name}-database", f"postgresql://postgres:{password}@postgres:5432/{name}")
-        database = _postgres(one)
+        database = postgres(one, "postgres")
         for name in images:
             command = ("psql", "-h", "/tmp", "-U", "postgres", "-c", f"CREATE DATABASE {name}")
             docker("exec", "--env", f"PGPASSWORD={password}", database.name, *command)
@@ -147,24 +147,26 @@ def fleet(docker: Docker, images: Mapping[str, str], directory: Path) -> Iterato
 _REDIS = ("valkey-server", "--save", "", "--protected-mode", "no")
 
 
-def _postgres(one: Fleet) -> Container:
-    options = (
-        "--user",
-        "999:999",
-        *HARDENED,
-        "--tmpfs",
-        "/tmp",
-        "--tmpfs",
-        "/var/lib/postgresql/data:uid=999",
-    )
+def postgres(one: Fleet, alias: str, *options: str, settings: tuple[str, ...] = ()) -> Container:
+    """Start a PostgreSQL that keeps nothing, and wait until it answers.
+
+    Args:
+        one: Whose network it is on.
+        alias: Its name there.
+        options: Of the container.
+        settings: Like `ssl=on`.
+    """
+    places = ("--tmpfs", "/tmp", "--tmpfs", "/var/lib/postgresql/data:uid=999")
     secret = (
         "--volume",
         f"{one.directory}/password:/password:ro",
         "--env",
         "POSTGRES_PASSWORD_FILE=/password",
     )
-    command = ("postgres", "-c", "unix_socket_directories=/tmp", "-c", "fsync=off")
-    container = one.run("postgres", public_name("postgres"), *options, *secret, command=command)
+    given = ("unix_socket_directories=/tmp", "fsync=off", *settings)
+    command = ("postgres", *(part for setting in given for part in ("-c", setting)))
+    user = ("--user", "999:999", *HARDENED)
+    container = one.run(alias, public_name("postgres"), *user, *places, *secret, *options, command=command)
 
     def is_up() -> bool:
         assert container.state()["Status"] == "running", container.output()

@@ -81,12 +81,10 @@ def test_there_is_no_shell_and_nothing_can_be_written(accounts: Container) -> No
 
 
 def test_docker_says_healthy(accounts: Container, orders: Container) -> None:
-    for container in (accounts, orders):
-        wait_until(
-            lambda container=container: container.state()["Health"]["Status"] == "healthy",
-            timeout_s=60,
-            what=lambda container=container: str(container.state()["Health"]),
-        )
+    def states() -> list[str]:
+        return [str(one.state()["Health"]["Status"]) for one in (accounts, orders)]
+
+    wait_until(lambda: states() == ["healthy", "healthy"], timeout_s=60, what=lambda: str(states()))
 
 
 def test_a_service_without_its_settings_says_so_and_ends(containers: Fleet) -> None:

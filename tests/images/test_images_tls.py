@@ -8,8 +8,7 @@ import pytest
 from starkeel_testing import wait_until
 
 from .certificates import Authority
-from .fleet import HARDENED, Container, Fleet
-from .stand_ins import public_name
+from .fleet import Container, Fleet, postgres
 
 
 @pytest.fixture(scope="module")
@@ -119,25 +118,6 @@ def _secure_postgres(containers: Fleet, authority: Authority) -> Container:
         shutil.copy(path, folder / name)
         shutil.chown(folder / name, 999, 999)
         (folder / name).chmod(0o600)
-    options = (
-        "--user",
-        "999:999",
-        *HARDENED,
-        "--tmpfs",
-        "/tmp",
-        "--tmpfs",
-        "/var/lib/postgresql/data:uid=999",
-    )
-    options += ("--volume", f"{containers.directory}/password:/password:ro", "--volume", f"{folder}:/tls:ro")
-    options += ("--env", "POSTGRES_PASSWORD_FILE=/password", "--network-alias", "misnamed-postgres")
-    command = ("postgres", "-c", "unix_socket_directories=/tmp", "-c", "ssl=on")
-    command += ("-c", "ssl_cert_file=/tls/server.crt", "-c", "ssl_key_file=/tls/server.key")
-    container = containers.run("secure-postgres", public_name("postgres"), *options, command=command)
-
-    def is_up() -> bool:
-        assert container.state()["Status"] == "running", container.output()
-        asked = containers.docker.tried("exec", container.name, "pg_isready", "-h", "127.0.0.1")
-        return asked.returncode == 0
-
-    wait_until(is_up, timeout_s=60, what=container.output)
-    return container
+    options = ("--volume", f"{folder}:/tls:ro", "--network-alias", "misnamed-postgres")
+    settings = ("ssl=on", "ssl_cert_file=/tls/server.crt", "ssl_key_file=/tls/server.key")
+    return postgres(containers, "secure-postgres", *options, settings=settings)
