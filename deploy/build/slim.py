@@ -28,6 +28,7 @@ _PLACES = (
     "anyio/pytest_plugin.py",
     "asyncpg/_testbase",
     "cffi",  # compiles modules; what they need to run is _cffi_backend
+    "litestar/repository/testing",
     "litestar/testing",
     "mako/testing",
     "sqlalchemy/testing",

@@ -83,7 +83,8 @@ def token(accounts: Container) -> str:
     """An access token of somebody who signed up."""
     person = {"email": "grace@example.com", "password": "seven quiet lighthouses"}
     with httpx.Client(base_url=accounts.url(), timeout=30, trust_env=False) as client:
-        assert client.post("/api/users", json=person).status_code == 201
+        signed_up = client.post("/api/users", json=person)
+        assert signed_up.status_code == 201, signed_up.text
         answer = client.post("/api/auth/token", json=person)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["access_token"])

@@ -106,7 +106,8 @@ def token(stack: Stack) -> str:
     """An access token, got through the proxy."""
     person = {"email": "alan@example.com", "password": "seven quiet lighthouses"}
     with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as client:
-        assert client.post("/api/users", json=person).status_code == 201
+        signed_up = client.post("/api/users", json=person)
+        assert signed_up.status_code == 201, signed_up.text
         answer = client.post("/api/auth/token", json=person)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["access_token"])
