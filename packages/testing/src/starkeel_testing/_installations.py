@@ -78,9 +78,17 @@ def find_docker() -> Path | None:
     Only root may, and two engines would take each other's networks away.
     """
     programs = [shutil.which(name) for name in ("dockerd", "iptables", "mmdebstrap")]
-    if os.geteuid() != 0 or None in programs or Path("/run/docker.pid").exists():
+    if os.geteuid() != 0 or None in programs or _runs(Path("/run/docker.pid")):
         return None
     return Path(str(programs[0]))
+
+
+def _runs(pid_file: Path) -> bool:
+    """Whether the process that wrote the file is still there: one that was killed leaves the file behind."""
+    try:
+        return Path("/proc", pid_file.read_text().strip() or "none", "exe").exists()
+    except OSError:
+        return False
 
 
 def _postgres(source: Source) -> Iterator[Installation]:
