@@ -72,25 +72,6 @@ def find_redis() -> Installation | None:
     return next((one for one in _redis(chosen_source()) if one.serves("redis-server", Account())), None)
 
 
-def find_docker() -> Path | None:
-    """Return the Docker engine that the tests may start here, with what it and its base images need, or None.
-
-    Only root may, and two engines would take each other's networks away.
-    """
-    programs = [shutil.which(name) for name in ("dockerd", "iptables", "mmdebstrap")]
-    if os.geteuid() != 0 or None in programs or _runs(Path("/run/docker.pid")):
-        return None
-    return Path(str(programs[0]))
-
-
-def _runs(pid_file: Path) -> bool:
-    """Whether the process that wrote the file is still there: one that was killed leaves the file behind."""
-    try:
-        return Path("/proc", pid_file.read_text().strip() or "none", "exe").exists()
-    except OSError:
-        return False
-
-
 def _postgres(source: Source) -> Iterator[Installation]:
     if source != "wheels":
         found = _installed("postgres")

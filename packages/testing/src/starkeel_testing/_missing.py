@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ._installations import find_docker, find_postgres, find_redis
+from ._installations import find_postgres, find_redis
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,6 @@ NEEDS = {
     ),
     "redis": Need(
         "redis_server", "STARKEEL_TEST_REDIS_URL", "redis-server", lambda: find_redis() is not None
-    ),
-    "docker": Need(
-        "docker",
-        "STARKEEL_TEST_DOCKER_HOST",
-        "docker.io iptables mmdebstrap",
-        lambda: find_docker() is not None,
     ),
 }
 
