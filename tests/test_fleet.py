@@ -31,7 +31,7 @@ class Fleet:
         return self.orders.client.post(
             "/api/orders",
             json={"product_type": "anchor", "quantity": 2},
-            headers={"Authorization": f"Bearer {token}", **headers},
+            headers={"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex, **headers},
         )
 
 

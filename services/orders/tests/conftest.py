@@ -99,6 +99,11 @@ class Person:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
+    @property
+    def placing(self) -> dict[str, str]:
+        """For a new order: a key that was never sent."""
+        return self.headers | {"Idempotency-Key": f'"{uuid4()}"'}
+
 
 def signed_up(accounts: Service) -> Person:
     """Sign somebody up and in."""

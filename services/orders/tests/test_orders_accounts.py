@@ -14,14 +14,14 @@ def test_a_deactivated_user_cannot_order_but_still_look(
     service: Service, accounts: Service, new_person: Callable[[], Any]
 ) -> None:
     person = new_person()
-    placed = service.client.post("/api/orders", json=PLACEMENT, headers=person.headers)
+    placed = service.client.post("/api/orders", json=PLACEMENT, headers=person.placing)
     assert placed.status_code == 201
     left = accounts.client.request(
         "DELETE", "/api/users/me", headers=person.headers, json={"password": person.password}
     )
     assert left.status_code == 204
 
-    answer = service.client.post("/api/orders", json=PLACEMENT, headers=person.headers)
+    answer = service.client.post("/api/orders", json=PLACEMENT, headers=person.placing)
 
     assert answer.status_code == 403
     assert answer.headers["content-type"].startswith("application/problem+json")
@@ -37,11 +37,11 @@ def test_without_accounts_no_order_is_placed_and_the_rest_works(
         accounts = stack.enter_context(running("accounts", accounts_env))
         service = stack.enter_context(running("orders", orders_env(accounts)))
         ada = sign_up(accounts)
-        placed = service.client.post("/api/orders", json=PLACEMENT, headers=ada.headers)
+        placed = service.client.post("/api/orders", json=PLACEMENT, headers=ada.placing)
         assert placed.status_code == 201
         assert accounts.terminate() == 0
 
-        refused = service.client.post("/api/orders", json=PLACEMENT, headers=ada.headers)
+        refused = service.client.post("/api/orders", json=PLACEMENT, headers=ada.placing)
 
         assert refused.status_code == 503
         assert refused.headers["content-type"].startswith("application/problem+json")
@@ -57,7 +57,7 @@ def test_one_trace_and_one_request_id_cross_to_accounts(
 ) -> None:
     person = new_person()
     trace_id, request_id = "4bf92f3577b34da6a3ce929d0e0e4736", f"crossing-{person.id}"
-    headers = person.headers | {
+    headers = person.placing | {
         "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
         "X-Request-ID": request_id,
     }

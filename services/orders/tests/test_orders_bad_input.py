@@ -46,7 +46,7 @@ GOOD = b'{"product_type": "oak-plank", "quantity": 1}'
 )
 def test_an_order_that_is_not_as_described_is_a_problem(service: Service, ada: Any, content: bytes) -> None:
     answer = service.client.post(
-        "/api/orders", content=content, headers=ada.headers | {"Content-Type": "application/json"}
+        "/api/orders", content=content, headers=ada.placing | {"Content-Type": "application/json"}
     )
 
     assert answer.status_code in {400, 422}, answer.text
@@ -59,7 +59,7 @@ def test_a_body_over_the_limit_is_refused(service: Service, ada: Any) -> None:
     answer = service.client.post(
         "/api/orders",
         content=b" " * (1024 * 1024) + GOOD,
-        headers=ada.headers | {"Content-Type": "application/json"},
+        headers=ada.placing | {"Content-Type": "application/json"},
     )
 
     assert answer.status_code == 413
@@ -108,7 +108,7 @@ def test_nobody_gets_in_without_a_good_token(
 
 
 def test_a_token_without_the_scope_opens_only_what_it_allows(service: Service, forged: Any) -> None:
-    headers = {"Authorization": f"Bearer {forged('none', scope='orders:read')}"}
+    headers = {"Authorization": f"Bearer {forged('none', scope='orders:read')}", "Idempotency-Key": "k"}
 
     assert service.client.get("/api/orders", headers=headers).status_code == 200
     assert service.client.post("/api/orders", headers=headers, content=GOOD).status_code == 403
@@ -116,7 +116,7 @@ def test_a_token_without_the_scope_opens_only_what_it_allows(service: Service, f
 
 @pytest.mark.parametrize("if_match", ["", "1", '"1', "x" * 2000, "*, *"])
 def test_a_wrong_if_match_is_refused(service: Service, ada: Any, if_match: str) -> None:
-    placed = service.client.post("/api/orders", content=GOOD, headers=ada.headers)
+    placed = service.client.post("/api/orders", content=GOOD, headers=ada.placing)
 
     answer = service.client.patch(
         placed.headers["location"], json={"quantity": 2}, headers=ada.headers | {"If-Match": if_match}

@@ -98,7 +98,7 @@ def test_a_client_that_comes_back_gets_what_it_missed(service: Service, ada: Any
 def test_what_is_refused_is_told_to_nobody(service: Service, ada: Any) -> None:
     with watching(service, ada) as stream:
         refused = service.client.post(
-            "/api/orders", json={"product_type": "oak-plank", "quantity": 0}, headers=ada.headers
+            "/api/orders", json={"product_type": "oak-plank", "quantity": 0}, headers=ada.placing
         )
         assert refused.status_code == 400
         placed = _place(service, ada)
@@ -156,7 +156,7 @@ def test_live_events_end_with_the_token(service: Service, ada: Any, forged: Any)
 
 def _place(service: Service, person: Any) -> dict[str, Any]:
     answer = service.client.post(
-        "/api/orders", json={"product_type": "oak-plank", "quantity": 1}, headers=person.headers
+        "/api/orders", json={"product_type": "oak-plank", "quantity": 1}, headers=person.placing
     )
     assert answer.status_code == 201, answer.text
     order: dict[str, Any] = answer.json()

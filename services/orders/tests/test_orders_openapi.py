@@ -4,7 +4,7 @@ from starkeel_testing import Service
 
 ALWAYS = {"400", "401", "403", "503"}
 PROBLEMS = {
-    ("post", "/api/orders"): ALWAYS | {"413", "429", "502", "504"},
+    ("post", "/api/orders"): ALWAYS | {"409", "413", "422", "429", "502", "504"},
     ("get", "/api/orders"): ALWAYS,
     ("get", "/api/orders/{order_id}"): ALWAYS | {"404"},
     ("patch", "/api/orders/{order_id}"): ALWAYS | {"404", "409", "412", "413", "428"},
@@ -44,5 +44,10 @@ def test_requests_and_answers_have_examples(service: Service) -> None:
             assert schema.get("examples"), (name, field)
 
 
-def test_the_idempotency_key_is_not_promised_before_it_works(service: Service) -> None:
-    assert "idempotency-key" not in service.client.get("/schema/openapi.json").text.lower()
+def test_placing_an_order_asks_for_an_idempotency_key(service: Service) -> None:
+    paths = service.client.get("/schema/openapi.json").json()["paths"]
+
+    [parameter] = paths["/api/orders"]["post"]["parameters"]
+    assert (parameter["name"], parameter["in"], parameter["required"]) == ("Idempotency-Key", "header", True)
+    assert "UUID" in parameter["description"]
+    assert "Idempotency-Key" not in str(paths["/api/orders/{order_id}"])

@@ -14,7 +14,7 @@ def test_an_order_is_placed(service: Service, ada: Any, make: Any, body: Any) ->
     before = service.metric("orders_created_total", product="oak-plank")
     timed = service.metric("order_creation_duration_seconds_count")
 
-    answer = service.client.post("/api/orders", json=body(placement), headers=ada.headers)
+    answer = service.client.post("/api/orders", json=body(placement), headers=ada.placing)
 
     assert answer.status_code == 201, answer.text
     order = answer.json()
@@ -152,7 +152,7 @@ def test_a_cancelled_order_stays_cancelled_and_unchanged(service: Service, ada: 
 
 def _placed(service: Service, person: Any) -> tuple[str, str]:
     answer = service.client.post(
-        "/api/orders", json={"product_type": "oak-plank", "quantity": 1}, headers=person.headers
+        "/api/orders", json={"product_type": "oak-plank", "quantity": 1}, headers=person.placing
     )
     assert answer.status_code == 201, answer.text
     return answer.json()["id"], answer.headers["etag"]

@@ -78,7 +78,7 @@ def test_orders_are_taken_while_redis_is_away(
 def _try_to_place(service: Service, person: Any) -> httpx.Response:
     # A connection each, so that every worker is asked.
     with httpx.Client(base_url=service.url, timeout=20) as client:
-        return client.post("/api/orders", json=PLACEMENT, headers=person.headers)
+        return client.post("/api/orders", json=PLACEMENT, headers=person.placing)
 
 
 def _place(service: Service, person: Any) -> str:

@@ -10,6 +10,7 @@ from ._errors import (
     NotADatabaseError,
     SchemaBehindError,
 )
+from ._idempotency import IdempotencyKeys
 from ._plugin import DatabasePlugin
 from ._session import UnitOfWorkIsOverError
 from ._settings import DatabaseSettings
@@ -20,6 +21,7 @@ __all__ = [
     "DatabasePlugin",
     "DatabaseSettings",
     "DatabaseUnavailable",
+    "IdempotencyKeys",
     "MigrationError",
     "NewerDatabaseError",
     "NotADatabaseError",

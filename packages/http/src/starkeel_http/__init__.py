@@ -1,5 +1,6 @@
 """The edge of a Litestar service: problem details, deadlines, limits, CORS, headers."""
 
+from ._idempotency import Idempotency
 from ._network import Network
 from ._opts import limit_by_address, limit_by_user, request_timeout
 from ._origin import Origin
@@ -14,6 +15,7 @@ __all__ = [
     "EdgePlugin",
     "EdgeSettings",
     "FieldError",
+    "Idempotency",
     "Network",
     "Origin",
     "ProblemDetails",

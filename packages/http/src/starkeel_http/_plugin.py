@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final
 import structlog
 from litestar import Litestar, Request, Response
 from litestar.config.app import AppConfig
+from litestar.di import Provide
 from litestar.enums import ScopeType
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
@@ -20,6 +21,8 @@ from ._rate import Rate
 from ._settings import EdgeSettings
 
 if TYPE_CHECKING:
+    from ._idempotency import AnswerStore
+    from ._idempotent_answers import IdempotentAnswers
     from ._layer import Edge
     from ._limiter import Limiter
 
@@ -66,6 +69,8 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
         self._edge: Edge | None = None
         self._limiter: Limiter | None = None
+        self._store: AnswerStore | None = None
+        self._answers: IdempotentAnswers | None = None
 
     @property
     def readiness_name(self) -> str | None:
@@ -75,6 +80,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the layer, the rendering of errors and the strict reading of bodies."""
         # Here and not above: limits and metrics must not be imported where only settings are read.
+        from ._idempotency import Idempotency, Replay, provide_idempotency
         from ._limiter import Limiter
         from ._request import strict
 
@@ -87,6 +93,9 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         )
         app_config.request_class = strict(app_config.request_class)
         app_config.exception_handlers.setdefault(Exception, _render)
+        app_config.exception_handlers.setdefault(Replay, _replay)
+        app_config.dependencies.setdefault("idempotency", Provide(provide_idempotency))
+        app_config.signature_types.append(Idempotency)
         app_config.after_exception.append(_note_websocket)
         if app_config.logging_config is not None and hasattr(app_config.logging_config, "log_exceptions"):
             # Said once, by us.
@@ -151,6 +160,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             handler.app.request_max_body_size = most
             most = handler.resolve_request_max_body_size()
             _check_bounds(handler, where)
+            self._keep_answers(handler)
             handler.opt[READER] = BodyReader(handler)
         policy = self._policy.told(handler.opt, max_body_bytes=most)
         check_names(policy, self.limits, where=where)
@@ -160,11 +170,25 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             # Last of all: the others find out who the user is. Litestar keeps the list that it hands out.
             guards.append(UserLimit(self._limiter, policy.by_user))
 
+    def _keep_answers(self, handler: HTTPRouteHandler) -> None:
+        from ._idempotency import Idempotency
+        from ._idempotent_answers import IdempotentAnswers
+
+        if not any(p.annotation is Idempotency for p in handler.parsed_fn_signature.parameters.values()):
+            return
+        if self._answers is None:
+            self._answers = IdempotentAnswers(lambda: _found(self._store))
+        # Inside all others, those that commit included.
+        handler.middleware = [*(handler.middleware or ()), self._answers]
+
     def _start(self, app: Litestar) -> None:
         from ._cors import Cors
         from ._layer import Edge, Rules
         from ._proxies import TrustedProxies
 
+        self._store = next((p for p in app.plugins if hasattr(p, "claim_idempotency_key")), None)  # type: ignore[assignment]  # by shape
+        if self._answers is not None:
+            _found(self._store)
         assert self._limiter is not None
         self._limiter.open({name: rate.shared_by(self._workers) for name, rate in self.limits.items()})
         if self._workers > 1 and self._is_first:
@@ -197,6 +221,19 @@ def _render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     return Response(
         problem.body(path), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
     )
+
+
+def _replay(_: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
+    # The middleware puts the kept answer in the place of this one.
+    return Response(b"", status_code=200)
+
+
+def _found(store: "AnswerStore | None") -> "AnswerStore":
+    if store is None:
+        raise ImproperlyConfiguredException(
+            "a route takes `idempotency`, but no plugin has `claim_idempotency_key` to keep answers with"
+        )
+    return store
 
 
 def _note_websocket(error: Exception, scope: Scope) -> None:

@@ -1,10 +1,12 @@
 """Puts orders together."""
 
+from datetime import timedelta
+
 from advanced_alchemy.base import orm_registry
 from litestar import Litestar
 from starkeel_auth import AuthPlugin
 from starkeel_client import ClientPlugin
-from starkeel_db import DatabasePlugin
+from starkeel_db import DatabasePlugin, IdempotencyKeys
 from starkeel_http import EdgePlugin, openapi
 from starkeel_observability import ObservabilityPlugin
 from starkeel_server import ServerPlugin
@@ -18,6 +20,9 @@ from .settings import Settings
 
 def create_app(settings: Settings) -> Litestar:
     """Make the application; opens nothing until it is started."""
+    metadata = orm_registry.metadata
+    database = DatabasePlugin(settings.database, metadata=metadata, migrations="orders.migrations")
+    lifetime = timedelta(hours=settings.idempotency_key_hours)
     return Litestar(
         route_handlers=[OrderController, events, live],
         openapi_config=openapi(
@@ -27,7 +32,8 @@ def create_app(settings: Settings) -> Litestar:
             ObservabilityPlugin(settings.observability),
             ServerPlugin(settings.server),
             EdgePlugin(settings.http, limits={"order_creation": settings.rate_limit_order_creation}),
-            DatabasePlugin(settings.database, metadata=orm_registry.metadata, migrations="orders.migrations"),
+            database,
+            IdempotencyKeys(database, metadata=metadata, lifetime=lifetime),
             AuthPlugin(settings.auth),
             ClientPlugin(accounts=settings.accounts),
             OrderEvents(event_backend(settings.redis_url), is_shared=settings.redis_url is not None),

@@ -10,7 +10,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
-from starkeel_http import limit_by_user, problem_responses
+from starkeel_http import Idempotency, limit_by_user, problem_responses
 
 from .etags import Versions, etag
 from .events import OrderEvents
@@ -64,18 +64,20 @@ class OrderController(Controller):
         opt=limit_by_user("order_creation"),
         response_description="The new order.",
         response_headers=[_LOCATION, _ETAG],
-        responses=problem_responses(400, 401, 403, 413, 429, 502, 503, 504),
+        responses=problem_responses(400, 401, 403, 409, 413, 422, 429, 502, 503, 504),
     )
     async def place(
         self,
         data: JSONBody[Placement],
         principal: NamedDependency[Principal],
         accounts_client: NamedDependency[UpstreamClient],
+        idempotency: NamedDependency[Idempotency],
         orders: NamedDependency[Orders],
         news: NamedDependency[News],
     ) -> Response[OrderView]:
         """Order so many of a product, if accounts says that the user is still active."""
         await require_active(principal, accounts_client)
+        await idempotency.claim()
         order = await orders.place(product_type=data.product_type, quantity=data.quantity)
         news.created(order)
         return _answer(order, status_code=201, headers={"Location": f"/api/orders/{order.id}"})

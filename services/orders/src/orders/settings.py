@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from msgspec import Meta
 from starkeel_auth import AuthSettings
 from starkeel_client import UpstreamSettings, upstream
 from starkeel_config import Secret, ServiceSettings, Variable
@@ -22,6 +23,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     accounts: UpstreamSettings = upstream("ACCOUNTS")
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """Redis that carries events between processes; without it a client sees its own worker's events only."""
+    idempotency_key_hours: Annotated[int, Variable("IDEMPOTENCY_KEY_HOURS"), Meta(ge=1, le=720)] = 24
+    """Hours for which an order is answered alike when it is placed again with the same `Idempotency-Key`."""
     rate_limit_order_creation: Annotated[Rate, Variable("RATE_LIMIT_ORDER_CREATION")] = Rate.parse(
         "60/minute"
     )

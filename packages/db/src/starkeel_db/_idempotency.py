@@ -1,0 +1,164 @@
+"""Answers to requests with an `Idempotency-Key`, kept in the transaction of what they tell of."""
+
+import json
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple, final
+
+from advanced_alchemy.types import DateTimeUTC
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.plugins import InitPlugin
+from litestar.types import Scope
+from sqlalchemy import Column, LargeBinary, MetaData, SmallInteger, Table, delete, func, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ._housekeeping import swept
+from ._plugin import DatabasePlugin
+from ._unit_of_work import provide_session
+
+TABLE: Final = "idempotency_keys"
+_SWEEP_EVERY_S: Final = 60.0
+_SWEPT_AT_ONCE: Final = 1000
+_LOCK_BYTES: Final = 8
+
+
+class _Answer(NamedTuple):
+    fingerprint: bytes
+    status: int
+    headers: Iterable[tuple[bytes, bytes]]
+    body: bytes
+
+
+@final
+class IdempotencyKeys(InitPlugin):
+    """Keeps answers in a table, as part of the unit of work that is answered.
+
+    `starkeel_http` finds this by its methods. The table is the service's own to migrate.
+
+    Args:
+        database: Where to.
+        metadata: The models; a table `idempotency_keys` is added to them.
+        lifetime: How long an answer is kept.
+    """
+
+    def __init__(self, database: DatabasePlugin, *, metadata: MetaData, lifetime: timedelta) -> None:
+        self._database = database
+        self._lifetime = lifetime
+        self._table = _table(metadata)
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Have answers forgotten in time while the application runs."""
+        app_config.lifespan.append(self._lifespan)
+        return app_config
+
+    async def claim_idempotency_key(
+        self, scope: Scope, key: bytes
+    ) -> Literal["free", "taken"] | tuple[bytes, int, list[tuple[bytes, bytes]], bytes]:
+        """Claim a key until the request's unit of work ends, or return what was kept under it.
+
+        Nobody waits for a key on PostgreSQL. On SQLite another process that writes is waited for: it has the file
+        to itself, and what it kept is found then.
+
+        Args:
+            scope: The request's.
+            key: 32 bytes.
+        """
+        session = provide_session(scope)
+        table = self._table
+        columns = [table.c.fingerprint, table.c.status, table.c.headers, table.c.body]
+        is_kept = (table.c.key == key) & (table.c.expires_at > datetime.now(UTC))
+        one = select(literal(1).label("one")).subquery("one")
+        query = select(_is_ours(session, key).label("is_ours"), *columns)
+        row = (await session.execute(query.select_from(one.outerjoin(table, is_kept)))).one()
+        if not row.is_ours:
+            return "taken"
+        if row.fingerprint is None:
+            return "free"
+        return row.fingerprint, row.status, _unpacked(row.headers), row.body
+
+    async def keep_idempotent_answer(
+        self, scope: Scope, key: bytes, answer: tuple[bytes, int, Iterable[tuple[bytes, bytes]], bytes]
+    ) -> bool:
+        """Write an answer in the request's unit of work; whether nobody else had kept one meanwhile.
+
+        Args:
+            scope: The request's.
+            key: 32 bytes.
+            answer: The request's fingerprint, and the answer's status, headers and body.
+        """
+        session = provide_session(scope)
+        fingerprint, status, headers, body = _Answer(*answer)
+        now = datetime.now(UTC)
+        values = {
+            "fingerprint": fingerprint,
+            "status": status,
+            "headers": _packed(headers),
+            "body": body,
+            "expires_at": now + self._lifetime,
+        }
+        insert = postgresql.insert if _is_postgres(session) else sqlite.insert
+        statement = insert(self._table).values(key=key, **values)
+        # What has expired may not have been swept yet.
+        written = await session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["key"], set_=values, where=self._table.c.expires_at <= now
+            ).returning(self._table.c.status)
+        )
+        return written.first() is not None
+
+    async def forget_expired(self) -> int:
+        """Delete answers whose time is over; how many that were, at most a thousand."""
+        table = self._table
+        expired = select(table.c.key).where(table.c.expires_at <= datetime.now(UTC)).limit(_SWEPT_AT_ONCE)
+        async with self._database.session() as session:
+            if _is_postgres(session):
+                # Another process sweeps what it has locked.
+                expired = expired.with_for_update(skip_locked=True)
+            gone = await session.execute(delete(table).where(table.c.key.in_(expired)).returning(table.c.key))
+            return len(gone.all())
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
+        async with swept(
+            self.forget_expired, "idempotency keys", every_s=_SWEEP_EVERY_S, at_once=_SWEPT_AT_ONCE
+        ):
+            yield
+
+
+def _table(metadata: MetaData) -> Table:
+    found = metadata.tables.get(TABLE)
+    if found is not None:
+        return found
+    return Table(
+        TABLE,
+        metadata,
+        Column("key", LargeBinary(32), primary_key=True),
+        Column("fingerprint", LargeBinary(32), nullable=False),
+        Column("status", SmallInteger, nullable=False),
+        Column("headers", LargeBinary, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column("expires_at", DateTimeUTC(timezone=True), nullable=False, index=True),
+    )
+
+
+def _is_postgres(session: AsyncSession) -> bool:
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def _is_ours(session: AsyncSession, key: bytes) -> Any:
+    if not _is_postgres(session):
+        # The first statement of a request that may write has locked the file.
+        return literal(1)
+    # Of the transaction: whatever ends it lets go, and a pooler between does not mind.
+    return func.pg_try_advisory_xact_lock(int.from_bytes(key[:_LOCK_BYTES], "big", signed=True))
+
+
+def _packed(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return json.dumps([[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers]).encode()
+
+
+def _unpacked(packed: bytes) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(packed)]

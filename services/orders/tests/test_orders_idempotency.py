@@ -1,0 +1,164 @@
+"""The same order with the same key is placed once and answered alike."""
+
+import datetime
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from starkeel_testing import Service, running
+
+PLACEMENT = {"product_type": "oak-plank", "quantity": 12}
+SAME = ("content-type", "content-length", "etag", "location")
+
+
+def test_the_same_request_is_answered_alike(service: Service, fresh: Any) -> None:
+    headers = fresh.placing
+    counted = service.metric("orders_created_total")
+
+    first, second = (_place(service, headers) for _ in range(2))
+
+    assert first.status_code == second.status_code == 201
+    assert first.content == second.content
+    assert [first.headers[name] for name in SAME] == [second.headers[name] for name in SAME]
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert _placed(service, fresh) == [first.json()["id"]]
+    assert service.metric("orders_created_total") == counted + 1
+
+
+def test_an_answer_stands_whatever_became_of_the_order(service: Service, fresh: Any) -> None:
+    headers = fresh.placing
+    first = _place(service, headers)
+    service.client.post(f"{first.headers['location']}/cancel", headers=fresh.headers)
+
+    assert _place(service, headers).json() == first.json()
+
+
+def test_a_key_of_another_request_is_refused(service: Service, fresh: Any) -> None:
+    headers = fresh.placing
+    _place(service, headers)
+
+    refused = _place(service, headers, quantity=13)
+
+    _is_problem(refused, 422)
+    assert len(_placed(service, fresh)) == 1
+
+
+def test_a_key_is_required(service: Service, ada: Any) -> None:
+    problem = _is_problem(_place(service, ada.headers), 400)
+
+    assert "Idempotency-Key" in problem["detail"]
+
+
+@pytest.mark.parametrize("key", ["", '"', '""', '"a', "a b", "a,b", '"a", "b"', "x" * 256])
+def test_what_is_no_key_is_refused(service: Service, ada: Any, key: str) -> None:
+    _is_problem(_place(service, ada.headers | {"Idempotency-Key": key}), 400)
+
+
+def test_two_keys_are_refused(service: Service, ada: Any) -> None:
+    headers = [*ada.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+
+    _is_problem(service.client.post("/api/orders", json=PLACEMENT, headers=headers), 400)
+
+
+def test_quotes_are_not_part_of_a_key(service: Service, fresh: Any) -> None:
+    key = uuid4().hex
+    bare = _place(service, fresh.headers | {"Idempotency-Key": key})
+    quoted = _place(service, fresh.headers | {"Idempotency-Key": f'"{key}"'})
+
+    assert bare.json() == quoted.json()
+
+
+def test_keys_are_a_users_own(service: Service, ada: Any, bob: Any) -> None:
+    key = {"Idempotency-Key": uuid4().hex}
+
+    mine, other = _place(service, ada.headers | key), _place(service, bob.headers | key)
+
+    assert mine.status_code == other.status_code == 201
+    assert mine.json()["id"] != other.json()["id"]
+
+
+def test_a_refusal_is_not_kept(service: Service, fresh: Any) -> None:
+    headers = fresh.placing
+    _is_problem(_place(service, headers, quantity=0), 400)
+
+    assert _place(service, headers).status_code == 201
+
+
+def test_of_fifty_at_once_one_is_placed(
+    accounts: Service,
+    orders_env: Callable[[Service], dict[str, str]],
+    database_url: str,
+    new_person: Callable[[], Any],
+) -> None:
+    ada = new_person()
+    env = orders_env(accounts) | {
+        "DATABASE_URL": database_url,
+        "WORKERS": "2",
+        "RATE_LIMIT_ORDER_CREATION": "1000/minute",
+    }
+    with running("orders", env) as service:
+        headers = ada.placing
+
+        def place(_: int) -> httpx.Response:
+            # A connection each, so that both workers are asked.
+            with httpx.Client(base_url=service.url, timeout=30) as client:
+                return client.post("/api/orders", json=PLACEMENT, headers=headers)
+
+        with ThreadPoolExecutor(50) as pool:
+            answers = list(pool.map(place, range(50)))
+
+        created = {answer.json()["id"] for answer in answers if answer.status_code == 201}
+        refused = [answer for answer in answers if answer.status_code != 201]
+        assert len(created) == 1
+        assert _placed(service, ada) == list(created)
+        for answer in refused:
+            _is_problem(answer, 409)
+            assert int(answer.headers["retry-after"]) >= 1
+        assert _place(service, headers).json()["id"] in created
+
+
+def test_a_key_lives_for_its_time(
+    accounts: Service,
+    orders_env: Callable[[Service], dict[str, str]],
+    tmp_path: Path,
+    new_person: Callable[[], Any],
+) -> None:
+    ada = new_person()
+    with running("orders", orders_env(accounts) | {"IDEMPOTENCY_KEY_HOURS": "1"}) as service:
+        headers = ada.placing
+        first = _place(service, headers)
+        with sqlite3.connect(tmp_path / "orders.db", timeout=10) as database:
+            [(expires_at,)] = database.execute("SELECT expires_at FROM idempotency_keys")
+            left = datetime.datetime.fromisoformat(expires_at) - datetime.datetime.now(datetime.UTC).replace(
+                tzinfo=None
+            )
+            assert datetime.timedelta(minutes=58) < left <= datetime.timedelta(hours=1)
+            database.execute("UPDATE idempotency_keys SET expires_at = '2020-01-01 00:00:00.000000'")
+        database.close()
+
+        second = _place(service, headers)
+
+        assert second.status_code == 201
+        assert second.json()["id"] != first.json()["id"]
+        assert _place(service, headers).json() == second.json()
+
+
+def _place(service: Service, headers: dict[str, str], **changes: Any) -> httpx.Response:
+    return service.client.post("/api/orders", json=PLACEMENT | changes, headers=headers)
+
+
+def _placed(service: Service, person: Any) -> list[str]:
+    answer = service.client.get("/api/orders", headers=person.headers)
+    return [order["id"] for order in answer.json()["items"]]
+
+
+def _is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    problem: dict[str, Any] = answer.json()
+    return problem
