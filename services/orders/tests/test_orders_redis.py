@@ -1,4 +1,4 @@
-"""Several workers and Redis: one limit, and every listener told by every process."""
+"""Several workers, with Redis and without: one limit, and every listener told by every process."""
 
 import json
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from starkeel_testing import Service, running
+import redis
+from starkeel_testing import Service, running, wait_until
 
 PLACEMENT = {"product_type": "oak-plank", "quantity": 1}
 
@@ -18,34 +19,70 @@ def shared_env(
     return orders_env(accounts) | {"WORKERS": "2", "REDIS_URL": redis_url}
 
 
+@pytest.fixture(params=["alone", "redis"])
+def workers_env(
+    request: pytest.FixtureRequest,
+    accounts: Service,
+    orders_env: Callable[[Service], dict[str, str]],
+    database_url: str,
+) -> dict[str, str]:
+    """Two workers, with Redis and without, on each database."""
+    env = orders_env(accounts) | {"WORKERS": "2", "DATABASE_URL": database_url}
+    if request.param == "redis":
+        env["REDIS_URL"] = request.getfixturevalue("redis_url")
+    return env
+
+
 def test_a_client_of_one_worker_sees_orders_placed_at_another(
-    shared_env: dict[str, str], new_person: Callable[[], Any]
+    workers_env: dict[str, str], new_person: Callable[[], Any]
 ) -> None:
     ada = new_person()
-    with running("orders", shared_env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+    with running("orders", workers_env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
         # Every connection may be another worker's: several listeners and several orders meet both.
         streams = [client.stream("GET", "/api/orders/events", headers=ada.headers) for _ in range(4)]
         responses = [stream.__enter__() for stream in streams]
         try:
             placed = [_place(service, ada) for _ in range(4)]
             for response in responses:
-                assert sorted(_events(response, 4)) == sorted(placed)
+                assert [order_id for _, order_id in _events(response, 4)] == placed
         finally:
             for stream in streams:
                 stream.__exit__(None, None, None)
 
 
 def test_what_was_missed_outlives_the_process(
-    shared_env: dict[str, str], new_person: Callable[[], Any]
+    workers_env: dict[str, str], new_person: Callable[[], Any]
 ) -> None:
     ada = new_person()
-    with running("orders", shared_env) as service:
-        first, second = _place(service, ada), _place(service, ada)
+    with running("orders", workers_env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+        with client.stream("GET", "/api/orders/events", headers=ada.headers) as response:
+            first = _place(service, ada)
+            [(last_seen, order_id)] = _events(response, 1)
+            assert order_id == first
+        second = _place(service, ada)
 
-    with running("orders", shared_env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
-        headers = ada.headers | {"Last-Event-ID": f"{first}:1"}
+    with running("orders", workers_env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+        headers = ada.headers | {"Last-Event-ID": last_seen}
         with client.stream("GET", "/api/orders/events", headers=headers) as response:
-            assert _events(response, 1) == [second]
+            third = _place(service, ada)
+            assert [order_id for _, order_id in _events(response, 2)] == [second, third]
+
+
+def test_redis_gets_every_event_once_and_in_order(
+    shared_env: dict[str, str], redis_url: str, new_person: Callable[[], Any]
+) -> None:
+    people = [new_person() for _ in range(3)]
+    with running("orders", shared_env) as service, redis.Redis.from_url(redis_url) as stream:
+        placed = {person.id: [_place(service, person) for _ in range(5)] for person in people}
+        wait_until(lambda: stream.xlen("orders:events") >= 15, timeout_s=20)
+        wait_until(lambda: service.metric("outbox_pending") == 0, timeout_s=20)
+        entries = [fields for _, fields in stream.xrange("orders:events")]
+
+    assert len({entry[b"id"] for entry in entries}) == len(entries) == 15
+    for user_id, order_ids in placed.items():
+        mine = [entry for entry in entries if entry[b"key"].decode() == user_id]
+        assert [json.loads(entry[b"payload"])["id"] for entry in mine] == order_ids
+        assert {entry[b"kind"] for entry in mine} == {b"order.created"}
 
 
 def test_workers_share_a_users_limit(shared_env: dict[str, str], new_person: Callable[[], Any]) -> None:
@@ -59,7 +96,7 @@ def test_workers_share_a_users_limit(shared_env: dict[str, str], new_person: Cal
         assert _try_to_place(service, bob).status_code == 201
 
 
-def test_orders_are_taken_while_redis_is_away(
+def test_orders_are_taken_and_watched_while_redis_is_away(
     accounts: Service,
     orders_env: Callable[[Service], dict[str, str]],
     free_port: int,
@@ -67,12 +104,14 @@ def test_orders_are_taken_while_redis_is_away(
 ) -> None:
     ada = new_person()
     env = orders_env(accounts) | {"REDIS_URL": f"redis://127.0.0.1:{free_port}/0"}
-    with running("orders", env) as service:
-        assert _try_to_place(service, ada).status_code == 201
-        service.wait_for_log("order event not published")
-        watched = service.client.get("/api/orders/events", headers=ada.headers)
-        assert watched.status_code == 503
-        assert watched.headers["content-type"].startswith("application/problem+json")
+    with running("orders", env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+        with client.stream("GET", "/api/orders/events", headers=ada.headers) as response:
+            placed = [_place(service, ada) for _ in range(2)]
+            assert [order_id for _, order_id in _events(response, 2)] == placed
+        service.wait_for_log("events not published")
+        wait_until(lambda: service.metric("outbox_failures_total", reason="away") >= 3, timeout_s=20)
+        told = [line for line in service.logs() if line["message"] == "events not published"]
+        assert len(told) == 1
 
 
 def _try_to_place(service: Service, person: Any) -> httpx.Response:
@@ -87,12 +126,16 @@ def _place(service: Service, person: Any) -> str:
     return str(answer.json()["id"])
 
 
-def _events(response: httpx.Response, count: int) -> list[str]:
+def _events(response: httpx.Response, count: int) -> list[tuple[str, str]]:
+    """Read so many events: the id of each, and its order's."""
     assert response.status_code == 200
-    seen: list[str] = []
+    seen: list[tuple[str, str]] = []
+    event_id = ""
     for line in response.iter_lines():
+        if line.startswith("id: "):
+            event_id = line[4:]
         if line.startswith("data: "):
-            seen.append(json.loads(line[6:])["id"])
+            seen.append((event_id, json.loads(line[6:])["id"]))
         if len(seen) == count:
             break
     return seen

@@ -10,21 +10,30 @@ from ._errors import (
     NotADatabaseError,
     SchemaBehindError,
 )
+from ._followers import Follower
 from ._idempotency import IdempotencyKeys
+from ._outbox import Outbox
+from ._outbox_table import Event
 from ._plugin import DatabasePlugin
+from ._relay import Broker, BrokerAwayError
 from ._session import UnitOfWorkIsOverError
 from ._settings import DatabaseSettings
 
 __all__ = [
+    "Broker",
+    "BrokerAwayError",
     "DatabaseAwayError",
     "DatabaseError",
     "DatabasePlugin",
     "DatabaseSettings",
     "DatabaseUnavailable",
+    "Event",
+    "Follower",
     "IdempotencyKeys",
     "MigrationError",
     "NewerDatabaseError",
     "NotADatabaseError",
+    "Outbox",
     "SchemaBehindError",
     "UnitOfWorkIsOverError",
     "after_commit",

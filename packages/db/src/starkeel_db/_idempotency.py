@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ._housekeeping import swept
+from ._outbox_table import is_postgres
 from ._plugin import DatabasePlugin
 from ._unit_of_work import provide_session
 
@@ -59,8 +60,8 @@ class IdempotencyKeys(InitPlugin):
     ) -> Literal["free", "taken"] | tuple[bytes, int, list[tuple[bytes, bytes]], bytes]:
         """Claim a key until the request's unit of work ends, or return what was kept under it.
 
-        Nobody waits for a key on PostgreSQL. On SQLite another process that writes is waited for: it has the file
-        to itself, and what it kept is found then.
+        Nobody waits for a key on PostgreSQL. On SQLite another process that writes is waited for: it has the
+        file to itself, and what it kept is found then.
 
         Args:
             scope: The request's.
@@ -99,7 +100,7 @@ class IdempotencyKeys(InitPlugin):
             "body": body,
             "expires_at": now + self._lifetime,
         }
-        insert = postgresql.insert if _is_postgres(session) else sqlite.insert
+        insert = postgresql.insert if is_postgres(session) else sqlite.insert
         statement = insert(self._table).values(key=key, **values)
         # What has expired may not have been swept yet.
         written = await session.execute(
@@ -114,7 +115,7 @@ class IdempotencyKeys(InitPlugin):
         table = self._table
         expired = select(table.c.key).where(table.c.expires_at <= datetime.now(UTC)).limit(_SWEPT_AT_ONCE)
         async with self._database.session() as session:
-            if _is_postgres(session):
+            if is_postgres(session):
                 # Another process sweeps what it has locked.
                 expired = expired.with_for_update(skip_locked=True)
             gone = await session.execute(delete(table).where(table.c.key.in_(expired)).returning(table.c.key))
@@ -144,12 +145,8 @@ def _table(metadata: MetaData) -> Table:
     )
 
 
-def _is_postgres(session: AsyncSession) -> bool:
-    return session.get_bind().dialect.name == "postgresql"
-
-
 def _is_ours(session: AsyncSession, key: bytes) -> Any:
-    if not _is_postgres(session):
+    if not is_postgres(session):
         # The first statement of a request that may write has locked the file.
         return literal(1)
     # Of the transaction: whatever ends it lets go, and a pooler between does not mind.

@@ -67,15 +67,18 @@ class DatabasePlugin(InitPlugin):
             self._share = Share.of(self.settings, index=index, workers=workers)
 
     @asynccontextmanager
-    async def session(self) -> AsyncGenerator[AsyncSession]:
+    async def session(self, *, reads_only: bool = False) -> AsyncGenerator[AsyncSession]:
         """Open a unit of work outside of requests: committed in the end, rolled back after an error.
 
         For streams, WebSockets and background tasks, while the application runs.
 
+        Args:
+            reads_only: Whether nothing will be written; on SQLite others may write meanwhile.
+
         Raises:
             DatabaseUnavailable: The database cannot be used.
         """
-        session = self._sessions().make()
+        session = self._sessions().make(reads_only=reads_only)
         try:
             yield session
             await session.commit()

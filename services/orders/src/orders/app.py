@@ -6,13 +6,12 @@ from advanced_alchemy.base import orm_registry
 from litestar import Litestar
 from starkeel_auth import AuthPlugin
 from starkeel_client import ClientPlugin
-from starkeel_db import DatabasePlugin, IdempotencyKeys
+from starkeel_db import DatabasePlugin, IdempotencyKeys, Outbox
 from starkeel_http import EdgePlugin, openapi
 from starkeel_observability import ObservabilityPlugin
 from starkeel_server import ServerPlugin
 
-from .channels import event_backend
-from .events import OrderEvents
+from .brokers import RedisStream
 from .live_api import events, live
 from .orders_api import OrderController
 from .settings import Settings
@@ -22,6 +21,8 @@ def create_app(settings: Settings) -> Litestar:
     """Make the application; opens nothing until it is started."""
     metadata = orm_registry.metadata
     database = DatabasePlugin(settings.database, metadata=metadata, migrations="orders.migrations")
+    retention = timedelta(hours=settings.outbox_retention_hours)
+    broker = RedisStream(settings.redis_url) if settings.redis_url is not None else None
     lifetime = timedelta(hours=settings.idempotency_key_hours)
     return Litestar(
         route_handlers=[OrderController, events, live],
@@ -36,6 +37,6 @@ def create_app(settings: Settings) -> Litestar:
             IdempotencyKeys(database, metadata=metadata, lifetime=lifetime),
             AuthPlugin(settings.auth),
             ClientPlugin(accounts=settings.accounts),
-            OrderEvents(event_backend(settings.redis_url), is_shared=settings.redis_url is not None),
+            Outbox(database, metadata=metadata, retention=retention, broker=broker),
         ],
     )

@@ -13,9 +13,10 @@ from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from starkeel_auth import Principal, requires_scope
+from starkeel_db import Outbox
 from starkeel_http import problem_responses
 
-from .events import OrderEvent, OrderEvents
+from .events import OrderEvent, following
 from .users import user_id_of
 
 HEARTBEAT_S = 15.0
@@ -54,11 +55,11 @@ LastEventId = Annotated[
 )
 async def events(
     principal: NamedDependency[Principal],
-    channels: NamedDependency[OrderEvents],
+    outbox: NamedDependency[Outbox],
     last_event_id: LastEventId = None,
 ) -> ServerSentEvent:
     """Send an event for everything that happens to the caller's orders, until the token expires."""
-    frames = _frames(channels, principal, last_event_id)
+    frames = _frames(outbox, principal, last_event_id)
     # Listening begins before the answer: a failure is then an answer, and nothing after the 200 is missed.
     first = await anext(frames)
     return ServerSentEvent(_chained(first, frames))
@@ -68,10 +69,10 @@ async def events(
 async def live(
     socket: WebSocket,  # type: ignore[type-arg]  # Litestar refuses the generic form
     principal: NamedDependency[Principal],
-    channels: NamedDependency[OrderEvents],
+    outbox: NamedDependency[Outbox],
 ) -> None:
     """Send an event for everything that happens to the caller's orders; what the client says is not heard."""
-    async with channels.following(user_id_of(principal), last_event_id=None) as feed:
+    async with following(outbox, user_id_of(principal), last_event_id=None) as feed:
         await socket.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
@@ -84,9 +85,9 @@ async def live(
 
 
 async def _frames(
-    channels: OrderEvents, principal: Principal, last_event_id: str | None
+    outbox: Outbox, principal: Principal, last_event_id: str | None
 ) -> AsyncGenerator[ServerSentEventMessage]:
-    async with channels.following(user_id_of(principal), last_event_id=last_event_id) as feed:
+    async with following(outbox, user_id_of(principal), last_event_id=last_event_id) as feed:
         yield ServerSentEventMessage(comment="listening", retry=_RETRY_MS, data=None)
         async for event in feed.events(heartbeat_s=HEARTBEAT_S, until=principal.expires_at):
             yield _message(event) if event else ServerSentEventMessage(comment="heartbeat", data=None)

@@ -1,12 +1,13 @@
-"""What the log, the metrics and the listeners are told of an order, once it is committed."""
+"""What the log, the metrics and those who listen are told of an order, once it is committed."""
 
 import time
 
+import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from starkeel_db import after_commit
+from starkeel_db import Outbox, after_commit
 
-from .events import Kind, OrderEvents
+from .events import Kind
 from .messages import view
 from .metrics import ORDER_CREATION, ORDERS_CREATED, product_label
 from .orders import Order
@@ -23,12 +24,12 @@ _MESSAGES: dict[Kind, str] = {
 class News:
     """The news of one request; one that is rolled back makes none."""
 
-    def __init__(self, session: AsyncSession, channels: OrderEvents) -> None:
+    def __init__(self, session: AsyncSession, outbox: Outbox) -> None:
         self._session = session
-        self._channels = channels
+        self._outbox = outbox
         self._started = time.perf_counter()
 
-    def created(self, order: Order) -> None:
+    async def created(self, order: Order) -> None:
         """Tell of a new order."""
         product = product_label(order.product_type)
 
@@ -37,18 +38,18 @@ class News:
             ORDER_CREATION.observe(time.perf_counter() - self._started)
 
         after_commit(self._session, count)
-        self._tell("order.created", order)
+        await self._tell("order.created", order)
 
-    def changed(self, order: Order) -> None:
+    async def changed(self, order: Order) -> None:
         """Tell of another quantity."""
-        self._tell("order.changed", order)
+        await self._tell("order.changed", order)
 
-    def cancelled(self, order: Order) -> None:
+    async def cancelled(self, order: Order) -> None:
         """Tell of a cancelled order."""
-        self._tell("order.cancelled", order)
+        await self._tell("order.cancelled", order)
 
-    def _tell(self, kind: Kind, order: Order) -> None:
-        user_id, version, seen = order.user_id, order.version, view(order)
+    async def _tell(self, kind: Kind, order: Order) -> None:
+        user_id, seen = order.user_id, view(order)
 
         def report() -> None:
             log.info(
@@ -58,6 +59,7 @@ class News:
                 product_type=seen.product_type,
                 quantity=seen.quantity,
             )
-            self._channels.tell(user_id, kind, seen, version=version)
 
         after_commit(self._session, report)
+        payload = msgspec.json.encode(seen).decode()
+        await self._outbox.add(self._session, key=str(user_id), kind=kind, payload=payload)

@@ -10,10 +10,10 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
+from starkeel_db import Outbox
 from starkeel_http import Idempotency, limit_by_user, problem_responses
 
 from .etags import Versions, etag
-from .events import OrderEvents
 from .messages import Change, OrderView, Page, Placement, view
 from .news import News
 from .orders import Order, Orders
@@ -43,9 +43,9 @@ def provide_orders(session: NamedDependency[AsyncSession], principal: NamedDepen
     return Orders(session, user_id_of(principal))
 
 
-def provide_news(session: NamedDependency[AsyncSession], channels: NamedDependency[OrderEvents]) -> News:
+def provide_news(session: NamedDependency[AsyncSession], outbox: NamedDependency[Outbox]) -> News:
     """Give what tells the outside of this request's unit of work."""
-    return News(session, channels)
+    return News(session, outbox)
 
 
 class OrderController(Controller):
@@ -79,7 +79,7 @@ class OrderController(Controller):
         await require_active(principal, accounts_client)
         await idempotency.claim()
         order = await orders.place(product_type=data.product_type, quantity=data.quantity)
-        news.created(order)
+        await news.created(order)
         return _answer(order, status_code=201, headers={"Location": f"/api/orders/{order.id}"})
 
     @get(
@@ -135,7 +135,7 @@ class OrderController(Controller):
         """Set another quantity while the order is open, and only if it is still as the caller read it."""
         expected = Versions.parse(if_match)
         order = await orders.change_quantity(order_id, quantity=data.quantity, expected=expected)
-        news.changed(order)
+        await news.changed(order)
         return _answer(order)
 
     @post(
@@ -153,7 +153,7 @@ class OrderController(Controller):
         """Cancel an order. Asked again it answers the same: the order is cancelled."""
         order, is_news = await orders.cancel(order_id)
         if is_news:
-            news.cancelled(order)
+            await news.cancelled(order)
         return _answer(order)
 
 

@@ -22,7 +22,9 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     auth: AuthSettings
     accounts: UpstreamSettings = upstream("ACCOUNTS")
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
-    """Redis that carries events between processes; without it a client sees its own worker's events only."""
+    """Redis with the stream `orders:events`, to which events are published for other services."""
+    outbox_retention_hours: Annotated[int, Variable("OUTBOX_RETENTION_HOURS"), Meta(ge=1, le=720)] = 24
+    """Hours for which a client that comes back with `Last-Event-ID` finds what it missed."""
     idempotency_key_hours: Annotated[int, Variable("IDEMPOTENCY_KEY_HOURS"), Meta(ge=1, le=720)] = 24
     """Hours for which an order is answered alike when it is placed again with the same `Idempotency-Key`."""
     rate_limit_order_creation: Annotated[Rate, Variable("RATE_LIMIT_ORDER_CREATION")] = Rate.parse(

@@ -1,0 +1,137 @@
+"""The table of an outbox, and what is asked of it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from advanced_alchemy.types import DateTimeUTC
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+TABLE: Final = "outbox"
+_ASKED_AT_ONCE: Final = 1000
+_LOCK_BYTES: Final = 8
+
+
+class Event(NamedTuple):
+    """Something that happened, as it is told.
+
+    Args:
+        position: Its place; of events with the same key the later has the greater.
+        key: What it happened to: events with the same key are told in order.
+        kind: What happened.
+        payload: The rest, as JSON.
+    """
+
+    position: int
+    key: str
+    kind: str
+    payload: str
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """Return the table, added to the models where it is not among them."""
+    found = metadata.tables.get(TABLE)
+    if found is not None:
+        return found
+    is_unpublished = text("published_at IS NULL")
+    return Table(
+        TABLE,
+        metadata,
+        Column(
+            "position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+        ),
+        Column("key", String(64), nullable=False),
+        Column("kind", String(64), nullable=False),
+        Column("payload", Text, nullable=False),
+        Column("created_at", DateTimeUTC(timezone=True), nullable=False, index=True),
+        Column("published_at", DateTimeUTC(timezone=True)),
+        Column("attempts", SmallInteger, nullable=False, server_default="0"),
+        Column("retry_at", DateTimeUTC(timezone=True)),
+        Column("dead_at", DateTimeUTC(timezone=True)),
+        Index("ix_outbox_key_position", "key", "position"),
+        Index(
+            "ix_outbox_unpublished",
+            "position",
+            postgresql_where=is_unpublished,
+            sqlite_where=is_unpublished,
+        ),
+        # Positions must not be given again once the last rows are deleted.
+        sqlite_autoincrement=True,
+    )
+
+
+def is_postgres(session: AsyncSession) -> bool:
+    """Whether a session's database is PostgreSQL."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def lock_number(name: str) -> int:
+    """Return the number of an advisory lock of PostgreSQL."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=_LOCK_BYTES).digest(), "big", signed=True)
+
+
+async def write(session: AsyncSession, table: Table, *, key: str, kind: str, payload: str) -> None:
+    """Write an event in a session's transaction.
+
+    Positions are given when a row is written and seen when it is committed: without a turn for each key, a
+    reader could see the later of two first and take the earlier for read.
+    """
+    if not is_postgres(session):
+        # Whoever writes has the file to itself until the commit.
+        values = {"key": key, "kind": kind, "payload": payload, "created_at": datetime.now(UTC)}
+        await session.execute(insert(table).values(values))
+        return
+    turn = select(func.pg_advisory_xact_lock(lock_number(f"{table.name}:{key}"))).subquery("turn")
+    names = ("key", "kind", "payload", "created_at")
+    given: Iterable[Any] = (key, kind, payload, datetime.now(UTC))
+    values_in_turn = select(
+        *(literal(value, table.c[name].type) for name, value in zip(names, given, strict=True))
+    )
+    await session.execute(insert(table).from_select(names, values_in_turn.select_from(turn)))
+
+
+async def last_position(session: AsyncSession, table: Table, key: str) -> int:
+    """Return the position of a key's last event; 0 without one."""
+    last = await session.scalar(select(func.max(table.c.position)).where(table.c.key == key))
+    return last or 0
+
+
+_EVENTS: Final = "SELECT o.position, o.key, o.kind, o.payload FROM outbox AS o JOIN "
+_REST: Final = f" ORDER BY o.position LIMIT {_ASKED_AT_ONCE}"
+_OF_POSTGRES: Final = text(
+    f"{_EVENTS} unnest(CAST(:keys AS text[]), CAST(:seen AS bigint[])) AS w(key, seen)"
+    f" ON o.key = w.key AND o.position > w.seen {_REST}"
+).bindparams(bindparam("keys"), bindparam("seen"))
+_OF_SQLITE: Final = text(
+    f"{_EVENTS} json_each(:wanted) AS w"
+    f" ON o.key = json_extract(w.value, '$[0]') AND o.position > json_extract(w.value, '$[1]') {_REST}"
+)
+
+
+async def events_after(session: AsyncSession, seen: Mapping[str, int]) -> list[Event]:
+    """Return the events of some keys after a position each, in order; at most a thousand."""
+    if is_postgres(session):
+        parameters: dict[str, Any] = {"keys": list(seen), "seen": list(seen.values())}
+        rows = await session.execute(_OF_POSTGRES, parameters)
+    else:
+        rows = await session.execute(_OF_SQLITE, {"wanted": json.dumps(list(seen.items()))})
+    return [Event(*row) for row in rows]
