@@ -1,16 +1,20 @@
 """The services' models and migrations agree, on both databases."""
 
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
 import pytest
+from advanced_alchemy.base import orm_registry
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from starkeel_config import Secret
-from starkeel_db import DatabasePlugin, DatabaseSettings
+from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyKeys, Outbox
 from starkeel_db._revision import comparison
+from starkeel_db._scripts import Scripts
 
 
 @pytest.mark.parametrize(
@@ -21,14 +25,46 @@ from starkeel_db._revision import comparison
     ],
 )
 async def test_models_and_migrations_agree(database_url: str, service: str, models: str, table: str) -> None:
-    model = getattr(import_module(models), table)
-    metadata = MetaData()
-    model.__table__.to_metadata(metadata)
-    settings = DatabaseSettings(url=Secret(database_url), min_connections=0)
-    plugin = DatabasePlugin(settings, metadata=metadata, migrations=f"{service}.migrations")
+    metadata = _metadata(models, table)
+    plugin = _plugin(database_url, service, metadata)
+    if service == "orders":
+        IdempotencyKeys(plugin, metadata=metadata, lifetime=timedelta(hours=1))
+        Outbox(plugin, metadata=metadata, retention=timedelta(hours=1))
 
-    assert await plugin.migrate() > 0
+    assert (await plugin.migrate() or 0) > 0
     assert await _differences(database_url, metadata, f"alembic_version_{service}") == []
+
+
+@pytest.mark.parametrize("service", ["accounts", "orders"])
+async def test_every_revision_goes_down_and_up_again(database_url: str, service: str) -> None:
+    plugin = _plugin(database_url, service, MetaData())
+    scripts = Scripts(f"{service}.migrations")
+    count = len(scripts.names())
+    assert await plugin.migrate() == count
+
+    for below in range(1, count + 1):
+        async with plugin._unpooled() as engine, engine.connect() as connection:
+            await connection.run_sync(_downgrade, scripts, below)
+            await connection.commit()
+        assert await plugin.migrate() == below
+
+
+def _metadata(models: str, table: str) -> MetaData:
+    metadata = MetaData(naming_convention=dict(orm_registry.metadata.naming_convention))
+    getattr(import_module(models), table).__table__.to_metadata(metadata)
+    return metadata
+
+
+def _plugin(url: str, service: str, metadata: MetaData) -> DatabasePlugin:
+    settings = DatabaseSettings(url=Secret(url), min_connections=0)
+    return DatabasePlugin(settings, metadata=metadata, migrations=f"{service}.migrations")
+
+
+def _downgrade(connection: Connection, scripts: Scripts, steps: int) -> None:
+    options = {"version_table": scripts.version_table, "transaction_per_migration": True}
+    if connection.dialect.name != "sqlite":
+        connection.rollback()
+    command.downgrade(scripts.config(connection=connection, options=options), f"-{steps}")
 
 
 async def _differences(url: str, metadata: MetaData, version_table: str) -> Any:
