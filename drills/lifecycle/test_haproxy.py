@@ -22,6 +22,8 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    # A slow answer is one: an instance is down when it says so or refuses.
+    timeout check 5s
     # A retry would hide what this is about.
     retries 0
     no option redispatch
