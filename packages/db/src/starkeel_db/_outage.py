@@ -17,7 +17,9 @@ log = structlog.get_logger(__name__)
 # Of SQLSTATE (PostgreSQL manual, appendix A): connection, resources, intervention (a shutdown, a statement
 # that took too long), the rollback of one of two that collided, a lock that was not to be had.
 _CLASSES = ("08", "53", "57", "40")
-_CODES = {"25P03", "25P04", "55P03"}
+_CODES = {"25P03", "25P04", "25006", "55P03"}
+# A server that became a standby: another one takes writes now, and new connections find it.
+_READ_ONLY = "25006"
 # What may pass by itself; a missing table may not.
 _SQLITE_CODES = {
     sqlite3.SQLITE_BUSY,
@@ -28,14 +30,16 @@ _SQLITE_CODES = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_INTERRUPT,
 }
-_TOLD_EVERY_S = 1.0
+_OVER_AFTER_S = 1.0
+"""Seconds without a failure after which an answer ends an outage."""
 
 
 class Outages:
-    """Turns such errors into `DatabaseUnavailable`, and tells of them, at most once a second."""
+    """Turns such errors into `DatabaseUnavailable`, and tells when one begins and when it is over."""
 
     def __init__(self) -> None:
-        self._tell_again_at = 0.0
+        self._is_away = False
+        self._failed_at = 0.0
 
     def watch(self, engine: Engine) -> None:
         """Watch an engine's statements, commits included."""
@@ -46,10 +50,19 @@ class Outages:
             reason = outage(error, is_disconnect=context.is_disconnect)
             if reason is None:
                 return None
-            if isinstance(error, OSError) or _is_broken(error):
+            if (
+                isinstance(error, OSError)
+                or _is_broken(error)
+                or getattr(error, "sqlstate", "") == _READ_ONLY
+            ):
                 context.is_disconnect = True
             self.tell(reason)
             return DatabaseUnavailable(reason)
+
+        @event.listens_for(engine, "after_cursor_execute")
+        def note_answer(*_: Any) -> None:
+            if self._is_away:
+                self._note_answer()
 
     def opening(self, open_connection: Open) -> Open:
         """Tell of connections that cannot be opened."""
@@ -64,11 +77,17 @@ class Outages:
         return opened
 
     def tell(self, reason: str) -> None:
-        """Log an outage; requests that fail meanwhile say enough."""
-        now = time.monotonic()
-        if now >= self._tell_again_at:
-            self._tell_again_at = now + _TOLD_EVERY_S
+        """Log that an outage began; requests that fail while it lasts say enough."""
+        self._failed_at = time.monotonic()
+        if not self._is_away:
+            self._is_away = True
             log.warning("database unavailable", reason=reason)
+
+    def _note_answer(self) -> None:
+        # Of many connections some still fail when the first works again.
+        if time.monotonic() - self._failed_at >= _OVER_AFTER_S:
+            self._is_away = False
+            log.info("database available again")
 
 
 def outage(error: BaseException, *, is_disconnect: bool) -> str | None:

@@ -1,6 +1,7 @@
 """pytest plugin: real service processes, real PostgreSQL, Redis and OTLP receiver."""
 
 from ._otlp import OtlpReceiver
+from ._own_postgres import OwnPostgres
 from ._postgres import PostgresServer
 from ._redis import RedisServer
 from ._running import Finished, exits, running
@@ -11,6 +12,7 @@ from ._wait import wait_until
 __all__ = [
     "Finished",
     "OtlpReceiver",
+    "OwnPostgres",
     "PostgresServer",
     "RedisServer",
     "Service",

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import subprocess
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from ._wait import wait_until
 _ATTEMPTS = 3
 _ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 # Nothing here outlives the tests, so nothing has to survive a power cut.
-_SETTINGS = {
+SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "500",
@@ -71,7 +71,7 @@ def postgres(installation: Installation) -> Iterator[PostgresServer]:
     with temporary_directory("starkeel-postgres-", owner=account) as directory:
         programs = installation.reachable("postgres", account, directory / "programs")
         password = secrets.token_urlsafe(24)
-        data = _initialised(programs, directory, password=password, account=account)
+        data = initialised(programs, directory, password=password, account=account)
         process, port = _served(programs, data, account)
         try:
             url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
@@ -81,7 +81,7 @@ def postgres(installation: Installation) -> Iterator[PostgresServer]:
             process.close()
 
 
-def _initialised(programs: Path, directory: Path, *, password: str, account: Account) -> Path:
+def initialised(programs: Path, directory: Path, *, password: str, account: Account) -> Path:
     secret = directory / "password"
     secret.write_text(password)
     account.owns(directory)
@@ -103,21 +103,28 @@ def _initialised(programs: Path, directory: Path, *, password: str, account: Acc
 
 def _served(programs: Path, data: Path, account: Account) -> tuple[Process, int]:
     """Start the server; another port when somebody took ours in the meantime."""
-    settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
     said = ""
     for _ in range(_ATTEMPTS):
         port = unused_port()
-        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
-        # SIGINT is its fast shutdown: it disconnects clients instead of waiting for them.
-        process = Process(command, env=_ENVIRON, cwd=data.parent, account=account, stop=SIGINT)
-        if _accepts(process):
+        process = served_at(port, programs, data, account, SETTINGS)
+        if accepts(process):
             return process, port
         process.close()
         said = process.output.text()
     raise AssertionError(f"PostgreSQL does not start\n{said}")
 
 
-def _accepts(process: Process) -> bool:
+def served_at(
+    port: int, programs: Path, data: Path, account: Account, settings: Mapping[str, str]
+) -> Process:
+    """Start the server's process, which may refuse to serve."""
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *options]
+    # SIGINT is its fast shutdown: it disconnects clients instead of waiting for them.
+    return Process(command, env=_ENVIRON, cwd=data.parent, account=account, stop=SIGINT)
+
+
+def accepts(process: Process) -> bool:
     wait_until(
         lambda: process.popen.poll() is not None or "ready to accept connections" in process.output.text(),
         timeout_s=60.0,
