@@ -14,7 +14,7 @@ from ._postgresql import Open, postgres_opener, session_settings
 from ._settings import DatabaseSettings
 from ._spans import record_spans
 from ._sqlite import begin_explicitly, interrupt_when_cancelled, roll_back_what_is_left, sqlite_opener
-from ._url import PostgresUrl
+from ._url import DatabaseUrl, PostgresUrl
 
 LOCK_TIMEOUT_S = 5
 """Seconds a migration waits for a table's lock: while it waits, everybody else who wants the table does."""
@@ -78,16 +78,19 @@ def pool_of(engine: AsyncEngine) -> ElasticPool:
     return pool
 
 
-def unpooled_engine(settings: DatabaseSettings, *, name: str) -> AsyncEngine:
+def unpooled_engine(
+    settings: DatabaseSettings, *, name: str, target: DatabaseUrl | None = None
+) -> AsyncEngine:
     """Make the engine of the start, and of migrations, whose statements may take as long as they need.
 
     Args:
-        settings: Where.
+        settings: Limits.
         name: Of the service.
+        target: Where, if not where requests go.
     """
     engine = create_async_engine(
         _dialect(settings),
-        async_creator=_unlimited_opener(settings, name),
+        async_creator=_unlimited_opener(settings, name, target or settings.target),
         poolclass=NullPool,
         hide_parameters=True,
     )
@@ -115,8 +118,7 @@ def _opener(settings: DatabaseSettings, name: str) -> Open:
     return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s)
 
 
-def _unlimited_opener(settings: DatabaseSettings, name: str) -> Open:
-    target = settings.target
+def _unlimited_opener(settings: DatabaseSettings, name: str, target: DatabaseUrl) -> Open:
     if isinstance(target, PostgresUrl):
         return postgres_opener(
             target,

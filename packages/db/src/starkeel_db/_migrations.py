@@ -23,6 +23,12 @@ _LOCK_KEY = int.from_bytes(b"starkeel")
 _POLL_S = 0.25
 _LOCK_NOT_AVAILABLE = "55P03"
 
+_INVALID_INDEXES = text(
+    "SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text FROM pg_index AS i"
+    " JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+    " WHERE NOT i.indisvalid AND n.nspname = ANY (current_schemas(false)) ORDER BY 1"
+)
+
 
 class Migrations:
     """Applies the migrations of a service.
@@ -58,12 +64,25 @@ class Migrations:
             MigrationError: One failed. It was rolled back; on PostgreSQL those before it are applied.
         """
         if not await self.missing():
+            await self._name_invalid_indexes()
             return 0
         if self._engine.dialect.name == "sqlite":
             async with self._writing() as connection:
                 return await self._apply(connection)
         async with self._locked(), self._engine.connect() as connection:
+            # Not before: what another process builds just now is not valid yet.
+            await self._name_invalid_indexes()
             return await self._apply(connection)
+
+    async def _name_invalid_indexes(self) -> None:
+        """Tell of what an index built `CONCURRENTLY` leaves behind when it is interrupted."""
+        if self._engine.dialect.name == "sqlite":
+            return
+        async with self._engine.connect() as connection:
+            for index, table in (await connection.execute(_INVALID_INDEXES)).all():
+                log.warning(
+                    "invalid index found", index=index, table=table, remedy=f"DROP INDEX CONCURRENTLY {index}"
+                )
 
     async def _apply(self, connection: AsyncConnection) -> int:
         missing = self._scripts.missing(await self._scripts.applied(connection))

@@ -15,6 +15,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from ._database import Database
+from ._dry_run import blocking_operations, upgrade_sql
 from ._engine import Share, unpooled_engine
 from ._errors import SchemaBehindError
 from ._migrations import Migrations
@@ -23,6 +24,7 @@ from ._scripts import Scripts
 from ._session import Sessions
 from ._settings import DatabaseSettings
 from ._unit_of_work import UnitOfWorkMiddleware, close, provide_session
+from ._url import DatabaseUrl
 from ._wait import wait_until_answering
 
 log = structlog.get_logger(__name__)
@@ -105,7 +107,7 @@ class DatabasePlugin(InitPlugin):
             NewerDatabaseError: The database knows revisions that the code does not; also when it is off.
             MigrationError: A migration failed and was rolled back.
         """
-        async with self._unpooled() as engine:
+        async with self._unpooled(self.settings.migrations_target) as engine:
             migrations = Migrations(engine, Scripts(self._package), self._metadata)
             if self.settings.run_migrations or not at_start:
                 return await migrations.apply()
@@ -113,6 +115,26 @@ class DatabasePlugin(InitPlugin):
             if missing:
                 log.warning("migrations missing, and RUN_MIGRATIONS is off", revisions=missing)
             return None
+
+    async def migration_sql(self) -> str:
+        """Return the SQL that `migrate` would run, and run nothing.
+
+        Raises:
+            NewerDatabaseError: The database knows revisions that the code does not.
+        """
+        scripts = Scripts(self._package)
+        async with self._unpooled(self.settings.migrations_target) as engine:
+            missing = await Migrations(engine, scripts, self._metadata).missing()
+            done = len(scripts.names()) - len(missing)
+            after = scripts.names()[done - 1] if done else None
+            return upgrade_sql(scripts, dialect=engine.dialect.name, after=after) if missing else ""
+
+    def blocking_operations(self) -> list[str]:
+        """Name what in the migrations keeps others from a table for long; for a service's tests.
+
+        A revision that does so on purpose has a module variable `blocking` that says why.
+        """
+        return blocking_operations(Scripts(self._package), self._metadata)
 
     def revision(self, message: str) -> list[Path]:
         """Write a migration of what changed in the models.
@@ -167,8 +189,8 @@ class DatabasePlugin(InitPlugin):
         return self._opened().sessions
 
     @asynccontextmanager
-    async def _unpooled(self) -> AsyncGenerator[AsyncEngine]:
-        engine = unpooled_engine(self.settings, name=self._name)
+    async def _unpooled(self, target: DatabaseUrl | None = None) -> AsyncGenerator[AsyncEngine]:
+        engine = unpooled_engine(self.settings, name=self._name, target=target)
         try:
             yield engine
         finally:

@@ -63,6 +63,10 @@ class Scripts:
             )
         return [script.revision for script in self._script.walk_revisions()][::-1]
 
+    def reason_to_block(self, name: str) -> str:
+        """Return why a revision blocks others on purpose; empty where it does not say so."""
+        return str(getattr(self._script.get_revision(name).module, "blocking", ""))
+
     async def applied(self, connection: AsyncConnection) -> frozenset[str]:
         """Return what a database's version table holds; nothing where there is none."""
         options = {"version_table": self.version_table}

@@ -18,6 +18,11 @@ def _must_be_usable(url: Secret) -> None:
         raise ValueError("has an sslrootcert that is neither the path of a PEM file nor `system`")
 
 
+def _scheme(url: Secret) -> str:
+    """Return what kind of database it is; a URL that cannot be read has been told of already."""
+    return url.reveal().partition(":")[0].replace("postgresql", "postgres")
+
+
 class DatabaseSettings(Settings, frozen=True, kw_only=True):
     """The database, its pool and its migrations."""
 
@@ -28,6 +33,14 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
     ]
     """Where the database is. PostgreSQL takes `sslmode` (`disable` to `verify-full`) and `sslrootcert`; an
     SQLite path is relative, or absolute after a fourth slash."""
+
+    migrations_url: Annotated[
+        Secret | None,
+        Variable("MIGRATIONS_DATABASE_URL", check=_must_be_usable),
+        Meta(description=f"{ACCEPTED} (secret)"),
+    ] = None
+    """The same database for migrations: another user who may change tables, or past a pooler in transaction
+    mode, behind which no lock of a session holds."""
 
     max_connections: Annotated[int, Variable("DB_MAX_CONNECTIONS"), Meta(ge=1, le=10_000)] = 20
     """Connections of one instance, shared out among its workers."""
@@ -63,9 +76,16 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
         """The URL, read."""
         return parse_url(self.url.reveal())
 
+    @property
+    def migrations_target(self) -> DatabaseUrl:
+        """The URL for migrations, read."""
+        return self.target if self.migrations_url is None else parse_url(self.migrations_url.reveal())
+
     def problems(self, environment: Environment) -> Iterator[Problem]:
         """Refuse a pool that cannot be shared out."""
         del environment
+        if self.migrations_url is not None and _scheme(self.migrations_url) != _scheme(self.url):
+            yield Problem("MIGRATIONS_DATABASE_URL", "is another kind of database", "one like DATABASE_URL")
         if self.min_connections > self.max_connections:
             yield Problem(
                 "DB_MIN_CONNECTIONS",

@@ -3,6 +3,9 @@
 from alembic import context
 
 given = context.config.attributes
-context.configure(connection=given["connection"], **given["options"])
+if context.is_offline_mode():
+    context.configure(**given["options"])
+else:
+    context.configure(connection=given["connection"], **given["options"])
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,208 @@
+"""The outbox: told after the commit, in order, by one relay at a time, and never lost."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+from litestar import Litestar
+from sqlalchemy import MetaData, text
+from starkeel_config import Secret
+from starkeel_db import (
+    Broker,
+    BrokerAwayError,
+    DatabasePlugin,
+    DatabaseSettings,
+    Event,
+    Outbox,
+)
+
+HOUR = timedelta(hours=1)
+
+
+class Shelf:
+    """A broker that keeps what it gets, and may be out of order."""
+
+    def __init__(self) -> None:
+        self.got: list[Event] = []
+        self.is_away = False
+        self.refuses: set[str] = set()
+
+    async def publish(self, event: Event) -> None:
+        if self.is_away:
+            raise BrokerAwayError("out to lunch")
+        if event.payload in self.refuses:
+            raise ValueError("not that one")
+        self.got.append(event)
+
+    async def close(self) -> None:
+        pass
+
+
+class Box:
+    """One process: its database and its outbox."""
+
+    def __init__(self, database: DatabasePlugin, outbox: Outbox) -> None:
+        self.database = database
+        self.outbox = outbox
+
+    async def add(self, key: str, *payloads: str) -> None:
+        async with self.database.session() as session:
+            for payload in payloads:
+                await self.outbox.add(session, key=key, kind="happened", payload=payload)
+
+    async def execute(self, statement: str) -> list[Any]:
+        async with self.database.session() as session:
+            result = await session.execute(text(statement))
+            return list(result.all()) if result.returns_rows else []
+
+
+@asynccontextmanager
+async def boxes(url: str, count: int = 1, *, broker: Broker | None = None) -> AsyncGenerator[list[Box]]:
+    """So many processes on one database."""
+    async with AsyncExitStack() as stack:
+        found = []
+        for _ in range(count):
+            metadata = MetaData()
+            settings = DatabaseSettings(url=Secret(url), min_connections=0)
+            database = DatabasePlugin(settings, metadata=metadata, migrations="library.migrations")
+            outbox = Outbox(database, metadata=metadata, retention=HOUR, broker=broker)
+            app = Litestar([], plugins=[database, _Tables(database, metadata), outbox])
+            await stack.enter_async_context(app.lifespan())
+            found.append(Box(database, outbox))
+        yield found
+
+
+class _Tables:
+    """Creates the table before the outbox is used."""
+
+    def __new__(cls, database: DatabasePlugin, metadata: MetaData) -> Any:
+        from litestar.plugins import InitPlugin
+
+        class Tables(InitPlugin):
+            def on_app_init(self, app_config: Any) -> Any:
+                app_config.lifespan.append(self.lifespan)
+                return app_config
+
+            @asynccontextmanager
+            async def lifespan(self, _: Litestar) -> AsyncGenerator[None]:
+                async with database.session() as session:
+                    await (await session.connection()).run_sync(metadata.create_all)
+                yield
+
+        return Tables()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.02)
+
+
+async def test_another_process_is_told_in_order(database_url: str) -> None:
+    async with boxes(database_url, 2) as [one, other], other.outbox.following("ada") as follower:
+        await one.add("bob", "0")
+        await one.add("ada", "1", "2")
+        await one.add("ada", "3")
+
+        events = [await asyncio.wait_for(follower.next(), 20) for _ in range(3)]
+
+    assert [event.payload for event in events] == ["1", "2", "3"]
+    assert [event.position for event in events] == sorted({event.position for event in events})
+
+
+async def test_what_was_missed_is_found_again(database_url: str) -> None:
+    async with boxes(database_url) as [box]:
+        async with box.outbox.following("ada") as follower:
+            await box.add("ada", "1")
+            seen = (await asyncio.wait_for(follower.next(), 20)).position
+        await box.add("ada", "2", "3")
+    async with boxes(database_url) as [box], box.outbox.following("ada", after=seen) as follower:
+        assert [(await asyncio.wait_for(follower.next(), 20)).payload for _ in range(2)] == ["2", "3"]
+
+
+async def test_what_is_rolled_back_is_told_to_nobody(database_url: str) -> None:
+    shelf = Shelf()
+    async with boxes(database_url, broker=shelf) as [box], box.outbox.following("ada") as follower:
+        with suppress(ZeroDivisionError):
+            async with box.database.session() as session:
+                await box.outbox.add(session, key="ada", kind="happened", payload="never")
+                raise ZeroDivisionError
+        await box.add("ada", "1")
+
+        assert (await asyncio.wait_for(follower.next(), 20)).payload == "1"
+        await until(lambda: bool(shelf.got))
+    assert [event.payload for event in shelf.got] == ["1"]
+
+
+async def test_an_event_is_seen_in_the_order_of_commits(postgres_url: str) -> None:
+    """Whoever comes later waits for the earlier of the same key, and for no other."""
+    async with boxes(postgres_url, 2) as [one, other], other.outbox.following("ada") as follower:
+        async with one.database.session() as slow:
+            await one.outbox.add(slow, key="ada", kind="happened", payload="first")
+            async with asyncio.TaskGroup() as tasks:
+                later = tasks.create_task(other.add("ada", "second"))
+                await other.add("bob", "not held up")
+                assert not later.done()
+                await slow.commit()
+        events = [await asyncio.wait_for(follower.next(), 20) for _ in range(2)]
+
+    assert [event.payload for event in events] == ["first", "second"]
+
+
+async def test_several_relays_publish_nothing_twice(database_url: str) -> None:
+    shelf = Shelf()
+    async with boxes(database_url, 3, broker=shelf) as all_of_them:
+        for number in range(10):
+            for box in all_of_them:
+                await box.add(f"key {number % 3}", str(number))
+        await until(lambda: len(shelf.got) >= 30)
+
+    positions = [event.position for event in shelf.got]
+    assert len(positions) == len(set(positions)) == 30
+    for key in ("key 0", "key 1", "key 2"):
+        mine = [event.position for event in shelf.got if event.key == key]
+        assert mine == sorted(mine)
+
+
+async def test_a_broker_that_is_away_gets_everything_later(database_url: str) -> None:
+    shelf = Shelf()
+    shelf.is_away = True
+    async with boxes(database_url, broker=shelf) as [box]:
+        await box.add("ada", "1", "2")
+    assert shelf.got == []
+    shelf.is_away = False
+    async with boxes(database_url, broker=shelf) as [box]:
+        await until(lambda: len(shelf.got) == 2)
+
+    assert [event.payload for event in shelf.got] == ["1", "2"]
+
+
+async def test_a_refused_event_holds_up_its_key_alone_and_is_put_aside(database_url: str) -> None:
+    shelf = Shelf()
+    shelf.refuses.add("bad")
+    async with boxes(database_url, broker=shelf) as [box]:
+        await box.add("ada", "bad", "after")
+        await box.add("bob", "other")
+        await until(lambda: [event.payload for event in shelf.got] == ["other"])
+        # Nine attempts with growing pauses are more than a test should wait for.
+        await box.execute("UPDATE outbox SET attempts = 9, retry_at = NULL WHERE payload = 'bad'")
+        await until(lambda: len(shelf.got) == 2)
+
+        assert [event.payload for event in shelf.got] == ["other", "after"]
+        [(attempts,)] = await box.execute("SELECT attempts FROM outbox WHERE dead_at IS NOT NULL")
+        assert attempts == 10
+
+
+async def test_old_events_are_forgotten_but_for_what_nobody_got(database_url: str) -> None:
+    shelf = Shelf()
+    async with boxes(database_url, broker=shelf) as [box]:
+        await box.add("ada", "1", "2")
+        await until(lambda: len(shelf.got) == 2)
+        shelf.is_away = True
+        await box.add("ada", "3")
+        await box.execute("UPDATE outbox SET created_at = '2020-01-01 00:00:00+00:00'")
+
+        assert await box.outbox.forget_old() == 2
+        assert await box.execute("SELECT payload FROM outbox") == [("3",)]
