@@ -176,6 +176,17 @@ def test_the_verb_migrates_where_the_start_does_not(shop: Shop, database_url: st
     assert output.count("migration applied") == 1
 
 
+def test_the_verb_shows_the_sql_and_runs_nothing(shop: Shop, database_url: str) -> None:
+    shop.package.add("0001_things", CREATE)
+
+    code, output = shop.ended(database_url, "migrate", "--sql")
+
+    assert code == 0, output
+    assert "CREATE TABLE things" in output
+    assert "migration applied" not in output
+    assert shop.ended(database_url, "migrate")[1].count("migration applied") == 1
+
+
 def test_a_stop_during_a_migration_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     begun = tmp_path / "begun"

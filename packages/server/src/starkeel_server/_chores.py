@@ -1,5 +1,6 @@
 """The verbs that do one thing and end."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,16 @@ def migrate(service: Service) -> int:
 
     def do(hooks: Hooks) -> None:
         Preparation().run(hooks, at_start=False)
+
+    return _with_hooks(service, do)
+
+
+def migration_sql(service: Service) -> int:
+    """Print the SQL of what is not applied yet."""
+    from ._hooks import Hooks
+
+    def do(hooks: Hooks) -> None:
+        sys.stdout.write(asyncio.run(hooks.migration_sql()))
 
     return _with_hooks(service, do)
 

@@ -34,6 +34,7 @@ def _parser(service: Service) -> argparse.ArgumentParser:
     config = verbs.add_parser("config", help="print the effective settings and where each comes from")
     config.set_defaults(do=_config)
     migrate = verbs.add_parser("migrate", help="bring the database up to date, and end")
+    migrate.add_argument("--sql", action="store_true", help="print what would be run, and run nothing")
     migrate.set_defaults(do=_migrate)
     revision = verbs.add_parser("revision", help="write a new migration from what changed in the models")
     revision.add_argument("message", metavar="MESSAGE", help="what it changes, in a few words")
@@ -68,10 +69,10 @@ def _config(service: Service, _: argparse.Namespace) -> int:
     return config(service)
 
 
-def _migrate(service: Service, _: argparse.Namespace) -> int:
-    from ._chores import migrate
+def _migrate(service: Service, options: argparse.Namespace) -> int:
+    from ._chores import migrate, migration_sql
 
-    return migrate(service)
+    return migration_sql(service) if options.sql else migrate(service)
 
 
 def _revision(service: Service, options: argparse.Namespace) -> int:

@@ -78,6 +78,14 @@ class Hooks:
         applied = [count for count in counts if count is not None]
         return sum(applied) if applied else None
 
+    async def migration_sql(self) -> str:
+        """Return what `migrate` would run; empty when there is nothing to do."""
+        each = [
+            await _must(plugin.migration_sql(), otherwise=MIGRATION_FAILED)
+            for plugin in self._having("migration_sql")
+        ]
+        return "".join(each)
+
     def revise(self, message: str) -> list[Path]:
         """Write a new migration.
 
