@@ -1,5 +1,6 @@
 """Observability, as a plugin of the application."""
 
+import time
 from collections.abc import Iterable
 from typing import Any, Literal, final
 
@@ -11,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from ._layer import EXCEPTION_KEY, Layer
 from ._litestar_logs import StructlogConfig, is_default
+from ._logs._pipe import Pipe
 from ._logs._setup import configure
 from ._metrics._build import BuildInfo
 from ._metrics._loop import LoopLag
@@ -20,6 +22,8 @@ from ._traces._provider import Tracing, has_provider
 
 ASGI_LAYER = 20
 """Outside the edge, which is 10; inside the drain guard, which is 30."""
+_LINES_S = 0.25
+"""Seconds for the last lines, however long the spans took."""
 
 
 @final
@@ -39,6 +43,7 @@ class ObservabilityPlugin(InitPlugin):
         self._layer: Layer | None = None
         self._lag: LoopLag | None = None
         self._process: ProcessMetrics | None = None
+        self._pipe: Pipe | None = None
         self._tracing = Tracing(settings)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
@@ -66,7 +71,7 @@ class ObservabilityPlugin(InitPlugin):
         """
         del workers
         settings = self.settings
-        configure(
+        self._pipe = configure(
             settings.log_level, settings.log_format, service=settings.service_name, version=settings.version
         )
         self._process = ProcessMetrics("main" if role == "main" else f"worker-{index}")
@@ -75,14 +80,17 @@ class ObservabilityPlugin(InitPlugin):
             self._tracing.start()
 
     def stop_process(self, *, timeout_s: float) -> None:
-        """Send the spans that are left.
+        """Send the spans and write the lines that are left.
 
         Args:
             timeout_s: Seconds it may take.
         """
         if self._process is not None:
             self._process.stop()
+        until = time.monotonic() + timeout_s
         self._tracing.stop(timeout_s=timeout_s)
+        if self._pipe is not None:
+            self._pipe.close(timeout_s=max(_LINES_S, until - time.monotonic()))
 
     def collectors(self) -> Iterable[Collector]:
         """What main reports by itself: what runs."""

@@ -1,6 +1,6 @@
 """The one way by which every line of a process leaves it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ._event import Event, composed
@@ -28,6 +28,7 @@ class Pipe:
         self._render: Callable[[dict[str, Any]], bytes] = (
             json_line if form == "json" else pretty_line(colours=writer.is_terminal)
         )
+        writer.report = self._dropped
 
     def send(self, event: Event) -> None:
         """Write an event as a line."""
@@ -35,7 +36,35 @@ class Pipe:
             line = self._rendered(event)
         except Exception as error:  # noqa: BLE001 - what is being logged about must go on
             line = self._rendered(_unwritable(event, error))
-        self._writer.write(line)
+        self._writer.write(event.level, line)
+
+    def flush(self, *, timeout_s: float) -> None:
+        """Wait until everything is written, but not for a reader that has stopped reading.
+
+        Args:
+            timeout_s: Seconds it may take.
+        """
+        self._writer.flush(timeout_s=timeout_s)
+
+    def close(self, *, timeout_s: float) -> None:
+        """Flush, now and after every line from here on.
+
+        Args:
+            timeout_s: Seconds it may take.
+        """
+        self._writer.close(timeout_s=timeout_s)
+
+    def _dropped(self, counts: Mapping[str, int]) -> bytes:
+        return self._rendered(
+            Event(
+                level=30,
+                target="starkeel_observability",
+                message="log lines dropped",
+                fields={"count": sum(counts.values()), "levels": dict(counts)},
+                file=__file__,
+                line=0,
+            )
+        )
 
     def _rendered(self, event: Event) -> bytes:
         return self._render(composed(event, service=self._service, version=self._version))

@@ -16,6 +16,7 @@ from ._pipe import Pipe
 _OWN: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 _TARGET: Final = "starkeel_observability"
 _SELDOM_S: Final = 60.0
+_CRASH_S: Final = 1.0
 _named: set[str] = set()
 
 
@@ -138,6 +139,7 @@ class _Uncaught:
             sys.__excepthook__(kind, error, frames)
             return
         self._tell("uncaught exception", error, {}, frames)
+        self._pipe.flush(timeout_s=_CRASH_S)
 
     def _in_thread(self, args: Any) -> None:
         if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):

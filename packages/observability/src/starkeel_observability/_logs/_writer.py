@@ -1,30 +1,50 @@
-"""Whole lines to stdout."""
+"""Lines to stdout, in a thread of their own: whoever logs never waits for whoever reads."""
 
-import fcntl
 import os
-import select
-import stat
 import sys
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
+
+from ._descriptor import PIECE_BYTES, Descriptor
+from ._queue import LineQueue
+
+_GATHER_S: Final = 0.005
+"""Seconds that a line waits for others to go with it."""
+_GIVE_UP_S: Final = 0.25
+"""Seconds without a reader after which nobody who ends waits for one."""
+_WARN: Final = 30
+
+Counts = Mapping[str, int]
 
 
 class LineWriter:
-    """Writes lines whole and at once, so that those of several processes on one pipe never mix.
+    """Takes lines at once and writes them soon.
 
-    One that cannot be written, as nobody reads any more, is lost and counted: no reason to stop serving.
+    What cannot be written, as nobody reads (any more), is dropped and counted: no reason to stop serving.
 
     Args:
         descriptor: What to write to; none when the process was started without.
+        queue: Where lines wait.
     """
 
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-        # Entered again when what is collected as garbage meanwhile has something to say.
-        self._lock = threading.RLock()
-        self._is_pipe = descriptor is not None and _is_pipe(descriptor)
-        self.lost = 0
+    def __init__(self, descriptor: int | None, queue: LineQueue | None = None) -> None:
+        self._number = descriptor
+        self._queue = LineQueue() if queue is None else queue
+        self._descriptor = None if descriptor is None else Descriptor(descriptor, self._publish)
+        self._published: Counts = self._queue.dropped()
+        self._told = self._published
+        self._is_closed = False
+        self.on_drop: Callable[[Counts], None] = _nothing
+        """Called in the writer's thread with how many were dropped since, by level."""
+        self.report: Callable[[Counts], bytes] | None = None
+        """Makes the line that says what was dropped, once lines flow again."""
+        self._start()
+        forked = weakref.WeakMethod(self._after_fork)
+        os.register_at_fork(after_in_child=lambda: _call(forked))
 
     @classmethod
     def stdout(cls) -> "LineWriter":
@@ -35,49 +55,126 @@ class LineWriter:
     @property
     def is_terminal(self) -> bool:
         """Whether somebody looks on."""
-        return self._descriptor is not None and os.isatty(self._descriptor)
+        return self._number is not None and os.isatty(self._number)
 
-    def write(self, line: bytes) -> None:
-        """Write one line, its end included."""
+    def write(self, level: int, line: bytes) -> None:
+        """Have one line written, its end included.
+
+        Args:
+            level: How severe it is, as the standard library's numbers.
+            line: The line.
+        """
         if self._descriptor is None:
             return
-        with self._lock:
-            try:
-                with self._alone(self._descriptor):
-                    _write_all(self._descriptor, line)
-            except OSError:
-                self.lost += 1
+        with self._queue.lock:
+            self._queue.put(level, line)
+            if self._is_asleep:
+                self._is_asleep = False
+                self._wake.release()
+        if self._is_closed:
+            self.flush(timeout_s=_GIVE_UP_S)
 
-    @contextmanager
-    def _alone(self, descriptor: int) -> Generator[None]:
-        """Keep other processes off the pipe: more than 4096 bytes (`PIPE_BUF`) may be taken in parts."""
-        if not self._is_pipe:
-            yield
-            return
+    def flush(self, *, timeout_s: float) -> bool:
+        """Wait until everything is written; whether it is. Nobody who has stopped reading is waited for.
+
+        Args:
+            timeout_s: Seconds it may take.
+        """
+        until = time.monotonic() + timeout_s
+        self._hurry.set()
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX)
-        except OSError:
-            self._is_pipe = False
-            yield
-            return
-        try:
-            yield
+            while not self._is_asleep:
+                if time.monotonic() >= until or self._is_stalled() or not self._thread_lives():
+                    return False
+                self._idle.wait(0.01)
         finally:
-            fcntl.lockf(descriptor, fcntl.LOCK_UN)
+            self._hurry.clear()
+        return True
+
+    def close(self, *, timeout_s: float) -> None:
+        """Flush, now and after every line from here on: the process may end at any moment.
+
+        Args:
+            timeout_s: Seconds it may take.
+        """
+        self._is_closed = True
+        self.flush(timeout_s=timeout_s)
+
+    def _start(self) -> None:
+        self._is_asleep: bool = True
+        self._wake: threading.Semaphore = threading.Semaphore(0)
+        self._hurry = threading.Event()
+        self._idle = threading.Event()
+        self._thread: threading.Thread | None = None
+        if self._descriptor is not None:
+            self._thread = threading.Thread(
+                target=self._run, args=(self._descriptor,), name="log-writer", daemon=True
+            )
+            self._thread.start()
+
+    def _after_fork(self) -> None:
+        # The parent writes what waited.
+        self._queue = LineQueue()
+        self._published = self._told = self._queue.dropped()
+        self._start()
+
+    def _thread_lives(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _is_stalled(self) -> bool:
+        since = None if self._descriptor is None else self._descriptor.blocked_since
+        return since is not None and time.monotonic() - since > _GIVE_UP_S
+
+    def _run(self, descriptor: Descriptor) -> None:
+        while True:
+            self._wake.acquire()
+            self._idle.clear()
+            self._hurry.wait(_GATHER_S)
+            # A fault in here must not be the end of every line to come.
+            with suppress(Exception):
+                self._write_all(descriptor)
+            self._idle.set()
+
+    def _write_all(self, descriptor: Descriptor) -> None:
+        while True:
+            lines = self._queue.take(PIECE_BYTES)
+            if not lines:
+                self._publish()
+                self._tell()
+                with self._queue.lock:
+                    if self._queue.is_empty:
+                        self._is_asleep = True
+                        return
+                continue
+            try:
+                descriptor.write(b"".join([line for _, line in lines]))
+            except OSError:
+                self._queue.lose(lines)
+                # Nobody is left to be told.
+                self._told = self._queue.dropped()
+
+    def _publish(self) -> None:
+        dropped = self._queue.dropped()
+        if dropped != self._published:
+            self.on_drop(_since(self._published, dropped))
+            self._published = dropped
+
+    def _tell(self) -> None:
+        dropped = self._queue.dropped()
+        if dropped != self._told and self.report is not None:
+            self._queue.put(_WARN, self.report(_since(self._told, dropped)))
+            self._told = dropped
 
 
-def _is_pipe(descriptor: int) -> bool:
-    try:
-        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
-    except OSError:
-        return False
+def _since(before: Counts, now: Counts) -> Counts:
+    return {level: count - before[level] for level, count in now.items() if count > before[level]}
 
 
-def _write_all(descriptor: int, line: bytes) -> None:
-    left = memoryview(line)
-    while left:
-        try:
-            left = left[os.write(descriptor, left) :]
-        except BlockingIOError:
-            # Somebody who shares the pipe made it non-blocking.
-            select.select([], [descriptor], [])
+def _nothing(_: Counts) -> None:
+    """Nobody counts."""
+
+
+def _call(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    found = method()
+    if found is not None:
+        found()

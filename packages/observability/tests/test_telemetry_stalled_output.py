@@ -1,0 +1,138 @@
+"""A reader of stdout that has stopped reading costs lines, and nothing else."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+
+SIZE = 8000
+
+
+class Stalled:
+    """A sample whose stdout is read until it serves, and then no more."""
+
+    def __init__(self, samples: Any, **env: Any) -> None:
+        ours, theirs = os.pipe()
+        self.sample = samples.start(popen={"stdout": theirs}, **env)
+        os.close(theirs)
+        self.pipe = open(ours, "rb")  # noqa: SIM115 - the fixture closes it
+        self.lines: list[dict[str, Any]] = []
+        self.read_until("workers started")
+        self.url = f"http://{self._told('listening')['addr']}"
+        self.admin = f"http://{self._told('admin port opened')['addr']}"
+        samples.wait_until(lambda: httpx.get(f"{self.url}/health/ready").status_code == 200)
+
+    def _told(self, message: str) -> dict[str, Any]:
+        return next(line for line in self.lines if line["message"] == message)
+
+    def read_until(self, message: str) -> dict[str, Any]:
+        while True:
+            text = self.pipe.readline()
+            assert text, f"ended before {message!r}"
+            line: dict[str, Any] = json.loads(text)
+            self.lines.append(line)
+            if line["message"] == message:
+                return line
+
+    def read_to_end(self) -> None:
+        self.lines += [json.loads(text) for text in self.pipe]
+
+    def make_noise(self, count: int) -> None:
+        answer = httpx.get(f"{self.url}/noise?count={count}&size={SIZE}", timeout=30)
+        assert answer.status_code == 200
+
+    def metric(self, pattern: str) -> float:
+        found = re.search(pattern + r" (\S+)$", httpx.get(f"{self.admin}/metrics").text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def dropped(self, level: str) -> float:
+        return self.metric(rf'^log_records_dropped_total{{level="{level}"}}')
+
+    @property
+    def memory(self) -> float:
+        return self.metric(r'^process_resident_memory_bytes{process="worker-0"}')
+
+
+@pytest.fixture
+def stalled(samples: Any) -> Any:
+    made = Stalled(samples)
+    yield made
+    made.pipe.close()
+
+
+def test_a_stalled_stdout_stalls_no_request_and_drops_the_least_severe(
+    samples: Any, stalled: Stalled
+) -> None:
+    # 80 MB of lines, of which a pipe takes 64 kB and the queue 4 MB.
+    before = stalled.memory
+    for _ in range(10):
+        stalled.make_noise(500)
+        assert httpx.get(f"{stalled.url}/fails").status_code == 500
+        assert httpx.get(f"{stalled.url}/pid").status_code == 200
+
+    samples.wait_until(lambda: stalled.dropped("INFO") > 4000, what="drops that are counted")
+    assert stalled.dropped("ERROR") == 0
+    # Ten times as much was logged.
+    assert stalled.memory - before < 40_000_000
+
+    told = stalled.read_until("log lines dropped")
+    assert told["level"] == "WARN"
+    assert told["levels"]["INFO"] == told["count"] == stalled.dropped("INFO")
+    stalled.make_noise(1)
+    stalled.sample.process.send_signal(signal.SIGTERM)
+    stalled.read_to_end()
+    assert stalled.sample.wait() == 0
+    failed = [line for line in stalled.lines if line["message"] == "request failed"]
+    assert len(failed) == 10
+    noise = [line for line in stalled.lines if line["message"] == "noise"]
+    assert len(noise) + told["count"] >= 5001
+    assert [line["message"] for line in stalled.lines].count("log lines dropped") == 1
+
+
+def test_a_stalled_stdout_holds_up_no_end(stalled: Stalled) -> None:
+    stalled.make_noise(500)
+    stalled.sample.process.send_signal(signal.SIGTERM)
+
+    assert stalled.sample.wait() == 0
+
+
+def test_a_second_signal_waits_for_no_reader(samples: Any) -> None:
+    stalled = Stalled(samples, SHUTDOWN_GRACE_SECONDS="60", DRAIN_DELAY_SECONDS="60")
+    with stalled.pipe:
+        stalled.make_noise(500)
+        stalled.sample.process.send_signal(signal.SIGTERM)
+        samples.wait_until(lambda: httpx.get(f"{stalled.admin}/ready").json()["status"] == "draining")
+        stalled.sample.process.send_signal(signal.SIGINT)
+
+        assert stalled.sample.wait() == 130
+
+
+def test_what_was_logged_before_a_crash_is_written(samples: Any) -> None:
+    app = samples.directory / "sample" / "app.py"
+    app.write_text(
+        app.read_text().replace(
+            "    return Litestar(",
+            "    import atexit\n"
+            "    atexit.register(log.info, 'the very last')\n"
+            "    for number in range(2000):\n        log.info('before the crash', number=number)\n"
+            "    raise MemoryError('all is lost')\n"
+            "    return Litestar(",
+        )
+        + "\n\nif __name__ == '__main__':\n"
+        "    from starkeel_observability._logs._levels import LogLevels\n"
+        "    from starkeel_observability._logs._setup import configure\n"
+        "    configure(LogLevels.parse('info'), 'json', service='sample', version='1')\n"
+        "    create_app(None)\n"
+    )
+    done = subprocess.run([sys.executable, str(app)], capture_output=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    messages = [json.loads(line)["message"] for line in done.stdout.splitlines()]
+    assert messages.count("before the crash") == 2000
+    assert messages[-2:] == ["uncaught exception", "the very last"]
