@@ -31,6 +31,9 @@ class LineWriter:
         queue: Where lines wait.
     """
 
+    _is_asleep: bool
+    _wake: threading.Semaphore
+
     def __init__(self, descriptor: int | None, queue: LineQueue | None = None) -> None:
         self._number = descriptor
         self._queue = LineQueue() if queue is None else queue
@@ -101,8 +104,8 @@ class LineWriter:
         self.flush(timeout_s=timeout_s)
 
     def _start(self) -> None:
-        self._is_asleep: bool = True
-        self._wake: threading.Semaphore = threading.Semaphore(0)
+        self._is_asleep = True
+        self._wake = threading.Semaphore(0)
         self._hurry = threading.Event()
         self._idle = threading.Event()
         self._thread: threading.Thread | None = None
