@@ -155,7 +155,7 @@ def test_headers_are_never_shown() -> None:
 
 
 def test_grpc_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
+    monkeypatch.setitem(sys.modules, "grpc", None)
 
     told = refused(OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
 

@@ -134,7 +134,7 @@ def test_spans_say_who_made_them(samples: Any, collector: Any) -> None:
         "deployment.environment.name": "staging",
         "team": "a,b",
         "telemetry.sdk.language": "python",
-        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.name": "starkeel",
     }
     assert wanted.items() <= resource.items()
     assert resource["service.instance.id"]
@@ -203,9 +203,9 @@ def test_a_collector_that_is_wrong_fails_no_request_and_is_told_of_seldom(
 
     samples.wait_until(keeps_trying, what="four batches")
 
-    told = [line for line in sample.logs if line["target"].startswith("opentelemetry")]
-    assert told
-    assert len({line["message"] for line in told}) == len(told)
+    reason = "refused" if status == 400 else "unavailable"
+    samples.wait_until(lambda: sample.metric("starkeel_spans_dropped_total", reason=reason) > 1)
+    assert len(sample.found("spans dropped", error=f"status {status}")) == 1
 
 
 def test_a_collector_that_is_away_fails_no_request_and_delays_no_end(samples: Any) -> None:

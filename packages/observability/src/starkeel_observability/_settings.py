@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -14,7 +15,6 @@ from ._traces._types import OtlpEndpoint, Protocol, ResourceAttributes, Sampler,
 
 _DISTRIBUTION = "distribution:"
 _HEADERS = "name=value pairs, comma-separated and percent-encoded"
-GRPC_EXPORTER = "opentelemetry.exporter.otlp.proto.grpc"
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
@@ -55,6 +55,12 @@ class ObservabilitySettings(Settings, frozen=True, kw_only=True):
 
     otlp_protocol: Annotated[Protocol, Variable("OTEL_EXPORTER_OTLP_PROTOCOL")] = "http/protobuf"
     """How spans are sent; `grpc` takes the extra `starkeel-observability[grpc]`."""
+
+    otlp_compression: Annotated[Literal["none", "gzip"], Variable("OTEL_EXPORTER_OTLP_COMPRESSION")] = "none"
+    """How what is sent is compressed."""
+
+    otlp_certificate: Annotated[Path | None, Variable("OTEL_EXPORTER_OTLP_CERTIFICATE")] = None
+    """File of the certificates (PEM) that the collector's is checked by; the system's unless given."""
 
     otlp_headers: Annotated[Secret | None, Variable("OTEL_EXPORTER_OTLP_HEADERS")] = None
     """Headers sent along, as `name=value` pairs, comma-separated and percent-encoded."""
@@ -131,6 +137,12 @@ class ObservabilitySettings(Settings, frozen=True, kw_only=True):
                 f"is {self.bsp_max_export_batch_size}",
                 f"at most OTEL_BSP_MAX_QUEUE_SIZE, {self.bsp_max_queue_size}",
             )
+        if self.otlp_certificate is not None and not self.otlp_certificate.is_file():
+            yield Problem(
+                "OTEL_EXPORTER_OTLP_CERTIFICATE",
+                f"is {str(self.otlp_certificate)!r}, which is no file",
+                "a file",
+            )
         if self.otlp_protocol == "grpc" and not _has_grpc():
             yield Problem(
                 "OTEL_EXPORTER_OTLP_PROTOCOL",
@@ -141,6 +153,6 @@ class ObservabilitySettings(Settings, frozen=True, kw_only=True):
 
 def _has_grpc() -> bool:
     try:
-        return find_spec(GRPC_EXPORTER) is not None
-    except ModuleNotFoundError:
+        return find_spec("grpc") is not None
+    except (ModuleNotFoundError, ValueError):
         return False

@@ -11,15 +11,31 @@ from starkeel_observability._logs._redact import masked
 from starkeel_observability._metrics._http import OTHER
 from starkeel_observability._request import Request
 
-_TRACER: Final = trace.get_tracer("starkeel_observability")
+from ._recorded import RecordedSpan
+from ._tracer import Tracer
+
+_found: Final[list[trace.Tracer]] = []
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def start(request: Request, parent: Context) -> Span:
     """Begin the span of a request."""
-    return _TRACER.start_span(
+    tracer = _tracer()
+    if isinstance(tracer, Tracer):
+        return tracer.begin(_method_name(request), parent, SpanKind.SERVER, _asked(request))
+    return tracer.start_span(
         _method_name(request), context=parent, kind=SpanKind.SERVER, attributes=_asked(request)
     )
+
+
+def _tracer() -> trace.Tracer:
+    """The tracer of the provider that is installed; a stand-in until one is."""
+    if not _found:
+        made = trace.get_tracer("starkeel_observability")
+        if isinstance(made, trace.ProxyTracer):
+            return made
+        _found.append(made)
+    return _found[0]
 
 
 def end(
@@ -34,7 +50,11 @@ def end(
         error_type: What went wrong, when it is the service's fault.
         error: The exception behind it, when it is known.
     """
-    if span.is_recording():
+    if isinstance(span, RecordedSpan):
+        _complete(span, request, status, error_type)
+        if error is not None:
+            span.record_exception(error)
+    elif span.is_recording():
         if request.route is not None:
             span.update_name(f"{_method_name(request)} {request.route}")
             span.set_attribute("http.route", request.route)
@@ -48,6 +68,20 @@ def end(
         if error is not None:
             span.add_event("exception", _told(error))
     span.end()
+
+
+def _complete(span: RecordedSpan, request: Request, status: int, error_type: str | None) -> None:
+    """As below, without the checks that are for others."""
+    attributes, route, client = span.attributes, request.route, request.client
+    if route is not None:
+        span.name = f"{_method_name(request)} {route}"
+        attributes["http.route"] = route
+    if client is not None:
+        attributes["client.address"] = client
+    attributes["http.response.status_code"] = status
+    if error_type is not None:
+        attributes["error.type"] = error_type
+        span.set_status(StatusCode.ERROR)
 
 
 def _method_name(request: Request) -> str:

@@ -1,0 +1,248 @@
+"""A span that is recorded: OpenTelemetry's interface over plain attributes."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from opentelemetry.trace import (
+    DEFAULT_TRACE_STATE,
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+from opentelemetry.util.types import Attributes, AttributeValue
+
+from starkeel_observability._logs._redact import HIDDEN, is_secret, masked
+
+MOST: Final = 128
+"""Attributes, events and links of a span, each: the specification's default."""
+_LONGEST: Final = 32_768
+SAMPLED: Final = 1
+
+Event = tuple[int, str, dict[str, Any], int]
+"""Nanoseconds since 1970, name, attributes, how many attributes were dropped."""
+
+
+class Scope:
+    """Who makes spans: a library, by its name and version."""
+
+    __slots__ = ("attributes", "name", "schema_url", "version")
+
+    def __init__(self, name: str, version: str, schema_url: str, attributes: Attributes) -> None:
+        self.name = name
+        self.version = version
+        self.schema_url = schema_url
+        self.attributes = dict(attributes or {})
+
+
+class RecordedSpan(Span):
+    """A span of ours, from its start to its end.
+
+    Args:
+        finished: Called with it when it ends.
+        scope: Who makes it.
+        name: What it is called so far.
+        kind: As OpenTelemetry's.
+        trace_id: Of 128 bits.
+        span_id: Of 64 bits.
+        attributes: Its own from now on, fit to be sent.
+        start_ns: Since 1970.
+    """
+
+    __slots__ = (
+        "_context",
+        "_finished",
+        "attributes",
+        "description",
+        "dropped",
+        "dropped_events",
+        "dropped_links",
+        "end_ns",
+        "events",
+        "flags",
+        "is_parent_remote",
+        "kind",
+        "links",
+        "name",
+        "parent_id",
+        "scope",
+        "span_id",
+        "start_ns",
+        "status",
+        "trace_id",
+        "trace_state",
+    )
+
+    def __init__(
+        self,
+        finished: "Callable[[RecordedSpan], None]",
+        scope: Scope,
+        name: str,
+        kind: SpanKind,
+        *,
+        trace_id: int,
+        span_id: int,
+        attributes: dict[str, Any],
+        start_ns: int,
+    ) -> None:
+        self._finished = finished
+        self._context: SpanContext | None = None
+        self.scope = scope
+        self.name = name
+        self.kind = kind
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.attributes = attributes
+        self.start_ns = start_ns
+        self.end_ns = 0
+        self.parent_id = 0
+        self.is_parent_remote = False
+        self.flags = SAMPLED
+        self.trace_state: TraceState = DEFAULT_TRACE_STATE
+        self.status = StatusCode.UNSET
+        self.description: str | None = None
+        self.events: list[Event] | None = None
+        self.links: list[Link] | None = None
+        self.dropped = self.dropped_events = self.dropped_links = 0
+
+    def end(self, end_time: int | None = None) -> None:
+        """End it, once; it is sent if somebody takes it."""
+        if not self.end_ns:
+            self.end_ns = time.time_ns() if end_time is None else end_time
+            self._finished(self)
+
+    def get_span_context(self) -> SpanContext:
+        """What is passed on."""
+        # Made when it is asked for first: most spans are passed on to nobody.
+        context = self._context
+        if context is None:
+            context = self._context = SpanContext(
+                self.trace_id, self.span_id, False, TraceFlags(self.flags), self.trace_state
+            )
+        return context
+
+    def is_recording(self) -> bool:
+        """Whether it has not ended."""
+        return not self.end_ns
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Say something about it; secrets and personal data are hidden."""
+        if self.end_ns or not key or value is None:
+            return
+        if key not in self.attributes and len(self.attributes) >= MOST:
+            self.dropped += 1
+            return
+        self.attributes[key] = cleaned(key, value)
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Say several things about it."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        """Say that something happened during it."""
+        if self.end_ns:
+            return
+        if self.events is None:
+            self.events = []
+        if len(self.events) >= MOST:
+            self.dropped_events += 1
+            return
+        told, dropped = cleaned_all(attributes)
+        self.events.append((time.time_ns() if timestamp is None else timestamp, name, told, dropped))
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        """Link it to a span of elsewhere."""
+        if self.end_ns or not context.is_valid:
+            return
+        if self.links is None:
+            self.links = []
+        if len(self.links) >= MOST:
+            self.dropped_links += 1
+            return
+        self.links.append(Link(context, cleaned_all(attributes)[0]))
+
+    def update_name(self, name: str) -> None:
+        """Call it something else."""
+        if not self.end_ns:
+            self.name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Say whether it went well; what was said to have gone well stays so."""
+        if isinstance(status, Status):
+            description = status.description
+            code = status.status_code
+        else:
+            code = status
+        if self.end_ns or self.status is StatusCode.OK or code is StatusCode.UNSET:
+            return
+        self.status = code
+        is_told = code is StatusCode.ERROR and description
+        self.description = masked(description[:_LONGEST]) if is_told and description else None
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Add an exception as an event, without personal data."""
+        from starkeel_observability._logs._event import told_exception
+
+        del escaped
+        told = told_exception((type(exception), exception, exception.__traceback__))
+        self.add_event(
+            "exception",
+            {
+                "exception.type": told["type"],
+                "exception.message": told["message"],
+                "exception.stacktrace": told["stack"],
+                **(attributes or {}),
+            },
+            timestamp,
+        )
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """End it, and tell what was raised."""
+        if isinstance(exc_val, Exception) and not self.end_ns:
+            self.record_exception(exc_val)
+            self.set_status(StatusCode.ERROR, f"{type(exc_val).__name__}: {exc_val}")
+        self.end()
+
+
+def cleaned_all(attributes: Attributes) -> tuple[dict[str, Any], int]:
+    """Attributes fit to be sent, and how many are too many."""
+    if not attributes:
+        return {}, 0
+    kept: dict[str, Any] = {}
+    for key, value in attributes.items():
+        if key and value is not None and len(kept) < MOST:
+            kept[key] = cleaned(key, value)
+    return kept, len(attributes) - len(kept)
+
+
+def cleaned(key: str, value: Any) -> Any:
+    """A value that will not change any more, without secrets and personal data."""
+    if is_secret(key):
+        return HIDDEN
+    if type(value) is str:
+        return masked(value[:_LONGEST])
+    if isinstance(value, (bool, int, float, bytes)):
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(cleaned("", item) for item in value[:MOST])
+    if isinstance(value, Mapping):
+        return {str(name): cleaned(str(name), item) for name, item in value.items()}
+    return masked(str(value)[:_LONGEST])

@@ -1,0 +1,132 @@
+"""Spans as they are sent: message by message what OpenTelemetry's own encoder makes of the same."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from starkeel_observability._traces import _encode
+from starkeel_observability._traces._recorded import RecordedSpan, Scope
+
+SHORT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+# Lengths of one, two and three bytes.
+LONG = st.builds(str.__mul__, st.sampled_from(["a", "\u00e9"]), st.sampled_from([63, 64, 127, 128, 9000]))
+NAME = SHORT | LONG
+TEXT = st.just("") | NAME
+INT64 = st.integers(-(2**63), 2**63 - 1)
+SCALAR: Any = st.one_of(TEXT, st.booleans(), INT64, st.floats(allow_nan=False), st.binary(max_size=40))
+LISTS = st.lists(SCALAR, max_size=3).map(tuple)
+VALUE: Any = st.one_of(SCALAR, LISTS, st.dictionaries(SHORT, SCALAR | LISTS, max_size=2))
+ATTRIBUTES = st.dictionaries(NAME, VALUE, max_size=4)
+PLAIN = st.dictionaries(NAME, TEXT | INT64 | st.booleans(), max_size=4)
+TRACE_ID = st.integers(1, 2**128 - 1)
+SPAN_ID = st.integers(1, 2**64 - 1)
+NANOSECONDS = st.integers(1, 2**63)
+COUNT = st.integers(0, 2**32 - 1)
+STATE = st.lists(
+    st.tuples(
+        st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True),
+        st.from_regex(r"[a-zA-Z0-9]{1,9}", fullmatch=True),
+    ),
+    max_size=3,
+    unique_by=lambda pair: pair[0],
+).map(TraceState)
+CONTEXT = st.builds(SpanContext, TRACE_ID, SPAN_ID, st.booleans(), st.just(TraceFlags(1)), STATE)
+SCOPE = st.tuples(NAME, TEXT, TEXT, PLAIN)
+
+
+@st.composite
+def pairs(draw: Any, scopes: list[tuple[Scope, InstrumentationScope]], resource: Resource) -> Any:
+    """The same span twice: ours and theirs."""
+    ours, theirs = draw(st.sampled_from(scopes))
+    span = RecordedSpan(
+        lambda _: None,
+        ours,
+        draw(TEXT),
+        draw(st.sampled_from(list(SpanKind))),
+        trace_id=draw(TRACE_ID),
+        span_id=draw(SPAN_ID),
+        attributes=draw(ATTRIBUTES),
+        start_ns=draw(NANOSECONDS),
+    )
+    parent = draw(st.none() | CONTEXT)
+    if parent is not None:
+        span.parent_id, span.is_parent_remote = parent.span_id, parent.is_remote
+    span.trace_state = draw(STATE)
+    span.status = draw(st.sampled_from(list(StatusCode)))
+    span.description = draw(st.none() | TEXT) if span.status is StatusCode.ERROR else None
+    span.events = draw(st.none() | st.lists(st.tuples(NANOSECONDS, TEXT, ATTRIBUTES, COUNT), max_size=3))
+    span.links = draw(st.none() | st.lists(st.builds(Link, CONTEXT, ATTRIBUTES), max_size=3))
+    # Theirs counts what it drops by itself: there is no way to say so.
+    span.end_ns = draw(NANOSECONDS)
+    official = ReadableSpan(
+        name=span.name,
+        context=span.get_span_context(),
+        parent=parent,
+        resource=resource,
+        attributes=span.attributes,
+        events=[_Event(*event) for event in span.events or ()],
+        links=span.links or (),
+        kind=span.kind,
+        instrumentation_scope=theirs,
+        status=Status(span.status, span.description),
+        start_time=span.start_ns,
+        end_time=span.end_ns,
+    )
+    return span, official
+
+
+class _Event(Event):
+    def __init__(self, at: int, name: str, attributes: dict[str, Any], dropped: int) -> None:
+        super().__init__(name, attributes, at)
+        self._dropped = dropped
+
+    @property
+    def dropped_attributes(self) -> int:
+        return self._dropped
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_sent_is_what_the_official_encoder_sends(data: Any) -> None:
+    described = data.draw(st.lists(SCOPE, min_size=1, max_size=3, unique_by=lambda scope: scope[0]))
+    scopes = [(Scope(*scope), InstrumentationScope(*scope)) for scope in described]
+    resource = Resource(data.draw(PLAIN))
+    made = data.draw(st.lists(pairs(scopes, resource), min_size=1, max_size=5))
+
+    sent = ExportTraceServiceRequest.FromString(
+        _encode.request([ours for ours, _ in made], _encode.resource(resource.attributes))
+    )
+
+    assert sent == encode_spans([theirs for _, theirs in made])
+
+
+def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
+    span = RecordedSpan(
+        lambda _: None,
+        Scope("s", "", "", None),
+        "odd",
+        SpanKind.INTERNAL,
+        trace_id=1,
+        span_id=1,
+        attributes={"large": 2**70, "half": "\ud800", "one": 1, "true": True},
+        start_ns=1,
+    )
+    span.dropped, span.dropped_events, span.dropped_links = 300, 2, 1
+    span.end()
+
+    (sent,) = (
+        ExportTraceServiceRequest.FromString(_encode.request([span], b""))
+        .resource_spans[0]
+        .scope_spans[0]
+        .spans
+    )
+    values = {pair.key: pair.value for pair in sent.attributes}
+    assert (values["large"].string_value, values["half"].string_value) == (str(2**70), "\\ud800")
+    assert (values["one"].int_value, values["true"].bool_value) == (1, True)
+    assert (sent.dropped_attributes_count, sent.dropped_events_count, sent.dropped_links_count) == (300, 2, 1)

@@ -1,0 +1,204 @@
+"""Collectors that are slow, busy, wrong, compressed or of another kind."""
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+class Moody:
+    """A collector that answers as it is told, in that order, and then takes everything."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.times: list[float] = []
+        self.headers: list[dict[str, str]] = []
+        self.spans: list[str] = []
+        moody = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                moody.times.append(time.monotonic())
+                moody.headers.append({name.lower(): value for name, value in self.headers.items()})
+                status, headers, content = moody.answers.pop(0) if moody.answers else (200, {}, b"")
+                if status == 200:
+                    is_packed = self.headers.get("content-encoding") == "gzip"
+                    moody.spans += names(gzip.decompress(body) if is_packed else body)
+                self.send_response(status)
+                for name, value in {**headers, "content-length": str(len(content))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def names(body: bytes) -> list[str]:
+    received = ExportTraceServiceRequest.FromString(body)
+    return [
+        span.name
+        for resource in received.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+@pytest.fixture
+def moody() -> Iterator[Moody]:
+    made = Moody()
+    yield made
+    made.close()
+
+
+def test_a_busy_collector_is_left_alone_for_as_long_as_it_asks(samples: Any, moody: Moody) -> None:
+    moody.answers = [(429, {"retry-after": "2"}, b""), (503, {}, b"")]
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=moody.endpoint)
+    sample.get("/pid")
+
+    samples.wait_until(lambda: moody.spans == ["GET /pid"], what="the span")
+    assert len(moody.times) == 3
+    # Not how fast: that it waited at all for what it was asked.
+    assert moody.times[1] - moody.times[0] >= 2
+    sample.wait_for_metric(1, "starkeel_spans_exported_total")
+    assert sample.metric("starkeel_spans_dropped_total") == 0
+
+
+def test_what_a_collector_refuses_is_not_sent_again_and_counted(samples: Any, moody: Moody) -> None:
+    partly = ExportTraceServiceResponse(
+        partial_success=ExportTracePartialSuccess(rejected_spans=1, error_message="too old")
+    )
+    moody.answers = [(400, {}, b""), (200, {}, partly.SerializeToString())]
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=moody.endpoint)
+    sample.get("/pid")
+    sample.wait_for_metric(1, "starkeel_spans_dropped_total", reason="refused")
+    sample.get("/pid")
+
+    sample.wait_for_metric(1, "starkeel_spans_dropped_total", reason="rejected")
+    assert sample.metric("starkeel_spans_exported_total") == 0
+
+
+def test_garbage_for_an_answer_fails_no_request(samples: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk_nonsense() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(b"\x00\xffnonsense\r\n" * 50)
+
+        threading.Thread(target=talk_nonsense, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_TIMEOUT="300")
+        for _ in range(20):
+            assert sample.get("/pid").status_code == 200
+
+        samples.wait_until(lambda: sample.metric("starkeel_spans_dropped_total", reason="unavailable") > 0)
+        assert sample.stop() == 0
+
+
+def test_spans_that_find_no_room_are_counted_and_memory_is_bounded(samples: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        sample = samples.ready(
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            OTEL_BSP_MAX_QUEUE_SIZE="100",
+            OTEL_BSP_MAX_EXPORT_BATCH_SIZE="50",
+            OTEL_EXPORTER_OTLP_TIMEOUT="500",
+            SHUTDOWN_FLUSH_SECONDS="1",
+            LOG_LEVEL="warn,starkeel_server=info",
+        )
+        url = sample.url
+        with httpx.Client() as client:
+            assert {client.get(f"{url}/pid").status_code for _ in range(1500)} == {200}
+        samples.wait_until(lambda: sample.metric("starkeel_spans_dropped_total", reason="queue_full") > 500)
+
+
+def test_spans_are_compressed_where_that_is_asked_for(samples: Any, moody: Moody) -> None:
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=moody.endpoint, OTEL_EXPORTER_OTLP_COMPRESSION="gzip")
+    sample.get("/pid")
+
+    samples.wait_until(lambda: moody.spans == ["GET /pid"], what="the span")
+    assert moody.headers[0]["content-encoding"] == "gzip"
+    assert moody.headers[0]["content-type"] == "application/x-protobuf"
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_spans_over_grpc(samples: Any, compression: str) -> None:
+    received: list[str] = []
+    metadata: list[dict[str, str]] = []
+    busy = [True]
+
+    def export(body: bytes, context: Any) -> bytes:
+        metadata.append(dict(context.invocation_metadata()))
+        if busy and busy.pop():
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+        received.extend(names(body))
+        return b""
+
+    handler = grpc.unary_unary_rpc_method_handler(export)
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(METHOD.split("/")[1], {"Export": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        sample = samples.ready(
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+            OTEL_EXPORTER_OTLP_COMPRESSION=compression,
+            OTEL_EXPORTER_OTLP_HEADERS="x-tenant=blue",
+        )
+        sample.get("/pid")
+        samples.wait_until(lambda: received == ["GET /pid"], what="the span")
+        assert sample.stop() == 0
+    finally:
+        server.stop(None)
+    assert metadata[-1]["x-tenant"] == "blue"
+
+
+def test_workers_do_without_the_sdk(samples: Any, moody: Moody) -> None:
+    app = samples.directory / "sample" / "app.py"
+    app.write_text(
+        app.read_text().replace(
+            '    return {"pid": os.getpid()}',
+            "    import sys\n    heavy = ('opentelemetry.sdk', 'requests', 'google.protobuf')\n"
+            "    return {'pid': sum(name.startswith(heavy) for name in sys.modules)}",
+        )
+    )
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=moody.endpoint)
+    sample.get("/pid")
+    samples.wait_until(lambda: moody.spans, what="a span")
+
+    assert sample.get("/pid").json() == {"pid": 0}
