@@ -139,13 +139,14 @@ Exchange = HttpExchange | WebSocketExchange
 
 
 def _with_id(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
-    kept = [header for header in headers if header[0].lower() != _HEADER]
-    return [*kept, (_HEADER, request_id.encode())]
+    if any(len(name) == len(_HEADER) and name.lower() == _HEADER for name, _ in headers):
+        headers = [header for header in headers if header[0].lower() != _HEADER]
+    return [*headers, (_HEADER, request_id.encode())]
 
 
 def _is_event_stream(headers: list[tuple[bytes, bytes]]) -> bool:
     return any(
-        name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
+        value.startswith(b"text/event-stream") and name.lower() == b"content-type" for name, value in headers
     )
 
 

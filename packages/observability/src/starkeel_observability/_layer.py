@@ -12,9 +12,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.utils import normalize_path
 from opentelemetry import context
 from opentelemetry.trace import Span, set_span_in_context
-from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars, reset_contextvars
 
 from ._exchange import Exchange, HttpExchange, WebSocketExchange
+from ._logs import _access
 from ._metrics._http import http_metrics
 from ._request import Request
 from ._traces import _span
@@ -47,7 +48,7 @@ class Layer:
             receive, send, request.id
         )
         before = get_contextvars()
-        bind_contextvars(request_id=request.id)
+        bound = bind_contextvars(request_id=request.id)
         parent = request.parent()
         span = None if request.is_health else _span.start(request, parent)
         token = context.attach(parent if span is None else set_span_in_context(span, parent))
@@ -67,8 +68,11 @@ class Layer:
             self._tell(request, exchange, span, error, duration_s=perf_counter() - began)
             context.detach(token)
             # Whatever was bound for this request, by whomever, ends with it.
-            clear_contextvars()
-            bind_contextvars(**before)
+            if before or len(get_contextvars()) > 1:
+                clear_contextvars()
+                bind_contextvars(**before)
+            else:
+                reset_contextvars(**bound)
 
     def _tell(
         self,
@@ -84,10 +88,15 @@ class Layer:
             route = request.route or (self._route_of(request) if status == 405 else None)
             self._metrics.observe(method=request.method, route=route, status=status, duration_s=duration_s)
             failure = _Failure(request.scope, error, status)
-            _log(request, exchange, route, status, failure, duration_s)
+            _log(request, exchange, route, status, failure, span, duration_s=duration_s)
             if span is not None:
                 _span.end(
-                    span, request, status=status, error_type=failure.error_type, error=failure.exception
+                    span,
+                    request,
+                    route=route,
+                    status=status,
+                    error_type=failure.error_type,
+                    error=failure.exception,
                 )
         except Exception:
             log.exception("request not reported")
@@ -160,10 +169,27 @@ def _log(
     route: str | None,
     status: int,
     failure: _Failure,
+    span: Span | None,
+    *,
     duration_s: float,
 ) -> None:
     if failure.is_unexpected:
         log.error("request failed", error_type=failure.error_type, exc_info=failure.exception)
+    is_plain = failure.error_type is None and not request.is_health
+    # What was bound for the request beside its id is told, too: the long way.
+    if is_plain and _access.is_possible() and len(get_contextvars()) == 1:
+        _access.write(
+            request.method,
+            request.path,
+            route,
+            status,
+            duration_s=duration_s,
+            size=exchange.sent_bytes,
+            client=request.client,
+            request_id=request.id,
+            span=span,
+        )
+        return
     fields: dict[str, Any] = {"method": request.method, "path": request.path, "status": status}
     if route is not None:
         fields["route"] = route

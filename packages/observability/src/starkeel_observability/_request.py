@@ -1,18 +1,22 @@
 """What a request says about itself before it is answered."""
 
 import re
+from functools import lru_cache
+from random import Random
 from typing import Any, Final
-from uuid import uuid4
 
 from litestar.enums import ScopeType
 from litestar.types import Scope
 from opentelemetry import propagate
 from opentelemetry.context import Context
+from opentelemetry.propagators import textmap
 
 from ._metrics._http import known_method
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONGEST_PATH: Final = 2048
+# Not the module's own: an application may seed that.
+_bits: Final = Random().getrandbits  # noqa: S311 - ids, not secrets
 _OWN: Final = frozenset(["host", "user-agent", "x-request-id"])
 
 
@@ -63,15 +67,21 @@ class Request:
         given = self._headers.get("x-request-id", ())
         if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
             return given[0]
-        return uuid4().hex
+        return f"{_bits(128):032x}"
 
 
 def _headers(scope: Scope) -> dict[str, list[str]]:
     """The headers that are looked at here, and those that carry a trace."""
-    wanted = _OWN | propagate.get_global_textmap().fields
+    wanted = _wanted(propagate.get_global_textmap())
     found: dict[str, list[str]] = {}
     for raw, value in scope["headers"]:
-        name = raw.decode("latin-1").lower()
-        if name in wanted:
+        # Servers give names in lower case, but for test clients.
+        name = wanted.get(raw) or wanted.get(raw.lower())
+        if name is not None:
             found.setdefault(name, []).append(value.decode("latin-1"))
     return found
+
+
+@lru_cache(maxsize=8)
+def _wanted(propagator: textmap.TextMapPropagator) -> dict[bytes, str]:
+    return {name.encode(): name for name in _OWN | {field.lower() for field in propagator.fields}}

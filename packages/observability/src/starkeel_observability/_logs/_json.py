@@ -11,8 +11,8 @@ _UNSEEN: Final = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u20
 _encoder: Final = msgspec.json.Encoder()
 
 
-def json_line(line: dict[str, Any]) -> bytes:
-    """A line's names and values as one line of JSON."""
+def json_line(line: dict[str, Any] | str) -> bytes:
+    """A line's names and values, or a text, as one line of JSON."""
     encoded = _encoder.encode(line)
     if not encoded.isascii() or b"\x7f" in encoded:
         # They stand inside strings only, where their escaped form means the same.

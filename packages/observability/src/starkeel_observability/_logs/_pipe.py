@@ -23,8 +23,10 @@ class Pipe:
 
     def __init__(self, writer: LineWriter, form: Format, *, service: str, version: str) -> None:
         self._writer = writer
-        self._service = service
-        self._version = version
+        self.service = service
+        self.version = version
+        self.is_json = form == "json"
+        self.write = writer.write
         self._render: Callable[[dict[str, Any]], bytes] = (
             json_line if form == "json" else pretty_line(colours=writer.is_terminal)
         )
@@ -67,7 +69,7 @@ class Pipe:
         )
 
     def _rendered(self, event: Event) -> bytes:
-        return self._render(composed(event, service=self._service, version=self._version))
+        return self._render(composed(event, service=self.service, version=self.version))
 
 
 def _unwritable(event: Event, error: Exception) -> Event:

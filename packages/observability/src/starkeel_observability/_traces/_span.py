@@ -39,25 +39,32 @@ def _tracer() -> trace.Tracer:
 
 
 def end(
-    span: Span, request: Request, *, status: int, error_type: str | None, error: BaseException | None
+    span: Span,
+    request: Request,
+    *,
+    route: str | None,
+    status: int,
+    error_type: str | None,
+    error: BaseException | None,
 ) -> None:
     """Complete a span and end it.
 
     Args:
         span: What `start` gave.
-        request: Whose route and client are known by now.
+        request: Whose client is known by now.
+        route: Template of the route; none when none matched.
         status: Of the answer.
         error_type: What went wrong, when it is the service's fault.
         error: The exception behind it, when it is known.
     """
     if isinstance(span, RecordedSpan):
-        _complete(span, request, status, error_type)
+        _complete(span, request, route, status, error_type)
         if error is not None:
             span.record_exception(error)
     elif span.is_recording():
-        if request.route is not None:
-            span.update_name(f"{_method_name(request)} {request.route}")
-            span.set_attribute("http.route", request.route)
+        if route is not None:
+            span.update_name(f"{_method_name(request)} {route}")
+            span.set_attribute("http.route", route)
         if request.client is not None:
             span.set_attribute("client.address", request.client)
         span.set_attribute("http.response.status_code", status)
@@ -70,9 +77,11 @@ def end(
     span.end()
 
 
-def _complete(span: RecordedSpan, request: Request, status: int, error_type: str | None) -> None:
+def _complete(
+    span: RecordedSpan, request: Request, route: str | None, status: int, error_type: str | None
+) -> None:
     """As below, without the checks that are for others."""
-    attributes, route, client = span.attributes, request.route, request.client
+    attributes, client = span.attributes, request.client
     if route is not None:
         span.name = f"{_method_name(request)} {route}"
         attributes["http.route"] = route
