@@ -65,10 +65,13 @@ class Layer:
         finally:
             self._metrics.ended()
             exchange.close()
-            self._tell(request, exchange, span, error, duration_s=perf_counter() - began)
+            now = get_contextvars()
+            self._tell(
+                request, exchange, span, error, has_more=len(now) > 1, duration_s=perf_counter() - began
+            )
             context.detach(token)
             # Whatever was bound for this request, by whomever, ends with it.
-            if before or len(get_contextvars()) > 1:
+            if before or len(now) > 1:
                 clear_contextvars()
                 bind_contextvars(**before)
             else:
@@ -81,6 +84,7 @@ class Layer:
         span: Span | None,
         error: BaseException | None,
         *,
+        has_more: bool,
         duration_s: float,
     ) -> None:
         try:
@@ -88,7 +92,7 @@ class Layer:
             route = request.route or (self._route_of(request) if status == 405 else None)
             self._metrics.observe(method=request.method, route=route, status=status, duration_s=duration_s)
             failure = _Failure(request.scope, error, status)
-            _log(request, exchange, route, status, failure, span, duration_s=duration_s)
+            _log(request, exchange, route, status, failure, span, has_more=has_more, duration_s=duration_s)
             if span is not None:
                 _span.end(
                     span,
@@ -171,13 +175,14 @@ def _log(
     failure: _Failure,
     span: Span | None,
     *,
+    has_more: bool,
     duration_s: float,
 ) -> None:
     if failure.is_unexpected:
         log.error("request failed", error_type=failure.error_type, exc_info=failure.exception)
-    is_plain = failure.error_type is None and not request.is_health
+    is_plain = failure.error_type is None and not request.is_health and not has_more
     # What was bound for the request beside its id is told, too: the long way.
-    if is_plain and _access.is_possible() and len(get_contextvars()) == 1:
+    if is_plain and _access.is_possible():
         _access.write(
             request.method,
             request.path,

@@ -6,6 +6,7 @@ it is imported nowhere before `prepare` was called.
 
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ._environ import ENVIRON
@@ -29,7 +30,25 @@ def name_process(name: str) -> None:
     """
     from prometheus_client import values
 
-    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]  # untyped upstream
+    values.ValueClass = _lean(values.MultiProcessValue(lambda: name))  # type: ignore[no-untyped-call]  # untyped upstream
+
+
+def _lean(shared: Any) -> Any:
+    """Values that do not look at the process id for each change: their file is not named by it."""
+    lock = Lock()
+
+    class Value(shared):  # type: ignore[misc]  # untyped upstream
+        def inc(self, amount: float) -> None:
+            with lock:
+                self._value += amount
+                self._file.write_value(self._key, self._value, 0.0)
+
+        def set(self, value: float, timestamp: float | None = None) -> None:
+            with lock:
+                self._value = value
+                self._file.write_value(self._key, value, timestamp or 0.0)
+
+    return Value
 
 
 def registry(directory: Path, collectors: Iterable[Any]) -> "CollectorRegistry":

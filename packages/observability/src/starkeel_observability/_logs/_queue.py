@@ -59,13 +59,19 @@ class LineQueue:
         left = most_bytes
         with self.lock:
             while (rank := self._next_rank()) is not None:
-                line = self._waiting[rank][0][1]
-                if taken and len(line) > left:
-                    break
-                self._waiting[rank].popleft()
-                self._bytes -= len(line) + _OVERHEAD
-                left -= len(line)
-                taken.append((rank, line))
+                waiting = self._waiting[rank]
+                # Nearly always lines of one level wait, whose order needs no looking at others.
+                is_only = sum(map(bool, self._waiting)) == 1
+                while waiting:
+                    line = waiting[0][1]
+                    if taken and len(line) > left:
+                        return taken
+                    waiting.popleft()
+                    self._bytes -= len(line) + _OVERHEAD
+                    left -= len(line)
+                    taken.append((rank, line))
+                    if not is_only:
+                        break
         return taken
 
     def lose(self, lines: list[tuple[int, bytes]]) -> None:

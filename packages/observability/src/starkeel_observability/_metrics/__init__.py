@@ -8,6 +8,8 @@ from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from ._capped import CappedCounter, CappedGauge, CappedHistogram
+
 __all__ = ["DURATION_BUCKETS", "counter", "gauge", "histogram"]
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -30,7 +32,7 @@ def counter(name: str, documentation: str, *, labels: Sequence[str] = ()) -> Cou
         documentation: What is counted, a sentence.
         labels: Names of labels; the values of each must be few and known.
     """
-    return Counter(name, documentation, labels)
+    return CappedCounter(name, documentation, labels)
 
 
 def histogram(
@@ -48,7 +50,7 @@ def histogram(
         labels: Names of labels; the values of each must be few and known.
         buckets: Upper bounds, in the unit of the name.
     """
-    return Histogram(name, documentation, labels, buckets=buckets)
+    return CappedHistogram(name, documentation, labels, buckets=buckets)
 
 
 def gauge(name: str, documentation: str, *, labels: Sequence[str] = (), combined: Combined = "sum") -> Gauge:
@@ -60,4 +62,4 @@ def gauge(name: str, documentation: str, *, labels: Sequence[str] = (), combined
         labels: Names of labels; the values of each must be few and known.
         combined: How the values of several workers become one.
     """
-    return Gauge(name, documentation, labels, multiprocess_mode=_MODES[combined])
+    return CappedGauge(name, documentation, labels, multiprocess_mode=_MODES[combined])

@@ -1,5 +1,6 @@
 """The span of a request, as OpenTelemetry's conventions for HTTP servers (stable since 1.23) have it."""
 
+from functools import lru_cache
 from typing import Final
 
 from opentelemetry import trace
@@ -114,8 +115,13 @@ def _asked(request: Request) -> dict[str, AttributeValue]:
         attributes["server.port"] = port or _DEFAULT_PORTS.get(scheme, 80)
     agent = request.header("user-agent")
     if agent:
-        attributes["user_agent.original"] = masked(agent[:512])
+        attributes["user_agent.original"] = _agent(agent[:512])
     return attributes
+
+
+@lru_cache(maxsize=256)
+def _agent(text: str) -> str:
+    return masked(text)
 
 
 def _server(request: Request) -> tuple[str, int | None]:
@@ -124,6 +130,11 @@ def _server(request: Request) -> tuple[str, int | None]:
     if not host:
         server = request.scope.get("server") or ("", None)
         return server[0], server[1]
+    return _split(host)
+
+
+@lru_cache(maxsize=256)
+def _split(host: str) -> tuple[str, int | None]:
     address, colon, port = host.rpartition(":")
     if not colon or port.endswith("]"):
         return host[:255], None

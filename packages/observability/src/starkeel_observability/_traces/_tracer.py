@@ -45,11 +45,8 @@ class Tracer(trace.Tracer):
         start_ns: int | None = None,
     ) -> Span:
         """Begin a span whose attributes are fit to be sent, and its own from now on."""
-        span = trace.get_current_span(context)
-        parent = None
-        if span is not trace.INVALID_SPAN:
-            given = span.get_span_context()
-            parent = given if given.is_valid else None
+        # Most requests bring an empty context.
+        parent = None if context is not None and not context else _parent(context)
         trace_id = parent.trace_id if parent is not None else self._bits(128) or 1
         span_id = self._bits(64) or 1
         if not self._decide(parent, trace_id):
@@ -140,6 +137,14 @@ class Provider(trace.TracerProvider):
             instrumenting_module_name or "", instrumenting_library_version or "", schema_url or "", attributes
         )
         return Tracer(scope, self._decide, self._finished)
+
+
+def _parent(context: Context | None) -> SpanContext | None:
+    span = trace.get_current_span(context)
+    if span is trace.INVALID_SPAN:
+        return None
+    given = span.get_span_context()
+    return given if given.is_valid else None
 
 
 def _unrecorded(parent: SpanContext | None, trace_id: int, span_id: int) -> Span:

@@ -1,0 +1,32 @@
+"""Labels that a service lets grow do not grow its metrics without end."""
+
+from uuid import uuid4
+
+from prometheus_client import generate_latest
+from starkeel_observability import counter, gauge, histogram
+
+
+def test_what_comes_after_a_thousand_series_is_counted_together() -> None:
+    name = f"capped_{uuid4().hex}"
+    total = counter(f"{name}_total", "Things.", labels=("user", "kind"))
+    for number in range(5000):
+        total.labels(str(number), kind := "x").inc()
+        total.labels(user=str(number), kind=kind).inc()
+
+    lines = [line for line in generate_latest().decode().splitlines() if line.startswith(f"{name}_total{{")]
+    assert len(lines) == 1001
+    assert f'{name}_total{{kind="__other__",user="__other__"}} 8000.0' in lines
+    assert f'{name}_total{{kind="x",user="999"}} 2.0' in lines
+
+
+def test_histograms_and_gauges_are_capped_alike() -> None:
+    name = f"capped_{uuid4().hex}"
+    sizes = histogram(f"{name}_bytes", "Sizes.", labels=("user",), buckets=(1,))
+    open_ = gauge(f"{name}_open", "Open.", labels=("user",))
+    for number in range(1500):
+        sizes.labels(number).observe(1)
+        open_.labels(user=number).inc()
+
+    page = generate_latest().decode()
+    assert f'{name}_bytes_count{{user="__other__"}} 500.0' in page
+    assert f'{name}_open{{user="__other__"}} 500.0' in page
