@@ -26,6 +26,8 @@ _INT64: Final = 1 << 63
 
 _known: dict[tuple[str, str], bytes] = {}
 """Attributes that were written before: most spans say what others said, too."""
+_known_numbers: dict[tuple[str, int], bytes] = {}
+"""The same for whole numbers, apart: 1, 1.0 and True would be one key."""
 
 
 def resource(attributes: Mapping[str, Any]) -> bytes:
@@ -72,10 +74,12 @@ def _span(span: RecordedSpan) -> bytes:
         _LENGTHS[span.kind.value + 1],
         _TIMES(0x39, span.start_ns, 0x41, span.end_ns),
     )
-    known = _known
+    known, numbers = _known, _known_numbers
     for name, value in span.attributes.items():
-        # Only texts: 1, 1.0 and True are one key.
-        found = known.get((name, value)) if type(value) is str else None
+        kind = type(value)
+        found = known.get((name, value)) if kind is str else None
+        if kind is int:
+            found = numbers.get((name, value))
         parts.append(_attribute(name, value) if found is None else found)
     if span.dropped or span.events or span.dropped_events or span.links or span.dropped_links:
         parts.append(_rest(span))
@@ -89,6 +93,10 @@ def _attribute(name: str, value: Any) -> bytes:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[name, value] = encoded
+    elif type(value) is int:
+        if len(_known_numbers) >= _MOST_KNOWN:
+            _known_numbers.clear()
+        _known_numbers[name, value] = encoded
     return encoded
 
 
