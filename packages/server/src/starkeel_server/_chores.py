@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 from starkeel_config import ConfigurationError, load, resolve
@@ -75,9 +76,22 @@ def openapi(service: Service) -> int:
 
     environ = {"ENVIRONMENT": "development"}
     app = service.create_app(load(service.settings_class(), environ, service=service.name, dotenv=_NO_DOTENV))
-    document = encode_json(app.openapi_schema.to_schema(), serializer=get_serializer(app.type_encoders))
+    schema = _in_order(app.openapi_schema.to_schema())
+    document = encode_json(schema, serializer=get_serializer(app.type_encoders))
     sys.stdout.write(_indented(document))
     return 0
+
+
+def _in_order(schema: Any) -> Any:
+    """Put headers in the order of their names: Litestar keeps them in a set."""
+    if isinstance(schema, list):
+        return [_in_order(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _in_order(dict(sorted(value.items())) if key == "headers" else value)
+        for key, value in schema.items()
+    }
 
 
 def _indented(document: bytes) -> str:

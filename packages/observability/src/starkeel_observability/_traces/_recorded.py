@@ -216,6 +216,7 @@ class RecordedSpan(Span):
         exc_tb: TracebackType | None,
     ) -> None:
         """End it, and tell what was raised."""
+        del exc_tb  # the exception has it
         if isinstance(exc_val, Exception) and not self.end_ns:
             self.record_exception(exc_val)
             self.set_status(StatusCode.ERROR, f"{type(exc_val).__name__}: {exc_val}")
