@@ -23,9 +23,9 @@ class Incoming:
         "_ahead",
         "_is_application_receiving",
         "_is_body_over",
+        "_is_closed",
         "_reading",
         "_receive",
-        "_timer",
         "is_gone",
     )
 
@@ -36,7 +36,7 @@ class Incoming:
         self._is_application_receiving = False
         self._is_body_over = False
         self.is_gone = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def listen_soon(self) -> None:
         """Listen after a while, when the request is not over by then."""
@@ -45,12 +45,11 @@ class Incoming:
         except RuntimeError:
             # A test client on another kind of loop.
             return
-        self._timer = loop.call_later(_LISTEN_AFTER_S, self._listen)
+        _watch(loop).add(self)
 
     def close(self) -> None:
         """Listen no more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._is_closed = True
         if self._reading is not None:
             self._reading.cancel()
 
@@ -73,7 +72,10 @@ class Incoming:
         self._note(message)
         return message
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Listen now, unless it is over; later, while the application does so itself."""
+        if self._is_closed:
+            return
         if self._is_application_receiving:
             self.listen_soon()
         elif not self.is_gone:
@@ -100,3 +102,46 @@ class Incoming:
             self.is_gone = True
         elif message["type"] == "http.request" and not message.get("more_body", False):
             self._is_body_over = True
+
+
+class _Watch:
+    """One timer for all the requests of a loop: hardly any lasts until it is due.
+
+    Args:
+        loop: Theirs.
+    """
+
+    __slots__ = ("_is_set", "_waiting", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._waiting: deque[tuple[float, Incoming]] = deque()
+        self._is_set = False
+
+    def add(self, incoming: Incoming) -> None:
+        """Have it listen after a while."""
+        due = self.loop.time() + _LISTEN_AFTER_S
+        self._waiting.append((due, incoming))
+        if not self._is_set:
+            self._is_set = True
+            self.loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        waiting, now = self._waiting, self.loop.time()
+        try:
+            while waiting and waiting[0][0] <= now:
+                waiting.popleft()[1].listen()
+        finally:
+            self._is_set = bool(waiting)
+            if waiting:
+                self.loop.call_at(waiting[0][0], self._look)
+
+
+_watches: list[_Watch] = []
+
+
+def _watch(loop: asyncio.AbstractEventLoop) -> _Watch:
+    # A process serves in one loop; a test may have one after the other.
+    if not _watches or _watches[0].loop is not loop:
+        _watches[:] = [_Watch(loop)]
+    return _watches[0]
