@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
@@ -112,14 +113,20 @@ async def test_an_index_can_be_built_concurrently_while_others_wait(
     assert sorted(applied) == [0, 0, 0, 1]
 
 
-async def test_a_migration_that_is_cancelled_leaves_nothing(package: Package, database_url: str) -> None:
+async def test_a_migration_that_is_cancelled_leaves_nothing(
+    package: Package, database_url: str, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
     endless = {
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
         "postgresql": "SELECT pg_sleep(3600)",
     }[database_url.partition(":")[0]]
-    package.add("0001_slow", 'op.execute("CREATE TABLE half (id INTEGER)")', f'op.execute("{endless}")')
+    steps = ('op.execute("CREATE TABLE half (id INTEGER)")', f'open("{begun}", "w").close()')
+    package.add("0001_slow", *steps, f'op.execute("{endless}")')
     migrating = asyncio.create_task(package.plugin(database_url).migrate())
-    await asyncio.sleep(1.0)
+    async with asyncio.timeout(20):
+        while not begun.exists():  # noqa: ASYNC110 - it is the migration's file
+            await asyncio.sleep(0.02)
 
     migrating.cancel()
     async with asyncio.timeout(10):
