@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 _ASK_EVERY_S: Final = 0.2
 """Seconds until an event of another process is seen; one of this process is seen at once."""
 _PAUSE_S: Final = 1.0
+_ASK_S: Final = 2.0
 _MOST_UNREAD: Final = 500
 
 
@@ -101,7 +102,7 @@ class Followers:
         while True:
             await self._bell.wait(at_most_s=_ASK_EVERY_S)
             try:
-                while self._all and await self._ask():
+                while self._all and await self._ask_undisturbed():
                     await anyio.lowlevel.checkpoint()
             except (DatabaseUnavailable, SQLAlchemyError) as error:
                 if not is_away:
@@ -112,6 +113,12 @@ class Followers:
                 if is_away:
                     log.info("events resumed")
                 is_away = False
+
+    async def _ask_undisturbed(self) -> bool:
+        # A stop waits for the answer instead of abandoning a connection in the middle of a statement.
+        with anyio.move_on_after(_ASK_S, shield=True):
+            return await self._ask()
+        return False
 
     async def _ask(self) -> bool:
         """Tell everybody what is new; whether there may be more."""

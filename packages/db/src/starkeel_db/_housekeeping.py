@@ -12,6 +12,8 @@ from ._errors import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
+_SWEEP_S = 2.0
+
 
 @asynccontextmanager
 async def swept(
@@ -37,9 +39,16 @@ async def _sweep(sweep: Callable[[], Awaitable[int]], what: str, every_s: float,
     while True:
         await anyio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - nothing to guess
         try:
-            while await sweep() >= at_once:
+            while await _undisturbed(sweep) >= at_once:
                 await anyio.lowlevel.checkpoint()
         except DatabaseUnavailable as error:
             log.debug("not swept", what=what, reason=error.reason)
         except SQLAlchemyError as error:
             log.warning("not swept", what=what, error=type(error).__name__)
+
+
+async def _undisturbed(sweep: Callable[[], Awaitable[int]]) -> int:
+    # A stop waits for it instead of abandoning a connection in the middle of a statement.
+    with anyio.move_on_after(_SWEEP_S, shield=True):
+        return await sweep()
+    return 0

@@ -70,7 +70,8 @@ class Relay:
             is_more = await self._attempt()
             if time.monotonic() - counted_at >= _COUNT_EVERY_S:
                 counted_at = time.monotonic()
-                await self._count()
+                with anyio.move_on_after(_ROUND_S, shield=True):
+                    await self._count()
             if self._failures:
                 await anyio.sleep(_pause_s(self._failures))
             elif not is_more:
