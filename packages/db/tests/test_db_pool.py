@@ -66,7 +66,7 @@ async def test_the_maximum_is_reached_and_never_exceeded(library: Open, postgres
 
 @pytest.mark.parametrize(("index", "share"), [(0, 3), (1, 2), (2, 2)])
 async def test_a_worker_has_its_share(postgres_url: str, library: Open, index: int, share: int) -> None:
-    opening = library(postgres_url, [], _process=(index, 3), max_connections=7, acquire_timeout_s=0.1)
+    opening = library(postgres_url, [], _process=(index, 3), max_connections=7, acquire_timeout_s=1.0)
     async with opening as opened, AsyncExitStack() as stack:
         await hold(stack, opened.database, share)
         with pytest.raises(DatabaseUnavailable):
@@ -78,7 +78,7 @@ async def test_a_full_pool_is_a_503_that_says_when_to_come_back(library: Open, d
     async def handler(session: NamedDependency[AsyncSession]) -> str:
         return str(await session.scalar(text("SELECT 1")))
 
-    limits = {"max_connections": 1, "acquire_timeout_s": 0.1}
+    limits = {"max_connections": 1, "acquire_timeout_s": 1.0}
     async with library(database_url, [handler], **limits) as opened, opened.database.session() as session:
         await session.execute(text("SELECT 1"))
         response = await opened.client.get("/")
@@ -249,7 +249,7 @@ async def test_nothing_is_open_after_the_end(library: Open, postgres_url: str) -
 
 
 async def test_a_busy_pool_is_no_reason_to_be_unready(library: Open, database_url: str) -> None:
-    limits = {"max_connections": 1, "acquire_timeout_s": 0.1}
+    limits = {"max_connections": 1, "acquire_timeout_s": 1.0}
     async with library(database_url, [], **limits) as opened:
         database = opened.database
         async with database.session() as session:
