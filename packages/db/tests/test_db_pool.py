@@ -52,7 +52,7 @@ async def hold(stack: AsyncExitStack, database: DatabasePlugin, count: int) -> l
 
 
 async def test_the_maximum_is_reached_and_never_exceeded(library: Open, postgres_url: str) -> None:
-    limits = {"max_connections": 4, "acquire_timeout_s": 0.2}
+    limits = {"max_connections": 4, "acquire_timeout_s": 1.0}
     async with library(postgres_url, [], **limits) as opened, looking(postgres_url) as watcher:
         async with AsyncExitStack() as stack:
             await hold(stack, opened.database, 4)
