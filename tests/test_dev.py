@@ -83,11 +83,14 @@ class Dev:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     def close(self) -> None:
-        for child in (
-            [*self.children(), psutil.Process(self.process.pid)] if self.process.poll() is None else []
-        ):
-            child.kill()
-        self.process.wait(10)
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            for one in [*self.children(), psutil.Process(self.process.pid)]:
+                one.kill()
+            self.process.wait(10)
         self._reading.join(10)
         os.close(self._terminal)
 
