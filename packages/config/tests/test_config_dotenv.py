@@ -1,6 +1,6 @@
 """The `.env` file of a developer, seen through `load`."""
 
-import contextlib
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -146,9 +146,14 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 @given(TEXT)
 def test_any_text_is_either_taken_or_refused_by_line(text: str) -> None:
-    # Any other exception would come through.
-    with contextlib.suppress(ConfigurationError):
+    refusals = []
+    try:
         dotenv(text)
+    except ConfigurationError as error:
+        refusals = [problem.variable for problem in error.problems]
+
+    # Of a line, or of one of the variables that it sets.
+    assert all(re.fullmatch(r"\.env line [0-9]+|[A-Z][A-Z0-9_]*", where) for where in refusals)
 
 
 @given(TEXT.filter(lambda text: text.strip() and "\r" not in text))

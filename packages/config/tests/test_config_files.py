@@ -76,7 +76,7 @@ def test_a_variable_and_its_file_are_too_much(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_variable_is_absent() -> None:
-    load(Service, {**GOOD, "DATABASE_URL_FILE": ""}, service="orders")
+    assert load(Service, {**GOOD, "DATABASE_URL_FILE": ""}, service="orders").database.url == Secret(URL)
 
 
 def test_a_variable_that_is_a_path_is_not_read_and_has_no_file_of_its_own(tmp_path: Path) -> None:

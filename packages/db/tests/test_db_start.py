@@ -14,8 +14,12 @@ from starkeel_db import DatabaseAwayError, NotADatabaseError
 from .conftest import Package
 
 
-async def test_a_database_that_is_there_is_connected_at_once(package: Package, database_url: str) -> None:
+async def test_a_database_that_is_there_is_connected_at_once(
+    package: Package, database_url: str, logged: list[Any]
+) -> None:
     await package.plugin(database_url).connect()
+
+    assert logged == []  # a failed attempt would be told
 
 
 async def test_a_database_that_stays_away_is_given_up(
