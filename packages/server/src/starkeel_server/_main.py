@@ -56,6 +56,7 @@ class _Main:
         self._lock = Lock()
         self._must_stop = False
         self._must_reload = False
+        self._ends_at_once = False
         self._hooks: Hooks | None = None
         self._directory: RunDirectory | None = None
         self._preparation = Preparation()
@@ -71,6 +72,8 @@ class _Main:
             self._boot(resolved, configuration)
             supervisor = self._supervise(configuration)
             code = supervisor.run()
+            if self._ends_at_once:
+                _park()
             log.info("shutdown complete")
             flush_s = max(flush_s, supervisor.flush_s)
         except ConfigurationError as error:
@@ -172,6 +175,8 @@ class _Main:
         leave(STOPPED)
 
     def _end_at_once(self, received: signal.Signals) -> NoReturn:
+        # Before the workers are killed: the main thread, which notices that, is not to end the process first.
+        self._ends_at_once = True
         self._say(f"{STOPS[received]} again: ending at once")
         if self._supervisor is not None:
             self._supervisor.kill()

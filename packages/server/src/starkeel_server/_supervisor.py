@@ -59,6 +59,7 @@ class Supervisor:
         self._waker.setblocking(False)
         self._must_stop = False
         self._must_reload = False
+        self._is_killed = False
         self._deaths = 0
         self._code = STOPPED
         self._over_at = 0.0
@@ -90,7 +91,7 @@ class Supervisor:
 
     def kill(self) -> None:
         """End every worker at once; called from other threads. None is started any more."""
-        self._must_stop = True
+        self._must_stop = self._is_killed = True
         self._crew.kill()
 
     def run(self) -> int:
@@ -192,7 +193,7 @@ class Supervisor:
 
     def _note_ends(self) -> None:
         for worker in [worker for worker in self._crew.all() if worker.returncode is not None]:
-            died = worker.returncode != 0 and worker.seat.state is not State.BOOTING
+            died = worker.returncode != 0 and worker.seat.state is not State.BOOTING and not self._is_killed
             if died:
                 self._code = self._code or WORKER_KILLED
             self._bury(worker, died=died)
@@ -200,7 +201,6 @@ class Supervisor:
     def _kill_the_stuck(self) -> None:
         for worker in self._crew.all():
             log.error("worker killed: it did not stop in time", index=worker.index, worker_pid=worker.pid)
-            worker.seat.state = State.BOOTING  # its end is no further news
         self.kill()
         self._code = self._code or WORKER_KILLED
         self._until_ended(time.monotonic() + MARGIN_S)
