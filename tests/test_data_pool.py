@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,8 @@ from starkeel_testing import Service, running, wait_until
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(240)]
 
 CREDENTIALS = {"email": "ada@example.com", "password": "seven quiet lighthouses"}
-MAXIMUM, MINIMUM, WORKERS, CLIENTS = 20, 5, 3, 90
+MAXIMUM, MINIMUM, WORKERS = 20, 5, 3
+CLIENTS, MOST_CLIENTS = 30, 600
 BACKENDS = "SELECT pid, backend_start FROM pg_stat_activity WHERE application_name = 'orders'"
 
 
@@ -25,6 +26,8 @@ class Watcher:
     def __init__(self, url: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._connection: Any = self._loop.run_until_complete(asyncpg.connect(url))
+        # Another: within a transaction the server shows the backends as they were at the first look.
+        self._locking: Any = self._loop.run_until_complete(asyncpg.connect(url))
         self.most = 0
 
     def backends(self) -> dict[int, datetime]:
@@ -36,18 +39,17 @@ class Watcher:
     @contextmanager
     def locked(self, table: str) -> Iterator[None]:
         """Have whoever wants the table wait."""
-        transaction = self._connection.transaction()
+        transaction = self._locking.transaction()
         self._loop.run_until_complete(transaction.start())
-        self._loop.run_until_complete(
-            self._connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        )
+        self._loop.run_until_complete(self._locking.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
         try:
             yield
         finally:
             self._loop.run_until_complete(transaction.rollback())
 
     def close(self) -> None:
-        self._loop.run_until_complete(self._connection.close())
+        for connection in (self._connection, self._locking):
+            self._loop.run_until_complete(connection.close())
         self._loop.close()
 
 
@@ -81,14 +83,23 @@ def test_the_maximum_is_shared_and_the_minimum_stays(
 def _check(service: Service, token: str, watcher: Watcher) -> None:
     headers = {"Authorization": f"Bearer {token}"}
 
-    def look(_: int) -> int:
-        # A connection each: the kernel shares them out among the workers.
+    def look() -> int:
         with httpx.Client(base_url=service.url, timeout=90) as client:
             return client.get("/api/orders", headers=headers).status_code
 
-    with ThreadPoolExecutor(CLIENTS) as pool:
+    def used() -> float:
+        return service.metric("db_client_connection_count", state="used")
+
+    def all_wait() -> bool:
+        return service.metric("http_requests_in_flight") >= len(looking)
+
+    looking: list[Future[int]] = []
+    with ThreadPoolExecutor(MOST_CLIENTS) as pool:
         with watcher.locked("orders"):
-            looking = [pool.submit(look, number) for number in range(CLIENTS)]
+            # The kernel gives a connection to whichever worker is first: more come until each has enough.
+            while used() < MAXIMUM and len(looking) < MOST_CLIENTS:
+                looking += [pool.submit(look) for _ in range(CLIENTS)]
+                wait_until(all_wait, timeout_s=60)
             wait_until(lambda: len(watcher.backends()) >= MAXIMUM, timeout_s=60)
         assert {one.result() for one in looking} == {200}
     wait_until(lambda: len(watcher.backends()) == MINIMUM, timeout_s=60)
