@@ -25,6 +25,7 @@ from ._handover import received_environ
 from ._hooks import Hooks
 from ._metrics import name_process
 from ._plugin import ServerPlugin
+from ._rundir import hold
 from ._stall import stalls_told
 from ._workers import LEAVE_GRACE_S, Orders
 
@@ -70,7 +71,9 @@ class _Worker:
     def __init__(self, orders: Orders, orphaned: Event) -> None:
         self._orders = orders
         self._orphaned = orphaned
-        self._seat: Seat = Board(Path(orders.board)).seat(orders.slot)
+        board = Path(orders.board)
+        hold(board.parent)
+        self._seat: Seat = Board(board).seat(orders.slot)
 
     def run(self) -> int:
         """Make the application and serve it; the exit code."""
