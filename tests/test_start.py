@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from starkeel_testing import exits, running
+from starkeel_testing import exits, running, wait_until
 
 SERVICES = ("accounts", "orders")
 
@@ -102,3 +102,15 @@ def test_probes_of_a_service_that_is_not_ready_fill_no_log(tmp_path: Path) -> No
 
         assert not [line for line in service.logs() if str(line.get("path", "")).startswith("/health/")]
         assert len([line for line in service.logs() if line["message"] == "readiness check failed"]) == 1
+
+
+def test_missing_migrations_are_counted_until_somebody_applies_them(database_url: str) -> None:
+    environ = {"DATABASE_URL": database_url, "RUN_MIGRATIONS": "false"}
+    with running("orders", environ, until="started") as service:
+        assert service.client.get("/health/ready").status_code == 503
+        assert service.metric("db_migrations_pending") == 3
+
+        assert exits("orders", {"DATABASE_URL": database_url}, "migrate").code == 0
+        wait_until(lambda: service.client.get("/health/ready").status_code == 200, what="it is ready")
+
+        assert service.metric("db_migrations_pending") == 0

@@ -35,13 +35,19 @@ def other_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return _made(tmp_path_factory.mktemp("other-certificate"))
 
 
-def _made(directory: Path) -> Certificate:
+@pytest.fixture(scope="session")
+def later_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for localhost that expires in another century."""
+    return _made(tmp_path_factory.mktemp("later-certificate"), lifetime=timedelta(days=40_000))
+
+
+def _made(directory: Path, lifetime: timedelta = timedelta(days=1)) -> Certificate:
     made = Certificate(directory / "authority.pem", directory / "cert.pem", directory / "key.pem")
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     pem = serialization.Encoding.PEM
-    signed = _certificate("authority", authority_key.public_key(), signer=authority_key)
+    signed = _certificate("authority", authority_key.public_key(), signer=authority_key, lifetime=lifetime)
     made.authority.write_bytes(signed.public_bytes(pem))
-    signed = _certificate("localhost", key.public_key(), signer=authority_key)
+    signed = _certificate("localhost", key.public_key(), signer=authority_key, lifetime=lifetime)
     made.cert.write_bytes(signed.public_bytes(pem))
     made.key.write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -50,7 +56,7 @@ def _made(directory: Path) -> Certificate:
 
 
 def _certificate(
-    name: str, key: ec.EllipticCurvePublicKey, *, signer: ec.EllipticCurvePrivateKey
+    name: str, key: ec.EllipticCurvePublicKey, *, signer: ec.EllipticCurvePrivateKey, lifetime: timedelta
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     return (
@@ -60,7 +66,7 @@ def _certificate(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=name == "authority", path_length=None), critical=True)
         .sign(signer, hashes.SHA256())

@@ -13,6 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+
+from .sample import wait_until
 
 
 def greeting(sample: Any) -> dict[str, Any]:
@@ -142,18 +145,23 @@ def test_what_needs_a_restart_is_named_and_not_applied(samples: Any) -> None:
     assert len(samples.processes()) == 2
 
 
-def test_a_certificate_is_read_anew(samples: Any, certificate: Any, other_certificate: Any) -> None:
+def test_a_certificate_is_read_anew(samples: Any, certificate: Any, later_certificate: Any) -> None:
     paths = {name: samples.directory / f"{name}.pem" for name in ("cert", "key")}
     copy(certificate, paths)
+    # The one of a chain that expires first is what matters.
+    with paths["cert"].open("ab") as chain:
+        chain.write(later_certificate.authority.read_bytes())
     sample = samples.start(TLS_CERT_FILE=paths["cert"], TLS_KEY_FILE=paths["key"])
     sample.wait_for_log("workers started")
     address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
     assert served(address) == ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
+    assert told_expiry(sample) == expiry(certificate)
 
-    copy(other_certificate, paths)
+    copy(later_certificate, paths)
     reloaded(sample)
 
-    assert served(address) == ssl.PEM_cert_to_DER_cert(other_certificate.cert.read_text())
+    assert served(address) == ssl.PEM_cert_to_DER_cert(later_certificate.cert.read_text())
+    wait_until(lambda: told_expiry(sample) == expiry(later_certificate), timeout_s=20, what="its expiry told")
 
 
 def test_a_certificate_without_its_key_is_refused(
@@ -169,6 +177,17 @@ def test_a_certificate_without_its_key_is_refused(
 
     assert "does not go with TLS_CERT_FILE" in refused(sample)
     assert served(address) == ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
+
+
+def expiry(certificate: Any) -> float:
+    read = x509.load_pem_x509_certificate(certificate.cert.read_bytes())
+    return read.not_valid_after_utc.timestamp()
+
+
+def told_expiry(sample: Any) -> float:
+    page = httpx.get(f"{sample.admin}/metrics", timeout=20).text
+    (line,) = [one for one in page.splitlines() if one.startswith("starkeel_certificate_not_after")]
+    return float(line.rpartition(" ")[2])
 
 
 def copy(certificate: Any, paths: dict[str, Path]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ._errors import DatabaseUnavailable, MigrationError
+from ._migration_metrics import tell_pending
 from ._outage import outage
 from ._scripts import Scripts
 from ._sqlite import BEGIN, READING
@@ -51,7 +52,9 @@ class Migrations:
             NewerDatabaseError: It knows a revision that the code does not.
         """
         async with self._engine.execution_options(**{BEGIN: READING}).connect() as connection:
-            return self._scripts.missing(await self._scripts.applied(connection))
+            missing = self._scripts.missing(await self._scripts.applied(connection))
+        tell_pending(len(missing))
+        return missing
 
     async def apply(self) -> int:
         """Apply what is missing; how many that were.
@@ -87,6 +90,7 @@ class Migrations:
     async def _apply(self, connection: AsyncConnection) -> int:
         missing = self._scripts.missing(await self._scripts.applied(connection))
         if not missing:
+            tell_pending(0)
             return 0
         if self._engine.dialect.name != "sqlite":
             # Alembic opens and commits a transaction for each revision.
@@ -103,6 +107,7 @@ class Migrations:
             raise _failed(missing[min(len(done), len(missing) - 1)], error) from error
         for name in done:
             log.info("migration applied", revision=name)
+        tell_pending(0)
         return len(done)
 
     def _upgrade(self, connection: Connection, note: Any) -> None:

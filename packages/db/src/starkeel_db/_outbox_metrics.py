@@ -38,6 +38,9 @@ class OutboxMetrics:
     def __init__(self) -> None:
         self.published = _metrics().published
         self.failures = _metrics().failures
+        # From 0 on: the first of a series that is born at 1 is no increase to those who watch.
+        for reason in ("away", "refused"):
+            self.failures.labels(reason=reason)
 
     def tell(self, *, pending: int, dead: int, oldest_s: float) -> None:
         """Set what was counted.

@@ -18,6 +18,7 @@ from ._database import Database
 from ._dry_run import blocking_operations, upgrade_sql
 from ._engine import Share, unpooled_engine
 from ._errors import SchemaBehindError
+from ._migration_metrics import tell_pending
 from ._migrations import Migrations
 from ._revision import write_revision
 from ._scripts import Scripts
@@ -170,6 +171,7 @@ class DatabasePlugin(InitPlugin):
         # Main has refused a database that was newer when it started; one that became so since was migrated by
         # a deployment under way, and this process goes on until it is replaced.
         missing = scripts.missing(found, tolerate_newer=True)
+        tell_pending(len(missing))
         if missing:
             raise SchemaBehindError(missing)
         self._is_schema_known_good = True

@@ -91,6 +91,11 @@ class WorkerMetrics:
         self._replacements = Counter(
             "starkeel_worker_replacements_total", "Workers that were replaced while they served.", ["reason"]
         )
+        # From 0 on: the first of a series that is born at 1 is no increase to those who watch.
+        for reason in ("oom", "signal", "error"):
+            self._exits.labels(reason)
+        for reason in ("reload", "memory"):
+            self._replacements.labels(reason)
 
     def count_exit(self, reason: str) -> None:
         """Count a worker that died: `oom`, `signal` or `error`."""

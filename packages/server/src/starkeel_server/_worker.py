@@ -18,6 +18,7 @@ from litestar import Litestar
 from starkeel_config import load
 
 from ._board import Board, Phase, Seat, State
+from ._certificate import tell_expiry
 from ._engine import Engine
 from ._exits import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from ._guard import Guard
@@ -115,6 +116,8 @@ class _Worker:
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
         listener = socket.socket(fileno=self._orders.listener)
         settings = plugin.settings if self._orders.uses_tls else None
+        if settings is not None and settings.tls_cert_file is not None:
+            tell_expiry(settings.tls_cert_file)
         engine = Engine(app, listener, settings, number=self._orders.index + 1)
         engine.start()
         self._seat.beat()

@@ -32,6 +32,7 @@ def configure(
     writer = LineWriter.stdout()
     form: Format = wanted if wanted != "auto" else "pretty" if writer.is_terminal else "json"
     writer.on_drop = _count
+    dropped_records()
     pipe = Pipe(writer, form, service=service, version=version)
     _structlog.configure(pipe, levels)
     _stdlib.configure(pipe, levels)

@@ -1,5 +1,6 @@
 """What telemetry had to let go of."""
 
+from collections.abc import Iterable
 from functools import cache
 
 from prometheus_client import Counter
@@ -10,16 +11,25 @@ from . import counter
 @cache
 def dropped_records() -> Counter:
     """Log lines that were not written."""
-    return counter("log_records_dropped_total", "Log lines that were not written.", labels=("level",))
+    made = counter("log_records_dropped_total", "Log lines that were not written.", labels=("level",))
+    return _from_zero(made, ("TRACE", "DEBUG", "INFO", "WARN", "ERROR"))
 
 
 @cache
 def dropped_spans() -> Counter:
     """Spans that no collector took."""
-    return counter("starkeel_spans_dropped_total", "Spans that no collector took.", labels=("reason",))
+    made = counter("starkeel_spans_dropped_total", "Spans that no collector took.", labels=("reason",))
+    return _from_zero(made, ("queue_full", "unavailable", "refused", "rejected"))
 
 
 @cache
 def exported_spans() -> Counter:
     """Spans that a collector took."""
     return counter("starkeel_spans_exported_total", "Spans that a collector took.")
+
+
+def _from_zero(made: Counter, values: Iterable[str]) -> Counter:
+    """Have every series from the start: the first of one born at 1 is no increase to those who watch."""
+    for value in values:
+        made.labels(value)
+    return made
