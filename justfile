@@ -57,6 +57,7 @@ check:
     uv run --frozen python tools/length.py
     uv run --frozen python tools/reference.py --check
     uv run --frozen python tools/openapi.py --check
+    uv run --frozen python tools/dashboards.py --check
     uv run --frozen python tools/tour.py --check
 
 # Format the code and mend what can be mended by a machine
@@ -74,6 +75,11 @@ reference:
 [group('generate')]
 openapi:
     uv run --frozen python tools/openapi.py
+
+# Write Grafana's dashboards, deploy/observability/grafana/dashboards
+[group('generate')]
+dashboards:
+    uv run --frozen python tools/dashboards.py
 
 # Remove development databases, logs, caches and builds
 [group('generate')]
