@@ -1,10 +1,10 @@
 """The database of an application, as a plugin."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import structlog
 from litestar import Litestar
@@ -181,6 +181,24 @@ class DatabasePlugin(InitPlugin):
         yield "database", True, str(self.settings.target)
         is_on = self.settings.run_migrations
         yield "migrations at start", is_on, f"RUN_MIGRATIONS is {'true' if is_on else 'false'}"
+
+    def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
+        """What an operator can ask of this process."""
+        return {"migrations": self._migrations}
+
+    async def _migrations(self, _: Mapping[str, str]) -> dict[str, Any]:
+        """Where the database is, and what it lacks."""
+        scripts = Scripts(self._package)
+        async with self._opened().reading.connect() as connection:
+            applied = await scripts.applied(connection)
+        names = scripts.names()
+        unknown = sorted(applied.difference(names))
+        return {
+            "current": unknown[0] if unknown else next(iter(sorted(applied)), None),
+            "newest": names[-1] if names else None,
+            "pending": scripts.missing(applied, tolerate_newer=True),
+            "is_newer_than_code": bool(unknown),
+        }
 
     def _opened(self) -> Database:
         if self._database is None:

@@ -1,7 +1,7 @@
 """Observability, as a plugin of the application."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, final
 
 from litestar import Litestar
@@ -12,8 +12,9 @@ from prometheus_client.registry import Collector
 
 from ._layer import EXCEPTION_KEY, Layer
 from ._litestar_logs import StructlogConfig, is_default
+from ._logs._levels import LogLevels
 from ._logs._pipe import Pipe
-from ._logs._setup import configure
+from ._logs._setup import configure, loggers, set_levels
 from ._metrics._build import BuildInfo
 from ._metrics._loop import LoopLag
 from ._metrics._process import ProcessMetrics
@@ -98,6 +99,21 @@ class ObservabilityPlugin(InitPlugin):
         yield BuildInfo(
             service=settings.service_name, version=settings.version, revision=settings.service_revision
         )
+
+    def set_log_levels(self, levels: str) -> None:
+        """Let other levels hold in this process, from now on.
+
+        Args:
+            levels: As `LOG_LEVEL` has them.
+
+        Raises:
+            ValueError: They are wrong.
+        """
+        set_levels(LogLevels.parse(levels))
+
+    def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
+        """What an operator can ask of this process."""
+        return {"loggers": lambda _: loggers()}
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """What is on, and why."""

@@ -18,6 +18,7 @@ _FIXED: dict[str, Callable[[ServerSettings], object]] = {
     "METRICS_HOST": lambda server: server.metrics_host,
     "METRICS_PORT": lambda server: server.metrics_port,
     "WORKERS": lambda server: server.workers,
+    "LOG_LEVEL_CHANGES": lambda server: "true" if server.log_level_changes else "false",
 }
 """What main itself lives by, from the start to the end."""
 
@@ -35,8 +36,10 @@ class Configuration:
 
     def __init__(self, service: Service, resolved: Resolved[ServiceSettings]) -> None:
         self._service = service
-        self.proven = Handover(frozen_environ(ENVIRON, resolved), service.name, {})
+        self.proven = Handover(frozen_environ(ENVIRON, resolved), service.name, {}, entries=resolved.entries)
         self.latest = self.proven
+        self.on_proven: Callable[[Handover], None] = _ignore
+        """Called when workers have come up with what was read last."""
 
     def read_anew(self) -> bool:
         """Read files anew; whether what they hold now can be used.
@@ -46,12 +49,12 @@ class Configuration:
         try:
             resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
             environ = frozen_environ(ENVIRON, resolved)
-            found = Handover(environ, self._service.name, {})
+            found = Handover(environ, self._service.name, {}, entries=resolved.entries)
             fixed = self._fixed(found.server)
             if fixed:
                 log.warning("a change needs a restart and was not applied", variables=sorted(fixed))
                 found.close()
-                found = Handover(environ, self._service.name, fixed)
+                found = Handover(environ, self._service.name, fixed, entries=resolved.entries)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the service goes on as it is
             log.error("configuration refused: workers go on with the one they have", reason=str(error))
             return False
@@ -64,6 +67,7 @@ class Configuration:
         if tried is self.latest and tried is not self.proven:
             self.proven.close()
             self.proven = tried
+            self.on_proven(tried)
 
     def revert(self) -> None:
         """Give up what was read last: no worker came up with it."""
@@ -82,3 +86,7 @@ class Configuration:
             paths = (current.tls_cert_file, current.tls_key_file, current.tls_client_ca_file)
             kept |= {name: str(path or "") for name, path in zip(TLS_FILES, paths, strict=True)}
         return kept
+
+
+def _ignore(_: Handover) -> None:
+    """Nobody follows."""

@@ -5,12 +5,13 @@ was in them is kept in memory that workers inherit: no secret is in a file of ou
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from starkeel_config import Resolved, ServiceSettings, load
+from starkeel_config import Entry, Resolved, ServiceSettings, load
 
+from ._levels import VARIABLE as LEVELS
 from ._settings import ServerSettings
 
 TLS_FILES = ("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE")
@@ -25,11 +26,21 @@ class Handover:
         environ: The environment, what was given by file put in its place.
         service: Name of the service.
         shadows: Variables that a worker is to see otherwise than they are.
+        entries: What was made of it, fit to be shown.
     """
 
-    def __init__(self, environ: Mapping[str, str], service: str, shadows: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        service: str,
+        shadows: Mapping[str, str],
+        *,
+        entries: Iterable[Entry] = (),
+    ) -> None:
         self.descriptors: list[int] = []
         frozen = {**environ, **shadows}
+        self.entries = tuple(_as_before(entry, shadows) for entry in entries)
+        self.log_level = frozen.get(LEVELS, "")
         try:
             for variable in TLS_FILES:
                 path = frozen.get(variable, "").strip()
@@ -51,6 +62,12 @@ class Handover:
         descriptor = _kept(name, content)
         self.descriptors.append(descriptor)
         return descriptor
+
+
+def _as_before(entry: Entry, shadows: Mapping[str, str]) -> Entry:
+    if entry.variable not in shadows:
+        return entry
+    return Entry(entry.variable, shadows[entry.variable], "start of the process")
 
 
 def frozen_environ(environ: Mapping[str, str], resolved: Resolved[ServiceSettings]) -> dict[str, str]:

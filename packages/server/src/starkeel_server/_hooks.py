@@ -8,6 +8,7 @@ from typing import Any, Literal
 import structlog
 from litestar import Litestar
 
+from ._desk import Inquiry
 from ._exits import CRASH_LOOP, DATABASE_AWAY, MIGRATION_FAILED, StartError
 from ._plugin import ServerPlugin
 
@@ -109,6 +110,19 @@ class Hooks:
         """What is on, what is off, and why."""
         for plugin in self._having("features"):
             yield from plugin.features()
+
+    def inquiries(self) -> dict[str, Inquiry]:
+        """What can be asked of this process, by the name of the question."""
+        return {name: of for plugin in self._having("inquiries") for name, of in plugin.inquiries().items()}
+
+    def set_log_levels(self, levels: str) -> None:
+        """Let these levels hold in this process.
+
+        Raises:
+            ValueError: They are wrong.
+        """
+        for plugin in self._having("set_log_levels"):
+            plugin.set_log_levels(levels)
 
     def _having(self, name: str) -> Iterator[Any]:
         return (plugin for plugin in self._plugins if callable(getattr(plugin, name, None)))

@@ -11,16 +11,16 @@ import structlog
 from starkeel_config import ConfigurationError, Resolved, ServiceSettings, resolve
 
 from . import _metrics
-from ._admin import Page, serve_admin
+from ._admin import Asked, Offer, Page, serve_admin
 from ._boot import Preparation, report_start
 from ._configuration import Configuration
 from ._engine import BACKLOG, granian
 from ._environ import ENVIRON
 from ._exits import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
 from ._hooks import Hooks
+from ._pages import operator_pages
 from ._rundir import RunDirectory
 from ._service import Service
-from ._settings import ServerSettings
 from ._signals import STOPS, SignalWatch
 from ._sockets import address_of, listen
 from ._staffing import staffed
@@ -130,20 +130,27 @@ class _Main:
         hooks.start_process(role="main", index=0, workers=server.workers)
         self._hooks = hooks
         report_start(self._service, resolved, hooks)
-        self._open_admin_port(server, hooks)
+        self._open_admin_port(configuration, hooks)
         self._state.migrating()
         if not self._preparation.run(hooks, at_start=True):
             _park()
 
-    def _open_admin_port(self, server: ServerSettings, hooks: Hooks) -> None:
+    def _open_admin_port(self, configuration: Configuration, hooks: Hooks) -> None:
+        server = configuration.proven.server
         listener = listen(server.metrics_host, server.metrics_port, variable="METRICS_PORT", backlog=128)
         registry = _metrics.registry(self._dir.metrics, hooks.collectors())
 
-        def metrics(accept: str) -> Page:
-            body, content_type = _metrics.render(registry, accept)
+        def metrics(asked: Asked) -> Page:
+            body, content_type = _metrics.render(registry, asked.headers.get("accept", ""))
             return Page(200, content_type, body)
 
-        serve_admin(listener, {"/metrics": metrics, "/live": self._state.live, "/ready": self._state.ready})
+        offers = {
+            "/metrics": Offer(metrics),
+            "/live": Offer(self._state.live),
+            "/ready": Offer(self._state.ready),
+        }
+        private = operator_pages(self._service, configuration, hooks, self._dir.path, self._state.workers)
+        serve_admin(listener, offers | private)
         log.info("admin port opened", addr=address_of(listener))
 
     def _supervise(self, configuration: Configuration) -> Supervisor:

@@ -24,10 +24,15 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
     """Port of the application; 0 for any free one, which the `listening` line tells."""
 
     metrics_host: Annotated[str, Variable("METRICS_HOST"), Meta(min_length=1)] = "0.0.0.0"
-    """Address the admin listener (`/metrics`, `/live`, `/ready`) listens on."""
+    """Address the admin listener listens on: `/metrics`, `/live`, `/ready`, and for those on the same machine
+    the pages for operators, `/config` for one."""
 
     metrics_port: Annotated[Port, Variable("METRICS_PORT")] = 9090
     """Port of the admin listener; 0 for any free one."""
+
+    log_level_changes: Annotated[bool, Variable("LOG_LEVEL_CHANGES")] = False
+    """Whether log levels may be changed while the service runs, by `PUT /loggers` on the admin port; from the
+    same machine only."""
 
     workers: Annotated[int, Variable("WORKERS"), Meta(ge=1, le=64)] = 1
     """Processes that serve; replicas are the usual way to scale."""

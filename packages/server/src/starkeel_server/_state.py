@@ -2,15 +2,13 @@
 
 from typing import Any, Literal
 
-import msgspec
-
-from ._admin import Page
+from ._admin import Asked, Page, json_page
 from ._board import Board, Phase, Seat, State
 from ._crew import Crew
+from ._workers import Worker
 
 SILENT_S = 2.0
 """Seconds after which a worker whose event loop was not heard of is not ready."""
-_JSON = "application/json"
 
 
 class MainState:
@@ -30,11 +28,15 @@ class MainState:
         self._board, self._crew = board, crew
         self._stage = "serving"
 
-    def live(self, _accept: str) -> Page:
+    def workers(self) -> list[Worker]:
+        """Every worker that runs."""
+        return [] if self._crew is None else self._crew.all()
+
+    def live(self, _: Asked) -> Page:
         """Main answers."""
         return _page(200, status="live")
 
-    def ready(self, _accept: str) -> Page:
+    def ready(self, _: Asked) -> Page:
         """Whether every worker is up, heard of and ready."""
         if self._board is None or self._crew is None:
             return _page(503, status="not ready", reason=self._stage)
@@ -58,4 +60,4 @@ def _status(seat: Seat) -> str:
 
 
 def _page(status_code: int, **content: Any) -> Page:
-    return Page(status_code, _JSON, msgspec.json.encode(content) + b"\n")
+    return json_page(status_code, content)

@@ -19,6 +19,7 @@ from starkeel_config import load
 
 from ._board import Board, Phase, Seat, State
 from ._certificate import tell_expiry
+from ._desk import Desk
 from ._engine import Engine
 from ._exits import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from ._guard import Guard
@@ -26,6 +27,7 @@ from ._handover import received_environ
 from ._hooks import Hooks
 from ._metrics import name_process
 from ._plugin import ServerPlugin
+from ._reception import opened_desk
 from ._rundir import hold
 from ._stall import stalls_told
 from ._workers import LEAVE_GRACE_S, Orders
@@ -87,17 +89,20 @@ class _Worker:
         plugin = hooks.server_plugin()
         plugin.attach(self._seat)
         hooks.start_process(role="worker", index=self._orders.index, workers=self._orders.workers)
+        directory = Path(self._orders.board).parent
+        desk = opened_desk(directory, self._orders.slot, app=app, hooks=hooks, environ=environ)
         flush_until = time.monotonic() + plugin.settings.shutdown_flush_s
         code = CRASH_LOOP
         try:
-            code, flush_until = _run(self._serve(app, plugin))
+            code, flush_until = _run(self._serve(app, plugin, desk))
         except Exception:
             log.exception("worker failed", index=self._orders.index)
         finally:
             hooks.stop_process(timeout_s=max(0.1, flush_until - time.monotonic()))
         return code
 
-    async def _serve(self, app: Litestar, plugin: ServerPlugin) -> tuple[int, float]:
+    async def _serve(self, app: Litestar, plugin: ServerPlugin, desk: Desk) -> tuple[int, float]:
+        desk.attend()
         settings = plugin.settings
         flush_until = 0.0
         try:

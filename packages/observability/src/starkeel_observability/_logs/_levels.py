@@ -32,6 +32,11 @@ def level_name(level: int) -> str:
     return "DEBUG" if level >= 10 else "TRACE"
 
 
+def shown_level(level: int) -> str:
+    """What a level is called where it says from which on lines are written."""
+    return "OFF" if level >= OFF else level_name(level)
+
+
 @final
 class LogLevels:
     """A level for all loggers and others for some: `info,orders=debug,sqlalchemy.engine=warning`.

@@ -1,13 +1,14 @@
 """Puts a process's logging together."""
 
 import atexit
+import logging
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from starkeel_observability._metrics._drops import dropped_records
 
 from . import _stdlib, _structlog
-from ._levels import LogLevels
+from ._levels import LogLevels, shown_level
 from ._pipe import Format, Pipe
 from ._writer import LineWriter
 
@@ -38,6 +39,26 @@ def configure(
     _stdlib.configure(pipe, levels)
     atexit.register(pipe.close, timeout_s=_EXIT_S)
     return pipe
+
+
+def set_levels(levels: LogLevels) -> None:
+    """Let other levels hold in this process, from now on.
+
+    Args:
+        levels: What is written.
+    """
+    _structlog.TARGETS.set_levels(levels)
+    _stdlib.set_levels(levels)
+
+
+def loggers() -> dict[str, Any]:
+    """The levels that hold in this process, and that of each logger that was asked for."""
+    levels = _structlog.TARGETS.levels
+    names = {*_structlog.TARGETS.names(), *logging.root.manager.loggerDict}
+    return {
+        "levels": str(levels),
+        "loggers": {name: shown_level(levels.of(name)) for name in sorted(names)},
+    }
 
 
 def _count(dropped: Mapping[str, int]) -> None:

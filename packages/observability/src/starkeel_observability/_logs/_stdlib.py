@@ -86,13 +86,18 @@ def configure(pipe: Pipe, levels: LogLevels) -> None:
     for logger in list(logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             _redirect(logger)
-    logging.root.handlers[:] = [PipeHandler(pipe, levels)]
-    _set_levels(levels)
+    handler = PipeHandler(pipe, levels)
+    logging.root.handlers[:] = [handler]
+    set_levels(levels)
     logging.lastResort = None
-    _Uncaught(pipe, levels).install()
+    _Uncaught(pipe, handler).install()
 
 
-def _set_levels(levels: LogLevels) -> None:
+def set_levels(levels: LogLevels) -> None:
+    """Let other levels hold, from now on."""
+    for handler in logging.root.handlers:
+        if isinstance(handler, PipeHandler):
+            handler.levels = levels
     for name in _named - levels.directives.keys():
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.root.setLevel(max(levels.default, 1))
@@ -121,12 +126,12 @@ class _Uncaught:
 
     Args:
         pipe: Where it is told.
-        levels: Whether it is.
+        handler: Whose levels say whether it is.
     """
 
-    def __init__(self, pipe: Pipe, levels: LogLevels) -> None:
+    def __init__(self, pipe: Pipe, handler: PipeHandler) -> None:
         self._pipe = pipe
-        self._is_told = levels.of(_TARGET) <= logging.ERROR
+        self._handler = handler
 
     def install(self) -> None:
         sys.excepthook = self._in_main
@@ -154,7 +159,7 @@ class _Uncaught:
     def _tell(
         self, message: str, error: BaseException, fields: dict[str, Any], frames: TracebackType | None
     ) -> None:
-        if not self._is_told:
+        if self._handler.levels.of(_TARGET) > logging.ERROR:
             return
         file, line = _place(frames)
         self._pipe.send(

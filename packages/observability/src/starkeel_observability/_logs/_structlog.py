@@ -42,7 +42,7 @@ class Targets:
 
     def __init__(self) -> None:
         self._targets: dict[str, Target] = {}
-        self._levels = LogLevels(0, {})
+        self.levels = LogLevels(0, {})
         self.pipe: Pipe | None = None
 
     def __call__(self, *names: Any) -> Target:
@@ -52,13 +52,17 @@ class Targets:
         )
         found = self._targets.get(name)
         if found is None:
-            found = self._targets.setdefault(name, Target(name, self._levels.of(name)))
+            found = self._targets.setdefault(name, Target(name, self.levels.of(name)))
         return found
+
+    def names(self) -> list[str]:
+        """The loggers that were asked for."""
+        return list(self._targets)
 
     def set_levels(self, levels: LogLevels) -> None:
         """Let these levels hold from now on."""
-        self._levels = levels
-        for target in self._targets.values():
+        self.levels = levels
+        for target in list(self._targets.values()):
             target.level = levels.of(target.name)
 
 

@@ -1,0 +1,55 @@
+"""What an operator asks a running orders."""
+
+from typing import Any
+
+import httpx
+from starkeel_testing import Service, running, wait_until
+
+from .conftest import WHO
+
+MIGRATIONS = ["0001_create_orders", "0002_keep_answers", "0003_create_outbox"]
+
+
+def environ(database_url: str) -> dict[str, str]:
+    urls = {"JWT_JWKS_URL": "http://127.0.0.1:9/", "ACCOUNTS_URL": "http://127.0.0.1:9"}
+    return {"DATABASE_URL": database_url} | WHO | urls
+
+
+def page(service: Service, path: str) -> Any:
+    answer = httpx.get(service.admin_url + path, timeout=30, trust_env=False)
+    return answer.json() if answer.status_code == 200 else None
+
+
+def test_migrations_tell_where_the_database_is(database_url: str) -> None:
+    with running("orders", environ(database_url)) as service:
+        told = wait_until(lambda: page(service, "/migrations"), timeout_s=30)
+
+    assert told == {
+        "current": MIGRATIONS[-1],
+        "newest": MIGRATIONS[-1],
+        "pending": [],
+        "is_newer_than_code": False,
+    }
+
+
+def test_migrations_tell_what_the_database_lacks(database_url: str) -> None:
+    with running("orders", environ(database_url) | {"RUN_MIGRATIONS": "false"}, until="started") as service:
+        told = wait_until(lambda: page(service, "/migrations"), timeout_s=30)
+
+    assert told == {
+        "current": None,
+        "newest": MIGRATIONS[-1],
+        "pending": MIGRATIONS,
+        "is_newer_than_code": False,
+    }
+
+
+def test_routes_are_named_as_metrics_name_them(database_url: str) -> None:
+    with running("orders", environ(database_url)) as service:
+        routes = wait_until(lambda: page(service, "/routes"), timeout_s=30)["routes"]
+        service.client.get("/api/orders/3f0c51c6-5f9f-4b9e-a3c5-0e7b6f3ea001")
+        counted = {s.labels["path"] for s in service.metrics() if s.name == "http_requests_total"}
+
+    templates = {route["path"] for route in routes}
+    assert "/api/orders/{order_id}" in templates
+    assert {path for path in counted if path != "__unmatched__"} <= templates
