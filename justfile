@@ -15,6 +15,11 @@ dev port="3000" metrics_port="9090":
 tour *args:
     @uv run --quiet --frozen python tools/tour.py "$@"
 
+# The slowest and failed requests of the last minute, as a waterfall (just traces --limit 10 --trace ID)
+[group('run')]
+traces *args:
+    @uv run --quiet --frozen python tools/traces.py "$@"
+
 # A service's effective settings, secrets hidden, and where each comes from
 [group('run')]
 config service:

@@ -79,7 +79,17 @@ class Dev:
         wait_until(is_shown, timeout_s=START_S, what=lambda: f"{text!r} in\n{self.plain}")
 
     def tour(self) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, ROOT / "tools" / "tour.py", *self.ports, "--directory", self.directory]
+        return self.tool("tour.py")
+
+    def tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            ROOT / "tools" / name,
+            *self.ports,
+            "--directory",
+            self.directory,
+            *arguments,
+        ]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     def close(self) -> None:
@@ -118,6 +128,10 @@ def test_the_tour_works_to_its_end_and_crosses_services(fleet: Dev) -> None:
     assert "HTTP/1.1 201" in toured.stdout
     assert "HTTP/1.1 400" in toured.stdout
     assert re.search(r'^orders_created_total\{product="oak-plank"\} 1\.0$', toured.stdout, re.MULTILINE)
+    traced = fleet.tool("traces.py", "--limit", "100")
+    assert (traced.returncode, traced.stderr) == (0, ""), traced
+    assert re.search(r"^orders · POST /api/orders 201 .*ms$", traced.stdout, re.MULTILINE), traced.stdout
+    assert re.search(r"^│ └ GET /api/users/me +accounts ", traced.stdout, re.MULTILINE), traced.stdout
     one_trace = toured.stdout.rpartition("# One trace")[2]
     assert "order created" in one_trace
     assert "/api/users/me" in one_trace

@@ -113,7 +113,9 @@ class ObservabilityPlugin(InitPlugin):
 
     def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
         """What an operator can ask of this process."""
-        return {"loggers": lambda _: loggers()}
+        recent = self._tracing.recent
+        traces = {} if recent is None else {"traces": recent.told}
+        return {"loggers": lambda _: loggers()} | traces
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """What is on, and why."""

@@ -14,6 +14,7 @@ from starkeel_observability._settings import ObservabilitySettings
 
 from ._encode import resource
 from ._export import Exporter
+from ._recent import RecentTraces
 from ._recorded import RecordedSpan
 from ._sampler import sampler
 from ._sending import Sender
@@ -32,6 +33,8 @@ class Tracing:
     def __init__(self, settings: ObservabilitySettings) -> None:
         self._settings = settings
         self._exporter: Exporter | None = None
+        self.recent: RecentTraces | None = None
+        """What development keeps to be looked at; nothing in production."""
 
     def start(self) -> None:
         """Install the provider."""
@@ -43,6 +46,9 @@ class Tracing:
             self._exporter = _exporter(settings, settings.traces_url)
             self._exporter.start()
             finished = self._exporter.take
+        if settings.environment == "development":
+            self.recent = RecentTraces(settings.service_name, finished)
+            finished = self.recent.take
         decide = sampler(settings.traces_sampler, settings.traces_sampler_arg)
         trace.set_tracer_provider(Provider(decide, finished))
 

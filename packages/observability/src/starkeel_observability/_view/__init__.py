@@ -1,0 +1,1 @@
+"""Traces of running services, shown to people at a terminal."""
