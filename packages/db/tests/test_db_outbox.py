@@ -1,13 +1,16 @@
 """The outbox: told after the commit, in order, by one relay at a time, and never lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from litestar import Litestar
+import httpx
+from litestar import Litestar, post
+from litestar.di import NamedDependency
 from sqlalchemy import MetaData, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Secret
 from starkeel_db import (
     Broker,
@@ -43,7 +46,8 @@ class Shelf:
 class Box:
     """One process: its database and its outbox."""
 
-    def __init__(self, database: DatabasePlugin, outbox: Outbox) -> None:
+    def __init__(self, app: Litestar, database: DatabasePlugin, outbox: Outbox) -> None:
+        self.app = app
         self.database = database
         self.outbox = outbox
 
@@ -59,7 +63,9 @@ class Box:
 
 
 @asynccontextmanager
-async def boxes(url: str, count: int = 1, *, broker: Broker | None = None) -> AsyncGenerator[list[Box]]:
+async def boxes(
+    url: str, count: int = 1, *, broker: Broker | None = None, handlers: Sequence[Any] = ()
+) -> AsyncGenerator[list[Box]]:
     """So many processes on one database."""
     async with AsyncExitStack() as stack:
         found = []
@@ -68,9 +74,9 @@ async def boxes(url: str, count: int = 1, *, broker: Broker | None = None) -> As
             settings = DatabaseSettings(url=Secret(url), min_connections=0)
             database = DatabasePlugin(settings, metadata=metadata, migrations="library.migrations")
             outbox = Outbox(database, metadata=metadata, retention=HOUR, broker=broker)
-            app = Litestar([], plugins=[database, _Tables(database, metadata), outbox])
+            app = Litestar(handlers, plugins=[database, _Tables(database, metadata), outbox])
             await stack.enter_async_context(app.lifespan())
-            found.append(Box(database, outbox))
+            found.append(Box(app, database, outbox))
         yield found
 
 
@@ -140,7 +146,8 @@ async def test_an_event_is_seen_in_the_order_of_commits(postgres_url: str) -> No
     """Whoever comes later waits for the earlier of the same key, and for no other."""
     async with boxes(postgres_url, 2) as [one, other], other.outbox.following("ada") as follower:
         async with one.database.session() as slow:
-            await one.outbox.add(slow, key="ada", kind="happened", payload="first")
+            async with slow.begin_nested():
+                await one.outbox.add(slow, key="ada", kind="happened", payload="first")
             async with asyncio.TaskGroup() as tasks:
                 later = tasks.create_task(other.add("ada", "second"))
                 await other.add("bob", "not held up")
@@ -149,6 +156,64 @@ async def test_an_event_is_seen_in_the_order_of_commits(postgres_url: str) -> No
         events = [await asyncio.wait_for(follower.next(), 20) for _ in range(2)]
 
     assert [event.payload for event in events] == ["first", "second"]
+
+
+async def test_a_request_that_is_not_done_yet_holds_up_nobody(postgres_url: str) -> None:
+    async with boxes(postgres_url, 2) as [one, other], other.outbox.following("ada") as follower:
+        async with one.database.session() as slow:
+            await slow.execute(text("SELECT 1"))
+            await one.outbox.add(slow, key="ada", kind="happened", payload="last")
+            await asyncio.wait_for(other.add("ada", "first"), 20)
+        events = [await asyncio.wait_for(follower.next(), 20) for _ in range(2)]
+
+    assert [event.payload for event in events] == ["first", "last"]
+
+
+async def test_requests_that_tell_of_the_same_keys_do_not_wait_for_one_another(postgres_url: str) -> None:
+    async def tell(box: Box, *keys: str) -> None:
+        async with box.database.session() as session:
+            for key in keys:
+                await box.outbox.add(session, key=key, kind="happened", payload=key)
+
+    async with boxes(postgres_url, 2) as [one, other], asyncio.timeout(60):
+        for _ in range(20):
+            await asyncio.gather(tell(one, "ada", "bob"), tell(other, "bob", "ada"))
+
+        assert await one.execute("SELECT count(*) FROM outbox") == [(80,)]
+
+
+async def test_what_is_undone_by_a_savepoint_is_told_to_nobody(database_url: str) -> None:
+    async with boxes(database_url) as [box], box.outbox.following("ada") as follower:
+        async with box.database.session() as session:
+            await box.outbox.add(session, key="ada", kind="happened", payload="before")
+            with suppress(ZeroDivisionError):
+                async with session.begin_nested():
+                    await box.outbox.add(session, key="ada", kind="happened", payload="never")
+                    raise ZeroDivisionError
+            async with session.begin_nested():
+                pass
+            with suppress(ZeroDivisionError):
+                async with session.begin_nested():
+                    async with session.begin_nested():
+                        pass
+                    raise ZeroDivisionError
+        await box.add("ada", "after")
+
+        told = [(await asyncio.wait_for(follower.next(), 20)).payload for _ in range(2)]
+
+    assert told == ["before", "after"]
+
+
+async def test_a_unit_of_work_of_nothing_but_an_event_is_committed(database_url: str) -> None:
+    @post("/")
+    async def tell(session: NamedDependency[AsyncSession], outbox: NamedDependency[Outbox]) -> None:
+        await outbox.add(session, key="ada", kind="happened", payload="1")
+
+    async with boxes(database_url, handlers=[tell]) as [box]:
+        transport = httpx.ASGITransport(box.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://box") as client:
+            assert (await client.post("/")).status_code == 201
+        assert await box.execute("SELECT payload FROM outbox") == [("1",)]
 
 
 async def test_several_relays_publish_nothing_twice(database_url: str) -> None:

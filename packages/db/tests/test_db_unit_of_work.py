@@ -160,6 +160,17 @@ async def test_listeners_run_after_the_commit_and_only_then(library: Open, datab
         assert told == ["news"]
 
 
+async def test_listeners_of_what_is_rolled_back_are_forgotten(library: Open, database_url: str) -> None:
+    told: list[str] = []
+    async with library(database_url, []) as opened, opened.database.session() as session:
+        await session.scalar(text("SELECT 1"))
+        after_commit(session, lambda: told.append("undone"))
+        await session.rollback()
+        await session.scalar(text("SELECT 1"))
+        after_commit(session, lambda: told.append("done"))
+    assert told == ["done"]
+
+
 async def test_a_session_that_was_closed_goes_on_with_a_new_transaction(
     library: Open, database_url: str
 ) -> None:

@@ -1,9 +1,15 @@
 """What is told to the outside only once it is true."""
 
 from collections.abc import Callable
+from typing import Final
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+
+from ._session import RequestSession
+
+_ACTIONS: Final = "starkeel_after_commit"
 
 
 def after_commit(session: AsyncSession, action: Callable[[], None]) -> None:
@@ -12,5 +18,23 @@ def after_commit(session: AsyncSession, action: Callable[[], None]) -> None:
     Args:
         session: The unit of work.
         action: Must neither block nor raise: the commit has happened.
+
+    Raises:
+        TypeError: The session is not one of a `DatabasePlugin`.
     """
-    event.listen(session.sync_session, "after_commit", lambda _: action(), once=True)
+    if not isinstance(session.sync_session, RequestSession):
+        raise TypeError("only sessions of a DatabasePlugin tell when they commit")
+    session.info.setdefault(_ACTIONS, []).append(action)
+
+
+@event.listens_for(RequestSession, "after_commit")
+def _act(session: Session) -> None:
+    actions: list[Callable[[], None]] = session.info.pop(_ACTIONS, [])
+    for action in actions:
+        action()
+
+
+@event.listens_for(RequestSession, "after_transaction_end")
+def _forget(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info.pop(_ACTIONS, None)

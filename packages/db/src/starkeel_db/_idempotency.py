@@ -6,21 +6,19 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, final
 
-from advanced_alchemy.types import DateTimeUTC
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
-from sqlalchemy import Column, LargeBinary, MetaData, SmallInteger, Table, delete, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import MetaData, delete, select
 
 from ._housekeeping import swept
+from ._idempotency_table import CLAIM_OF_POSTGRES, CLAIM_OF_SQLITE, KEEP, KEEP_WITH_EVENT, idempotency_table
 from ._outbox_table import is_postgres
+from ._outbox_writing import event_parameters, last_to_write
 from ._plugin import DatabasePlugin
 from ._unit_of_work import provide_session
 
-TABLE: Final = "idempotency_keys"
 _SWEEP_EVERY_S: Final = 60.0
 _SWEPT_AT_ONCE: Final = 1000
 _LOCK_BYTES: Final = 8
@@ -48,7 +46,7 @@ class IdempotencyKeys(InitPlugin):
     def __init__(self, database: DatabasePlugin, *, metadata: MetaData, lifetime: timedelta) -> None:
         self._database = database
         self._lifetime = lifetime
-        self._table = _table(metadata)
+        self._table = idempotency_table(metadata)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Have answers forgotten in time while the application runs."""
@@ -68,12 +66,13 @@ class IdempotencyKeys(InitPlugin):
             key: 32 bytes.
         """
         session = provide_session(scope)
-        table = self._table
-        columns = [table.c.fingerprint, table.c.status, table.c.headers, table.c.body]
-        is_kept = (table.c.key == key) & (table.c.expires_at > datetime.now(UTC))
-        one = select(literal(1).label("one")).subquery("one")
-        query = select(_is_ours(session, key).label("is_ours"), *columns)
-        row = (await session.execute(query.select_from(one.outerjoin(table, is_kept)))).one()
+        parameters: dict[str, Any] = {"key": key, "now": datetime.now(UTC)}
+        if is_postgres(session):
+            parameters["turn"] = int.from_bytes(key[:_LOCK_BYTES], "big", signed=True)
+            found = await session.execute(CLAIM_OF_POSTGRES, parameters)
+        else:
+            found = await session.execute(CLAIM_OF_SQLITE, parameters)
+        row = found.one()
         if not row.is_ours:
             return "taken"
         if row.fingerprint is None:
@@ -93,22 +92,21 @@ class IdempotencyKeys(InitPlugin):
         session = provide_session(scope)
         fingerprint, status, headers, body = _Answer(*answer)
         now = datetime.now(UTC)
-        values = {
+        parameters: dict[str, Any] = {
+            "key": key,
             "fingerprint": fingerprint,
             "status": status,
             "headers": _packed(headers),
             "body": body,
             "expires_at": now + self._lifetime,
+            "now": now,
         }
-        insert = postgresql.insert if is_postgres(session) else sqlite.insert
-        statement = insert(self._table).values(key=key, **values)
-        # What has expired may not have been swept yet.
-        written = await session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["key"], set_=values, where=self._table.c.expires_at <= now
-            ).returning(self._table.c.status)
-        )
-        return written.first() is not None
+        statement = KEEP
+        if is_postgres(session) and (happening := await last_to_write(session)) is not None:
+            # A round trip less for who waits.
+            statement = KEEP_WITH_EVENT
+            parameters |= event_parameters(happening)
+        return (await session.execute(statement, parameters)).first() is not None
 
     async def forget_expired(self) -> int:
         """Delete answers whose time is over; how many that were, at most a thousand."""
@@ -127,30 +125,6 @@ class IdempotencyKeys(InitPlugin):
             self.forget_expired, "idempotency keys", every_s=_SWEEP_EVERY_S, at_once=_SWEPT_AT_ONCE
         ):
             yield
-
-
-def _table(metadata: MetaData) -> Table:
-    found = metadata.tables.get(TABLE)
-    if found is not None:
-        return found
-    return Table(
-        TABLE,
-        metadata,
-        Column("key", LargeBinary(32), primary_key=True),
-        Column("fingerprint", LargeBinary(32), nullable=False),
-        Column("status", SmallInteger, nullable=False),
-        Column("headers", LargeBinary, nullable=False),
-        Column("body", LargeBinary, nullable=False),
-        Column("expires_at", DateTimeUTC(timezone=True), nullable=False, index=True),
-    )
-
-
-def _is_ours(session: AsyncSession, key: bytes) -> Any:
-    if not is_postgres(session):
-        # The first statement of a request that may write has locked the file.
-        return literal(1)
-    # Of the transaction: whatever ends it lets go, and a pooler between does not mind.
-    return func.pg_try_advisory_xact_lock(int.from_bytes(key[:_LOCK_BYTES], "big", signed=True))
 
 
 def _packed(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -17,7 +17,8 @@ from ._after_commit import after_commit
 from ._bell import Bell
 from ._followers import Follower, Followers
 from ._housekeeping import swept
-from ._outbox_table import is_postgres, outbox_table, write
+from ._outbox_table import is_postgres, outbox_table
+from ._outbox_writing import Happening, write_last
 from ._plugin import DatabasePlugin
 from ._relay import Broker, Relay
 
@@ -64,18 +65,21 @@ class Outbox(InitPlugin):
         return app_config
 
     async def add(self, session: AsyncSession, *, key: str, kind: str, payload: str) -> None:
-        """Write an event in a unit of work; it is told when that is committed, and never otherwise.
+        """Add an event to a unit of work; it is told when that is committed, and never otherwise.
 
-        Until then nobody else writes one with the same key: write events last, and those of several keys in
-        the order of the keys.
+        Its row is written last of all, in the transaction of the rest; within a savepoint it is written at
+        once, and nobody else writes one with its key until the commit.
 
         Args:
             session: The unit of work.
             key: What it happened to, at most 64 characters.
             kind: What happened, at most 64 characters.
             payload: The rest, as JSON.
+
+        Raises:
+            UnitOfWorkIsOverError: The response has started.
         """
-        await write(session, self._table, key=key, kind=kind, payload=payload)
+        await write_last(session, Happening(key, kind, payload))
         after_commit(session, self._bell.ring)
 
     def following(self, key: str, *, after: int | None = None) -> AbstractAsyncContextManager[Follower]:

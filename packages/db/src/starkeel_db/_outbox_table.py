@@ -1,8 +1,7 @@
 """The table of an outbox, and what is asked of it."""
 
 import json
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -19,12 +18,11 @@ from sqlalchemy import (
     Text,
     bindparam,
     func,
-    insert,
-    literal,
     select,
     text,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 TABLE: Final = "outbox"
 _ASKED_AT_ONCE: Final = 1000
@@ -79,7 +77,7 @@ def outbox_table(metadata: MetaData) -> Table:
     )
 
 
-def is_postgres(session: AsyncSession) -> bool:
+def is_postgres(session: AsyncSession | Session) -> bool:
     """Whether a session's database is PostgreSQL."""
     return session.get_bind().dialect.name == "postgresql"
 
@@ -87,26 +85,6 @@ def is_postgres(session: AsyncSession) -> bool:
 def lock_number(name: str) -> int:
     """Return the number of an advisory lock of PostgreSQL."""
     return int.from_bytes(blake2b(name.encode(), digest_size=_LOCK_BYTES).digest(), "big", signed=True)
-
-
-async def write(session: AsyncSession, table: Table, *, key: str, kind: str, payload: str) -> None:
-    """Write an event in a session's transaction.
-
-    Positions are given when a row is written and seen when it is committed: without a turn for each key, a
-    reader could see the later of two first and take the earlier for read.
-    """
-    if not is_postgres(session):
-        # Whoever writes has the file to itself until the commit.
-        values = {"key": key, "kind": kind, "payload": payload, "created_at": datetime.now(UTC)}
-        await session.execute(insert(table).values(values))
-        return
-    turn = select(func.pg_advisory_xact_lock(lock_number(f"{table.name}:{key}"))).subquery("turn")
-    names = ("key", "kind", "payload", "created_at")
-    given: Iterable[Any] = (key, kind, payload, datetime.now(UTC))
-    values_in_turn = select(
-        *(literal(value, table.c[name].type) for name, value in zip(names, given, strict=True))
-    )
-    await session.execute(insert(table).from_select(names, values_in_turn.select_from(turn)))
 
 
 async def last_position(session: AsyncSession, table: Table, key: str) -> int:

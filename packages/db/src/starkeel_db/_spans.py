@@ -19,6 +19,7 @@ _KEY = "starkeel_span"
 _TARGET = re.compile(
     r"\b(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?([\w.\"]+)", re.IGNORECASE
 )
+_VERB = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|SELECT)\b", re.IGNORECASE)
 _STRING = re.compile(r"'(?:[^']|'')*'")
 _NUMBER = re.compile(r"(?<![\w$:.])\d+(?:\.\d+)?(?![\w.])")
 # Where quoting has further rules, nothing of the text is told.
@@ -73,6 +74,8 @@ def record_spans(engine: Engine, target: DatabaseUrl) -> None:
 def describe(statement: str) -> Told:
     """Say what a statement does, to what, and how it reads without its values."""
     operation = (statement.split(None, 1) or ["?"])[0].upper()[:32]
+    if operation == "WITH" and (verb := _VERB.search(statement)):
+        operation = verb[0].upper()
     found = _TARGET.search(statement)
     target = found[1].replace('"', "") if found else ""
     name = f"{operation} {target}".strip()

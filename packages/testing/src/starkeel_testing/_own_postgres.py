@@ -62,6 +62,10 @@ class OwnPostgres:
         """Have it go on."""
         self._signal(SIGCONT)
 
+    def said(self) -> str:
+        """Return what it has said since it was last started, its log."""
+        return self._running().output.text()
+
     def close(self) -> None:
         """End it, in whatever state it is."""
         if self._process is not None:

@@ -1,0 +1,62 @@
+"""What an order costs the database, as PostgreSQL counts it."""
+
+import re
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from starkeel_testing import OwnPostgres, Service, running, wait_until
+
+pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(240)]
+
+CREDENTIALS = {"email": "ada@example.com", "password": "seven quiet lighthouses"}
+TOLD = re.compile(r"^.*orders\|(\d+)\|LOG: +(?:statement|execute [^:]*): *(\S[^\n]*)", re.MULTILINE)
+
+
+@pytest.fixture
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    file = tmp_path_factory.mktemp("accounts") / "accounts.db"
+    with running("accounts", {"DATABASE_URL": f"sqlite:///{file}"}) as service:
+        assert service.client.post("/api/users", json=CREDENTIALS).status_code == 201
+        yield service
+
+
+def transactions(server: OwnPostgres) -> list[list[str]]:
+    """What each transaction of orders consisted of, as far as the server has told."""
+    open_ones: dict[str, list[str]] = {}
+    done = []
+    for backend, statement in TOLD.findall(server.said()):
+        statements = open_ones.setdefault(backend, [])
+        statements.append(statement.rstrip("; "))
+        if statements[-1] in {"COMMIT", "ROLLBACK"}:
+            done.append(open_ones.pop(backend))
+    return done
+
+
+def test_an_order_is_three_statements_with_its_event_and_its_key(
+    accounts: Service, own_postgres: OwnPostgres
+) -> None:
+    own_postgres.stop()
+    own_postgres.start(log_statement="all", log_line_prefix="%a|%p|", log_error_verbosity="terse")
+    token = accounts.client.post("/api/auth/token", json=CREDENTIALS).json()["access_token"]
+    env = {
+        "ACCOUNTS_URL": accounts.url,
+        "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
+        "DATABASE_URL": own_postgres.url,
+    }
+    with running("orders", env) as service:
+        for _ in range(3):
+            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex}
+            body = {"product_type": "anchor", "quantity": 1}
+            assert service.client.post("/api/orders", json=body, headers=headers).status_code == 201
+
+        def placing() -> list[list[str]]:
+            return [one for one in transactions(own_postgres) if any("INTO orders" in each for each in one)]
+
+        wait_until(lambda: len(placing()) == 3, timeout_s=30, what=own_postgres.said)
+        for begin, claim, order, rest, commit in placing():
+            assert (begin, commit) == ("BEGIN", "COMMIT")
+            assert claim.startswith("SELECT pg_try_advisory_xact_lock"), claim
+            assert order.startswith("INSERT INTO orders"), order
+            assert "INTO outbox" in rest, rest
+            assert "INTO idempotency_keys" in rest, rest
