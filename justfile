@@ -45,7 +45,7 @@ test *args:
 drill *args:
     @uv run --quiet --frozen python tools/drill.py "$@"
 
-# What something costs against others, in one run: just bench telemetry (--rounds 9 --seconds 8)
+# What something costs against others, in one run: just bench telemetry, just bench database (--rounds 9 --seconds 8)
 [group('quality')]
 bench name *args:
     @name="$1"; shift; uv run --quiet --frozen python "benchmarks/$name/run.py" "$@"

@@ -1,7 +1,7 @@
 """pytest plugin: real service processes, real PostgreSQL, Redis and OTLP receiver."""
 
 from ._otlp import OtlpReceiver
-from ._own_postgres import OwnPostgres
+from ._own_postgres import OwnPostgres, running_postgres
 from ._postgres import PostgresServer
 from ._redis import RedisServer
 from ._running import Finished, exits, running
@@ -19,5 +19,6 @@ __all__ = [
     "Span",
     "exits",
     "running",
+    "running_postgres",
     "wait_until",
 ]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ._installations import find_postgres, find_redis
+from ._installations import find_redis
 from ._otlp import OtlpReceiver, receiving
-from ._own_postgres import OwnPostgres, own_postgres_of
+from ._own_postgres import OwnPostgres, running_postgres
 from ._ports import unused_port
 from ._postgres import PostgresServer
 from ._redis import RedisServer, given_redis, redis_server_of
@@ -34,9 +34,7 @@ def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
 @pytest.fixture
 def own_postgres() -> Iterator[OwnPostgres]:
     """A PostgreSQL of this test's own, to stop, kill, pause and start again."""
-    installation = find_postgres()
-    assert installation is not None, "PostgreSQL is neither installed nor there as a wheel"
-    with own_postgres_of(installation) as server:
+    with running_postgres() as server:
         yield server
 
 

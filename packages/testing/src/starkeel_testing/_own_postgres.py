@@ -9,7 +9,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
 
 from ._account import Account, ordinary_account
 from ._directory import temporary_directory
-from ._installations import Installation
+from ._installations import find_postgres
 from ._ports import unused_port
 from ._postgres import SETTINGS, accepts, initialised, served_at
 from ._process import Process
@@ -92,12 +92,14 @@ class OwnPostgres:
 
 
 @contextmanager
-def own_postgres_of(installation: Installation) -> Iterator[OwnPostgres]:
+def running_postgres() -> Iterator[OwnPostgres]:
     """Make a PostgreSQL and start it; ended with the block.
 
     Raises:
-        AssertionError: It does not start.
+        AssertionError: There is none, or it does not start.
     """
+    installation = find_postgres()
+    assert installation is not None, "PostgreSQL is neither installed nor there as a wheel"
     account = ordinary_account()
     with temporary_directory("starkeel-postgres-", owner=account) as directory:
         programs = installation.reachable("postgres", account, directory / "programs")

@@ -1,0 +1,1 @@
+"""The contender that is ours: a service with everything on."""
