@@ -218,6 +218,21 @@ async def test_a_statement_has_no_longer_than_its_request(library: Open, postgre
     assert after == "10s"
 
 
+async def test_what_is_no_request_has_no_deadline_of_one(library: Open, postgres_url: str) -> None:
+    @get("/", before_request=_deadline(10.0))
+    async def handler(session: NamedDependency[AsyncSession]) -> None:
+        await session.scalar(text("SELECT 1"))
+
+    async with library(postgres_url, [handler], max_connections=1) as opened:
+        await opened.client.get("/")
+        database = opened.database._database
+        assert database is not None
+        async with database.reading.connect() as connection:
+            # As readiness does, on the connection of the request.
+            await connection.execute(text("SELECT pg_sleep(0.5)"))
+            assert await connection.scalar(text("SHOW statement_timeout")) == "10s"
+
+
 async def test_a_statement_that_takes_too_long_is_a_503(library: Open, postgres_url: str) -> None:
     @get("/", before_request=_deadline(0.3))
     async def handler(session: NamedDependency[AsyncSession]) -> None:

@@ -5,8 +5,12 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from ._plain_reads import begin_at_last
 
 _KEY = "starkeel_deadline"
+_SHORTEN = "SELECT set_config('statement_timeout', $1, true)"
 _TOLERANCE_S = 0.1
 """Seconds that a timeout in force may exceed what is left before it is set anew: a round trip each."""
 
@@ -52,9 +56,16 @@ def hold_to_deadlines(engine: Engine) -> None:
         if left_s >= clock.in_force_s or clock.in_force_s - left_s <= _TOLERANCE_S < left_s:
             return
         clock.in_force_s = left_s
+        begin_at_last(connection)
         # By the driver's own cursor: it is in the transaction, and no further event is fired.
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(left_s * 1000))}")
+            # One text whatever is left: the driver keeps it prepared.
+            cursor.execute(_SHORTEN, (str(max(1, int(left_s * 1000))),))
         finally:
             cursor.close()
+
+    @event.listens_for(engine, "checkin")
+    def forget(_: Any, record: ConnectionPoolEntry) -> None:
+        # Whoever has the connection next may be no request.
+        record.info.pop(_KEY, None)

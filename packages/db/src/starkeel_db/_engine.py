@@ -9,6 +9,7 @@ from sqlalchemy.pool import NullPool
 
 from ._deadline import hold_to_deadlines
 from ._outage import Outages
+from ._plain_reads import begin_when_needed
 from ._pool import ElasticPool, tend
 from ._postgresql import Open, postgres_opener, session_settings
 from ._settings import DatabaseSettings
@@ -136,6 +137,6 @@ def _prepare(settings: DatabaseSettings, engine: Engine) -> None:
         roll_back_what_is_left,
     )
     if isinstance(settings.target, PostgresUrl):
-        each = (hold_to_deadlines,)
+        each = (begin_when_needed, hold_to_deadlines)
     for prepare in each:
         prepare(engine)

@@ -8,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from ._deadline import note_deadline
+from ._plain_reads import read_plainly
 from ._sqlite import BEGIN, READING
 
 _STATE, _TIMEOUT, _IS_OVER = "starkeel_state", "starkeel_timeout_s", "starkeel_is_over"
+_READS_PLAINLY = "starkeel_reads_plainly"
 
 
 class UnitOfWorkIsOverError(RuntimeError):
@@ -36,6 +38,8 @@ class RequestSession(Session):
 @event.listens_for(RequestSession, "after_begin")
 def _begin(session: Session, _: SessionTransaction, connection: Connection) -> None:
     note_deadline(connection, session.info.get(_STATE), timeout_s=session.info[_TIMEOUT])
+    if session.info[_READS_PLAINLY]:
+        read_plainly(connection)
 
 
 class Sessions:
@@ -47,8 +51,10 @@ class Sessions:
     """
 
     def __init__(self, engine: AsyncEngine, *, statement_timeout_s: float) -> None:
-        self._writing = engine
-        self._reading = engine.execution_options(**{BEGIN: READING})
+        self._writing = self._reading = engine
+        self._is_postgres = engine.dialect.name == "postgresql"
+        if not self._is_postgres:
+            self._reading = engine.execution_options(**{BEGIN: READING})
         self._statement_timeout_s = statement_timeout_s
 
     def make(
@@ -58,14 +64,19 @@ class Sessions:
 
         Args:
             state: The `state` of a request's scope, where its deadline stands.
-            reads_only: Whether SQLite may let others write meanwhile.
+            reads_only: Whether it may do without a transaction until it needs one; SQLite lets others write
+                meanwhile.
         """
         return AsyncSession(
             self._reading if reads_only else self._writing,
             sync_session_class=RequestSession,
             # What a handler returns is rendered after the commit as well.
             expire_on_commit=False,
-            info={_STATE: state, _TIMEOUT: self._statement_timeout_s},
+            info={
+                _STATE: state,
+                _TIMEOUT: self._statement_timeout_s,
+                _READS_PLAINLY: reads_only and self._is_postgres,
+            },
         )
 
 

@@ -67,7 +67,8 @@ class UnitOfWork:
             raise
         finally:
             end(session)
-            await close(session)
+            if session.in_transaction():
+                await close(session)
 
 
 async def close(session: AsyncSession) -> None:
