@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from litestar.response import ServerSentEvent, Stream
 from litestar.testing import TestClient
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Secret
 from starkeel_db import DatabasePlugin, DatabaseSettings, UnitOfWorkIsOverError, after_commit
@@ -60,6 +61,34 @@ async def test_a_failed_commit_is_never_a_2xx(library: Open, database_url: str, 
     failures = [entry for entry in logged if entry["event"] == "commit failed"]
     assert [(entry["log_level"], entry["error"]) for entry in failures] == [("error", "IntegrityError")]
     assert "momo" not in str(failures)
+
+
+async def test_a_transaction_that_failed_is_never_a_2xx(
+    library: Open, postgres_url: str, logged: list[Any]
+) -> None:
+    """PostgreSQL takes COMMIT for ROLLBACK after an error, and says so to nobody who does not look."""
+
+    @post("/")
+    async def swallows(session: NamedDependency[AsyncSession]) -> None:
+        session.add(Book(title="momo"))
+        await session.flush()
+        with suppress(DBAPIError):
+            await session.execute(text("SELECT nothing FROM nowhere"))
+
+    @post("/saved")
+    async def saves(session: NamedDependency[AsyncSession]) -> None:
+        session.add(Book(title="momo"))
+        await session.flush()
+        with suppress(DBAPIError):
+            async with session.begin_nested():
+                await session.execute(text("SELECT nothing FROM nowhere"))
+
+    async with library(postgres_url, [swallows, saves]) as opened:
+        assert (await opened.client.post("/")).status_code == 500
+        assert await titles(opened) == []
+        assert (await opened.client.post("/saved")).status_code == 201
+        assert await titles(opened) == ["momo"]
+    assert [entry["log_level"] for entry in logged if entry["event"] == "commit failed"] == ["error"]
 
 
 async def test_the_commit_is_over_before_the_first_byte(library: Open, database_url: str) -> None:

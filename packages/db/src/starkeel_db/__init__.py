@@ -16,6 +16,7 @@ from ._outbox import Outbox
 from ._outbox_table import Event
 from ._plugin import DatabasePlugin
 from ._relay import Broker, BrokerAwayError
+from ._repeats import repeat_conflicts
 from ._session import UnitOfWorkIsOverError
 from ._settings import DatabaseSettings
 
@@ -37,4 +38,5 @@ __all__ = [
     "SchemaBehindError",
     "UnitOfWorkIsOverError",
     "after_commit",
+    "repeat_conflicts",
 ]

@@ -12,6 +12,7 @@ from ._outage import Outages
 from ._plain_reads import begin_when_needed
 from ._pool import ElasticPool, tend
 from ._postgresql import Open, postgres_opener, session_settings
+from ._session import note_failures
 from ._settings import DatabaseSettings
 from ._spans import record_spans
 from ._sqlite import begin_explicitly, interrupt_when_cancelled, roll_back_what_is_left, sqlite_opener
@@ -137,6 +138,6 @@ def _prepare(settings: DatabaseSettings, engine: Engine) -> None:
         roll_back_what_is_left,
     )
     if isinstance(settings.target, PostgresUrl):
-        each = (begin_when_needed, hold_to_deadlines)
+        each = (begin_when_needed, hold_to_deadlines, note_failures)
     for prepare in each:
         prepare(engine)

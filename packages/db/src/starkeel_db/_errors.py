@@ -1,9 +1,13 @@
 """Why the database cannot be used, for requests and for the start."""
 
+from typing import Literal
+
 from litestar.exceptions import ServiceUnavailableException
 
 RETRY_AFTER_S = 1
 """Seconds after which a client may ask again: an outage is usually a restart or a full pool."""
+
+Conflict = Literal["deadlock", "serialization"]
 
 
 class DatabaseUnavailable(ServiceUnavailableException):
@@ -14,14 +18,17 @@ class DatabaseUnavailable(ServiceUnavailableException):
     Attributes:
         reason: What happened, for logs; holds no secret, but is not for clients.
         is_lasting: Whether waiting will not help: the address or the credentials are wrong, or the file is.
+        conflict: What kind of conflict with another transaction this one lost, where that is all: done again,
+            it may well succeed.
     """
 
-    def __init__(self, reason: str, *, is_lasting: bool = False) -> None:
+    def __init__(self, reason: str, *, is_lasting: bool = False, conflict: Conflict | None = None) -> None:
         super().__init__(
             "The database cannot be used at the moment.", headers={"Retry-After": str(RETRY_AFTER_S)}
         )
         self.reason = reason
         self.is_lasting = is_lasting
+        self.conflict = conflict
 
 
 class NotADatabase(DatabaseUnavailable):

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from ._errors import DatabaseUnavailable
+from ._errors import Conflict, DatabaseUnavailable
 from ._postgresql import Open
 
 log = structlog.get_logger(__name__)
@@ -20,6 +20,9 @@ _CLASSES = ("08", "53", "57", "40")
 _CODES = {"25P03", "25P04", "25006", "55P03"}
 # A server that became a standby: another one takes writes now, and new connections find it.
 _READ_ONLY = "25006"
+_CONFLICTS: dict[str | None, Conflict] = {"40001": "serialization", "40P01": "deadlock"}
+# The database is well: the statement took too long, waited for a lock in vain, or lost a conflict.
+_OF_ONE_STATEMENT = {"57014", "55P03", *_CONFLICTS}
 # What may pass by itself; a missing table may not.
 _SQLITE_CODES = {
     sqlite3.SQLITE_BUSY,
@@ -56,8 +59,10 @@ class Outages:
                 or getattr(error, "sqlstate", "") == _READ_ONLY
             ):
                 context.is_disconnect = True
-            self.tell(reason)
-            return DatabaseUnavailable(reason)
+            state = getattr(error, "sqlstate", None)
+            if state not in _OF_ONE_STATEMENT:
+                self.tell(reason)
+            return DatabaseUnavailable(reason, conflict=_CONFLICTS.get(state))
 
         @event.listens_for(engine, "after_cursor_execute")
         def note_answer(*_: Any) -> None:

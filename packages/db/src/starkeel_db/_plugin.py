@@ -20,6 +20,7 @@ from ._engine import Share, unpooled_engine
 from ._errors import SchemaBehindError
 from ._migration_metrics import tell_pending
 from ._migrations import Migrations
+from ._repeats import note_conflict
 from ._revision import write_revision
 from ._scripts import Scripts
 from ._session import Sessions
@@ -61,6 +62,7 @@ class DatabasePlugin(InitPlugin):
         app_config.signature_types.append(DatabasePlugin)
         # The innermost of the application's: what others wrap around a response sees the one that is sent.
         app_config.middleware.append(UnitOfWorkMiddleware(self._sessions))
+        app_config.after_exception.append(note_conflict)
         app_config.lifespan.append(self._lifespan)
         return app_config
 

@@ -3,16 +3,20 @@
 from collections.abc import MutableMapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from ._deadline import note_deadline
 from ._plain_reads import read_plainly
 from ._sqlite import BEGIN, READING
 
 _STATE, _TIMEOUT, _IS_OVER = "starkeel_state", "starkeel_timeout_s", "starkeel_is_over"
-_READS_PLAINLY = "starkeel_reads_plainly"
+_READS_PLAINLY, _HAS_FAILED = "starkeel_reads_plainly", "starkeel_has_failed"
+_OF_SESSION = "starkeel_session"
+_ANYTHING = text("SELECT 1")
 
 
 class UnitOfWorkIsOverError(RuntimeError):
@@ -38,8 +42,35 @@ class RequestSession(Session):
 @event.listens_for(RequestSession, "after_begin")
 def _begin(session: Session, _: SessionTransaction, connection: Connection) -> None:
     note_deadline(connection, session.info.get(_STATE), timeout_s=session.info[_TIMEOUT])
+    connection.info[_OF_SESSION] = session.info
     if session.info[_READS_PLAINLY]:
         read_plainly(connection)
+
+
+@event.listens_for(RequestSession, "before_commit")
+def _commit_no_failure(session: Session) -> None:
+    # A transaction with an error that nobody rolled back: PostgreSQL takes COMMIT for ROLLBACK and says so to
+    # nobody who does not look, but refuses whatever else it is asked.
+    if session.info.pop(_HAS_FAILED, False):
+        session.execute(_ANYTHING)
+
+
+def note_failures(engine: Engine) -> None:
+    """Have sessions know that a statement of theirs failed, whoever caught the error.
+
+    Args:
+        engine: Of a database in which an error is the end of its transaction.
+    """
+
+    @event.listens_for(engine, "handle_error")
+    def note(context: ExceptionContext) -> None:
+        connection = context.connection
+        if connection is not None and not connection.invalidated:
+            connection.info.get(_OF_SESSION, {})[_HAS_FAILED] = True
+
+    @event.listens_for(engine, "checkin")
+    def forget(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info.pop(_OF_SESSION, None)
 
 
 class Sessions:

@@ -13,6 +13,7 @@ from litestar.utils.scope.state import ScopeState
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ._errors import DatabaseUnavailable
+from ._repeats import Attempts, ConflictLost, attempts_of
 from ._session import Sessions, end
 
 log = structlog.get_logger(__name__)
@@ -94,7 +95,21 @@ class UnitOfWorkMiddleware(ASGIMiddleware):
         self._sessions = sessions
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Serve one request."""
+        """Serve one request, several times if it loses conflicts and may be repeated."""
+        most = attempts_of(scope["route_handler"].opt)
+        if most == 1:
+            await self._serve(scope, receive, send, next_app)
+            return
+        attempts = Attempts(scope, receive, send, most=most)
+        while True:
+            try:
+                await self._serve(scope, attempts.receive, attempts.send, next_app)
+            except ConflictLost:
+                await attempts.prepare_next()
+            else:
+                return
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         state: MutableMapping[str, Any] = scope["state"]
         work = state[_KEY] = UnitOfWork(self._sessions, state, reads_only=scope.get("method") in _SAFE)
 

@@ -10,7 +10,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
-from starkeel_db import Outbox
+from starkeel_db import Outbox, repeat_conflicts
 from starkeel_http import Idempotency, limit_by_user, problem_responses
 
 from .etags import Versions, etag
@@ -120,6 +120,7 @@ class OrderController(Controller):
         "/{order_id:uuid}",
         summary="Change an order",
         guards=_WRITE,
+        opt=repeat_conflicts(),
         response_description="The order as it is now.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 428, 503),
@@ -143,6 +144,7 @@ class OrderController(Controller):
         summary="Cancel an order",
         status_code=200,
         guards=_WRITE,
+        opt=repeat_conflicts(),
         response_description="The cancelled order.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 503),
