@@ -138,3 +138,14 @@ def test_tls_is_as_strict_as_asked(mode: str, verifies: bool, checks_the_host: b
     assert isinstance(context, ssl.SSLContext)
     assert (context.verify_mode is ssl.CERT_REQUIRED) is verifies
     assert context.check_hostname is checks_the_host
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"DATABASE_URL": "sqlite:///file.db"}, "DB_PGBOUNCER"),
+        ({"DATABASE_URL": "postgres://ada@db/shop"}, "MIGRATIONS_DATABASE_URL"),
+    ],
+)
+def test_what_cannot_work_behind_pgbouncer_is_refused(environ: dict[str, str], named: str) -> None:
+    assert [problem.variable for problem in problems(DB_PGBOUNCER="true", **environ)] == [named]

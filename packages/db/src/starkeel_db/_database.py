@@ -35,7 +35,11 @@ class Database:
         self.engine = pooled_engine(settings, share, name=name)
         # On SQLite: looking does not wait for those who write.
         self.reading = self.engine.execution_options(**{BEGIN: READING})
-        self.sessions = Sessions(self.engine, statement_timeout_s=settings.statement_timeout_s)
+        self.sessions = Sessions(
+            self.engine,
+            statement_timeout_s=settings.statement_timeout_s,
+            knows_limits=not settings.pgbouncer,
+        )
         self._upkeep = Upkeep(pool_of(self.engine), share, idle_timeout_s=settings.idle_timeout_s)
         self._answered_at = float("-inf")
         event.listen(self.engine.sync_engine, "after_cursor_execute", self._note_answer)

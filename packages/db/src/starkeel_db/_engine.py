@@ -1,7 +1,7 @@
 """Engines: one with a pool for requests, one without for the start."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -53,15 +53,15 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
         name: Of the service.
     """
     outages = Outages()
-    engine = create_async_engine(
-        _dialect(settings),
-        async_creator=outages.opening(_opener(settings, name)),
+    engine = _engine(
+        settings,
+        outages.opening(_opener(settings, name)),
+        is_prepared=not settings.pgbouncer,
         poolclass=ElasticPool,
         pool_size=share.maximum,
         max_overflow=0,
         pool_timeout=settings.acquire_timeout_s,
         pool_use_lifo=True,
-        hide_parameters=True,
     )
     pool = pool_of(engine)
     pool.lifetime_s = settings.max_lifetime_s
@@ -90,15 +90,34 @@ def unpooled_engine(
         name: Of the service.
         target: Where, if not where requests go.
     """
-    engine = create_async_engine(
-        _dialect(settings),
-        async_creator=_unlimited_opener(settings, name, target or settings.target),
-        poolclass=NullPool,
-        hide_parameters=True,
-    )
+    is_direct = not settings.pgbouncer or target not in {None, settings.target}
+    opener = _unlimited_opener(settings, name, target or settings.target, is_direct=is_direct)
+    engine = _engine(settings, opener, is_prepared=is_direct, poolclass=NullPool)
     if not isinstance(settings.target, PostgresUrl):
         begin_explicitly(engine.sync_engine)
         interrupt_when_cancelled(engine.sync_engine)
+    return engine
+
+
+def _engine(
+    settings: DatabaseSettings, open_connection: Open, *, is_prepared: bool, **options: Any
+) -> AsyncEngine:
+    if is_prepared:
+        options["async_creator"] = open_connection
+    else:
+
+        def connect() -> Any:
+            # Without a name a statement is replaced by the next: whichever session the pooler lends, nothing
+            # of the kind is left in it.
+            dbapi: Any = engine.sync_engine.dialect.dbapi
+            return dbapi.connect(
+                async_creator_fn=open_connection,
+                prepared_statement_cache_size=0,
+                prepared_statement_name_func=lambda: "",
+            )
+
+        options["creator"] = connect
+    engine = create_async_engine(_dialect(settings), hide_parameters=True, **options)
     return engine
 
 
@@ -115,18 +134,21 @@ def _opener(settings: DatabaseSettings, name: str) -> Open:
             target,
             application_name=name,
             connect_timeout_s=settings.acquire_timeout_s,
-            server_settings=session_settings(settings.statement_timeout_s),
+            server_settings={} if settings.pgbouncer else session_settings(settings.statement_timeout_s),
+            is_prepared=not settings.pgbouncer,
         )
     return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s)
 
 
-def _unlimited_opener(settings: DatabaseSettings, name: str, target: DatabaseUrl) -> Open:
+def _unlimited_opener(settings: DatabaseSettings, name: str, target: DatabaseUrl, *, is_direct: bool) -> Open:
     if isinstance(target, PostgresUrl):
+        limits = {"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"}
         return postgres_opener(
             target,
             application_name=f"{name} migrations",
             connect_timeout_s=settings.acquire_timeout_s,
-            server_settings={"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"},
+            server_settings=limits if is_direct else {},
+            is_prepared=is_direct,
         )
     return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=False)
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from ._database import Database
 from ._dry_run import blocking_operations, upgrade_sql
 from ._engine import Share, unpooled_engine
-from ._errors import SchemaBehindError
+from ._errors import MigrationError, SchemaBehindError
 from ._migration_metrics import tell_pending
 from ._migrations import Migrations
 from ._repeats import note_conflict
@@ -113,6 +113,11 @@ class DatabasePlugin(InitPlugin):
         async with self._unpooled(self.settings.migrations_target) as engine:
             migrations = Migrations(engine, Scripts(self._package), self._metadata)
             if self.settings.run_migrations or not at_start:
+                if self.settings.pgbouncer and self.settings.migrations_url is None:
+                    raise MigrationError(
+                        "migrations hold a lock of their session, which PgBouncer (DB_PGBOUNCER) does not"
+                        " keep: set MIGRATIONS_DATABASE_URL to a URL straight to the server"
+                    )
                 return await migrations.apply()
             missing = await migrations.missing()
             if missing:
@@ -182,6 +187,8 @@ class DatabasePlugin(InitPlugin):
         """What is on, and why."""
         yield "database", True, str(self.settings.target)
         is_on = self.settings.run_migrations
+        if self.settings.pgbouncer:
+            yield "pgbouncer", True, "DB_PGBOUNCER is true: limits are set in each transaction"
         yield "migrations at start", is_on, f"RUN_MIGRATIONS is {'true' if is_on else 'false'}"
 
     def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:

@@ -21,12 +21,18 @@ _REASONS = {
     "57P03": "it is starting or stopping",
 }
 _LASTING = frozenset({"28P01", "28000", "3D000"})
+_PGBOUNCER = "unsupported startup parameter"
 
 Open = Callable[[], Awaitable[Any]]
 
 
 def postgres_opener(
-    url: PostgresUrl, *, application_name: str, connect_timeout_s: float, server_settings: Mapping[str, str]
+    url: PostgresUrl,
+    *,
+    application_name: str,
+    connect_timeout_s: float,
+    server_settings: Mapping[str, str],
+    is_prepared: bool = True,
 ) -> Open:
     """Return what opens a connection.
 
@@ -35,7 +41,9 @@ def postgres_opener(
         application_name: What the server's views call it, unless the URL says otherwise.
         connect_timeout_s: Seconds one attempt may take.
         server_settings: What is set in the session from its start.
+        is_prepared: Whether statements may be kept prepared by the session.
     """
+    more = {} if is_prepared else {"statement_cache_size": 0}
     settings = {"application_name": url.application_name or application_name, **server_settings}
 
     async def open_connection() -> Any:
@@ -49,6 +57,7 @@ def postgres_opener(
                 ssl=tls(url),
                 timeout=connect_timeout_s,
                 server_settings=settings,
+                **more,
             )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise _unavailable(url, error) from error
@@ -88,7 +97,9 @@ def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:
 
 def _unavailable(url: PostgresUrl, error: Exception) -> DatabaseUnavailable:
     state = getattr(error, "sqlstate", None)
-    if isinstance(error, TimeoutError):
+    if _PGBOUNCER in str(error):
+        why = "it is a PgBouncer, behind which no session has limits of its own: set DB_PGBOUNCER=true"
+    elif isinstance(error, TimeoutError):
         why = "it does not answer"
     elif state in _REASONS:
         why = _REASONS[state]

@@ -15,7 +15,7 @@ from ._sqlite import BEGIN, READING
 
 _STATE, _TIMEOUT, _IS_OVER = "starkeel_state", "starkeel_timeout_s", "starkeel_is_over"
 _READS_PLAINLY, _HAS_FAILED = "starkeel_reads_plainly", "starkeel_has_failed"
-_OF_SESSION = "starkeel_session"
+_OF_SESSION, _KNOWS_LIMITS = "starkeel_session", "starkeel_knows_limits"
 _ANYTHING = text("SELECT 1")
 
 
@@ -41,9 +41,10 @@ class RequestSession(Session):
 
 @event.listens_for(RequestSession, "after_begin")
 def _begin(session: Session, _: SessionTransaction, connection: Connection) -> None:
-    note_deadline(connection, session.info.get(_STATE), timeout_s=session.info[_TIMEOUT])
-    connection.info[_OF_SESSION] = session.info
-    if session.info[_READS_PLAINLY]:
+    info = session.info
+    note_deadline(connection, info.get(_STATE), timeout_s=info[_TIMEOUT], is_in_force=info[_KNOWS_LIMITS])
+    connection.info[_OF_SESSION] = info
+    if info[_READS_PLAINLY]:
         read_plainly(connection)
 
 
@@ -79,14 +80,16 @@ class Sessions:
     Args:
         engine: The engine.
         statement_timeout_s: Seconds a statement may take by itself.
+        knows_limits: Whether connections hold that by themselves, as they do but for a pooler between.
     """
 
-    def __init__(self, engine: AsyncEngine, *, statement_timeout_s: float) -> None:
+    def __init__(self, engine: AsyncEngine, *, statement_timeout_s: float, knows_limits: bool = True) -> None:
         self._writing = self._reading = engine
         self._is_postgres = engine.dialect.name == "postgresql"
         if not self._is_postgres:
             self._reading = engine.execution_options(**{BEGIN: READING})
         self._statement_timeout_s = statement_timeout_s
+        self._knows_limits = knows_limits or not self._is_postgres
 
     def make(
         self, state: MutableMapping[str, Any] | None = None, *, reads_only: bool = False
@@ -106,6 +109,7 @@ class Sessions:
             info={
                 _STATE: state,
                 _TIMEOUT: self._statement_timeout_s,
+                _KNOWS_LIMITS: self._knows_limits,
                 _READS_PLAINLY: reads_only and self._is_postgres,
             },
         )

@@ -42,6 +42,10 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
     """The same database for migrations: another user who may change tables, or past a pooler in transaction
     mode, behind which no lock of a session holds."""
 
+    pgbouncer: Annotated[bool, Variable("DB_PGBOUNCER")] = False
+    """Whether DATABASE_URL leads to a PgBouncer in transaction mode: nothing is prepared or set for a
+    session, limits are set in each transaction, and migrations go by MIGRATIONS_DATABASE_URL."""
+
     max_connections: Annotated[int, Variable("DB_MAX_CONNECTIONS"), Meta(ge=1, le=10_000)] = 20
     """Connections of one instance, shared out among its workers."""
 
@@ -86,6 +90,14 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
         del environment
         if self.migrations_url is not None and _scheme(self.migrations_url) != _scheme(self.url):
             yield Problem("MIGRATIONS_DATABASE_URL", "is another kind of database", "one like DATABASE_URL")
+        if self.pgbouncer and not isinstance(self.target, PostgresUrl):
+            yield Problem("DB_PGBOUNCER", "is true, and DATABASE_URL is no PostgreSQL", "false")
+        elif self.pgbouncer and self.run_migrations and self.migrations_url is None:
+            yield Problem(
+                "MIGRATIONS_DATABASE_URL",
+                "is not set, and behind PgBouncer (DB_PGBOUNCER) no lock of a session holds",
+                "a URL straight to the server, or RUN_MIGRATIONS=false where a job migrates",
+            )
         if self.min_connections > self.max_connections:
             yield Problem(
                 "DB_MIN_CONNECTIONS",

@@ -1,0 +1,63 @@
+"""A PgBouncer in transaction mode, in front of a PostgreSQL of the drill's own."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
+
+from starkeel_testing import wait_until
+from starkeel_testing._account import ordinary_account
+from starkeel_testing._directory import temporary_directory
+from starkeel_testing._ports import unused_port
+from starkeel_testing._process import Process
+
+CONFIGURATION = """
+[databases]
+* = host=127.0.0.1 port={server_port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {directory}/users.txt
+pool_mode = transaction
+default_pool_size = {size}
+max_client_conn = 500
+"""
+
+
+@contextmanager
+def pgbouncer(server_url: str, *, size: int) -> Iterator[str]:
+    """Run a pooler that has so many connections to a server; yields its URL for clients.
+
+    Args:
+        server_url: The server's.
+        size: How many connections all its clients share.
+    """
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    assert program is not None, (
+        "pgbouncer is not installed: apt-get install --no-install-recommends pgbouncer"
+    )
+    parts = urlsplit(server_url)
+    # It refuses to run as root.
+    account = ordinary_account()
+    port = unused_port()
+    with temporary_directory("starkeel-pgbouncer-", owner=account) as directory:
+        text = CONFIGURATION.format(server_port=parts.port, port=port, directory=directory, size=size)
+        (directory / "pgbouncer.ini").write_text(text)
+        (directory / "users.txt").write_text(f'"{parts.username}" "{parts.password}"\n')
+        account.owns(directory)
+        command = [program, str(directory / "pgbouncer.ini")]
+        process = Process(command, env={"PATH": "/usr/bin"}, cwd=directory, account=account)
+        try:
+            wait_until(lambda: _is_open(port), timeout_s=20, what=process.output.text)
+            yield urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}"))
+        finally:
+            process.close()
+
+
+def _is_open(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
