@@ -64,6 +64,7 @@ def test_postgresql_is_told_without_credentials(scheme: str, mode: str) -> None:
         ("sqlite:///a%20b.db", "sqlite at a b.db"),
         ("postgresql://u@[::1]:6000/db", "postgresql at [::1]:6000/db"),
         ("postgresql://u@/db?host=/run/postgresql", "postgresql at /run/postgresql:5432/db"),
+        ("postgresql://u@one,[::1]:5433/db", "postgresql at one:5432,[::1]:5433/db"),
     ],
 )
 def test_a_url_is_read_as_it_is_meant(url: str, told: str) -> None:
@@ -82,7 +83,9 @@ def test_a_url_is_read_as_it_is_meant(url: str, told: str) -> None:
         (f"postgresql://u:{PASSWORD}@/x", "no host"),
         (f"postgresql://u:{PASSWORD}@db", "no database"),
         ("postgresql://db/x", "no user"),
-        (f"postgresql://u:{PASSWORD}@one,two/x", "several hosts"),
+        (f"postgresql://u:{PASSWORD}@one,:5433/x", "no host"),
+        (f"postgresql://u:{PASSWORD}@one,two:port/x", "malformed"),
+        (f"postgresql://u:{PASSWORD}@one,two/x?target_session_attrs=best", "target_session_attrs"),
         (f"postgresql://u:{PASSWORD}@db/x?sslmode=maybe", "sslmode"),
         (f"postgresql://u:{PASSWORD}@db/x?pool=3", "pool"),
         (f"postgresql://u:{PASSWORD}@db/x?sslmode=verify-ca&sslrootcert=/nonexistent", "sslrootcert"),

@@ -1,13 +1,14 @@
 """Opening connections to PostgreSQL."""
 
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 
 from ._errors import DatabaseUnavailable
-from ._url import PostgresUrl
+from ._url import Address, PostgresUrl
 
 IDLE_IN_TRANSACTION_S = 60
 """Seconds the server lets a transaction wait for its client: longer than any request, so that only what was
@@ -21,6 +22,12 @@ _REASONS = {
     "57P03": "it is starting or stopping",
 }
 _LASTING = frozenset({"28P01", "28000", "3D000"})
+_FAILURES = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
 _PGBOUNCER = "unsupported startup parameter"
 
 Open = Callable[[], Awaitable[Any]]
@@ -39,28 +46,41 @@ def postgres_opener(
     Args:
         url: Where to.
         application_name: What the server's views call it, unless the URL says otherwise.
-        connect_timeout_s: Seconds one attempt may take.
+        connect_timeout_s: Seconds that it may take, shared out among the addresses.
         server_settings: What is set in the session from its start.
         is_prepared: Whether statements may be kept prepared by the session.
     """
     more = {} if is_prepared else {"statement_cache_size": 0}
     settings = {"application_name": url.application_name or application_name, **server_settings}
 
-    async def open_connection() -> Any:
+    async def connect(address: Address, timeout_s: float) -> Any:
         try:
             return await asyncpg.connect(
-                host=url.host,
-                port=url.port,
+                host=address.host,
+                port=address.port,
                 user=url.user,
                 password=url.password,
                 database=url.database,
                 ssl=tls(url),
-                timeout=connect_timeout_s,
+                timeout=timeout_s,
                 server_settings=settings,
+                target_session_attrs=url.session_attrs,
                 **more,
             )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _FAILURES as error:
             raise _unavailable(url, error) from error
+
+    async def open_connection() -> Any:
+        ends_at = time.monotonic() + connect_timeout_s
+        for number, address in enumerate(url.addresses, start=1):
+            # One that swallows what it is sent leaves the others their part of the time.
+            left_s = max(0.0, ends_at - time.monotonic()) / (len(url.addresses) - number + 1)
+            try:
+                return await connect(address, left_s)
+            except DatabaseUnavailable:
+                if number == len(url.addresses):
+                    raise
+        raise AssertionError("a URL has an address")
 
     return open_connection
 
@@ -99,6 +119,8 @@ def _unavailable(url: PostgresUrl, error: Exception) -> DatabaseUnavailable:
     state = getattr(error, "sqlstate", None)
     if _PGBOUNCER in str(error):
         why = "it is a PgBouncer, behind which no session has limits of its own: set DB_PGBOUNCER=true"
+    elif isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        why = f"no server is {url.session_attrs}"
     elif isinstance(error, TimeoutError):
         why = "it does not answer"
     elif state in _REASONS:

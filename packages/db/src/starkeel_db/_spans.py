@@ -93,8 +93,8 @@ def _where(target: DatabaseUrl) -> dict[str, str | int]:
         return {
             "db.system.name": "postgresql",
             "db.namespace": target.database,
-            "server.address": target.host,
-            "server.port": target.port,
+            "server.address": target.addresses[0].host,
+            "server.port": target.addresses[0].port,
         }
     return {"db.system.name": "sqlite", "db.namespace": target.path.name}
 

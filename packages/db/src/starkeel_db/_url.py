@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 ACCEPTED = "a postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///PATH URL"
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-
-"""What a URL that is understood begins with."""
+SessionAttrs = Literal["any", "primary", "standby", "read-write", "read-only", "prefer-standby"]
+"""Which of several servers is wanted, as libpq calls it."""
 
 _POSTGRES = {"postgres", "postgresql", "postgresql+asyncpg"}
 _SQLITE = {"sqlite", "sqlite+aiosqlite"}
@@ -19,22 +19,31 @@ class UnusableUrl(ValueError):
     """The text is no URL of a database; says why and repeats nothing of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresUrl:
-    """A PostgreSQL database, and how to reach it."""
+class Address(NamedTuple):
+    """Where a server listens; a host that begins with a slash is the directory of a Unix socket."""
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresUrl:
+    """A PostgreSQL database, and how to reach it: at one address, or at the first of several that will do."""
+
+    addresses: tuple[Address, ...]
     user: str
     password: str | None = field(repr=False)
     database: str
     ssl_mode: SslMode
     ssl_root_cert: str | None
     application_name: str | None
+    session_attrs: SessionAttrs
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"postgresql at {host}:{self.port}/{self.database}"
+        return f"postgresql at {','.join(map(str, self.addresses))}/{self.database}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +62,16 @@ DatabaseUrl = PostgresUrl | SqliteUrl
 def parse_url(text: str) -> DatabaseUrl:
     """Read a URL.
 
-    `postgres://` and `postgresql://` take libpq's `sslmode`, `sslrootcert`, `application_name` and `host` as
-    parameters; that host is the directory of a Unix socket.
+    `postgres://` and `postgresql://` take several hosts, separated by commas, and libpq's `sslmode`,
+    `sslrootcert`, `application_name`, `target_session_attrs` and `host` as parameters; that host is the
+    directory of a Unix socket.
 
     Raises:
         UnusableUrl: It is none, or none that is understood here.
     """
     try:
         parts = urlsplit(text.strip())
-        port = parts.port
+        addresses = _addresses(parts)
     except ValueError:
         raise UnusableUrl(
             "is no URL: its host or port is malformed, or a password has `#`, `/` or `?` in it that is not "
@@ -72,7 +82,7 @@ def parse_url(text: str) -> DatabaseUrl:
     if parts.scheme in _SQLITE:
         return _sqlite(parts)
     if parts.scheme in _POSTGRES:
-        return _postgres(parts, port)
+        return _postgres(parts, addresses)
     raise UnusableUrl("names neither PostgreSQL nor SQLite")
 
 
@@ -87,30 +97,50 @@ def _sqlite(parts: SplitResult) -> SqliteUrl:
     return SqliteUrl(Path(path))
 
 
-def _postgres(parts: SplitResult, port: int | None) -> PostgresUrl:
+def _addresses(parts: SplitResult) -> tuple[Address, ...]:
+    """Read the hosts of a URL; without one there is one without a name.
+
+    Raises:
+        ValueError: One of them is malformed.
+    """
+    found = []
+    for text in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{text}")
+        found.append(Address(unquote(one.hostname or ""), _PORT if one.port is None else one.port))
+    return tuple(found)
+
+
+def _postgres(parts: SplitResult, addresses: tuple[Address, ...]) -> PostgresUrl:
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     socket = parameters.pop("host", None)
     ssl_mode = parameters.pop("sslmode", "prefer")
     root_cert = parameters.pop("sslrootcert", None)
     application_name = parameters.pop("application_name", None)
+    session_attrs = parameters.pop("target_session_attrs", "any")
     if parameters:
         raise UnusableUrl(f"has a parameter that is not understood: {', '.join(sorted(parameters))[:80]!r}")
-    if ssl_mode not in get_args(SslMode):
-        raise UnusableUrl(f"has an sslmode that is none of {', '.join(get_args(SslMode))}")
-    host = parts.hostname or socket
+    _one_of("sslmode", ssl_mode, get_args(SslMode))
+    _one_of("target_session_attrs", session_attrs, get_args(SessionAttrs))
+    if socket and not any(address.host for address in addresses):
+        addresses = (Address(socket, addresses[0].port),)
     database = unquote(parts.path.removeprefix("/"))
-    for value, what in ((host, "host"), (parts.username, "user"), (database, "database")):
+    has_hosts = all(address.host for address in addresses)
+    for value, what in ((has_hosts, "host"), (parts.username, "user"), (database, "database")):
         if not value:
             raise UnusableUrl(f"names no {what}")
-    if "," in parts.netloc.rpartition("@")[2]:
-        raise UnusableUrl("names several hosts")
     return PostgresUrl(
-        host=unquote(cast("str", host)),
-        port=_PORT if port is None else port,
+        addresses=addresses,
         user=unquote(cast("str", parts.username)),
         password=None if parts.password is None else unquote(parts.password),
         database=database,
         ssl_mode=cast("SslMode", ssl_mode),
         ssl_root_cert=root_cert,
         application_name=application_name,
+        session_attrs=cast("SessionAttrs", session_attrs),
     )
+
+
+def _one_of(name: str, value: str, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        article = "an" if name[0] in "aeiou" or name.startswith("ssl") else "a"
+        raise UnusableUrl(f"has {article} {name} that is none of {', '.join(accepted)}")
