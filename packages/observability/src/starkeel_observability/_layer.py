@@ -90,7 +90,7 @@ class Layer:
         try:
             status = exchange.outcome(error)
             route = request.route or (self._route_of(request) if status == 405 else None)
-            self._metrics.observe(method=request.method, route=route, status=status, duration_s=duration_s)
+            self._metrics.observe((request.method, route, status), duration_s)
             failure = _Failure(request.scope, error, status)
             _log(request, exchange, route, status, failure, span, has_more=has_more, duration_s=duration_s)
             if span is not None:

@@ -30,10 +30,22 @@ class _Capped(MetricWrapperBase):
 class CappedCounter(_Capped, Counter):
     """A counter."""
 
+    def values(self) -> list[Any]:
+        """Its one number, as `prometheus_client` keeps it."""
+        return [self._value]
+
 
 class CappedGauge(_Capped, Gauge):
     """A gauge."""
 
+    def values(self) -> list[Any]:
+        """Its one number, as `prometheus_client` keeps it."""
+        return [self._value]
+
 
 class CappedHistogram(_Capped, Histogram):
     """A histogram."""
+
+    def values(self) -> list[Any]:
+        """Its sum, then how many there are in each bucket alone."""
+        return [self._sum, *self._buckets]
