@@ -85,7 +85,7 @@ def test_email_addresses_are_masked_wherever_they_stand(logged: Any, everything:
 def test_a_traceback_is_told_without_personal_data(logged: Any) -> None:
     told = logged.wait_for_log("caught")["exception"]
 
-    assert told.keys() == {"type", "message", "stack"}
+    assert told.keys() == {"type", "message", "stack", "frames"}
     assert (told["type"], told["message"]) == ("ValueError", "no such user: a***@example.com")
     assert told["stack"].startswith("Traceback (most recent call last):")
     assert told["stack"].endswith("ValueError: no such user: a***@example.com")

@@ -12,7 +12,7 @@ import httpx
 
 
 def test_lines_of_several_workers_never_mix_on_a_pipe(samples: Any) -> None:
-    sample = samples.ready(WORKERS=2)
+    sample = samples.ready(WORKERS=2, LOG_REPEATS_PER_SECOND=0)
     clients, count = 8, 250
 
     def make_noise(number: int) -> None:

@@ -19,7 +19,7 @@ class Stalled:
 
     def __init__(self, samples: Any, **env: Any) -> None:
         ours, theirs = os.pipe()
-        self.sample = samples.start(popen={"stdout": theirs}, **env)
+        self.sample = samples.start(popen={"stdout": theirs}, **({"LOG_REPEATS_PER_SECOND": 0} | env))
         os.close(theirs)
         self.pipe = open(ours, "rb")  # noqa: SIM115 - the fixture closes it
         self.lines: list[dict[str, Any]] = []

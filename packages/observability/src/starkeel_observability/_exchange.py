@@ -26,10 +26,10 @@ class HttpExchange:
 
     __slots__ = (
         "_is_answered",
-        "_is_stream",
         "_request_id",
         "_send",
         "_was_left",
+        "is_stream",
         "receive",
         "sent_bytes",
         "status",
@@ -41,7 +41,7 @@ class HttpExchange:
         self._request_id = request_id
         self.status: int | None = None
         self.sent_bytes = 0
-        self._is_stream = False
+        self.is_stream = False
         self._is_answered = False
         self._was_left = False
         self.receive.listen_soon()
@@ -51,7 +51,7 @@ class HttpExchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = list(message["headers"])
-            self._is_stream = _is_event_stream(headers)
+            self.is_stream = _is_event_stream(headers)
             message = {**message, "headers": _with_id(headers, self._request_id)}
         elif message["type"] == "http.response.body":
             self.sent_bytes += len(message.get("body", b""))
@@ -74,7 +74,7 @@ class HttpExchange:
             error: What the application raised.
         """
         # Leaving is how event streams end.
-        if not self._is_stream and (self._was_left if self._is_answered else self.receive.is_gone):
+        if not self.is_stream and (self._was_left if self._is_answered else self.receive.is_gone):
             return CLIENT_GONE
         if self.status is not None:
             return self.status
@@ -96,6 +96,8 @@ class WebSocketExchange:
     """
 
     __slots__ = ("_request_id", "_send", "receive", "sent_bytes", "status")
+
+    is_stream = True
 
     def __init__(self, receive: Receive, send: Send, request_id: str) -> None:
         self.receive = receive

@@ -33,9 +33,11 @@ class Layer:
     Args:
         wrapped: The application, up to and including the edge.
         app: The application itself, which knows its routes.
+        slow_s: Seconds from which on a request is slow.
     """
 
-    def __init__(self, wrapped: ASGIApp, app: Litestar) -> None:
+    def __init__(self, wrapped: ASGIApp, app: Litestar, *, slow_s: float) -> None:
+        self._slow_s = slow_s
         self._wrapped = wrapped
         self._app = app
         self._metrics = http_metrics()
@@ -92,8 +94,22 @@ class Layer:
             route = request.route or (self._route_of(request) if status == 405 else None)
             self._metrics.observe((request.method, route, status), duration_s)
             failure = _Failure(request.scope, error, status)
-            _log(request, exchange, route, status, failure, span, has_more=has_more, duration_s=duration_s)
+            is_slow = duration_s >= self._slow_s and not exchange.is_stream
+            _log(
+                request,
+                exchange,
+                route,
+                status,
+                failure,
+                span,
+                has_more=has_more,
+                duration_s=duration_s,
+                is_slow=is_slow,
+            )
             if span is not None:
+                if exchange.is_stream:
+                    # How long it takes is up to the client.
+                    span.set_attribute("starkeel.is_stream", True)
                 _span.end(
                     span,
                     request,
@@ -177,10 +193,11 @@ def _log(
     *,
     has_more: bool,
     duration_s: float,
+    is_slow: bool,
 ) -> None:
     if failure.is_unexpected:
         log.error("request failed", error_type=failure.error_type, exc_info=failure.exception)
-    is_plain = failure.error_type is None and not request.is_health and not has_more
+    is_plain = failure.error_type is None and not request.is_health and not has_more and not is_slow
     # What was bound for the request beside its id is told, too: the long way.
     if is_plain and _access.is_possible():
         _access.write(
@@ -204,5 +221,7 @@ def _log(
         fields["client"] = request.client
     if failure.error_type is not None:
         fields["error_type"] = failure.error_type
-    usual = access_log.info if failure.error_type is None else access_log.error
+    usual = access_log.warning if is_slow else access_log.info
+    if failure.error_type is not None:
+        usual = access_log.error
     (access_log.debug if request.is_health else usual)("request completed", **fields)

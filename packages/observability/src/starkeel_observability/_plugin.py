@@ -73,7 +73,11 @@ class ObservabilityPlugin(InitPlugin):
         del workers
         settings = self.settings
         self._pipe = configure(
-            settings.log_level, settings.log_format, service=settings.service_name, version=settings.version
+            settings.log_level,
+            settings.log_format,
+            service=settings.service_name,
+            version=settings.version,
+            most_repeats=settings.log_repeats_per_second,
         )
         self._process = ProcessMetrics("main" if role == "main" else f"worker-{index}")
         self._process.start()
@@ -139,7 +143,7 @@ class ObservabilityPlugin(InitPlugin):
 
     def _start(self, app: Litestar) -> None:
         if self._layer is None:
-            self._layer = Layer(app.asgi_handler, app)
+            self._layer = Layer(app.asgi_handler, app, slow_s=self.settings.log_slow_request_s)
             app.asgi_handler = self._layer
         self._lag = LoopLag()
         self._lag.start()

@@ -34,6 +34,13 @@ class ObservabilitySettings(Settings, frozen=True, kw_only=True):
     )
     """How lines are written: JSON, or for people; `auto` is for people when stdout is a terminal."""
 
+    log_slow_request_s: Annotated[float, Variable("LOG_SLOW_REQUEST_SECONDS"), Meta(gt=0, le=3600)] = 1.0
+    """Seconds from which on a request's line is a warning; event streams and WebSockets take their time."""
+
+    log_repeats_per_second: Annotated[int, Variable("LOG_REPEATS_PER_SECOND"), Meta(ge=0, le=1_000_000)] = 100
+    """Lines of one logger, level and message that a process writes in a second, of errors five times as many;
+    of more each hundredth is written, the rest counted; 0 for all. Lines of requests are always written."""
+
     service_name: Annotated[Text, Variable("OTEL_SERVICE_NAME", service_default="{service}")]
     """What the service is called in logs, metrics and traces."""
 

@@ -13,10 +13,11 @@ from starkeel_observability._traces._recorded import RecordedSpan
 from ._clean import encodable
 from ._event import shortened, timestamp
 from ._json import json_line
+from ._pipe import ACCESS
 from ._redact import masked
 from ._structlog import PROCESSORS, TARGETS, deliver
 
-TARGET: Final = "starkeel_observability.access"
+TARGET: Final = ACCESS
 _INFO: Final = 20
 
 _target: Final = TARGETS(TARGET)

@@ -39,6 +39,7 @@ RESERVED: Final = frozenset(
 """What a line says by itself; a field of that name is kept under another."""
 _STACK_HEAD: Final = 4096
 _STACK_TAIL: Final = 12_288
+_MOST_FRAMES: Final = 20
 
 
 class Event:
@@ -53,9 +54,10 @@ class Event:
         line: Line in it.
         error: The exception it is about.
         at: Seconds since 1970; now unless given.
+        pattern: The message before what differs was put in; the message itself unless given.
     """
 
-    __slots__ = ("at", "error", "fields", "file", "level", "line", "message", "target", "thread")
+    __slots__ = ("at", "error", "fields", "file", "level", "line", "message", "pattern", "target", "thread")
 
     def __init__(
         self,
@@ -68,11 +70,13 @@ class Event:
         line: int,
         error: ExcInfo | None = None,
         at: float | None = None,
+        pattern: object = None,
     ) -> None:
         self.at = time.time() if at is None else at
         self.level = level
         self.target = target
         self.message = message
+        self.pattern = message if pattern is None else pattern
         self.fields = fields
         self.file = file
         self.line = line
@@ -97,7 +101,7 @@ def composed(event: Event, *, service: str, version: str) -> dict[str, Any]:
         if name not in own or value != own[name]:
             _put(line, text_of(name), value, cleaner)
     if event.error is not None:
-        line["exception"] = told_exception(event.error)
+        line["exception"] = {**told_exception(event.error), "frames": _frames(event.error[2])}
     line["file"], line["line"], line["threadId"] = shortened(event.file), event.line, event.thread
     span = trace.get_current_span().get_span_context()
     if span.is_valid:
@@ -142,6 +146,18 @@ def told_exception(error: ExcInfo) -> dict[str, str]:
         "message": Cleaner().text(text_of(value)),
         "stack": _shortened_stack(masked(encodable(stack.rstrip("\n")))),
     }
+
+
+def _frames(frames: TracebackType | None) -> list[dict[str, str | int]]:
+    """Where an exception came from, the innermost last; places only, as values may be anybody's."""
+    found: list[dict[str, str | int]] = []
+    while frames is not None:
+        code = frames.tb_frame.f_code
+        found.append(
+            {"file": shortened(code.co_filename), "line": frames.tb_lineno, "function": code.co_name}
+        )
+        frames = frames.tb_next
+    return found[-_MOST_FRAMES:]
 
 
 def _shortened_stack(stack: str) -> str:

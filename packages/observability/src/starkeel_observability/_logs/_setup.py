@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from starkeel_observability._metrics._drops import dropped_records
+from starkeel_observability._metrics._drops import dropped_records, left_out_records
 
 from . import _stdlib, _structlog
 from ._levels import LogLevels, shown_level
@@ -17,7 +17,12 @@ _EXIT_S: Final = 1.0
 
 
 def configure(
-    levels: LogLevels, wanted: Literal["json", "pretty", "auto"], *, service: str, version: str
+    levels: LogLevels,
+    wanted: Literal["json", "pretty", "auto"],
+    *,
+    service: str,
+    version: str,
+    most_repeats: int = 0,
 ) -> Pipe:
     """Send everything that is logged in this process to stdout, one line each.
 
@@ -26,6 +31,7 @@ def configure(
         wanted: `auto` is for people when stdout is a terminal, and JSON else.
         service: Name in every line.
         version: Version in every line.
+        most_repeats: Lines of one kind that are written in a second; 0 for all.
 
     Returns:
         The way by which they leave.
@@ -34,7 +40,9 @@ def configure(
     form: Format = wanted if wanted != "auto" else "pretty" if writer.is_terminal else "json"
     writer.on_drop = _count
     dropped_records()
-    pipe = Pipe(writer, form, service=service, version=version)
+    left_out_records()
+    pipe = Pipe(writer, form, service=service, version=version, most_repeats=most_repeats)
+    pipe.on_left_out = _count_left_out
     _structlog.configure(pipe, levels)
     _stdlib.configure(pipe, levels)
     atexit.register(pipe.close, timeout_s=_EXIT_S)
@@ -59,6 +67,11 @@ def loggers() -> dict[str, Any]:
         "levels": str(levels),
         "loggers": {name: shown_level(levels.of(name)) for name in sorted(names)},
     }
+
+
+def _count_left_out(left_out: Mapping[str, int]) -> None:
+    for level, count in left_out.items():
+        left_out_records().labels(level).inc(count)
 
 
 def _count(dropped: Mapping[str, int]) -> None:

@@ -46,6 +46,7 @@ class PipeHandler(logging.Handler):
                 line=record.lineno,
                 error=error if isinstance(error, tuple) and error[0] is not None else None,
                 at=record.created,
+                pattern=record.msg,
             )
         )
 

@@ -7,12 +7,25 @@ from prometheus_client import Counter
 
 from . import counter
 
+_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
+
 
 @cache
 def dropped_records() -> Counter:
     """Log lines that were not written."""
     made = counter("log_records_dropped_total", "Log lines that were not written.", labels=("level",))
-    return _from_zero(made, ("TRACE", "DEBUG", "INFO", "WARN", "ERROR"))
+    return _from_zero(made, _LEVELS)
+
+
+@cache
+def left_out_records() -> Counter:
+    """Log lines that repeated others too often."""
+    made = counter(
+        "log_records_sampled_out_total",
+        "Log lines that were left out, as their like was written often enough in the same second.",
+        labels=("level",),
+    )
+    return _from_zero(made, _LEVELS)
 
 
 @cache

@@ -75,6 +75,11 @@ class Request(msgspec.Struct, frozen=True):
         return self.root.is_failed
 
     @property
+    def rank(self) -> tuple[bool, bool, int]:
+        """What to look at first is least: what failed, then what took long without being a stream."""
+        return (not self.is_failed, "starkeel.is_stream" in self.root.attributes, -self.root.duration_ns)
+
+    @property
     def end_ns(self) -> int:
         """When the last of it was over."""
         return max(row.span.end_ns for row in self.rows)
@@ -96,7 +101,7 @@ def requests(spans: Iterable[SeenSpan]) -> list[Request]:
         else:
             roots.append(span)
     found = [Request(root, list(_rows(root, children))) for root in roots]
-    return sorted(found, key=lambda request: (not request.is_failed, -request.root.duration_ns))
+    return sorted(found, key=lambda request: request.rank)
 
 
 def _rows(root: SeenSpan, children: dict[tuple[str, str], list[SeenSpan]]) -> Iterator[Row]:

@@ -1,0 +1,162 @@
+"""Lines that repeat themselves: a storm of them is cut, told of and counted, and no request loses its own."""
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from starkeel_observability._logs import _repeats
+from starkeel_observability._logs._repeats import Kind, Repeats
+from websockets.sync.client import connect
+
+
+def told(sample: Any) -> Counter[str]:
+    """How many lines of each message were left out, as the lines that tell of it say."""
+    counts: Counter[str] = Counter()
+    for line in sample.found("log lines left out"):
+        for kind in line["most"]:
+            counts[kind["message"]] += kind["count"]
+    return counts
+
+
+def test_a_storm_is_cut_told_of_and_counted(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2, LOG_REPEATS_PER_SECOND=10)
+    sent = 20_000
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: sample.get(f"/noise?count={sent // 8}&size=10"), range(8)))
+        list(pool.map(lambda _: sample.get(f"/storm?count={sent // 8}"), range(8)))
+
+    def written(message: str) -> int:
+        return sum(message in line["message"] for line in sample.logs)
+
+    def is_complete() -> bool:
+        out = told(sample)
+        return (written("noise") + out["noise"], written("attempt") + out["attempt %d failed"]) == (
+            sent,
+            sent,
+        )
+
+    samples.wait_until(is_complete, what="the lines that tell what was left out")
+    assert sample.metric("log_records_sampled_out_total", level="INFO") == told(sample)["noise"]
+    assert sample.metric("log_records_sampled_out_total", level="ERROR") == told(sample)["attempt %d failed"]
+    assert written("noise") < written("attempt") < sent / 2
+    # Those that are written although there are too many show different moments.
+    assert len({line["number"] for line in sample.found("noise")}) > 10
+
+
+def test_every_request_has_its_line_in_a_storm(samples: Any) -> None:
+    sample = samples.ready(LOG_REPEATS_PER_SECOND=1)
+    with httpx.Client(base_url=sample.url) as client:
+        for number in range(200):
+            client.get("/fails" if number % 2 else "/pid")
+
+    sample.wait_for_log("request completed", count=100, route="/pid", level="INFO")
+    sample.wait_for_log("request completed", count=100, route="/fails", level="ERROR")
+    sample.wait_for_log("log lines left out")
+
+
+def test_what_was_left_out_is_told_at_the_end(samples: Any) -> None:
+    sample = samples.ready(LOG_REPEATS_PER_SECOND=1)
+    sample.get("/noise?count=50&size=1")
+
+    assert sample.stop() == 0
+
+    assert len(sample.found("noise")) + told(sample)["noise"] == 50
+
+
+def test_all_is_written_where_that_is_wanted(samples: Any) -> None:
+    sample = samples.ready(LOG_REPEATS_PER_SECOND=0)
+    sample.get("/noise?count=3000&size=1")
+
+    sample.wait_for_log("noise", count=3000)
+    assert not sample.found("log lines left out")
+
+
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A second that does not end before it is told to."""
+    now = [1000.0]
+    monkeypatch.setattr(_repeats.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_each_kind_has_its_share_of_each_second(moment: list[float]) -> None:
+    out: Counter[Kind] = Counter()
+    repeats = Repeats(2, out.update)
+
+    def admitted(*line: Any) -> int:
+        return sum(repeats.admits(*line) for _ in range(103))
+
+    assert admitted("a", 20, "x") == 3
+    assert admitted("b", 20, "x") == 3
+    assert admitted("a", 30, "x") == 3
+    assert admitted("a", 40, "x") == 10
+    moment[0] += 1
+    assert admitted("a", 20, "x") == 3
+    repeats.flush()
+    assert out == {
+        Kind("a", "INFO", "x"): 200,
+        Kind("b", "INFO", "x"): 100,
+        Kind("a", "WARN", "x"): 100,
+        Kind("a", "ERROR", "x"): 93,
+    }
+
+
+def test_messages_that_are_never_the_same_are_a_storm_too(moment: list[float]) -> None:
+    out: Counter[Kind] = Counter()
+    repeats = Repeats(100, out.update)
+
+    admitted = sum(repeats.admits("a", 20, f"order {number} created") for number in range(50_000))
+    repeats.flush()
+
+    assert admitted + out.total() == 50_000
+    assert admitted < 2000
+    assert len(repeats._seen) < 1100
+
+
+def test_slow_requests_are_warned_of_and_streams_are_not(samples: Any) -> None:
+    sample = samples.ready(LOG_SLOW_REQUEST_SECONDS="0.001")
+
+    sample.get("/slow?seconds=0.01")
+    with httpx.stream("GET", f"{sample.url}/events") as stream:
+        next(stream.iter_bytes())
+    with connect(sample.url.replace("http", "ws") + "/live") as socket:
+        socket.send("x")
+        socket.recv()
+
+    slow = sample.wait_for_log("request completed", route="/slow")
+    assert (slow["level"], slow["status"]) == ("WARN", 200)
+    assert slow["duration_ms"] >= 10
+    assert sample.wait_for_log("request completed", route="/events")["level"] == "INFO"
+    assert sample.wait_for_log("request completed", route="/live")["level"] == "INFO"
+    sample.get("/fails")
+    assert sample.wait_for_log("request completed", route="/fails")["level"] == "ERROR"
+
+
+def test_requests_that_are_quick_enough_are_no_warnings(samples: Any) -> None:
+    sample = samples.ready(LOG_SLOW_REQUEST_SECONDS="3600")
+
+    sample.get("/slow?seconds=0.01")
+
+    assert sample.wait_for_log("request completed", route="/slow")["level"] == "INFO"
+    assert json.dumps(sample.logs).count('"WARN"') == 0
+
+
+def test_an_unexpected_error_is_told_once_with_its_frames(samples: Any) -> None:
+    sample = samples.ready()
+
+    sample.get("/fails", **{"X-Request-ID": "r-1"})
+
+    sample.wait_for_log("request completed", route="/fails")
+    lines = [line for line in sample.logs if line.get("request_id") == "r-1"]
+    assert [line["message"] for line in lines] == ["request failed", "request completed"]
+    assert {line["level"] for line in lines} == {"ERROR"}
+    exception = lines[0]["exception"]
+    assert exception["type"] == "ValueError"
+    assert exception["frames"][-1]["function"] == "fails"
+    assert exception["frames"][-1]["file"] == "sample/app.py"
+    assert exception["frames"][-1]["line"] > 0
+    assert "exception" not in lines[1]
