@@ -38,7 +38,8 @@ class Resolved(msgspec.Struct, Generic[S], frozen=True):
     Args:
         settings: The settings.
         entries: Every variable that makes them, in the order of declaration.
-        warnings: One line for each variable that looks like a misspelt one of ours.
+        warnings: One line for each variable that looks like a misspelt one of ours, and one for all those
+            that somebody would expect to be read and nothing reads.
     """
 
     settings: S
@@ -71,7 +72,7 @@ def resolve(
     reading.settle_environment(dotenv)
     entries = tuple(reading.entries())
     settings = reading.build(tree)
-    warnings = reading.warnings()
+    warnings = (*reading.warnings(), *reading.unread(tree))
     if reading.problems:
         raise ConfigurationError(service, list(reading.problems), warnings)
     return Resolved(cast("S", settings), entries, warnings)
@@ -190,6 +191,15 @@ class _Reading:
                 # Only secrets are usually given by file; HOSTFILE is MPI's, not a misspelt HOST_FILE.
                 meant.update([by_file] if leaf.kind.secret else [])
         return tuple(near_misses(self._sources.names(), known, meant))
+
+    def unread(self, tree: Group) -> Iterator[str]:
+        """What is set, expected to do something, and read by nothing; told all at once."""
+        names = self._sources.names()
+        found = {name for group in tree.walk() for name in group.struct.ignored(names)} - set(self._leaves)
+        found -= {file_form(leaf.variable, self._leaves) for leaf in self._leaves.values()} - {None}
+        if found:
+            verb = "is" if len(found) == 1 else "are"
+            yield f"{', '.join(sorted(found))} {verb} set, and nothing here reads that"
 
     def _report(self, problems: Iterable[Problem]) -> None:
         self.problems.update(dict.fromkeys(problems))

@@ -1,6 +1,6 @@
 """What settings are declared with."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
@@ -49,6 +49,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             environment: Where the service runs; some things are refused in production only.
         """
         del environment  # for those who override this
+        return ()
+
+    @classmethod
+    def ignored(cls, names: Collection[str]) -> Iterable[str]:
+        """Variables that somebody would expect these settings to read. Overridden where there is such.
+
+        What is among them and read by nothing here is warned about at start.
+
+        Args:
+            names: Of all variables that are set.
+        """
+        del names  # for those who override this
         return ()
 
 

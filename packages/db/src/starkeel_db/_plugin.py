@@ -25,6 +25,7 @@ from ._revision import write_revision
 from ._scripts import Scripts
 from ._session import Sessions
 from ._settings import DatabaseSettings
+from ._sqlite import BEGIN, READING
 from ._unit_of_work import UnitOfWorkMiddleware, close, provide_session
 from ._url import DatabaseUrl
 from ._wait import wait_until_answering
@@ -198,7 +199,11 @@ class DatabasePlugin(InitPlugin):
     async def _migrations(self, _: Mapping[str, str]) -> dict[str, Any]:
         """Where the database is, and what it lacks."""
         scripts = Scripts(self._package)
-        async with self._opened().reading.connect() as connection:
+        # By a connection of its own: one asks when the pool is exhausted, or not opened yet.
+        async with (
+            self._unpooled() as engine,
+            engine.execution_options(**{BEGIN: READING}).connect() as connection,
+        ):
             applied = await scripts.applied(connection)
         names = scripts.names()
         unknown = sorted(applied.difference(names))

@@ -134,12 +134,14 @@ class ObservabilityPlugin(InitPlugin):
         settings = self.settings
         if settings.sdk_disabled:
             return False, "OTEL_SDK_DISABLED is true"
+        if settings.traces_exporter == "none":
+            return False, "OTEL_TRACES_EXPORTER is none: nothing is sent"
         if has_provider():
             return True, "by the application's own tracer provider"
         endpoint = settings.otlp_traces_endpoint or settings.otlp_endpoint
         if endpoint is None:
             return False, "OTEL_EXPORTER_OTLP_ENDPOINT is not set: nothing is sent"
-        return True, f"sent to {endpoint.shown} by {settings.otlp_protocol}"
+        return True, f"sent to {endpoint.shown} by {settings.protocol}"
 
     def _start(self, app: Litestar) -> None:
         if self._layer is None:

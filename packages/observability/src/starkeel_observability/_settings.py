@@ -1,6 +1,6 @@
 """What the environment says about logs, metrics and traces."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ from ._logs._levels import LogLevels
 from ._traces._types import OtlpEndpoint, Protocol, ResourceAttributes, Sampler, headers
 
 _DISTRIBUTION = "distribution:"
+_OTHERS = ("OTEL_PROPAGATORS", "OTEL_PYTHON_", "OTEL_INSTRUMENTATION_", "OTEL_SEMCONV_")
 _HEADERS = "name=value pairs, comma-separated and percent-encoded"
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -75,6 +76,28 @@ class ObservabilitySettings(Settings, frozen=True, kw_only=True):
     otlp_timeout_ms: Annotated[Milliseconds, Variable("OTEL_EXPORTER_OTLP_TIMEOUT")] = 10_000
     """Milliseconds until a batch of spans that the collector did not take is given up."""
 
+    otlp_traces_protocol: Annotated[Protocol | None, Variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")] = None
+    """The same for spans alone."""
+
+    otlp_traces_compression: Annotated[
+        Literal["none", "gzip"] | None, Variable("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION")
+    ] = None
+    """The same for spans alone."""
+
+    otlp_traces_certificate: Annotated[Path | None, Variable("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE")] = None
+    """The same for spans alone."""
+
+    otlp_traces_headers: Annotated[Secret | None, Variable("OTEL_EXPORTER_OTLP_TRACES_HEADERS")] = None
+    """The same for spans alone; none of the others are sent then."""
+
+    otlp_traces_timeout_ms: Annotated[Milliseconds | None, Variable("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")] = (
+        None
+    )
+    """The same for spans alone."""
+
+    traces_exporter: Annotated[Literal["otlp", "none"], Variable("OTEL_TRACES_EXPORTER")] = "otlp"
+    """Where spans go: by OTLP, or nowhere."""
+
     traces_sampler: Annotated[Sampler, Variable("OTEL_TRACES_SAMPLER")] = "parentbased_always_on"
     """Which traces are sent; `parentbased_*` leaves it to the caller when there is one."""
 
@@ -103,13 +126,13 @@ class ObservabilitySettings(Settings, frozen=True, kw_only=True):
     @property
     def traces_url(self) -> str | None:
         """Where spans are sent; None when they are not."""
-        if self.sdk_disabled:
+        if self.sdk_disabled or self.traces_exporter == "none":
             return None
         if self.otlp_traces_endpoint is not None:
             return self.otlp_traces_endpoint.url
         if self.otlp_endpoint is None:
             return None
-        path = "/v1/traces" if self.otlp_protocol == "http/protobuf" else ""
+        path = "/v1/traces" if self.protocol == "http/protobuf" else ""
         return self.otlp_endpoint.url + path
 
     @property
@@ -123,36 +146,65 @@ class ObservabilitySettings(Settings, frozen=True, kw_only=True):
         except (PackageNotFoundError, ValueError):
             return "0"
 
+    @property
+    def protocol(self) -> Protocol:
+        """How spans are sent."""
+        return self.otlp_traces_protocol or self.otlp_protocol
+
+    @property
+    def compresses(self) -> bool:
+        """Whether spans are compressed."""
+        return (self.otlp_traces_compression or self.otlp_compression) == "gzip"
+
+    @property
+    def certificate(self) -> Path | None:
+        """File of the certificates that the collector's is checked by."""
+        return self.otlp_traces_certificate or self.otlp_certificate
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds until a batch that the collector did not take is given up."""
+        return (self.otlp_traces_timeout_ms or self.otlp_timeout_ms) / 1000
+
     def collector_headers(self) -> dict[str, str]:
         """Headers for the collector.
 
         Raises:
             ValueError: They are written wrongly.
         """
-        return {} if self.otlp_headers is None else headers(self.otlp_headers.reveal())
+        given = self.otlp_traces_headers or self.otlp_headers
+        return {} if given is None else headers(given.reveal())
+
+    @classmethod
+    def ignored(cls, names: Collection[str]) -> Iterator[str]:
+        """Whatever else is called `OTEL_*`, but for what OpenTelemetry's own libraries read."""
+        yield from (name for name in names if name.startswith("OTEL_") and not name.startswith(_OTHERS))
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
         """Refuse headers that cannot be sent, batches larger than the queue, and gRPC that is not there."""
         del environment
+        traces = "" if self.otlp_traces_headers is None else "TRACES_"
         try:
             self.collector_headers()
         except ValueError as error:
-            yield Problem("OTEL_EXPORTER_OTLP_HEADERS", f"is set wrongly: {error}", _HEADERS)
+            yield Problem(f"OTEL_EXPORTER_OTLP_{traces}HEADERS", f"is set wrongly: {error}", _HEADERS)
         if self.bsp_max_export_batch_size > self.bsp_max_queue_size:
             yield Problem(
                 "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
                 f"is {self.bsp_max_export_batch_size}",
                 f"at most OTEL_BSP_MAX_QUEUE_SIZE, {self.bsp_max_queue_size}",
             )
-        if self.otlp_certificate is not None and not self.otlp_certificate.is_file():
+        if self.certificate is not None and not self.certificate.is_file():
+            traces = "" if self.otlp_traces_certificate is None else "TRACES_"
             yield Problem(
-                "OTEL_EXPORTER_OTLP_CERTIFICATE",
-                f"is {str(self.otlp_certificate)!r}, which is no file",
+                f"OTEL_EXPORTER_OTLP_{traces}CERTIFICATE",
+                f"is {str(self.certificate)!r}, which is no file",
                 "a file",
             )
-        if self.otlp_protocol == "grpc" and not _has_grpc():
+        if self.protocol == "grpc" and not _has_grpc():
+            traces = "" if self.otlp_traces_protocol is None else "TRACES_"
             yield Problem(
-                "OTEL_EXPORTER_OTLP_PROTOCOL",
+                f"OTEL_EXPORTER_OTLP_{traces}PROTOCOL",
                 "is 'grpc', which is not installed: it comes with the extra starkeel-observability[grpc]",
                 "http/protobuf",
             )

@@ -79,19 +79,19 @@ def _exporter(settings: ObservabilitySettings, url: str) -> Exporter:
         most_waiting=settings.bsp_max_queue_size,
         most_sent=settings.bsp_max_export_batch_size,
         every_s=settings.bsp_schedule_delay_ms / 1000,
-        timeout_s=settings.otlp_timeout_ms / 1000,
+        timeout_s=settings.timeout_s,
     )
 
 
 def _sender(settings: ObservabilitySettings, url: str) -> Sender:
-    headers, compresses = settings.collector_headers(), settings.otlp_compression == "gzip"
-    if settings.otlp_protocol == "grpc":
+    headers, compresses = settings.collector_headers(), settings.compresses
+    if settings.protocol == "grpc":
         from ._grpc import GrpcSender
 
-        return GrpcSender(url, headers, compresses=compresses, ca_file=settings.otlp_certificate)
+        return GrpcSender(url, headers, compresses=compresses, ca_file=settings.certificate)
     from ._http import HttpSender
 
-    return HttpSender(url, headers, compresses=compresses, ca_file=settings.otlp_certificate)
+    return HttpSender(url, headers, compresses=compresses, ca_file=settings.certificate)
 
 
 def _attributes(settings: ObservabilitySettings) -> Mapping[str, str | int]:

@@ -70,6 +70,7 @@ class RecordedSpan(Span):
         "kind",
         "links",
         "name",
+        "on_exception",
         "parent_id",
         "scope",
         "span_id",
@@ -78,6 +79,9 @@ class RecordedSpan(Span):
         "trace_id",
         "trace_state",
     )
+
+    on_exception: tuple[bool, bool]
+    """Whether an exception that ends its block is recorded, and makes it a failure; set only to deviate."""
 
     def __init__(
         self,
@@ -218,8 +222,12 @@ class RecordedSpan(Span):
         """End it, and tell what was raised."""
         del exc_tb  # the exception has it
         if isinstance(exc_val, Exception) and not self.end_ns:
-            self.record_exception(exc_val)
-            self.set_status(StatusCode.ERROR, f"{type(exc_val).__name__}: {exc_val}")
+            # There only where somebody wanted something else.
+            records, sets_status = getattr(self, "on_exception", (True, True))
+            if records:
+                self.record_exception(exc_val)
+            if sets_status:
+                self.set_status(StatusCode.ERROR, f"{type(exc_val).__name__}: {exc_val}")
         self.end()
 
 

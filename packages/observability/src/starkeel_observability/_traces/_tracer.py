@@ -80,11 +80,12 @@ class Tracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> Span:
         """Begin a span, as OpenTelemetry describes it."""
-        del record_exception, set_status_on_exception
         kept, dropped = cleaned_all(attributes)
         span = self.begin(name, context, kind, kept, start_time)
         if isinstance(span, RecordedSpan):
             span.dropped = dropped
+            if not (record_exception and set_status_on_exception):
+                span.on_exception = record_exception, set_status_on_exception
             for link in links or ():
                 span.add_link(link.context, link.attributes)
         return span

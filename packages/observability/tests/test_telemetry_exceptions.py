@@ -1,0 +1,37 @@
+"""What becomes of an exception that ends the block of a span, as whoever began it has asked."""
+
+import pytest
+from opentelemetry.trace import StatusCode
+from starkeel_observability._traces._recorded import RecordedSpan
+from starkeel_observability._traces._sampler import sampler
+from starkeel_observability._traces._tracer import Provider
+
+
+@pytest.mark.parametrize("by", ["start_span", "start_as_current_span"])
+@pytest.mark.parametrize("records", [True, False])
+@pytest.mark.parametrize("sets_status", [True, False])
+def test_an_exception_is_told_as_was_asked(by: str, records: bool, sets_status: bool) -> None:
+    ended: list[RecordedSpan] = []
+    tracer = Provider(sampler("always_on", 1), ended.append).get_tracer("test")
+    begin = getattr(tracer, by)
+
+    with (
+        pytest.raises(KeyError),
+        begin("charge", record_exception=records, set_status_on_exception=sets_status),
+    ):
+        raise KeyError("card")
+
+    (span,) = ended
+    assert [event[1] for event in span.events or ()] == (["exception"] if records else [])
+    assert span.status is (StatusCode.ERROR if sets_status else StatusCode.UNSET)
+
+
+def test_an_exception_is_told_unless_something_else_was_asked() -> None:
+    ended: list[RecordedSpan] = []
+    tracer = Provider(sampler("always_on", 1), ended.append).get_tracer("test")
+
+    with pytest.raises(KeyError), tracer.start_span("charge"):
+        raise KeyError("card")
+
+    assert ended[0].status is StatusCode.ERROR
+    assert len(ended[0].events or ()) == 1
