@@ -63,6 +63,7 @@ check:
     uv run --frozen python tools/reference.py --check
     uv run --frozen python tools/openapi.py --check
     uv run --frozen python tools/dashboards.py --check
+    uv run --frozen python tools/prometheus_rule.py --check
     uv run --frozen python tools/tour.py --check
 
 # Format the code and mend what can be mended by a machine
@@ -81,10 +82,11 @@ reference:
 openapi:
     uv run --frozen python tools/openapi.py
 
-# Write Grafana's dashboards, deploy/observability/grafana/dashboards
+# Write Grafana's dashboards and Kubernetes' form of the alert rules, below deploy/observability
 [group('generate')]
 dashboards:
     uv run --frozen python tools/dashboards.py
+    uv run --frozen python tools/prometheus_rule.py
 
 # Remove development databases, logs, caches and builds
 [group('generate')]

@@ -10,7 +10,7 @@ _WORKERS = Row(
     [
         View(
             "Workers",
-            "Workers that are up.",
+            "Workers that are up; fewer than WORKERS for a moment while one is replaced.",
             [
                 Query(
                     "count by (service, instance) "
@@ -92,7 +92,7 @@ _RESOURCES = Row(
     [
         View(
             "Processor",
-            "Processors in use.",
+            "Processors in use; a worker at 1 cannot do more.",
             [
                 Query(
                     "sum by (service, instance, process) "

@@ -1,0 +1,171 @@
+"""What the fleet goes through: requests of every kind, and one misfortune after the other."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import psutil
+from starkeel_testing import Service, wait_until
+
+from .fleet import TOKENS_A_MINUTE, Fleet
+
+_PASSWORD = "a wagon full of clocks"
+_FAILED = 'sum(http_requests_total{service="orders", status="503", path!~"/health/.*"})'
+
+
+class Story:
+    """Tells what happens, chapter by chapter; each ends when Prometheus has seen it.
+
+    Args:
+        fleet: Whom it happens to.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._prometheus = fleet.prometheus
+        email = f"{uuid4().hex}@example.com"
+        person = {"email": email, "password": _PASSWORD}
+        assert fleet.accounts.client.post("/api/users", json=person).status_code == 201
+        answer = fleet.accounts.client.post("/api/auth/token", json=person)
+        self._caller = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    def tell(self) -> None:
+        """Have it all happen."""
+        self._prometheus.wait_for('count(up{job="services"} == 1) == 3')
+        # Twice: a series that has just begun has not increased yet.
+        for _ in range(2):
+            self.everyday()
+        self.limited()
+        self.late()
+        self.worker_killed()
+        self.database_away()
+        self.redis_away()
+
+    def everyday(self) -> None:
+        """Requests that go well, and those that are their senders' fault."""
+        for replica in (self._fleet.orders, self._fleet.secured):
+            for _ in range(10):
+                self._place(replica)
+            statuses = [answer.status_code for answer in self._wrong(replica.client)]
+            assert statuses == [401, 404, 404, 405, 400, 428, 413], statuses
+        for _ in range(10):
+            person = {"email": f"{uuid4().hex}@example.com", "password": _PASSWORD}
+            assert self._fleet.accounts.client.post("/api/users", json=person).status_code == 201
+        self._listen()
+        for service in self._fleet.services:
+            self._seen(service)
+
+    def limited(self) -> None:
+        """Somebody tries passwords."""
+        wrong = {"email": "nobody@example.com", "password": "no such password"}
+        for _ in range(2):
+            answers = [self._fleet.accounts.client.post("/api/auth/token", json=wrong) for _ in range(30)]
+            assert [one.status_code for one in answers].count(429) >= 30 - TOKENS_A_MINUTE
+            self._seen(self._fleet.accounts)
+
+    def late(self) -> None:
+        """A request waits for a row that another transaction holds."""
+        location = self._place(self._fleet.orders)
+        order = location.rpartition("/")[2]
+        headers = self._caller | {"If-Match": '"1"'}
+        with ThreadPoolExecutor() as pool, _held(self._fleet, order):
+            change = {"quantity": 2}
+            late = pool.submit(self._fleet.orders.client.patch, location, json=change, headers=headers)
+            # Open for two looks a second apart, at least.
+            self._prometheus.wait_for("min_over_time(http_requests_in_flight[3s]) > 0")
+        assert late.result().status_code == 200
+        self._seen(self._fleet.orders)
+
+    def worker_killed(self) -> None:
+        """One of two workers is killed."""
+        psutil.Process(self._fleet.orders.process.pid).children()[-1].send_signal(signal.SIGKILL)
+        self._fleet.orders.wait_for_log("worker died")
+        self._prometheus.wait_for('sum(starkeel_worker_exits_total{reason="signal"}) == 1')
+        self._prometheus.wait_for('count(process_start_time_seconds{process=~"worker-.*"}) == 4')
+
+    def database_away(self) -> None:
+        """The database stops, requests fail, and it is there again."""
+        self._fleet.postgres.stop()
+        clients = [self._fleet.orders.client, self._fleet.secured.client]
+        for _ in range(2):
+            before = self._prometheus.value(_FAILED)
+            for client in clients * 10:
+                answer = client.get("/api/orders", headers=self._caller)
+                assert answer.status_code == 503, answer.text
+            wait_until(lambda: all(client.get("/health/ready").status_code == 503 for client in clients))
+            wait_until(lambda: self._prometheus.value(_FAILED) >= before + 20, timeout_s=60)  # noqa: B023
+        self._fleet.postgres.start()
+        for service in self._fleet.services:
+            service.wait_until("ready", timeout_s=60)
+        for client in clients:
+            wait_until(lambda: client.get("/api/orders", headers=self._caller).status_code == 200)  # noqa: B023
+            for _ in range(5):
+                assert client.get("/health/ready").status_code == 200
+
+    def redis_away(self) -> None:
+        """Redis ends: limits count nothing, and events stay where they are."""
+        self._fleet.stops["redis"].close()
+        person = {"email": f"{uuid4().hex}@example.com", "password": _PASSWORD}
+        assert self._fleet.accounts.client.post("/api/users", json=person).status_code == 201
+        for _ in range(2):
+            before = self._prometheus.value('sum(rate_limit_requests_total{result="unchecked_passed"})')
+            self._place(self._fleet.orders)
+            counted = f'sum(rate_limit_requests_total{{result="unchecked_passed"}}) > {before}'
+            self._prometheus.wait_for(counted)
+        self._prometheus.wait_for("max(outbox_oldest_pending_seconds) > 0")
+        self._prometheus.wait_for('sum(outbox_failures_total{reason="away"}) > 0')
+
+    def accounts_ends(self) -> None:
+        """Accounts stops, as if nobody needed it."""
+        self._fleet.stops["accounts"].close()
+
+    def _place(self, replica: Service) -> str:
+        headers = self._caller | {"Idempotency-Key": f'"{uuid4()}"'}
+        body = {"product_type": "oak-plank", "quantity": 1}
+        answer = replica.client.post("/api/orders", json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return answer.headers["Location"]
+
+    def _wrong(self, client: httpx.Client) -> Iterator[httpx.Response]:
+        caller = self._caller
+        placing = caller | {"Idempotency-Key": f'"{uuid4()}"'}
+        yield client.get("/api/orders")
+        yield client.get("/nowhere")
+        yield client.get(f"/api/orders/{uuid4()}", headers=caller)
+        yield client.put("/api/orders", headers=caller)
+        yield client.post("/api/orders", json={"quantity": "many"}, headers=placing)
+        yield client.patch(f"/api/orders/{uuid4()}", json={"quantity": 1}, headers=caller)
+        yield client.post("/api/orders", content=b" " * 2_000_000, headers=placing)
+
+    def _listen(self) -> None:
+        headers = self._caller | {"Last-Event-ID": "none"}
+        with self._fleet.orders.client.stream("GET", "/api/orders/events", headers=headers) as events:
+            assert any(line.startswith("data:") for line in events.iter_lines())
+
+    def _seen(self, service: Service) -> None:
+        """Wait until Prometheus has read what the service has counted."""
+        labels = f'instance="{service.admin_url.removeprefix("http://")}"'
+        counted = service.metric("http_requests_total")
+        self._prometheus.wait_for(f"sum(http_requests_total{{{labels}}}) >= {counted}")
+
+
+@contextmanager
+def _held(fleet: Fleet, order: str) -> Iterator[None]:
+    """Hold a row until the block ends."""
+    url = urlunsplit(urlsplit(fleet.postgres.url)._replace(path="/orders"))
+    loop = asyncio.new_event_loop()
+    connection = loop.run_until_complete(asyncpg.connect(url))
+    try:
+        loop.run_until_complete(connection.execute("BEGIN"))
+        held = "SELECT 1 FROM orders WHERE id = $1 FOR UPDATE"
+        assert loop.run_until_complete(connection.fetchval(held, order)) == 1
+        yield
+    finally:
+        loop.run_until_complete(connection.close())
+        loop.close()

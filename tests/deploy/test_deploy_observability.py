@@ -1,0 +1,159 @@
+"""The stack's configurations and dashboards, read: what cannot be started here is held together by this."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # has no types
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+from starkeel_config import load
+from starkeel_observability import ObservabilitySettings
+
+from .conftest import ROOT
+
+STACK = ROOT / "deploy/observability"
+BOARDS: list[dict[str, Any]] = [
+    json.loads(path.read_text("utf-8")) for path in sorted((STACK / "grafana/dashboards").glob("*.json"))
+]
+UIDS = [board["uid"] for board in BOARDS]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text("utf-8"))["services"]
+WIDTH = 24
+
+
+def document(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((STACK / name).read_text("utf-8"))
+    return found
+
+
+SOURCES = {
+    one["uid"]: one for one in document("grafana/provisioning/datasources/datasources.yaml")["datasources"]
+}
+
+
+def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def test_the_dashboards_are_those_that_links_know() -> None:
+    assert UIDS == ["starkeel-database", "starkeel-fleet", "starkeel-runtime", "starkeel-service"]
+    assert all((STACK / f"grafana/dashboards/{uid}.json").exists() for uid in UIDS)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=UIDS)
+def test_a_dashboard_is_what_the_schema_knows(board: dict[str, Any]) -> None:
+    register_default_plugins()
+    # Whatever the models of the schema do not know is gone when they write it again.
+    assert json.loads(JSONEncoder().encode(Dashboard.from_json(board))) == board
+    assert board["schemaVersion"] == 41
+    assert [one["name"] for one in board["templating"]["list"]] == ["service", "instance"]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=UIDS)
+def test_panels_stand_side_by_side(board: dict[str, Any]) -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= WIDTH
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"], (x, y)
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(ids) == len(set(ids))
+    # No row of panels ends short of the edge.
+    lowest = max(y for _, y in taken) + 1
+    assert len(taken) == WIDTH * lowest
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=UIDS)
+def test_a_panel_says_what_it_shows_and_asks_a_source_that_is_there(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        assert len(panel["description"]) > 20, panel["title"]
+        letters = [target["refId"] for target in panel["targets"]]
+        assert letters == sorted(set(letters))
+        for source in (panel["datasource"], *(target["datasource"] for target in panel["targets"])):
+            assert SOURCES[source["uid"]]["type"] == source["type"]
+        for target in panel["targets"]:
+            if target["datasource"]["type"] == "prometheus":
+                assert target["legendFormat"], panel["title"]
+
+
+def test_durations_show_single_requests() -> None:
+    shown = {
+        panel["title"]
+        for board in BOARDS
+        for panel in panels(board)
+        for target in panel["targets"]
+        if target.get("exemplar")
+    }
+    assert shown == {"Slowest of a hundred", "Duration", "Durations"}
+    assert "--enable-feature=exemplar-storage" in COMPOSE["prometheus"]["command"]
+
+
+def test_sources_lead_to_sources_that_are_there() -> None:
+    text = json.dumps(list(SOURCES.values()))
+    assert (
+        set(re.findall(r'"datasourceUid": "(\w+)"', text))
+        == {"prometheus", "tempo", "loki"}
+        <= SOURCES.keys()
+    )
+    interval = document("prometheus.yaml")["global"]["scrape_interval"]
+    assert SOURCES["prometheus"]["jsonData"]["timeInterval"] == interval
+
+
+def test_the_collector_keeps_whole_traces_that_failed_or_were_late() -> None:
+    collector = document("collector.yaml")
+    for pipeline in collector["service"]["pipelines"].values():
+        assert set(pipeline["processors"]) <= collector["processors"].keys()
+        assert pipeline["processors"][0] == "memory_limiter"
+        assert pipeline["processors"][-1] == "batch"
+    sampling = collector["processors"]["tail_sampling"]
+    assert "tail_sampling" in collector["service"]["pipelines"]["traces"]["processors"]
+    policies = {one["type"]: one[one["type"]] for one in sampling["policies"]}
+    assert policies["status_code"] == {"status_codes": ["ERROR"]}
+    assert 0 < policies["probabilistic"]["sampling_percentage"] <= 100
+    (objective,) = set(re.findall(r'le="([\d.]+)"', (STACK / "rules/slo.yaml").read_text("utf-8")))
+    assert policies["latency"]["threshold_ms"] == float(objective) * 1000
+    settings = load(ObservabilitySettings, {}, service="orders")
+    assert float(sampling["decision_wait"].removesuffix("s")) * 1000 > settings.bsp_schedule_delay_ms
+
+
+def test_what_is_kept_is_forgotten_in_time() -> None:
+    loki = document("loki.yaml")
+    assert loki["compactor"]["retention_enabled"] is True
+    assert loki["limits_config"]["retention_period"] == "168h"
+    assert document("tempo.yaml")["compactor"]["compaction"]["block_retention"] == "72h"
+    assert "--storage.tsdb.retention.time=15d" in COMPOSE["prometheus"]["command"]
+
+
+def test_rules_and_dashboards_are_mounted_where_they_are_looked_for() -> None:
+    mounted = {
+        name: dict(volume.split(":")[1::-1] for volume in COMPOSE[name]["volumes"])
+        for name in ("prometheus", "grafana")
+    }
+    (rules,) = document("prometheus.yaml")["rule_files"]
+    assert mounted["prometheus"][rules.removesuffix("/*.yaml")] == "./observability/rules"
+    (provider,) = document("grafana/provisioning/dashboards/dashboards.yaml")["providers"]
+    assert mounted["grafana"][provider["options"]["path"]] == "./observability/grafana/dashboards"
+    assert mounted["grafana"]["/etc/grafana/provisioning"] == "./observability/grafana/provisioning"
+
+
+def test_kubernetes_gets_the_same_rules_and_dashboards(kubectl: Path) -> None:
+    command = [kubectl, "kustomize", STACK]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = {one["kind"]: one for one in yaml.safe_load_all(said)}
+    assert found.keys() == {"PrometheusRule", "ConfigMap"}
+    assert {one["metadata"]["namespace"] for one in found.values()} == {"monitoring"}
+    groups = [
+        group
+        for path in sorted((STACK / "rules").glob("*.yaml"))
+        for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
+    ]
+    assert found["PrometheusRule"]["spec"]["groups"] == groups
+    assert found["ConfigMap"]["metadata"]["labels"] == {"grafana_dashboard": "1"}
+    boards = [json.loads(text) for text in found["ConfigMap"]["data"].values()]
+    assert sorted(board["uid"] for board in boards) == UIDS
