@@ -24,8 +24,6 @@ from .inbox import Inbox
 from .inbox import receiving as receiving_alerts
 from .programs import Prometheus, alertmanager, free_port, prometheus
 
-TOKENS_A_MINUTE = 20
-
 
 @dataclass
 class Fleet:
@@ -70,7 +68,7 @@ def fleet(directory: Path) -> Iterator[Fleet]:
             "DATABASE_URL": _database(postgres, "accounts"),
             "JWT_PRIVATE_KEY": generate_private_key_pem(),
             "RATE_LIMIT_SIGN_UP": "10000/minute",
-            "RATE_LIMIT_TOKEN": f"{TOKENS_A_MINUTE}/minute",
+            "RATE_LIMIT_TOKEN": "20/minute",
         }
         accounts = stops["accounts"].enter_context(running("accounts", env))
         env = shared | {
