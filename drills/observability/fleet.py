@@ -64,6 +64,7 @@ def fleet(directory: Path) -> Iterator[Fleet]:
         spans = stack.enter_context(receiving_spans())
         who = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
         shared = who | {"REDIS_URL": redis.url, "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint}
+        shared |= {"OTEL_BSP_SCHEDULE_DELAY": "500"}
         env = shared | {
             "DATABASE_URL": _database(postgres, "accounts"),
             "JWT_PRIVATE_KEY": generate_private_key_pem(),

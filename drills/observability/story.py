@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import psutil
-from starkeel_testing import Service, wait_until
+from starkeel_testing import Service, Span, wait_until
 
 from .fleet import Fleet
 
@@ -21,6 +21,11 @@ _WAITING = (
     "SELECT 1 FROM pg_stat_activity"
     " WHERE wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '1 second'"
 )
+
+
+def is_late(span: Span) -> bool:
+    """Whether it is the span of the request that waited for a row."""
+    return span.name.startswith("PATCH ") and span.end_ns - span.start_ns > 500_000_000
 
 
 class Story:
@@ -88,7 +93,8 @@ class Story:
             late = pool.submit(self._fleet.orders.client.patch, location, json=change, headers=headers)
             wait_until(is_waited_for, what="a statement to wait for a second")
         assert late.result().status_code == 200
-        self._seen(self._fleet.orders)
+        # It may be its worker that is killed next, with all that it has not sent yet.
+        self._fleet.spans.wait_for(lambda spans: any(map(is_late, spans)), timeout_s=60)
 
     def worker_killed(self) -> None:
         """One of two workers is killed."""
