@@ -91,7 +91,9 @@ def issuer(keys: SigningKeys) -> Iterator[Issuer]:
 @pytest.fixture
 def auth_settings(issuer: Issuer) -> Callable[..., AuthSettings]:
     def make(**changed: Any) -> AuthSettings:
-        return AuthSettings(**{"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": issuer.url} | changed)
+        # As long as a busy machine may take.
+        base = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": issuer.url, "jwks_timeout_s": 20.0}
+        return AuthSettings(**base | changed)
 
     return make
 

@@ -13,20 +13,24 @@ import httpx
 
 def test_lines_of_several_workers_never_mix_on_a_pipe(samples: Any) -> None:
     sample = samples.ready(WORKERS=2, LOG_REPEATS_PER_SECOND=0)
-    clients, count = 8, 250
+    # Less than what a worker keeps for a reader that is late.
+    clients, count = 8, 150
+    expected = 0
 
     def make_noise(number: int) -> None:
         # Half of them longer than what a pipe takes in one piece.
         size = 6000 if number % 2 else 10
         httpx.get(f"{sample.url}/noise?count={count}&size={size}", timeout=60).raise_for_status()
 
-    with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(make_noise, range(clients)))
+    # The kernel need not share connections out evenly.
+    while len({line["worker"] for line in sample.found("noise")}) < 2:
+        with ThreadPoolExecutor(clients) as pool:
+            list(pool.map(make_noise, range(clients)))
+        expected += clients * count
+        sample.wait_for_log("noise", count=expected)
 
-    sample.wait_for_log("noise", count=clients * count)
     assert sample.stop() == 0
-    assert len(sample.found("noise")) == clients * count
-    assert len({line["worker"] for line in sample.found("noise")}) == 2
+    assert len(sample.found("noise")) == expected
 
 
 def test_a_terminal_in_development_gets_lines_for_people(samples: Any) -> None:
