@@ -176,13 +176,18 @@ _TELEMETRY = Row(
         ),
         View(
             "Log lines lost",
-            "By level: nobody read the output fast enough.",
+            "By level: `lost`, nobody read the output fast enough; `left out`, they repeated others.",
             [
                 Query(
                     "sum by (service, level) "
                     f"(rate(log_records_dropped_total{{{SELECTED}}}[$__rate_interval]))",
-                    "{{service}} {{level}}",
-                )
+                    "{{service}} {{level}} lost",
+                ),
+                Query(
+                    "sum by (service, level) "
+                    f"(rate(log_records_sampled_out_total{{{SELECTED}}}[$__rate_interval]))",
+                    "{{service}} {{level}} left out",
+                ),
             ],
             unit="ops",
         ),

@@ -14,10 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from starkeel_auth import generate_private_key_pem
-from starkeel_testing import OtlpReceiver, OwnPostgres, Service, running
-from starkeel_testing._installations import find_postgres, find_redis
+from starkeel_testing import OtlpReceiver, OwnPostgres, Service, running, running_postgres
+from starkeel_testing._installations import find_redis
 from starkeel_testing._otlp import receiving as receiving_spans
-from starkeel_testing._own_postgres import own_postgres_of
 from starkeel_testing._redis import redis_server_of
 
 from .inbox import Inbox
@@ -56,10 +55,9 @@ def fleet(directory: Path) -> Iterator[Fleet]:
     with ExitStack() as stack:
         # What a chapter stops stands in a stack of its own.
         stops = {name: stack.enter_context(ExitStack()) for name in ("redis", "accounts")}
-        postgres_program, redis_program = find_postgres(), find_redis()
-        assert postgres_program is not None
-        assert redis_program is not None
-        postgres = stack.enter_context(own_postgres_of(postgres_program))
+        redis_program = find_redis()
+        assert redis_program is not None, "Redis is neither installed nor there as a wheel"
+        postgres = stack.enter_context(running_postgres())
         redis = stops["redis"].enter_context(redis_server_of(redis_program))
         spans = stack.enter_context(receiving_spans())
         who = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
