@@ -123,6 +123,29 @@ class Load:
                     time.sleep(0.05)
 
 
+class Writer:
+    """Places orders and sends each until it is acknowledged, whatever happens meanwhile.
+
+    Attributes:
+        acknowledged: Orders that were.
+    """
+
+    def __init__(self, ada: Shop) -> None:
+        self._ada = ada
+        self._mine = threading.local()
+        self.acknowledged: list[str] = []
+
+    def __call__(self, client: httpx.Client) -> httpx.Response:
+        """Send once; the same again, if it was not acknowledged."""
+        key = getattr(self._mine, "key", None) or uuid4().hex
+        self._mine.key = key
+        answer = self._ada.place(client, key)
+        if answer.status_code == 201:
+            self.acknowledged.append(str(answer.json()["id"]))
+            self._mine.key = None
+        return answer
+
+
 @contextmanager
 def together(*contexts: Any) -> Iterator[list[Any]]:
     """Enter all of them."""

@@ -126,7 +126,7 @@ def served_at(
 
 def accepts(process: Process) -> bool:
     wait_until(
-        lambda: process.popen.poll() is not None or "ready to accept connections" in process.output.text(),
+        lambda: process.popen.poll() is not None or "ready to accept" in process.output.text(),
         timeout_s=60.0,
         what=lambda: f"PostgreSQL to start\n{process.output.text()}",
     )
