@@ -42,6 +42,9 @@ class Shop:
     def ready(self) -> int:
         return self.service.client.get("/health/ready").status_code
 
+    def check(self, name: str) -> str:
+        return str(self.service.client.get("/health/ready").json()["checks"][name]["status"])
+
     def count(self, message: str) -> int:
         return sum(line["message"] == message for line in self.service.logs())
 
@@ -150,6 +153,10 @@ def test_a_database_that_is_read_only_is_read(shop: Shop, own_postgres: OwnPostg
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
     assert shop.look().status_code == 200
+    # Told, but no reason to take the reads away as well.
+    wait_until(lambda: shop.check("database_writes") == "failed", timeout_s=20)
+    assert shop.ready() == 200
+    assert shop.service.metric("db_writable") == 0
 
     _execute(
         own_postgres,
@@ -158,6 +165,8 @@ def test_a_database_that_is_read_only_is_read(shop: Shop, own_postgres: OwnPostg
         "SELECT pg_reload_conf()",
     )
     wait_until(lambda: shop.place().status_code == 201, timeout_s=20)
+    wait_until(lambda: shop.check("database_writes") == "ok", timeout_s=20)
+    assert shop.service.metric("db_writable") == 1
     _has_no_leak(shop)
 
 

@@ -27,8 +27,9 @@ from ._session import Sessions
 from ._settings import DatabaseSettings
 from ._sqlite import BEGIN, READING
 from ._unit_of_work import UnitOfWorkMiddleware, close, provide_session
-from ._url import DatabaseUrl
+from ._url import DatabaseUrl, PostgresUrl
 from ._wait import wait_until_answering
+from ._writes import WritesCheck
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,8 @@ class DatabasePlugin(InitPlugin):
         # The innermost of the application's: what others wrap around a response sees the one that is sent.
         app_config.middleware.append(UnitOfWorkMiddleware(self._sessions))
         app_config.after_exception.append(note_conflict)
+        if isinstance(self.settings.target, PostgresUrl):
+            app_config.plugins.append(WritesCheck(self._opened))
         app_config.lifespan.append(self._lifespan)
         return app_config
 
