@@ -35,6 +35,16 @@ migrate service:
 revision service message:
     @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" revision "$2"
 
+# Copy a service's embedded database to a file, while it is in use (just backup orders orders-copy.db)
+[group('database')]
+backup service file:
+    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" backup "$2"
+
+# Put such a copy in its place; the service must be stopped, and what was there is kept beside it
+[group('database')]
+restore service file:
+    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" restore "$2"
+
 # Every test, or those of a path (just test packages/db -k commit)
 [group('quality')]
 test *args:

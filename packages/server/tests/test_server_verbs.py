@@ -74,7 +74,7 @@ def test_help_names_every_verb(samples: Any) -> None:
     done = samples.finished("--help")
 
     assert done.process.returncode == 0
-    for verb in ("serve", "config", "migrate", "revision", "openapi", "health"):
+    for verb in ("serve", "config", "migrate", "revision", "backup", "restore", "openapi", "health"):
         assert f"\n    {verb} " in done.output
 
 

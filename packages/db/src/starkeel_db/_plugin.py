@@ -14,6 +14,7 @@ from litestar.plugins import InitPlugin
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from ._copies import CopyError, back_up, restore
 from ._database import Database
 from ._dry_run import blocking_operations, upgrade_sql
 from ._engine import Share, unpooled_engine
@@ -164,6 +165,31 @@ class DatabasePlugin(InitPlugin):
                 return await write_revision(engine, Scripts(self._package), self._metadata, message)
 
         return asyncio.run(write())
+
+    def backup(self, file: Path) -> None:
+        """Copy the database to a file, while it is in use; for SQLite.
+
+        Raises:
+            DatabaseError: It cannot be done, or it is PostgreSQL.
+        """
+        back_up(self._sqlite_file("pg_dump --format=custom"), file)
+        log.info("database backed up", file=str(file), bytes=file.stat().st_size)
+
+    def restore(self, file: Path) -> None:
+        """Put a copy in the place of the database, while no process has it open; for SQLite.
+
+        Raises:
+            DatabaseError: It cannot be done, or it is PostgreSQL.
+        """
+        kept = restore(self._sqlite_file("pg_restore"), file, Scripts(self._package))
+        before = {} if kept is None else {"before": str(kept)}
+        log.info("database restored", file=str(file), **before)
+
+    def _sqlite_file(self, instead: str) -> Path:
+        target = self.settings.target
+        if isinstance(target, PostgresUrl):
+            raise CopyError(f"DATABASE_URL is PostgreSQL, which has its own: `{instead}`")
+        return target.path
 
     async def check_ready(self) -> None:
         """Raise when the database does not answer, or lacks a migration.

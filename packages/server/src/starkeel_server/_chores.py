@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from starkeel_config import ConfigurationError, load, resolve
@@ -62,6 +62,16 @@ def revision(service: Service, message: str) -> int:
     def do(hooks: Hooks) -> None:
         for path in hooks.revise(message):
             sys.stdout.write(f"{path}\n")
+
+    return _with_hooks(service, do)
+
+
+def copy(service: Service, verb: Literal["backup", "restore"], file: Path) -> int:
+    """Copy what the service keeps to a file, or put such a copy back."""
+    from ._hooks import Hooks
+
+    def do(hooks: Hooks) -> None:
+        hooks.copy(verb, file)
 
     return _with_hooks(service, do)
 

@@ -39,6 +39,13 @@ def _parser(service: Service) -> argparse.ArgumentParser:
     revision = verbs.add_parser("revision", help="write a new migration from what changed in the models")
     revision.add_argument("message", metavar="MESSAGE", help="what it changes, in a few words")
     revision.set_defaults(do=_revision)
+    for verb, said in (
+        ("backup", "copy an embedded database to a file, while it is in use"),
+        ("restore", "put such a copy in its place, while no process has it open"),
+    ):
+        copy = verbs.add_parser(verb, help=said)
+        copy.add_argument("file", metavar="FILE", help="the copy")
+        copy.set_defaults(do=_copy, verb=verb)
     openapi = verbs.add_parser("openapi", help="print the OpenAPI document as JSON; needs no configuration")
     openapi.set_defaults(do=_openapi)
     health = verbs.add_parser("health", help="ask the running service how it is: 0 when fine, else 1")
@@ -79,6 +86,14 @@ def _revision(service: Service, options: argparse.Namespace) -> int:
     from ._chores import revision
 
     return revision(service, options.message)
+
+
+def _copy(service: Service, options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ._chores import copy
+
+    return copy(service, options.verb, Path(options.file))
 
 
 def _openapi(service: Service, _: argparse.Namespace) -> int:

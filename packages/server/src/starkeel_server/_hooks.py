@@ -101,6 +101,20 @@ class Hooks:
         except Exception as error:
             raise _told(error, otherwise=CRASH_LOOP) from error
 
+    def copy(self, verb: Literal["backup", "restore"], file: Path) -> None:
+        """Copy what the service keeps to a file, or put such a copy back.
+
+        Raises:
+            StartError: When it cannot be done, or no plugin can.
+        """
+        copying = list(self._having(verb))
+        if len(copying) != 1:
+            raise StartError(f"{len(copying)} plugins of the application have a {verb}, and one is needed")
+        try:
+            getattr(copying[0], verb)(file)
+        except Exception as error:
+            raise _told(error, otherwise=CRASH_LOOP) from error
+
     def collectors(self) -> Iterator[Any]:
         """What main itself reports on its metrics page."""
         for plugin in self._having("collectors"):
