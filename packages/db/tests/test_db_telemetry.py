@@ -61,6 +61,45 @@ async def test_a_statement_is_a_client_span_within_the_request(
     assert "secret" not in str(attributes)
 
 
+async def test_the_first_statement_says_how_long_its_connection_was_waited_for(
+    library: Open, database_url: str, spans: list[ReadableSpan]
+) -> None:
+    held, may_go = asyncio.Event(), asyncio.Event()
+    async with library(database_url, [], max_connections=1) as opened:
+
+        async def hold() -> None:
+            async with opened.database.session() as session:
+                await session.execute(text("SELECT 1"))
+                held.set()
+                await may_go.wait()
+
+        async def wait() -> None:
+            async with opened.database.session() as session:
+                with get_tracer("test").start_as_current_span("request"):
+                    await session.scalars(select(Book))
+                    await session.scalars(select(Book))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(hold())
+            await held.wait()
+            tasks.create_task(wait())
+            pool = opened.database._opened().engine.pool
+            async with asyncio.timeout(30):
+                while not pool.waiting:  # noqa: ASYNC110 - the pool tells nobody
+                    await asyncio.sleep(0)
+            may_go.set()
+
+    waits = [dict(s.attributes or {}).get("db.client.connection.wait_time") for s in _statements(spans)]
+    assert len(waits) == 2
+    assert isinstance(waits[0], float)
+    assert waits[0] > 0
+    assert waits[1] is None
+
+
+def _statements(spans: list[ReadableSpan]) -> list[ReadableSpan]:
+    return [span for span in spans if span.kind is SpanKind.CLIENT]
+
+
 @pytest.mark.parametrize(
     ("statement", "told"),
     [

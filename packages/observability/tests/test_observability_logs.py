@@ -6,6 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starkeel_observability._logs._redact import masked
 
 OWN = ["timestamp", "level", "target", "message"]
 LAST = ["file", "line", "threadId", "trace_id", "span_id", "request_id", "service", "version"]
@@ -185,3 +188,35 @@ def test_an_error_of_the_start_is_a_line_too(samples: Any) -> None:
 
     assert str(port) in sample.wait_for_log("could not start")["reason"]
     assert all((line["service"], line["version"]) == ("other-name", "1.2.3") for line in sample.logs)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("GET /x?a=1&access_token=hunter2&b=2", "GET /x?a=1&access_token=***&b=2"),
+        ("/x?client%5Fsecret=hunter2", "/x?client%5Fsecret=***"),
+        ("https://c/y?sig=hunter2", "https://c/y?sig=***"),
+        ("https://c/y?X-Amz-Signature=hunter2", "https://c/y?X-Amz-Signature=***"),
+        ("host=db password=hunter2 user=ann", "host=db password=*** user=ann"),
+        ("password='hunter2 hunter2' user=ann", "password=*** user=ann"),
+        ('{"a": 1, "password": "hun\\"ter2", "b": 2}', '{"a": 1, "password": ***, "b": 2}'),
+        ("{'apiKey': b'hunter2'}", "{'apiKey': ***}"),
+        ("Login(user='ann', passphrase='hunter2')", "Login(user='ann', passphrase=***)"),
+        ('{"password": "hunter2', '{"password": ***'),
+        ("redis://:hunter2@host/0", "redis://***@host/0"),
+        ("[(b'x-api-key', b'hunter2'), (b'accept', b'x')]", "[(b'x-api-key', ***), (b'accept', b'x')]"),
+        # What only tells about a secret, or is none.
+        ("?token_type=bearer&sort=name", "?token_type=bearer&sort=name"),
+        ("WHERE id = $1 AND token = $2", "WHERE id = $1 AND token = $2"),
+        ("a == b, c=1", "a == b, c=1"),
+    ],
+)
+def test_secrets_that_stand_in_a_text_by_their_name_are_hidden(text: str, told: str) -> None:
+    assert masked(text) == told
+
+
+@given(st.text(st.sampled_from("token=&'\":b\\ x[](){}"), max_size=300))
+def test_hiding_twice_hides_no_more(text: str) -> None:
+    once = masked(text)
+
+    assert masked(once) == once

@@ -10,11 +10,17 @@ HIDDEN = "***"
 _LONGEST = 120
 # Greedy up to the last @ of the authority: a password may hold one that should have been escaped.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+# A name with such a word in it, at the start of the text, of a list's part or in a URL's query.
+_NAMED = re.compile(
+    r"(?:^|(?<=[?&;,\s]))([^=?&;,#\s]{0,64}(?:passw|pwd|secret|token|credential|api[_-]?key|signature)"
+    r"[^=?&;,#\s]{0,64})=[^&;,#\s]+",
+    re.IGNORECASE,
+)
 
 
 def shown(text: str) -> str:
-    """A text without the credentials of the URLs in it."""
-    return _USERINFO.sub(f"{HIDDEN}@", text)
+    """A text without the credentials of URLs, and without values whose names are those of secrets."""
+    return _NAMED.sub(rf"\1={HIDDEN}", _USERINFO.sub(f"{HIDDEN}@", text))
 
 
 def quoted(text: str) -> str:

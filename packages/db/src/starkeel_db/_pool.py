@@ -18,6 +18,8 @@ PING_AFTER_S = 5.0
 known to be closed without asking, one that was lost on the way is not."""
 _PING_TIMEOUT_S = 2.0
 _JITTER = 0.1
+WAITED_S = "starkeel_waited_s"
+"""Where a connection says how long it was waited for, until somebody tells of it."""
 _EXPIRES_AT, _USED_AT = "starkeel_expires_at", "starkeel_used_at"
 
 
@@ -43,8 +45,9 @@ class ElasticPool(AsyncAdaptedQueuePool):
 
     def _do_get(self) -> ConnectionPoolEntry:
         self.waiting += 1
+        began = time.perf_counter()
         try:
-            return super()._do_get()
+            record = super()._do_get()
         except PoolTimeoutError as error:
             self.timeouts += 1
             reason = f"no connection was free within {self.timeout():g} s"
@@ -52,6 +55,8 @@ class ElasticPool(AsyncAdaptedQueuePool):
             raise DatabaseUnavailable(reason) from error
         finally:
             self.waiting -= 1
+        record.info[WAITED_S] = time.perf_counter() - began
+        return record
 
     @property
     def open(self) -> int:

@@ -12,10 +12,13 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
+from ._pool import WAITED_S
 from ._url import DatabaseUrl, PostgresUrl
 
 _MAX_TEXT = 2048
 _KEY = "starkeel_span"
+_WAIT_TIME = "db.client.connection.wait_time"
+"""As the metric is called that OpenTelemetry's conventions have for it; seconds."""
 _TARGET = re.compile(
     r"\b(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?([\w.\"]+)", re.IGNORECASE
 )
@@ -51,6 +54,10 @@ def record_spans(engine: Engine, target: DatabaseUrl) -> None:
         told = describe(statement)
         if told.operation != "BEGIN":
             attributes = {**where, **told.attributes}
+            # By the first statement on a connection: the others had it.
+            waited_s = connection.info.pop(WAITED_S, None)
+            if waited_s is not None:
+                attributes[_WAIT_TIME] = waited_s
             connection.info[_KEY] = tracer.start_span(told.name, kind=SpanKind.CLIENT, attributes=attributes)
 
     @event.listens_for(engine, "after_cursor_execute")
@@ -88,7 +95,7 @@ def describe(statement: str) -> Told:
     return Told(name, operation, attributes)
 
 
-def _where(target: DatabaseUrl) -> dict[str, str | int]:
+def _where(target: DatabaseUrl) -> dict[str, str | int | float]:
     if isinstance(target, PostgresUrl):
         return {
             "db.system.name": "postgresql",

@@ -133,6 +133,10 @@ class Cleaner:
             return "..."
         if fields is not None:
             return self._mapping(fields, depth)
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], (str, bytes)):
+            # A header, as ASGI has it, or another name with its value.
+            name = self.value(value[0], depth + 1)
+            return [name, self.field(name, value[1], depth + 1)]
         kept = [self.value(item, depth + 1) for item in islice(value, _MOST_ITEMS)]
         if len(value) > _MOST_ITEMS:
             kept.append(f"... ({len(value) - _MOST_ITEMS} more)")

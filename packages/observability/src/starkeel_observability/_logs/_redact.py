@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
+from urllib.parse import unquote
 
 HIDDEN: Final = "***"
 
@@ -32,6 +33,7 @@ _SECRET: Final = frozenset(
         "pwd",
         "secret",
         "secrets",
+        "sig",
         "signature",
         "ssn",
         "token",
@@ -77,6 +79,14 @@ _JWT = re.compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]*")
 _ADDRESS = re.compile(
     r"(?<![\w.!#$+^`{|}~-])([\w.!#$+^`{|}~-])[\w.!#$+^`{|}~-]*+(@|%40)(?=[\w\[])", re.IGNORECASE
 )
+# A name before its value, as in a query (`?token=x`), a data source's name (`password=x`), JSON, or a
+# repr, of pairs too.
+# Bounded, and never taken back: linear as well.
+_NAMED = re.compile(
+    r"""(?<![\w%.-])([A-Za-z_%][\w.%-]{1,63}+)(?:=|['"]\s{0,4}(?::\s{0,4}|,\s{0,4}(?=b?['"])))"""
+)
+_VALUE = re.compile(r"""b?"(?:[^"\\]|\\.)*+"?|b?'(?:[^'\\]|\\.)*+'?|[^\s&;,()\[\]{}"'<>]++""", re.DOTALL)
+_LONGEST_KNOWN: Final = 4096
 
 
 @lru_cache(maxsize=4096)
@@ -103,7 +113,7 @@ def masked_email(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """A text without the email addresses, credentials in URLs and bearer tokens in it."""
+    """A text without the email addresses, credentials in URLs, bearer tokens and named secrets in it."""
     # Looked for before it is searched for: nearly no text has any of these.
     if "@" in text or "%40" in text:
         if "://" in text:
@@ -113,4 +123,23 @@ def masked(text: str) -> str:
         text = _JWT.sub(HIDDEN, text)
     if "earer" in text or "asic" in text or "EARER" in text or "ASIC" in text:
         text = _SCHEME.sub(rf"\1\2{HIDDEN}", text)
+    if "=" in text or "'" in text or '"' in text:
+        text = _unnamed_before(text) if len(text) <= _LONGEST_KNOWN else _unnamed(text)
     return text
+
+
+def _unnamed(text: str) -> str:
+    """A text without the values whose names say that they are secret."""
+    parts, at = [], 0
+    for named in _NAMED.finditer(text):
+        if named.start() < at or not is_secret(unquote(named[1])):
+            continue
+        value = _VALUE.match(text, named.end())
+        if value is not None:
+            parts += [text[at : named.end()], HIDDEN]
+            at = value.end()
+    return "".join([*parts, text[at:]]) if parts else text
+
+
+# Most texts with a name in them are SQL, the same few again and again.
+_unnamed_before: Final = lru_cache(maxsize=512)(_unnamed)

@@ -15,7 +15,7 @@ from starkeel_observability._settings import ObservabilitySettings
 from ._encode import resource
 from ._export import Exporter
 from ._recent import RecentTraces
-from ._recorded import RecordedSpan
+from ._recorded import RecordedSpan, cleaned
 from ._sampler import sampler
 from ._sending import Sender
 from ._tracer import Finished, Provider
@@ -106,6 +106,6 @@ def _attributes(settings: ObservabilitySettings) -> Mapping[str, str | int]:
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "starkeel",
         "telemetry.sdk.version": version("starkeel-observability"),
-        **dict(settings.resource_attributes.pairs),
+        **{name: cleaned(name, value) for name, value in settings.resource_attributes.pairs},
         "service.name": settings.service_name,
     }
