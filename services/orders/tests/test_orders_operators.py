@@ -7,7 +7,7 @@ from starkeel_testing import Service, running, wait_until
 
 from .conftest import WHO
 
-MIGRATIONS = ["0001_create_orders", "0002_keep_answers", "0003_create_outbox"]
+MIGRATIONS = ["0001_create_orders", "0002_keep_answers", "0003_create_outbox", "0004_trace_events"]
 
 
 def environ(database_url: str) -> dict[str, str]:

@@ -83,6 +83,7 @@ def test_redis_gets_every_event_once_and_in_order(
         mine = [entry for entry in entries if entry[b"key"].decode() == user_id]
         assert [json.loads(entry[b"payload"])["id"] for entry in mine] == order_ids
         assert {entry[b"kind"] for entry in mine} == {b"order.created"}
+        assert len({entry[b"traceparent"] for entry in mine}) == len(mine)
 
 
 def test_workers_share_a_users_limit(shared_env: dict[str, str], new_person: Callable[[], Any]) -> None:

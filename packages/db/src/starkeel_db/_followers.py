@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ._bell import Bell
 from ._errors import DatabaseUnavailable
+from ._origin import record_receipt
 from ._outbox_table import Event, events_after, last_position
 from ._plugin import DatabasePlugin
 
@@ -50,6 +51,7 @@ class Follower:
         event = await self._unread.get()
         if was_full:
             self._bell.ring()
+        record_receipt(event)
         return event
 
     def tell(self, event: Event) -> None:

@@ -17,6 +17,7 @@ from ._after_commit import after_commit
 from ._bell import Bell
 from ._followers import Follower, Followers
 from ._housekeeping import swept
+from ._origin import current_traceparent
 from ._outbox_table import is_postgres, outbox_table
 from ._outbox_writing import Happening, write_last
 from ._plugin import DatabasePlugin
@@ -79,7 +80,7 @@ class Outbox(InitPlugin):
         Raises:
             UnitOfWorkIsOverError: The response has started.
         """
-        await write_last(session, Happening(key, kind, payload))
+        await write_last(session, Happening(key, kind, payload, current_traceparent()))
         after_commit(session, self._bell.ring)
 
     def following(self, key: str, *, after: int | None = None) -> AbstractAsyncContextManager[Follower]:

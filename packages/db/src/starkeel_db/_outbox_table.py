@@ -37,12 +37,14 @@ class Event(NamedTuple):
         key: What it happened to: events with the same key are told in order.
         kind: What happened.
         payload: The rest, as JSON.
+        traceparent: The span it happened in, as W3C's header has it; None where none was recorded.
     """
 
     position: int
     key: str
     kind: str
     payload: str
+    traceparent: str | None = None
 
 
 def outbox_table(metadata: MetaData) -> Table:
@@ -65,6 +67,7 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("attempts", SmallInteger, nullable=False, server_default="0"),
         Column("retry_at", DateTimeUTC(timezone=True)),
         Column("dead_at", DateTimeUTC(timezone=True)),
+        Column("traceparent", String(55)),
         Index("ix_outbox_key_position", "key", "position"),
         Index(
             "ix_outbox_unpublished",
@@ -93,7 +96,7 @@ async def last_position(session: AsyncSession, table: Table, key: str) -> int:
     return last or 0
 
 
-_EVENTS: Final = "SELECT o.position, o.key, o.kind, o.payload FROM outbox AS o JOIN "
+_EVENTS: Final = "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o JOIN "
 _REST: Final = f" ORDER BY o.position LIMIT {_ASKED_AT_ONCE}"
 _OF_POSTGRES: Final = text(
     f"{_EVENTS} unnest(CAST(:keys AS text[]), CAST(:seen AS bigint[])) AS w(key, seen)"

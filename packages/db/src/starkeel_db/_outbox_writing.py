@@ -24,17 +24,19 @@ class Happening(NamedTuple):
     key: str
     kind: str
     payload: str
+    traceparent: str | None
 
 
 EVENT_TYPES: Final[tuple[BindParameter[Any], ...]] = (
     bindparam("event_key", type_=String(64)),
     bindparam("event_kind", type_=String(64)),
     bindparam("event_payload", type_=Text),
+    bindparam("event_traceparent", type_=String(55)),
     bindparam("event_created_at", type_=DateTimeUTC(timezone=True)),
 )
 _INSERT: Final = (
-    "INSERT INTO outbox (key, kind, payload, created_at)"
-    " SELECT :event_key, :event_kind, :event_payload, :event_created_at"
+    "INSERT INTO outbox (key, kind, payload, traceparent, created_at)"
+    " SELECT :event_key, :event_kind, :event_payload, :event_traceparent, :event_created_at"
 )
 INSERT_IN_TURN: Final = f"{_INSERT} FROM (SELECT pg_advisory_xact_lock(CAST(:event_turn AS bigint))) AS turn"
 """Of PostgreSQL. Positions are given when a row is written and seen when it is committed: without a turn for
@@ -106,5 +108,6 @@ def _values(happening: Happening) -> dict[str, Any]:
         "event_key": happening.key,
         "event_kind": happening.kind,
         "event_payload": happening.payload,
+        "event_traceparent": happening.traceparent,
         "event_created_at": datetime.now(UTC),
     }

@@ -182,7 +182,7 @@ class Relay:
 
 # One that was refused holds back those of its key, and nobody else.
 _DUE: Final = text(
-    "SELECT o.position, o.key, o.kind, o.payload FROM outbox AS o"
+    "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o"
     " WHERE o.published_at IS NULL AND o.dead_at IS NULL AND NOT EXISTS ("
     "SELECT 1 FROM outbox AS b WHERE b.published_at IS NULL AND b.dead_at IS NULL"
     " AND b.key = o.key AND b.position <= o.position AND b.retry_at > :now)"

@@ -18,6 +18,7 @@ class RedisStream:
     """A stream of Redis, of the last hundred thousand events or so.
 
     An entry's `id` is the event's position in the outbox: one that was published twice has the same.
+    Its `traceparent` is the span that it happened in, for those who want to link theirs to it.
 
     Args:
         url: Of the Redis.
@@ -39,6 +40,8 @@ class RedisStream:
             BrokerAwayError: Redis is away, full or read only.
         """
         entry = {"id": event.position, "key": event.key, "kind": event.kind, "payload": event.payload}
+        if event.traceparent is not None:
+            entry["traceparent"] = event.traceparent
         try:
             await self._redis.xadd(STREAM, entry, maxlen=_LONGEST, approximate=True)  # type: ignore[arg-type]  # invariant upstream
         except DataError:
