@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from typing import Any
 
 import httpx
@@ -131,6 +132,10 @@ def test_bodies_that_say_nothing_change_nothing(samples: Any) -> None:
 
     for body, status in ((b"", 400), (b"{", 400), (b'{"levels": "info", "x": 1}', 400), (b"x" * 20_000, 413)):
         assert httpx.put(f"{sample.admin}/loggers", content=body, timeout=30).status_code == status, body[:30]
+    for size, status in (("9" * 5000, 413), ("-1", 400), ("1e3", 400)):
+        with socket.create_connection(sample.admin.removeprefix("http://").split(":"), timeout=30) as client:
+            client.sendall(f"PUT /loggers HTTP/1.1\r\nContent-Length: {size}\r\n\r\n".encode())
+            assert client.recv(100).startswith(f"HTTP/1.1 {status} ".encode()), size[:10]
     headers = {"X-Forwarded-For": "127.0.0.1"}
     refused = httpx.put(f"{sample.admin}/loggers", json={"levels": "debug"}, headers=headers, timeout=30)
     assert refused.status_code == 403

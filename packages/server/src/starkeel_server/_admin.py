@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 _MOST_HEAD_BYTES: Final = 16 * 1024
 _MOST_BODY_BYTES: Final = 16 * 1024
+_MOST_DIGITS: Final = 9
 _TIMEOUT_S: Final = 5.0
 _READING: Final = frozenset({"GET", "HEAD"})
 _REASONS: Final = {
@@ -120,7 +121,7 @@ async def _page(reader: asyncio.StreamReader, asked: Asked, offer: Offer) -> Pag
     size = asked.headers.get("content-length", "0")
     if not (size.isascii() and size.isdigit()):
         return plain(400)
-    if int(size) > _MOST_BODY_BYTES:
+    if len(size) > _MOST_DIGITS or int(size) > _MOST_BODY_BYTES:
         return plain(413)
     if asked.method not in _READING:
         asked = asked._replace(body=await reader.readexactly(int(size)))

@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -29,6 +30,7 @@ ANSWER_S: Final = 1.5
 """Seconds that an answer which needs the event loop may take; main waits a little longer."""
 _MOST_BYTES: Final = 65_536
 _BACKLOG: Final = 16
+_PAUSE_S: Final = 0.5
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -110,9 +112,13 @@ class Desk:
 
     def _run(self) -> None:
         while True:
-            connection, _ = self._listener.accept()
-            # One for each: one that waits for the loop must not keep the others.
-            Thread(target=self._serve, args=(connection,), name="desk-answer", daemon=True).start()
+            try:
+                connection, _ = self._listener.accept()
+                # One for each: one that waits for the loop must not keep the others.
+                Thread(target=self._serve, args=(connection,), name="desk-answer", daemon=True).start()
+            except (OSError, RuntimeError):
+                # No descriptor or no thread is to be had just now, which main is told by silence.
+                time.sleep(_PAUSE_S)
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
