@@ -1,12 +1,19 @@
-"""Access tokens of a Litestar service: sign, publish keys, verify, guard."""
+"""Access tokens of a Litestar service: sign, publish keys, verify, guard.
 
-from ._errors import AuthError, KeysUnavailableError, TokenError
-from ._guards import Guard, authenticated, requires_scope
-from ._keys import SigningKeys, generate_private_key_pem
-from ._plugin import AuthPlugin
-from ._principal import Principal
-from ._settings import AuthSettings, IssuerSettings
-from ._verifier import Claims, KeySource, TokenVerifier
+Names are imported when they are first used: the main process of a service reads settings, and needs no
+framework for it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._errors import AuthError, KeysUnavailableError, TokenError
+    from ._guards import Guard, authenticated, requires_scope
+    from ._keys import SigningKeys, generate_private_key_pem
+    from ._plugin import AuthPlugin
+    from ._principal import Principal
+    from ._settings import AuthSettings, IssuerSettings
+    from ._verifier import Claims, KeySource, TokenVerifier
 
 __all__ = [
     "AuthError",
@@ -25,3 +32,31 @@ __all__ = [
     "generate_private_key_pem",
     "requires_scope",
 ]
+
+_HOMES = {
+    "AuthError": "_errors",
+    "AuthPlugin": "_plugin",
+    "AuthSettings": "_settings",
+    "Claims": "_verifier",
+    "Guard": "_guards",
+    "IssuerSettings": "_settings",
+    "KeySource": "_verifier",
+    "KeysUnavailableError": "_errors",
+    "Principal": "_principal",
+    "SigningKeys": "_keys",
+    "TokenError": "_errors",
+    "TokenVerifier": "_verifier",
+    "authenticated": "_guards",
+    "generate_private_key_pem": "_keys",
+    "requires_scope": "_guards",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

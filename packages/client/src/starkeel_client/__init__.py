@@ -1,8 +1,33 @@
-"""Calls from a Litestar service to others: pool, deadline, propagation, retries."""
+"""Calls from a Litestar service to others: pool, deadline, propagation, retries.
 
-from ._client import UpstreamClient
-from ._plugin import ClientPlugin
-from ._settings import UpstreamSettings, upstream
-from ._url import UpstreamUrl
+Names are imported when they are first used: the main process of a service reads settings, and needs no
+framework for it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._client import UpstreamClient
+    from ._plugin import ClientPlugin
+    from ._settings import UpstreamSettings, upstream
+    from ._url import UpstreamUrl
 
 __all__ = ["ClientPlugin", "UpstreamClient", "UpstreamSettings", "UpstreamUrl", "upstream"]
+
+_HOMES = {
+    "ClientPlugin": "_plugin",
+    "UpstreamClient": "_client",
+    "UpstreamSettings": "_settings",
+    "UpstreamUrl": "_url",
+    "upstream": "_settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
