@@ -6,7 +6,6 @@ from typing import Any
 
 import anyio
 import structlog
-from alembic import command
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -111,6 +110,8 @@ class Migrations:
         return len(done)
 
     def _upgrade(self, connection: Connection, note: Any) -> None:
+        from alembic import command
+
         is_sqlite = connection.dialect.name == "sqlite"
         options = {"transaction_per_migration": True, "on_version_apply": note}
         config = self._scripts.config(

@@ -16,13 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from ._copies import CopyError, back_up, restore
 from ._database import Database
-from ._dry_run import blocking_operations, upgrade_sql
 from ._engine import Share, unpooled_engine
 from ._errors import MigrationError, SchemaBehindError
 from ._migration_metrics import tell_pending
 from ._migrations import Migrations
 from ._repeats import note_conflict
-from ._revision import write_revision
 from ._scripts import Scripts
 from ._session import Sessions
 from ._settings import DatabaseSettings
@@ -135,6 +133,8 @@ class DatabasePlugin(InitPlugin):
         Raises:
             NewerDatabaseError: The database knows revisions that the code does not.
         """
+        from ._dry_run import upgrade_sql
+
         scripts = Scripts(self._package)
         async with self._unpooled(self.settings.migrations_target) as engine:
             missing = await Migrations(engine, scripts, self._metadata).missing()
@@ -147,6 +147,8 @@ class DatabasePlugin(InitPlugin):
 
         A revision that does so on purpose has a module variable `blocking` that says why.
         """
+        from ._dry_run import blocking_operations
+
         return blocking_operations(Scripts(self._package), self._metadata)
 
     def revision(self, message: str) -> list[Path]:
@@ -158,6 +160,7 @@ class DatabasePlugin(InitPlugin):
         Raises:
             SchemaBehindError: The database lacks a migration that is there already.
         """
+        from ._revision import write_revision
 
         async def write() -> list[Path]:
             async with self._unpooled() as engine:

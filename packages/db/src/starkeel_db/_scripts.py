@@ -2,16 +2,20 @@
 
 import logging
 from argparse import Namespace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, String, column, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ._errors import MigrationError, NewerDatabaseError
+from ._revisions import revisions_in_line
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 VERSION_TABLES = "alembic_version"
 """What the name of a table that holds applied revisions begins with."""
@@ -30,14 +34,16 @@ class Scripts:
         self.folder = Path(str(import_module(package).__path__[0]))
         # Services that share a database must not take one another's revisions for their own.
         self.version_table = f"{VERSION_TABLES}_{package.partition('.')[0]}"
-        self._script = ScriptDirectory.from_config(self.config())
+        self._line = revisions_in_line(self.folder)
 
-    def config(self, **attributes: Any) -> Config:
+    def config(self, **attributes: Any) -> "Config":
         """Return Alembic's configuration, which no file holds.
 
         Args:
             attributes: What `_alembic/env.py` needs.
         """
+        from alembic.config import Config
+
         config = Config(cmd_opts=Namespace(quiet=True), attributes=attributes)
         for name, value in (
             ("script_location", str(_OURS)),
@@ -55,6 +61,8 @@ class Scripts:
         Raises:
             MigrationError: They are not one line: two developers added one each, perhaps.
         """
+        if self._line is not None:
+            return list(self._line)
         heads = self._script.get_heads()
         if len(heads) > 1:
             raise MigrationError(
@@ -69,10 +77,7 @@ class Scripts:
 
     async def applied(self, connection: AsyncConnection) -> frozenset[str]:
         """Return what a database's version table holds; nothing where there is none."""
-        options = {"version_table": self.version_table}
-        return await connection.run_sync(
-            lambda sync: frozenset(MigrationContext.configure(sync, opts=options).get_current_heads())
-        )
+        return await connection.run_sync(self._applied)
 
     def missing(self, applied: frozenset[str], *, tolerate_newer: bool = False) -> list[str]:
         """Return what a database lacks, the oldest first.
@@ -96,6 +101,19 @@ class Scripts:
             )
         done = max((names.index(name) + 1 for name in applied), default=0)
         return names[done:]
+
+    @cached_property
+    def _script(self) -> "ScriptDirectory":
+        from alembic.script import ScriptDirectory
+
+        return ScriptDirectory.from_config(self.config())
+
+    def _applied(self, connection: Connection) -> frozenset[str]:
+        if not inspect(connection).has_table(self.version_table):
+            return frozenset()
+        found = column("version_num", String)
+        versions = select(found).select_from(table(self.version_table))
+        return frozenset(connection.execute(versions).scalars())
 
 
 def _quieten() -> None:
