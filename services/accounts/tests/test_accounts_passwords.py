@@ -3,8 +3,8 @@
 import anyio
 import anyio.lowlevel
 import pytest
-from accounts.passwords import Passwords, WeakPasswordError, accept, common_passwords
-from argon2 import PasswordHasher
+from accounts.passwords import NOBODYS_HASH, Passwords, WeakPasswordError, accept, common_passwords
+from argon2 import PasswordHasher, extract_parameters
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,10 @@ async def test_nobody_has_no_right_password() -> None:
     verdict = await Passwords().verify("whatever it is", None)
 
     assert not verdict.is_right
+
+
+async def test_nobodys_hash_costs_what_every_other_costs() -> None:
+    assert extract_parameters(NOBODYS_HASH) == extract_parameters(await Passwords().hash("whatever it is"))
 
 
 async def test_a_hash_with_other_parameters_is_right_and_due_for_another() -> None:

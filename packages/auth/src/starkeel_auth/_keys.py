@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Self, final
 
-import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -72,6 +71,9 @@ class SigningKeys:
         Args:
             claims: `iss`, `sub`, `aud`, `iat`, `exp`, `jti`, and whatever else; times in seconds since 1970.
         """
+        # Late: those who only check that the settings hold a key do without.
+        import jwt
+
         kid, key = next(iter(self._private.items()))
         return jwt.encode(dict(claims), key, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": kid})
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import anyio
 from litestar import Litestar
@@ -14,11 +14,13 @@ from litestar.routes import BaseRoute
 
 from ._authenticator import Authenticator
 from ._guards import STATE_KEY, provide_principal
-from ._jwks import RemoteKeys
 from ._keys import SigningKeys
 from ._openapi import document, with_scheme
 from ._settings import AuthSettings, IssuerSettings
-from ._verifier import TokenVerifier
+from ._verifier import KeySource, TokenVerifier
+
+if TYPE_CHECKING:
+    from ._jwks import RemoteKeys
 
 
 @final
@@ -49,10 +51,10 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     ) -> None:
         self._remote: RemoteKeys | None = None
         if keys is not None:
-            source: SigningKeys | RemoteKeys = keys
+            source: KeySource = keys
             self._explanation = "by its own signing keys"
         elif isinstance(settings, AuthSettings):
-            source = self._remote = RemoteKeys(settings, clock=clock)
+            source = self._remote = _fetching(settings, clock)
             self._explanation = f"by the keys at {settings.jwks_url}"
         else:
             raise TypeError("give AuthPlugin `keys`, or `AuthSettings`, which say where keys are fetched")
@@ -92,3 +94,10 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
                 yield
             finally:
                 tasks.cancel_scope.cancel()
+
+
+def _fetching(settings: AuthSettings, clock: Callable[[], float]) -> "RemoteKeys":
+    # Late: an issuer has no use for what fetches keys.
+    from ._jwks import RemoteKeys
+
+    return RemoteKeys(settings, clock=clock)

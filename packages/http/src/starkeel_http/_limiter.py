@@ -4,22 +4,20 @@ import asyncio
 import time
 from collections.abc import Mapping
 from math import ceil
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from litestar.exceptions import ServiceUnavailableException
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from ._memory import ProcessStorage
 from ._metrics import RATE_LIMITED
 from ._rate import Rate
 from ._verdict import Verdict
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +26,6 @@ ANSWER_S: Final = 0.25
 
 AWAY_S: Final = 1.0
 """Seconds for which Redis is left alone once it failed."""
-
-_CONNECTIONS: Final = 20
 
 
 class Limiter:
@@ -48,6 +44,7 @@ class Limiter:
         self._items: dict[str, RateLimitItem] = {}
         self._counters: dict[str, MovingWindowRateLimiter] = {}
         self._redis: Redis | None = None
+        self._failures: tuple[type[Exception], ...] = (OSError, TimeoutError)
         self._is_away = False
         self._retry_at = 0.0
 
@@ -65,14 +62,12 @@ class Limiter:
             # One each: all keys of a storage have the same window.
             self._counters = {name: MovingWindowRateLimiter(ProcessStorage()) for name in rates}
             return
-        self._redis = _client(self._redis_url)
-        storage = RedisStorage(
-            "redis://",
-            implementation="redispy",
-            key_prefix="starkeel",
-            connection_pool=self._redis.connection_pool,  # type: ignore[arg-type]  # handed on as it is
-        )
-        self._counters = dict.fromkeys(rates, MovingWindowRateLimiter(storage))
+        # Late: a service that counts within the process does without.
+        from ._redis import RedisError, client, storage
+
+        self._failures = (OSError, TimeoutError, RedisError)
+        self._redis = client(self._redis_url, timeout_s=ANSWER_S)
+        self._counters = dict.fromkeys(rates, MovingWindowRateLimiter(storage(self._redis)))
 
     async def hit(self, name: str, key: str) -> Verdict | None:
         """Count a request.
@@ -90,7 +85,7 @@ class Limiter:
         verdict = None
         try:
             verdict = await self._asked(name, key)
-        except (RedisError, OSError, TimeoutError) as error:
+        except self._failures as error:
             self._note_failure(error)
         if verdict is None:
             self._note_unchecked(name)
@@ -153,15 +148,3 @@ class Limiter:
         if self._is_away:
             self._is_away = False
             log.warning("rate limits regained")
-
-
-def _client(url: str) -> Redis:
-    # One repetition at once: a connection that was kept may have died with the Redis before this one.
-    client: Redis = Redis.from_url(
-        url,
-        socket_connect_timeout=ANSWER_S,
-        socket_timeout=ANSWER_S,
-        max_connections=_CONNECTIONS,
-        retry=Retry(NoBackoff(), 1),
-    )
-    return client
