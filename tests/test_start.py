@@ -1,6 +1,8 @@
 """A service that cannot start says why, in one place, with its exit code."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,21 @@ def test_a_taken_port_is_named(variable: str, tmp_path: Path) -> None:
     assert port in finished.output
     assert variable in finished.output
     assert "Traceback" not in finished.output
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_main_reads_settings_by_imports_no_framework(service: str) -> None:
+    code = (
+        f"import sys, starkeel_server._main, {service}.settings\n"
+        f"{service}.settings.Settings.__struct_fields__\n"
+        "heavy = 'litestar sqlalchemy alembic advanced_alchemy granian uvloop httpx redis jwt'\n"
+        "print(*sorted(set(heavy.split()) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == []
 
 
 def test_an_unreachable_database_is_given_up_after_the_configured_time() -> None:

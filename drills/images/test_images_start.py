@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from .conftest import told
-from .fleet import HARDENED, Container, Fleet
+from .fleet import HARDENED, MEMORY, Container, Fleet
 
 ROUNDS = int(os.environ.get("STARKEEL_TEST_START_ROUNDS", "3"))
 RATIO = 1.5
@@ -64,12 +64,16 @@ def _first_answer(start: Callable[[], Container], path: str) -> float:
 
 
 def _bare(containers: Fleet) -> Container:
-    secret = ("--env", "PYTHONPATH=/run/secrets", "--publish", "127.0.0.1::3000")
+    # As many ports and as little memory as ours has: each port is a process more that Docker starts.
+    ports = ("--publish", "127.0.0.1::3000", "--publish", "127.0.0.1::9090")
+    secret = ("--env", "PYTHONPATH=/run/secrets")
     options = ("--volume", f"{containers.directory}:/run/secrets:ro", "--entrypoint", GRANIAN[0])
     return containers.run(
         "bare",
         containers.images["accounts"],
         *HARDENED,
+        *MEMORY,
+        *ports,
         *secret,
         *options,
         command=(*GRANIAN[1:], "bare:app"),

@@ -140,8 +140,8 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 MOMENTS: list[float | str] = [
     *(0.0, 0.1, 0.3, 0.6),
-    *("starting application", "admin port opened", "database connected", "migrations complete"),
-    *("listening", "process started", "workers started"),
+    *("starting application", "admin port opened", "process started", "features", "database connected"),
+    *("migrations complete", "listening", "workers started"),
 ]
 
 

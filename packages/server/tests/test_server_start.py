@@ -16,8 +16,8 @@ def test_the_start_is_told_in_order(samples: Any) -> None:
 
     wanted = [
         "starting application",
-        "features",
         "admin port opened",
+        "features",
         "database connected",
         "migrations complete",
         "listening",
@@ -87,11 +87,14 @@ def test_a_database_that_cannot_be_used_ends_the_process(
 
 
 def test_an_application_that_cannot_be_made_is_shown_where(samples: Any) -> None:
-    sample = samples.finished(SAMPLE_FAILS="import")
+    sample = samples.finished(SAMPLE_FAILS="import", WORKERS=2)
 
     assert sample.process.returncode == 1
-    assert "sample could not start: RuntimeError: the application is broken" in sample.output
-    assert "in create_app" in sample.output
+    told = sample.wait_for_log("could not start", level="error")
+    assert told["reason"] == "RuntimeError: the application is broken"
+    assert "in create_app" in told["exception"]
+    # Once, and not by each worker that could not be made.
+    assert sample.output.count("the application is broken\\n") == 1
 
 
 def test_an_application_without_the_plugin_is_refused(samples: Any) -> None:
@@ -129,6 +132,30 @@ def test_a_signal_while_migrations_run_ends_the_process_at_once(samples: Any, nu
     assert list(samples.tmp.iterdir()) == []
 
 
+def test_a_main_that_is_killed_takes_a_migration_with_it(samples: Any) -> None:
+    sample = samples.start(SAMPLE_FAILS="migrate hangs", WORKERS=2)
+    sample.wait_for_log("migrating")
+
+    sample.process.kill()
+
+    samples.wait_until(lambda: not samples.processes())
+    assert "migration ended: CancelledError" in sample.messages
+    assert "Traceback" not in sample.output
+
+
+def test_a_first_worker_that_is_killed_ends_the_start(samples: Any) -> None:
+    sample = samples.start(SAMPLE_FAILS="migrate hangs", WORKERS=2)
+    sample.wait_for_log("migrating")
+    first = sample.wait_for_log("process started", role="worker", index=0)["process"]
+
+    os.kill(first, signal.SIGKILL)
+
+    assert sample.wait() == 1
+    reason = sample.wait_for_log("could not start", level="error")["reason"]
+    assert reason == "the first worker ended before it had prepared the start"
+    assert list(samples.tmp.iterdir()) == []
+
+
 def test_a_signal_before_anything_is_imported_ends_the_process_without_a_traceback(samples: Any) -> None:
     (samples.directory / "sample" / "settings.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)\n"
@@ -143,11 +170,12 @@ def test_a_signal_while_the_application_is_imported_ends_the_process_without_a_t
     samples: Any,
 ) -> None:
     app = samples.directory / "sample" / "app.py"
-    app.write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    app.write_text("import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)\n")
     sample = samples.finished()
 
     assert sample.process.returncode == 0
-    assert sample.output == "received Ctrl+C\nshutdown complete\n"
+    assert sample.messages[-3:] == ["received Ctrl+C", "shutdown complete", "process stopped"]
+    assert "Traceback" not in sample.output
     assert list(samples.tmp.iterdir()) == []
 
 
@@ -193,9 +221,9 @@ def test_a_service_whose_output_nobody_reads_serves_and_stops(samples: Any, stre
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     # Without a plugin for logging; a pipe whose reader has gone.
-    app = samples.directory / "sample" / "app.py"
+    settings = samples.directory / "sample" / "settings.py"
     configuring = r"structlog.configure\(.*?sys.stdout\)\).*?getpid\(\)\)"
-    app.write_text(re.sub(configuring, "pass", app.read_text(), flags=re.DOTALL))
+    settings.write_text(re.sub(configuring, "pass", settings.read_text(), flags=re.DOTALL))
     reader, writer = os.pipe()
     os.close(reader)
     sample = samples.start(PORT=port, popen={stream: writer})

@@ -294,9 +294,9 @@ def test_no_request_fails_under_load(samples: Any, workers: int) -> None:
 
 
 def test_a_flush_that_hangs_does_not_hold_the_process_beyond_its_time(samples: Any) -> None:
-    app = samples.directory / "sample" / "app.py"
-    flush = "    def stop_process(self, *, timeout_s):\n        time.sleep(timeout_s)\n"
-    app.write_text(app.read_text().replace("    def stop_process(self, *, timeout_s):\n", flush))
+    settings = samples.directory / "sample" / "settings.py"
+    flush = "def stop_process(*, timeout_s):\n    time.sleep(timeout_s)\n"
+    settings.write_text(settings.read_text().replace("def stop_process(*, timeout_s):\n", flush))
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
     address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
     with socket.create_connection(address, timeout=20) as head:

@@ -75,7 +75,8 @@ def test_connections_wait_while_the_only_worker_is_replaced(samples: Any) -> Non
 def test_a_crash_loop_gives_up_and_says_why(samples: Any) -> None:
     sample = samples.start(SAMPLE_FAILS="lifespan")
 
-    assert sample.wait() == 1
+    # Five starts, one after the other.
+    assert sample.wait(timeout_s=90) == 1
     assert sample.messages.count("worker died") == 5
     assert "the lifespan is broken" in sample.wait_for_log("worker failed", level="error")["exception"]
     assert sample.wait_for_log("gave up: workers die before they are up")["deaths"] == 5

@@ -1,6 +1,5 @@
 import asyncio
 import os
-import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
@@ -23,6 +22,8 @@ from litestar.response import ServerSentEvent, Stream
 from msgspec import Meta
 from starkeel_http import EdgePlugin, limit_by_address, limit_by_user, request_timeout
 from starkeel_server import ServerPlugin
+
+from .settings import Lines
 
 log = structlog.get_logger("http_sample")
 
@@ -48,17 +49,8 @@ class User(NamedTuple):
 class Logging(InitPlugin):
     """Logs as JSON, and names requests, as telemetry would."""
 
-    def start_process(self, **_: Any) -> None:
-        structlog.configure(
-            processors=[
-                structlog.contextvars.merge_contextvars,
-                structlog.processors.add_log_level,
-                structlog.processors.format_exc_info,
-                structlog.processors.EventRenamer("message"),
-                structlog.processors.JSONRenderer(),
-            ],
-            logger_factory=structlog.WriteLoggerFactory(sys.stdout),
-        )
+    def start_process(self, **told: Any) -> None:
+        Lines().start_process(**told)
 
     def on_app_init(self, app_config: Any) -> Any:
         def wrap(app: Litestar) -> None:

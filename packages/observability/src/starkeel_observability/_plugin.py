@@ -8,23 +8,16 @@ from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
-from prometheus_client.registry import Collector
 
 from ._layer import EXCEPTION_KEY, Layer
 from ._litestar_logs import StructlogConfig, is_default
-from ._logs._levels import LogLevels
-from ._logs._pipe import Pipe
-from ._logs._setup import configure, loggers, set_levels
-from ._metrics._build import BuildInfo
 from ._metrics._loop import LoopLag
-from ._metrics._process import ProcessMetrics
+from ._process_setup import ProcessSetup
 from ._settings import ObservabilitySettings
 from ._traces._provider import Tracing, has_provider
 
 ASGI_LAYER = 20
 """Outside the edge, which is 10; inside the drain guard, which is 30."""
-_LINES_S = 0.25
-"""Seconds for the last lines, however long the spans took."""
 
 
 @final
@@ -43,8 +36,7 @@ class ObservabilityPlugin(InitPlugin):
         self.settings = settings
         self._layer: Layer | None = None
         self._lag: LoopLag | None = None
-        self._process: ProcessMetrics | None = None
-        self._pipe: Pipe | None = None
+        self._setup = ProcessSetup(settings)
         self._tracing = Tracing(settings)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
@@ -70,17 +62,7 @@ class ObservabilityPlugin(InitPlugin):
             index: Number of the worker, from 0.
             workers: How many there are.
         """
-        del workers
-        settings = self.settings
-        self._pipe = configure(
-            settings.log_level,
-            settings.log_format,
-            service=settings.service_name,
-            version=settings.version,
-            most_repeats=settings.log_repeats_per_second,
-        )
-        self._process = ProcessMetrics("main" if role == "main" else f"worker-{index}")
-        self._process.start()
+        self._setup.start_process(role=role, index=index, workers=workers)
         if role == "worker":
             self._tracing.start()
 
@@ -90,19 +72,9 @@ class ObservabilityPlugin(InitPlugin):
         Args:
             timeout_s: Seconds it may take.
         """
-        if self._process is not None:
-            self._process.stop()
         until = time.monotonic() + timeout_s
         self._tracing.stop(timeout_s=timeout_s)
-        if self._pipe is not None:
-            self._pipe.close(timeout_s=max(_LINES_S, until - time.monotonic()))
-
-    def collectors(self) -> Iterable[Collector]:
-        """What main reports by itself: what runs."""
-        settings = self.settings
-        yield BuildInfo(
-            service=settings.service_name, version=settings.version, revision=settings.service_revision
-        )
+        self._setup.stop_process(timeout_s=until - time.monotonic())
 
     def set_log_levels(self, levels: str) -> None:
         """Let other levels hold in this process, from now on.
@@ -113,13 +85,13 @@ class ObservabilityPlugin(InitPlugin):
         Raises:
             ValueError: They are wrong.
         """
-        set_levels(LogLevels.parse(levels))
+        self._setup.set_log_levels(levels)
 
     def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
         """What an operator can ask of this process."""
         recent = self._tracing.recent
         traces = {} if recent is None else {"traces": recent.told}
-        return {"loggers": lambda _: loggers()} | traces
+        return {**self._setup.inquiries(), **traces}
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """What is on, and why."""

@@ -5,13 +5,16 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
 
 from ._logs._levels import LogLevels
 from ._traces._types import OtlpEndpoint, Protocol, ResourceAttributes, Sampler, headers
+
+if TYPE_CHECKING:
+    from ._process_setup import ProcessSetup
 
 _DISTRIBUTION = "distribution:"
 _OTHERS = ("OTEL_PROPAGATORS", "OTEL_PYTHON_", "OTEL_INSTRUMENTATION_", "OTEL_SEMCONV_")
@@ -179,6 +182,12 @@ class ObservabilitySettings(Settings, frozen=True, kw_only=True):
     def ignored(cls, names: Collection[str]) -> Iterator[str]:
         """Whatever else is called `OTEL_*`, but for what OpenTelemetry's own libraries read."""
         yield from (name for name in names if name.startswith("OTEL_") and not name.startswith(_OTHERS))
+
+    def main_process(self) -> "ProcessSetup":
+        """What sets up a main process, which makes no application."""
+        from ._process_setup import ProcessSetup
+
+        return ProcessSetup(self)
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
         """Refuse headers that cannot be sent, batches larger than the queue, and gRPC that is not there."""

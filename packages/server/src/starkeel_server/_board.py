@@ -14,7 +14,7 @@ _HEADER_BYTES = 64
 _SLOT_BYTES = 64
 _SECONDS = struct.Struct("=d")
 # Offsets in the header.
-_PHASE, _BOOTED, _DEADLINE = 0, 1, 8
+_PHASE, _BOOTED, _OPEN, _DEADLINE = 0, 1, 2, 8
 # Offsets in a slot.
 _STATE, _READY, _SLOT_PHASE, _HEARTBEAT = 0, 1, 2, 8
 
@@ -35,6 +35,8 @@ class State(IntEnum):
     BOOTING = 0
     UP = 1
     CLOSING = 2
+    PREPARING = 3
+    """It migrates, before any worker is up; it must be given the time to roll back."""
 
 
 class Board:
@@ -72,6 +74,15 @@ class Board:
     def note_booted(self) -> None:
         """Tell everyone that every worker has been up."""
         self._map[_BOOTED] = 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the start is prepared and the port is listened on."""
+        return self._map[_OPEN] == 1
+
+    def open(self) -> None:
+        """Tell everyone that workers may serve."""
+        self._map[_OPEN] = 1
 
     @property
     def deadline(self) -> float:

@@ -36,11 +36,11 @@ def config(service: Service) -> int:
 
 def migrate(service: Service) -> int:
     """Migrate as `serve` does before it listens, whatever is said about migrations at the start."""
-    from ._boot import Preparation
+    from ._boot import prepare
     from ._hooks import Hooks
 
     def do(hooks: Hooks) -> None:
-        Preparation().run(hooks, at_start=False)
+        asyncio.run(prepare(hooks, log.info, at_start=False))
 
     return _with_hooks(service, do)
 

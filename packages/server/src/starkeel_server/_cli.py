@@ -60,14 +60,23 @@ def _parser(service: Service) -> argparse.ArgumentParser:
 
 
 def _serve(service: Service, _: argparse.Namespace) -> int:
+    import gc
+
     from ._signals import SignalWatch
 
     # Before the rest is imported, which takes a while in which a signal must be honoured, too.
     signals = SignalWatch()
 
+    from ._recruit import Recruit
+
+    # It has far more to import than this process, and most of it whatever the configuration says.
+    first = Recruit()
+    # What is imported from here on stays: looking for garbage in it would only take time.
+    gc.disable()
+
     from ._main import serve
 
-    serve(service, signals)
+    serve(service, signals, first)
 
 
 def _config(service: Service, _: argparse.Namespace) -> int:

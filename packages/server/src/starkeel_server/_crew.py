@@ -1,13 +1,15 @@
 """The workers that there are: who serves, who is to take over, who leaves."""
 
+import time
 from collections.abc import Callable
 from threading import Lock
 
-from ._board import Board, Seat
+from ._board import Board, Phase, Seat
 from ._workers import Worker
 
 Spawn = Callable[[int, Seat, bool], Worker]
 """Starts a worker, given its number, its seat, and whether it is to try what was read last."""
+_LOOK_S = 0.01
 
 
 class Crew:
@@ -87,6 +89,22 @@ class Crew:
             self._is_closed = True
             for worker in self.all():
                 worker.kill()
+
+    def dismiss(self, *, timeout_s: float) -> None:
+        """End every worker before any has served; may be called from other threads.
+
+        Args:
+            timeout_s: Seconds for the one that prepares the start to roll back.
+        """
+        with self._lock:
+            self._is_closed = True
+        self._board.phase = Phase.STOPPING
+        until = time.monotonic() + timeout_s
+        while any(worker.is_preparing for worker in self.all()) and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+        self.kill()
+        for worker in self.all():
+            worker.wait()
 
     def _free_seat(self) -> Seat:
         taken = {seat.slot for seat in self._seats.values()}

@@ -1,7 +1,7 @@
 """What main hands to its workers: the configuration as it read and checked it.
 
 A worker that replaces a crashed one starts with what was checked, whatever the files hold by then. So what
-was in them is kept in memory that workers inherit: no secret is in a file of ours, or in an environment.
+was in them is kept in memory that workers are given: no secret is in a file of ours, or in an environment.
 """
 
 import os
@@ -13,6 +13,7 @@ from starkeel_config import Entry, Resolved, ServiceSettings, load
 
 from ._levels import VARIABLE as LEVELS
 from ._settings import ServerSettings
+from ._workers import Orders
 
 TLS_FILES = ("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE")
 _BY_FILE = "file "
@@ -20,7 +21,7 @@ _ENCODING = ("utf-8", "surrogateescape")
 
 
 class Handover:
-    """A configuration that was checked, in descriptors that workers inherit.
+    """A configuration that was checked, in descriptors that workers are given.
 
     Args:
         environ: The environment, what was given by file put in its place.
@@ -53,7 +54,7 @@ class Handover:
             raise
 
     def close(self) -> None:
-        """Let go of it; workers keep what they inherited."""
+        """Let go of it; workers keep what they were given."""
         for descriptor in self.descriptors:
             os.close(descriptor)
         self.descriptors.clear()
@@ -86,16 +87,22 @@ def frozen_environ(environ: Mapping[str, str], resolved: Resolved[ServiceSetting
     return frozen
 
 
-def received_environ(descriptor: int) -> dict[str, str]:
+def received_environ(orders: Orders, received: Mapping[int, int]) -> dict[str, str]:
     """The environment that main handed over; it can be had once.
 
     Args:
-        descriptor: Where it is, as main's `Handover.environ` says.
+        orders: Say where it is.
+        received: Descriptors of this process by those that main has.
     """
+    descriptor = received[orders.environ]
     packed = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     os.close(descriptor)
     pairs = (item.decode(*_ENCODING).partition("=") for item in packed.split(b"\0") if item)
-    return {name: value for name, _, value in pairs}
+    environ = {name: value for name, _, value in pairs}
+    for variable in TLS_FILES:
+        if environ.get(variable):
+            environ[variable] = _path(received[int(environ[variable].rpartition("/")[2])])
+    return environ
 
 
 def _packed(environ: Mapping[str, str]) -> bytes:
@@ -116,6 +123,6 @@ def _kept(name: str, content: bytes) -> int:
 
 
 def _path(descriptor: int) -> str:
-    """A path by which this process, and one that inherits the descriptor, open it."""
+    """A path by which this process opens a descriptor."""
     own = Path("/proc/self/fd")
     return f"{own if own.is_dir() else '/dev/fd'}/{descriptor}"

@@ -82,7 +82,8 @@ def forget(directory: Path, *, name: str, pid: int) -> None:
 class WorkerMetrics:
     """What main tells about its workers."""
 
-    def __init__(self) -> None:
+    def begin(self) -> None:
+        """Tell it from now on; once this process has the name that its metrics are kept under."""
         from prometheus_client import Counter
 
         self._exits = Counter(

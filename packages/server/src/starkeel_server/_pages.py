@@ -14,8 +14,8 @@ from ._admin import Asked, Offer, Page, json_page, plain
 from ._asking import Desks, Told, contents
 from ._configuration import Configuration
 from ._handover import Handover
-from ._hooks import Hooks
 from ._levels import VARIABLE, LevelsFile, MainLevels
+from ._parts import Parts
 from ._service import Service
 from ._workers import Worker
 
@@ -35,7 +35,7 @@ class Pages:
     Args:
         service: The service.
         configuration: Its configuration.
-        hooks: Of main's own plugins.
+        parts: Of main.
         desks: Of the workers.
         levels: Main's log levels.
     """
@@ -45,13 +45,13 @@ class Pages:
         service: Service,
         configuration: Configuration,
         *,
-        hooks: Hooks,
+        parts: Parts,
         desks: Desks,
         levels: MainLevels,
     ) -> None:
         self._service = service
         self._configuration = configuration
-        self._hooks = hooks
+        self._parts = parts
         self._desks = desks
         self._levels = levels
         self._started_at = datetime.now(UTC)
@@ -114,7 +114,7 @@ class Pages:
     async def _loggers(self, asked: Asked) -> Page:
         if asked.method == "PUT":
             return await self._set_levels(asked)
-        own = self._hooks.inquiries().get("loggers")
+        own = self._parts.inquiries().get("loggers")
         if own is None:
             return plain(404)
         told = await self._desks.ask("loggers")
@@ -137,7 +137,7 @@ class Pages:
 def operator_pages(
     service: Service,
     configuration: Configuration,
-    hooks: Hooks,
+    parts: Parts,
     directory: Path,
     workers: Callable[[], Iterable[Worker]],
 ) -> dict[str, Offer]:
@@ -146,12 +146,12 @@ def operator_pages(
     Args:
         service: The service.
         configuration: Its configuration.
-        hooks: Of main's own plugins.
+        parts: Of main.
         directory: Main's.
         workers: Tells which workers run.
     """
     proven = configuration.proven
-    levels = MainLevels(hooks, LevelsFile(directory), configured=proven.log_level)
+    levels = MainLevels(parts, LevelsFile(directory), configured=proven.log_level)
 
     def follow(proven: Handover) -> None:
         meant = next((entry.value for entry in proven.entries if entry.variable == VARIABLE), "")
@@ -159,7 +159,7 @@ def operator_pages(
             levels.configure(proven.log_level, meant)
 
     configuration.on_proven = follow
-    pages = Pages(service, configuration, hooks=hooks, desks=Desks(directory, workers), levels=levels)
+    pages = Pages(service, configuration, parts=parts, desks=Desks(directory, workers), levels=levels)
     return pages.offers(can_set_levels=proven.server.log_level_changes)
 
 

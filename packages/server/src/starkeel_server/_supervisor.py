@@ -95,9 +95,7 @@ class Supervisor:
         self._crew.kill()
 
     def run(self) -> int:
-        """Serve until told to stop, then drain; the exit code."""
-        for index in self._crew.indexes:
-            self._crew.start(index)
+        """Serve until told to stop, then drain; the exit code. Workers have been started."""
         while not self._must_stop:
             self._wait(_TICK_S)
             self._replace_the_dead()

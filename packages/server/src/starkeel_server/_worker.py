@@ -1,15 +1,14 @@
 """A worker process: makes the application, serves it, and stops when main says so."""
 
 import asyncio
-import os
+import gc
 import socket
 import sys
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any, NoReturn
+from threading import Event
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import structlog
@@ -18,44 +17,51 @@ from litestar import Litestar
 from starkeel_config import load
 
 from ._board import Board, Phase, Seat, State
+from ._boot import prepare, report_features
 from ._certificate import tell_expiry
 from ._desk import Desk
-from ._engine import Engine
+from ._engine import Engine, granian
 from ._exits import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from ._guard import Guard
 from ._handover import received_environ
 from ._hooks import Hooks
 from ._metrics import name_process
+from ._metrics import prepare as prepare_metrics
 from ._plugin import ServerPlugin
+from ._preparation import Reporter
 from ._reception import opened_desk
+from ._recruit import Ordered
 from ._rundir import hold
 from ._stall import stalls_told
 from ._workers import LEAVE_GRACE_S, Orders
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 BEAT_S = 0.05
 """Seconds between two looks at the board; also between two heartbeats."""
+GATE_S = 0.005
+"""Seconds between two looks whether the port is open."""
 PROBE_S = 1.0
 """Seconds between two rounds of readiness checks for the admin port."""
 CLOSING_CONNECTIONS_S = (0.2, 2.0)
 """Seconds, at least and at most, that connections without a request in flight may take to close within what
 is left of the grace: responses on their way to a slow client, but half-sent request heads, too."""
-_ORPHANED_S = 60.0
-"""Seconds a worker whose main is gone may take to stop by itself; then it is ended, stuck as it is."""
 
 
-def work(argument: str) -> NoReturn:
+def work(ordered: Ordered) -> NoReturn:
     """Serve until main says stop, then end the process.
 
     Args:
-        argument: `Orders` as JSON.
+        ordered: Brings `Orders` as JSON.
     """
-    orders = msgspec.json.decode(argument, type=Orders)
+    told, descriptors = ordered.orders()
+    orders = msgspec.json.decode(told, type=Orders)
     sys.path[:] = orders.path
-    orphaned = _watch_lifeline(orders.lifeline)
+    prepare_metrics(Path(orders.metrics))
+    received = dict(zip(orders.descriptors, descriptors, strict=True))
     try:
-        code = _Worker(orders, orphaned).run()
+        code = _Worker(orders, received, ordered.orphaned).run()
     except Exception:
         # Before the application's own logging is set up, this goes to structlog's defaults.
         log.exception("worker failed", index=orders.index)
@@ -68,41 +74,96 @@ class _Worker:
 
     Args:
         orders: What main told it.
+        received: Descriptors of this process by those that main has.
         orphaned: Set when main is gone.
     """
 
-    def __init__(self, orders: Orders, orphaned: Event) -> None:
+    def __init__(self, orders: Orders, received: Mapping[int, int], orphaned: Event) -> None:
         self._orders = orders
+        self._received = received
         self._orphaned = orphaned
         board = Path(orders.board)
         hold(board.parent)
         self._seat: Seat = Board(board).seat(orders.slot)
+        self._reporter = None if orders.preparation is None else Reporter(received[orders.preparation])
 
     def run(self) -> int:
-        """Make the application and serve it; the exit code."""
+        """Make the application, prepare the start if told to, and serve; the exit code."""
         # Not by its number: the one that it replaces counts on under a name of its own.
         name_process(str(self._orders.slot))
-        service = self._orders.service
-        environ = received_environ(self._orders.environ)
-        app = service.create_app(load(service.settings_class(), environ, service=service.name))
-        hooks = Hooks(app)
+        try:
+            app, hooks, desk = self._make()
+        except Exception as error:  # noqa: BLE001 - told by main, or raised again
+            return self._could_not_be_made(error)
         plugin = hooks.server_plugin()
-        plugin.attach(self._seat)
-        hooks.start_process(role="worker", index=self._orders.index, workers=self._orders.workers)
-        directory = Path(self._orders.board).parent
-        desk = opened_desk(directory, self._orders.slot, app=app, hooks=hooks, environ=environ)
         flush_until = time.monotonic() + plugin.settings.shutdown_flush_s
         code = CRASH_LOOP
         try:
-            code, flush_until = _run(self._serve(app, plugin, desk))
+            code, flush_until = _run(self._live(app, hooks, desk))
         except Exception:
             log.exception("worker failed", index=self._orders.index)
         finally:
             hooks.stop_process(timeout_s=max(0.1, flush_until - time.monotonic()))
         return code
 
-    async def _serve(self, app: Litestar, plugin: ServerPlugin, desk: Desk) -> tuple[int, float]:
+    def _make(self) -> tuple[Litestar, Hooks, Desk]:
+        service = self._orders.service
+        environ = received_environ(self._orders, self._received)
+        app = service.create_app(load(service.settings_class(), environ, service=service.name))
+        hooks = Hooks(app)
+        granian()
+        # It was off while all this was imported.
+        gc.freeze()
+        gc.enable()
+        hooks.server_plugin().attach(self._seat)
+        hooks.start_process(role="worker", index=self._orders.index, workers=self._orders.workers)
+        directory = Path(self._orders.board).parent
+        desk = opened_desk(directory, self._orders.slot, app=app, hooks=hooks, environ=environ)
+        return app, hooks, desk
+
+    def _could_not_be_made(self, error: Exception) -> int:
+        if self._reporter is not None:
+            self._reporter.fail(error)
+            return CRASH_LOOP
+        # The one that prepares the start cannot be made either, and main ends everybody when it tells so.
+        _run(self._until_open())
+        raise error
+
+    async def _live(self, app: Litestar, hooks: Hooks, desk: Desk) -> tuple[int, float]:
         desk.attend()
+        plugin = hooks.server_plugin()
+        is_prepared = self._reporter is None or await self._prepare(hooks, self._reporter)
+        if is_prepared and await self._until_open():
+            return await self._serve(app, plugin)
+        return STOPPED, time.monotonic() + plugin.settings.shutdown_flush_s
+
+    async def _prepare(self, hooks: Hooks, reporter: Reporter) -> bool:
+        """Do what comes before the port is opened; whether it was done."""
+        self._seat.state = State.PREPARING
+        async with asyncio.TaskGroup() as tasks:
+            preparing = tasks.create_task(_prepared(hooks, reporter))
+            while not preparing.done() and not self._must_end:
+                await asyncio.wait([preparing], timeout=BEAT_S)
+            preparing.cancel()
+        if preparing.cancelled() or not preparing.result():
+            return False
+        self._seat.state = State.BOOTING
+        reporter.done()
+        return True
+
+    async def _until_open(self) -> bool:
+        """Wait until main listens; whether it does."""
+        while not self._seat.board.is_open:
+            if self._must_end:
+                return False
+            await asyncio.sleep(GATE_S)
+        return True
+
+    @property
+    def _must_end(self) -> bool:
+        return self._seat.phase is Phase.STOPPING or self._orphaned.is_set()
+
+    async def _serve(self, app: Litestar, plugin: ServerPlugin) -> tuple[int, float]:
         settings = plugin.settings
         flush_until = 0.0
         try:
@@ -119,7 +180,7 @@ class _Worker:
         return STOPPED, flush_until
 
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
-        listener = socket.socket(fileno=self._orders.listener)
+        listener = socket.socket(fileno=self._received[self._orders.listener])
         settings = plugin.settings if self._orders.uses_tls else None
         if settings is not None and settings.tls_cert_file is not None:
             tell_expiry(settings.tls_cert_file)
@@ -144,7 +205,7 @@ class _Worker:
 
     async def _until_told_to_stop(self, engine: Engine) -> None:
         # Looked at rather than waited for: nothing else reaches a process as surely as shared memory does.
-        while self._seat.phase is not Phase.STOPPING and not self._orphaned.is_set():
+        while not self._must_end:
             if self._seat.is_replaced:
                 engine.pause()
             await asyncio.sleep(BEAT_S)
@@ -173,26 +234,21 @@ class _Worker:
         await engine.stopped(timeout_s=max(least, min(most, left_s())))
 
 
-def _run(serving: Coroutine[Any, Any, tuple[int, float]]) -> tuple[int, float]:
+async def _prepared(hooks: Hooks, reporter: Reporter) -> bool:
+    try:
+        report_features(hooks, reporter.say)
+        await prepare(hooks, reporter.say, at_start=True)
+    except Exception as error:  # noqa: BLE001 - main tells it, whatever it is
+        reporter.fail(error)
+        return False
+    return True
+
+
+def _run(doing: Coroutine[Any, Any, T]) -> T:
     """Run to the end, and leave the loop as it is then.
 
     Closing it would join the threads of its executor, and with them a blocking call that never returns.
     """
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    return loop.run_until_complete(serving)
-
-
-def _watch_lifeline(descriptor: int) -> Event:
-    """Notice that main is gone, and do not outlive it for long."""
-    orphaned = Event()
-
-    def wait() -> None:
-        with suppress(OSError):
-            os.read(descriptor, 1)
-        orphaned.set()
-        time.sleep(_ORPHANED_S)
-        leave(WORKER_KILLED)
-
-    Thread(target=wait, name="lifeline", daemon=True).start()
-    return orphaned
+    return loop.run_until_complete(doing)

@@ -1,16 +1,10 @@
 """Worker processes as main sees them."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterable
-
 import msgspec
 
 from ._board import Seat, State
+from ._recruit import Recruit
 from ._service import Service
-from ._signals import HANDLED
 
 LEAVE_GRACE_S = 60.0
 """Seconds, at least, that requests in flight have in a worker that is replaced: nobody waits for the process
@@ -18,7 +12,7 @@ to end, so they get longer than in a shutdown."""
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """What a worker is told when it starts, as its one argument.
+    """What a worker is told.
 
     Args:
         service: What to serve.
@@ -26,47 +20,47 @@ class Orders(msgspec.Struct, frozen=True):
         index: Number of the worker, from 0; one that replaces another takes its number over.
         slot: Its place on the board, and the name its metrics are kept under; no other that runs has it.
         workers: How many there are.
-        environ: File descriptor of the environment, as main checked it.
+        metrics: Path of the directory for metrics.
+        descriptors: Numbers, in main, of the descriptors that come with the orders.
+        environ: File descriptor, in main, of the environment, as main checked it.
         uses_tls: Whether the port speaks TLS.
-        listener: File descriptor of the listening socket.
-        lifeline: File descriptor that is at its end when main is gone.
+        listener: File descriptor, in main, of the socket to accept from.
         path: Where main finds modules.
+        preparation: File descriptor, in main, of the pipe by which this worker tells how it prepares the
+            start; none for those that do not.
     """
 
     service: Service
     board: str
+    metrics: str
+    descriptors: list[int]
     index: int
     slot: int
     workers: int
     environ: int
     uses_tls: bool
     listener: int
-    lifeline: int
     path: list[str]
-
-
-class Lifeline:
-    """A pipe by which workers notice that main is gone, even when it was killed."""
-
-    def __init__(self) -> None:
-        self.reader, self._writer = os.pipe()
+    preparation: int | None
 
 
 class Worker:
     """One worker process.
 
     Args:
+        recruit: The interpreter that becomes it.
         orders: What it is told.
         seat: Its part of the board.
-        inherited: Further file descriptors it is to have.
     """
 
-    def __init__(self, orders: Orders, seat: Seat, *, inherited: Iterable[int]) -> None:
+    def __init__(self, recruit: Recruit, orders: Orders, seat: Seat) -> None:
         self.index = orders.index
         self.seat = seat
         self.rss_bytes = 0
         seat.reset()
-        self._process = _spawned(orders, inherited)
+        self._recruit = recruit
+        self._process = recruit.process
+        recruit.order(msgspec.json.encode(orders), orders.descriptors)
 
     @property
     def slot(self) -> int:
@@ -88,32 +82,15 @@ class Worker:
         """Whether it serves."""
         return self._process.returncode is None and self.seat.state is State.UP
 
+    @property
+    def is_preparing(self) -> bool:
+        """Whether it prepares the start, and runs."""
+        return self.seat.state is State.PREPARING and self.returncode is None
+
     def kill(self) -> None:
         """End it without asking."""
         self._process.kill()
 
-
-def _spawned(orders: Orders, inherited: Iterable[int]) -> "subprocess.Popen[bytes]":
-    # A fresh interpreter, never a fork: main has threads, and a fork would copy their locks.
-    command = [
-        sys.executable,
-        *_interpreter_options(),
-        "-m",
-        "starkeel_server._work",
-        msgspec.json.encode(orders).decode(),
-    ]
-    # Until the worker has its own handlers, a signal to the process group must not end it. Blocked signals
-    # are inherited, so they are blocked before it exists.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-    try:
-        return subprocess.Popen(  # noqa: S603 - this interpreter and our own program
-            command, stdin=subprocess.DEVNULL, pass_fds=(orders.listener, orders.lifeline, *inherited)
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _interpreter_options() -> list[str]:
-    """Options that main's own interpreter was given, `-X` and `-W` for two."""
-    given = sys.orig_argv[1:]
-    return given[: given.index("-m")] if "-m" in given else []
+    def wait(self) -> None:
+        """Wait for its end."""
+        self._process.wait()
