@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from .stand_ins import public_name
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "128")
 MEMORY = ("--memory", "256m", "--memory-swap", "256m")
+_LOOK_S = 1.0
+"""Seconds between two looks whether a container that is waited for still runs."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,24 @@ class Container:
         return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
 
     def wait_until_ready(self, path: str = "/health/ready", *, port: int = 3000) -> None:
-        """Wait for a 200."""
+        """Wait for a 200.
+
+        Asked for often, and cheaply: what asks must not take the time that is waited for.
+        """
+        looked_at = time.monotonic()
 
         def is_ready() -> bool:
-            assert self.state()["Status"] == "running", f"{self.name} ended\n{self.output()}"
-            try:  # it may end in between, and then has no port any more
-                return httpx.get(self.url(port) + path, timeout=5, trust_env=False).status_code == 200
-            except (httpx.TransportError, AssertionError):
+            nonlocal looked_at
+            if time.monotonic() - looked_at > _LOOK_S:
+                assert self.state()["Status"] == "running", f"{self.name} ended\n{self.output()}"
+                looked_at = time.monotonic()
+            try:
+                return client.get(path).status_code == 200
+            except httpx.TransportError:
                 return False
 
-        wait_until(is_ready, timeout_s=60, what=lambda: f"{self.name}\n{self.output()}")
+        with httpx.Client(base_url=self.url(port), timeout=5, trust_env=False) as client:
+            wait_until(is_ready, timeout_s=60, what=lambda: f"{self.name}\n{self.output()}")
 
 
 @dataclass

@@ -121,7 +121,10 @@ class DatabasePlugin(InitPlugin):
                         "migrations hold a lock of their session, which PgBouncer (DB_PGBOUNCER) does not"
                         " keep: set MIGRATIONS_DATABASE_URL to a URL straight to the server"
                     )
-                return await migrations.apply()
+                applied = await migrations.apply()
+                # In the worker that prepared the start there is no need to look again.
+                self._is_schema_known_good = True
+                return applied
             missing = await migrations.missing()
             if missing:
                 log.warning("migrations missing, and RUN_MIGRATIONS is off", revisions=missing)
