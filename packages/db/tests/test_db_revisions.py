@@ -1,0 +1,64 @@
+"""Revisions are read off their files; what is not plainly written is left to Alembic."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from starkeel_db._revisions import revisions_in_line
+from starkeel_db._scripts import Scripts
+
+FIRST = 'revision = "0001_first"\ndown_revision = None\n'
+SECOND = 'revision: str = "0002_second"\ndown_revision: str | None = "0001_first"\n'
+
+
+def written(folder: Path, *texts: str) -> Path:
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    for number, text in enumerate(texts):
+        # In no order of their names.
+        (folder / f"r{9 - number}.py").write_text(text + "\n\ndef upgrade():\n    pass\n")
+    return folder
+
+
+def test_a_line_is_read_in_its_order(tmp_path: Path) -> None:
+    assert revisions_in_line(written(tmp_path / "one", FIRST, SECOND)) == ["0001_first", "0002_second"]
+    assert revisions_in_line(written(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        'revision = "0002_" + "second"\ndown_revision = "0001_first"\n',
+        'revision = "0002_other"\ndown_revision = None\n',
+        'revision = "0002_lost"\ndown_revision = "0001_gone"\n',
+        'revision = "0002_tied"\ndown_revision = "0001_first"\ndepends_on = "elsewhere"\n',
+        'revision = "0002_merge"\ndown_revision = ("0001_first", "0001_other")\n',
+        "not python at all",
+        "down_revision = None\n",
+    ],
+)
+def test_what_is_no_plain_line_is_not_guessed(tmp_path: Path, other: str) -> None:
+    assert revisions_in_line(written(tmp_path / "some", FIRST, other)) is None
+
+
+def test_a_revision_that_is_computed_is_known_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = 'revision = "0002_" + "second"\ndown_revision = "0001_first"\n'
+    written(tmp_path / "computed_migrations", FIRST, computed)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert Scripts("computed_migrations").names() == ["0001_first", "0002_second"]
+
+
+def test_knowing_what_there_is_imports_no_alembic() -> None:
+    code = (
+        "import sys; from starkeel_db import DatabasePlugin; from starkeel_db._scripts import Scripts\n"
+        "print(Scripts('orders.migrations').names() != [], 'alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == ["True", "False"]
