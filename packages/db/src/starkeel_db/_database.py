@@ -1,5 +1,6 @@
 """The database of a running application: engine, pool, sessions."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -77,7 +78,14 @@ class Database:
     async def _close(self) -> None:
         log.info("closing database connections")
         with anyio.move_on_after(DISPOSE_S, shield=True) as scope:
+            await self._part()
             await self.engine.dispose()
         if scope.cancelled_caught:
             log.warning("database connections dropped: they could not be closed in time")
         self._upkeep.clear()
+
+    async def _part(self) -> None:
+        """Take leave of PostgreSQL on all connections at once: in turn, two hundred take seconds."""
+        drivers = [one for one in pool_of(self.engine).idle_drivers() if hasattr(one, "is_closed")]
+        # What fails here is closed by the pool, or dropped.
+        await asyncio.gather(*(one.close() for one in drivers), return_exceptions=True)

@@ -100,6 +100,13 @@ class ElasticPool(AsyncAdaptedQueuePool):
         for record in unneeded:
             record.close()
 
+    def idle_drivers(self) -> list[Any]:
+        """The driver's own connections that nobody uses."""
+        idle = self._take_idle()
+        for record in reversed(idle):
+            self._do_return_conn(record)
+        return [record.driver_connection for record in idle if record.driver_connection is not None]
+
     def _take_idle(self) -> list[ConnectionPoolEntry]:
         return [self._pool.get(block=False) for _ in range(self.checkedin())]
 
