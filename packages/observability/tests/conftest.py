@@ -41,7 +41,7 @@ class AllSettings(ServiceSettings, frozen=True, kw_only=True):
     server: ServerSettings
 '''
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def wait_until(is_so: Callable[[], Any], *, what: object = "", timeout_s: float = WAIT_S) -> Any:

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     run(SERVICE)
 """
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def wait_until(is_so: Callable[[], Any], *, timeout_s: float = WAIT_S, what: object = "") -> Any:
