@@ -10,8 +10,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from starkeel_observability._request import Request
 from starkeel_observability._traces import _encode
 from starkeel_observability._traces._recorded import RecordedSpan, Scope
+from starkeel_observability._traces._server import ServerSpan
 
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 # Lengths of one, two and three bytes.
@@ -26,6 +28,7 @@ ATTRIBUTES = st.dictionaries(NAME, VALUE, max_size=4)
 PLAIN = st.dictionaries(NAME, TEXT | INT64 | st.booleans(), max_size=4)
 TRACE_ID = st.integers(1, 2**128 - 1)
 SPAN_ID = st.integers(1, 2**64 - 1)
+IDS = st.binary(min_size=24, max_size=24)
 NANOSECONDS = st.integers(1, 2**63)
 COUNT = st.integers(0, 2**32 - 1)
 STATE = st.lists(
@@ -49,14 +52,13 @@ def pairs(draw: Any, scopes: list[tuple[Scope, InstrumentationScope]], resource:
         ours,
         draw(TEXT),
         draw(st.sampled_from(list(SpanKind))),
-        trace_id=draw(TRACE_ID),
-        span_id=draw(SPAN_ID),
+        ids=draw(IDS),
         attributes=draw(ATTRIBUTES),
         start_ns=draw(NANOSECONDS),
     )
     parent = draw(st.none() | CONTEXT)
     if parent is not None:
-        span.parent_id, span.is_parent_remote = parent.span_id, parent.is_remote
+        span.parent, span.is_parent_remote = parent.span_id.to_bytes(8, "big"), parent.is_remote
     span.trace_state = draw(STATE)
     span.status = draw(st.sampled_from(list(StatusCode)))
     span.description = draw(st.none() | TEXT) if span.status is StatusCode.ERROR else None
@@ -100,7 +102,9 @@ def test_what_is_sent_is_what_the_official_encoder_sends(data: Any) -> None:
     made = data.draw(st.lists(pairs(scopes, resource), min_size=1, max_size=5))
 
     sent = ExportTraceServiceRequest.FromString(
-        _encode.request([ours for ours, _ in made], _encode.resource(resource.attributes))
+        _encode.request(
+            [(ours.scope, ours.encoded()) for ours, _ in made], _encode.resource(resource.attributes)
+        )
     )
 
     assert sent == encode_spans([theirs for _, theirs in made])
@@ -112,8 +116,7 @@ def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
         Scope("s", "", "", None),
         "odd",
         SpanKind.INTERNAL,
-        trace_id=1,
-        span_id=1,
+        ids=b"i" * 24,
         attributes={"large": 2**70, "half": "\ud800", "one": 1, "true": True},
         start_ns=1,
     )
@@ -121,7 +124,7 @@ def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
     span.end()
 
     (sent,) = (
-        ExportTraceServiceRequest.FromString(_encode.request([span], b""))
+        ExportTraceServiceRequest.FromString(_encode.request([(span.scope, span.encoded())], b""))
         .resource_spans[0]
         .scope_spans[0]
         .spans
@@ -130,3 +133,56 @@ def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
     assert (values["large"].string_value, values["half"].string_value) == (str(2**70), "\\ud800")
     assert (values["one"].int_value, values["true"].bool_value) == (1, True)
     assert (sent.dropped_attributes_count, sent.dropped_events_count, sent.dropped_links_count) == (300, 2, 1)
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(data: Any) -> None:
+    headers = data.draw(
+        st.dictionaries(
+            st.sampled_from([b"host", b"user-agent", b"accept"]),
+            st.text(st.characters(max_codepoint=255), max_size=40).map(lambda text: text.encode("latin-1")),
+        )
+    )
+    scope: Any = {
+        "type": "http",
+        "method": data.draw(st.sampled_from(["GET", "POST", "BREW"])),
+        "path": "/" + data.draw(TEXT),
+        "headers": list(headers.items()),
+        "client": data.draw(st.none() | st.just(("192.0.2.1", 5))),
+        "server": data.draw(st.none() | st.just(("127.0.0.1", 80))),
+        "scheme": "http",
+        "http_version": "1.1",
+    }
+    parent = data.draw(st.none() | CONTEXT)
+    route = data.draw(st.none() | st.just("/items/{item_id}"))
+    request = Request(scope)
+    ids = data.draw(IDS)
+    key = (request.method, route, data.draw(st.integers(200, 404)))
+
+    def sent(*, is_touched: bool) -> Any:
+        span = ServerSpan(lambda _: None, Scope("s", "", "", None), request, ids)
+        span.start_ns = 5
+        if parent is not None:
+            span.belong(parent)
+        span.is_touched |= is_touched
+        assert span.complete(key, None, 7)
+        assert not span.complete(key, None, 8)
+        return (
+            ExportTraceServiceRequest.FromString(_encode.request([(span.scope, span.encoded())], b""))
+            .resource_spans[0]
+            .scope_spans[0]
+            .spans[0]
+        )
+
+    short, long = sent(is_touched=False), sent(is_touched=True)
+    for span in (short, long):
+        told = sorted(span.attributes, key=lambda pair: pair.key)
+        del span.attributes[:]
+        span.attributes.extend(told)
+    assert short == long
+    assert short.trace_id + short.span_id == ids
+    assert (short.start_time_unix_nano, short.end_time_unix_nano) == (5, 7)
+    assert {pair.key: pair.value.int_value for pair in short.attributes}["http.response.status_code"] == key[
+        2
+    ]

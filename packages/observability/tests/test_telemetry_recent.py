@@ -23,12 +23,11 @@ def ended(
         SCOPE,
         f"span {number}",
         SpanKind.SERVER,
-        trace_id=trace or number,
-        span_id=number,
+        ids=(trace or number).to_bytes(16, "big") + number.to_bytes(8, "big"),
         attributes={},
         start_ns=1000,
     )
-    span.parent_id = parent
+    span.parent = parent.to_bytes(8, "big") if parent else b""
     if fails:
         span.set_status(StatusCode.ERROR)
     span.end(1000 + took_ns)

@@ -1,6 +1,7 @@
 """What becomes of a request: its answer, as it goes by."""
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 from typing import Any, Final, cast
 
 from litestar.types import Message, Receive, Send
@@ -15,7 +16,7 @@ _REFUSED: Final = 403
 _HEADER: Final = b"x-request-id"
 
 
-class HttpExchange:
+class HttpExchange(Incoming):
     """A request and its answer.
 
     Args:
@@ -24,41 +25,38 @@ class HttpExchange:
         request_id: Put on the answer.
     """
 
-    __slots__ = (
-        "_is_answered",
-        "_request_id",
-        "_send",
-        "_was_left",
-        "is_stream",
-        "receive",
-        "sent_bytes",
-        "status",
-    )
-
     def __init__(self, receive: Receive, send: Send, request_id: str) -> None:
-        self.receive = Incoming(receive)
+        self._receive = receive
         self._send = send
         self._request_id = request_id
+        self.reading = None
         self.status: int | None = None
         self.sent_bytes = 0
         self.is_stream = False
-        self._is_answered = False
-        self._was_left = False
-        self.receive.listen_soon()
+        self.was_left: bool | None = None
+        """Whether the client had gone before the answer was complete; none when it is not."""
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """As the server's own, with the request's id on the answer."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = list(message["headers"])
-            self.is_stream = _is_event_stream(headers)
-            message = {**message, "headers": _with_id(headers, self._request_id)}
+        # Not a coroutine of its own: what the server returns is waited for just as well.
+        if self.status is None:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                message = {**message, "headers": self._identified(message["headers"])}
         elif message["type"] == "http.response.body":
             self.sent_bytes += len(message.get("body", b""))
-            if not message.get("more_body", False):
-                self._is_answered = True
-                self._was_left = self.receive.is_gone
-        await self._send(message)
+            if not message.get("more_body"):
+                self.was_left = self.is_gone
+        return self._send(message)
+
+    def _identified(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """An answer's headers with the request's id; it is seen, too, what kind of answer it is."""
+        # Their names are in lower case, as ASGI has it.
+        named = dict(given)
+        self.is_stream = named.get(b"content-type", b"").startswith(b"text/event-stream")
+        if _HEADER in named:
+            return _with_id(given, self._request_id)
+        return [*given, (_HEADER, self._request_id.encode())]
 
     async def apologize(self) -> None:
         """Answer 500 in place of an application that raised without answering."""
@@ -74,16 +72,12 @@ class HttpExchange:
             error: What the application raised.
         """
         # Leaving is how event streams end.
-        if not self.is_stream and (self._was_left if self._is_answered else self.receive.is_gone):
+        if not self.is_stream and (self.is_gone if self.was_left is None else self.was_left):
             return CLIENT_GONE
         if self.status is not None:
             return self.status
         # Only a server that stops cancels an application whose client waits; it has answered then.
         return 503 if isinstance(error, asyncio.CancelledError) else 500
-
-    def close(self) -> None:
-        """It is over."""
-        self.receive.close()
 
 
 class WebSocketExchange:
@@ -98,6 +92,8 @@ class WebSocketExchange:
     __slots__ = ("_request_id", "_send", "receive", "sent_bytes", "status")
 
     is_stream = True
+    reading = None
+    was_left = None
 
     def __init__(self, receive: Receive, send: Send, request_id: str) -> None:
         self.receive = receive
@@ -116,7 +112,7 @@ class WebSocketExchange:
         elif self.status is None:
             told: Any = message
             self.status = _SWITCHED if kind == "websocket.accept" else told["status"]
-            headers = _with_id(list(told.get("headers") or ()), self._request_id)
+            headers = _with_id(told.get("headers") or (), self._request_id)
             message = cast("Message", {**told, "headers": headers})
         await self._send(message)
 
@@ -133,23 +129,13 @@ class WebSocketExchange:
             return self.status
         return _REFUSED if error is None else 500
 
-    def close(self) -> None:
-        """It is over."""
-
 
 Exchange = HttpExchange | WebSocketExchange
 
 
-def _with_id(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
-    if any(len(name) == len(_HEADER) and name.lower() == _HEADER for name, _ in headers):
-        headers = [header for header in headers if header[0].lower() != _HEADER]
-    return [*headers, (_HEADER, request_id.encode())]
-
-
-def _is_event_stream(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(
-        value.startswith(b"text/event-stream") and name.lower() == b"content-type" for name, value in headers
-    )
+def _with_id(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    kept = [header for header in headers if header[0].lower() != _HEADER]
+    return [*kept, (_HEADER, request_id.encode())]
 
 
 def _size(message: Any) -> int:

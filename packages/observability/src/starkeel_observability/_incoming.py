@@ -2,6 +2,9 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
+from itertools import takewhile
+from time import perf_counter
 from typing import Any, Final
 
 from litestar.types import Receive
@@ -19,49 +22,25 @@ class Incoming:
         receive: The server's.
     """
 
-    __slots__ = (
-        "_ahead",
-        "_is_application_receiving",
-        "_is_body_over",
-        "_is_closed",
-        "_reading",
-        "_receive",
-        "is_gone",
-    )
+    is_gone = False
+    _ahead: deque[Any] | None = None
+    _is_application_receiving = False
+    _is_body_over = False
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._ahead: deque[Any] = deque()
-        self._reading: asyncio.Future[Any] | None = None
-        self._is_application_receiving = False
-        self._is_body_over = False
-        self.is_gone = False
-        self._is_closed = False
+        self.reading: asyncio.Future[Any] | None = None
+        """What listens, to be cancelled when it is over."""
 
-    def listen_soon(self) -> None:
-        """Listen after a while, when the request is not over by then."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            # A test client on another kind of loop.
-            return
-        _watch(loop).add(self)
-
-    def close(self) -> None:
-        """Listen no more."""
-        self._is_closed = True
-        if self._reading is not None:
-            self._reading.cancel()
-
-    async def __call__(self) -> Any:
+    async def receive(self) -> Any:
         """As the server's own."""
         while True:
             if self._ahead:
                 return self._ahead.popleft()
-            if self._reading is None:
+            if self.reading is None:
                 return await self._directly()
             # Not awaited itself: were the application's call cancelled, what comes in would be lost.
-            await asyncio.wait([self._reading])
+            await asyncio.wait([self.reading])
 
     async def _directly(self) -> Any:
         self._is_application_receiving = True
@@ -72,26 +51,27 @@ class Incoming:
         self._note(message)
         return message
 
-    def listen(self) -> None:
-        """Listen now, unless it is over; later, while the application does so itself."""
-        if self._is_closed:
-            return
+    def listen(self) -> bool:
+        """Listen now, but not while the application does so itself; whether it need not be asked again."""
         if self._is_application_receiving:
-            self.listen_soon()
-        elif not self.is_gone:
+            return False
+        if not self.is_gone:
             self._read()
+        return True
 
     def _read(self) -> None:
-        self._reading = asyncio.ensure_future(self._receive())
-        self._reading.add_done_callback(self._came)
+        self.reading = asyncio.ensure_future(self._receive())
+        self.reading.add_done_callback(self._came)
 
     def _came(self, reading: "asyncio.Future[Any]") -> None:
-        self._reading = None
+        self.reading = None
         if reading.cancelled() or reading.exception() is not None:
             return
         message = reading.result()
         self._note(message)
         is_body = message["type"] == "http.request"
+        if self._ahead is None:
+            self._ahead = deque()
         self._ahead.append(message)
         if is_body and self._is_body_over:
             # All that may come now is that the client goes; the application may find the body before.
@@ -104,44 +84,28 @@ class Incoming:
             self._is_body_over = True
 
 
-class _Watch:
-    """One timer for all the requests of a loop: hardly any lasts until it is due.
+class Watch:
+    """One timer for all the requests of a loop: hardly any lasts until it is due."""
 
-    Args:
-        loop: Theirs.
-    """
+    def __init__(self) -> None:
+        self.open: dict[Incoming, float] = {}
+        """Since when, as `perf_counter` has it, in their order; whoever is over takes itself out."""
+        self.is_set = False
 
-    __slots__ = ("_is_set", "_waiting", "loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._waiting: deque[tuple[float, Incoming]] = deque()
-        self._is_set = False
-
-    def add(self, incoming: Incoming) -> None:
-        """Have it listen after a while."""
-        due = self.loop.time() + _LISTEN_AFTER_S
-        self._waiting.append((due, incoming))
-        if not self._is_set:
-            self._is_set = True
-            self.loop.call_at(due, self._look)
+    def start(self) -> None:
+        """Look after a while."""
+        # A test client may run a loop of another kind.
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().call_later(_LISTEN_AFTER_S, self._look)
+            self.is_set = True
 
     def _look(self) -> None:
-        waiting, now = self._waiting, self.loop.time()
-        try:
-            while waiting and waiting[0][0] <= now:
-                waiting.popleft()[1].listen()
-        finally:
-            self._is_set = bool(waiting)
-            if waiting:
-                self.loop.call_at(waiting[0][0], self._look)
-
-
-_watches: list[_Watch] = []
-
-
-def _watch(loop: asyncio.AbstractEventLoop) -> _Watch:
-    # A process serves in one loop; a test may have one after the other.
-    if not _watches or _watches[0].loop is not loop:
-        _watches[:] = [_Watch(loop)]
-    return _watches[0]
+        now = perf_counter()
+        late = list(takewhile(lambda incoming: now - self.open[incoming] >= _LISTEN_AFTER_S, self.open))
+        for incoming in late:
+            del self.open[incoming]
+            if not incoming.listen():
+                self.open[incoming] = now
+        self.is_set = False
+        if self.open:
+            self.start()

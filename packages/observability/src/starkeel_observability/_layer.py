@@ -1,27 +1,34 @@
 """The one pass over every request: its id, its span, its metrics and its line."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from time import perf_counter
 from typing import Any, Final
 
 import structlog
 from litestar import Litestar
-from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException, LitestarException, WebSocketException
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.utils import normalize_path
-from opentelemetry import context
-from opentelemetry.trace import Span, set_span_in_context
-from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars, reset_contextvars
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
+from structlog.contextvars import get_contextvars
 
+from . import _ambient
 from ._exchange import Exchange, HttpExchange, WebSocketExchange
-from ._logs import _access
-from ._metrics._http import http_metrics
+from ._failure import Failure, failure_of
+from ._incoming import Watch
+from ._metrics._http import Key, http_metrics
+from ._reports import Reports, told
 from ._request import Request
 from ._traces import _span
+from ._traces._server import ServerSpan
 
-EXCEPTION_KEY: Final = "starkeel_exception"
-"""Where in the scope's state the exception stands that was answered."""
+_ID: Final = _ambient.ID
+_SPAN: Final = _ambient.SPAN
+_OURS: Final = _ambient.OURS
+_attach: Final = _ambient.attach
+_detach: Final = _ambient.detach
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger("starkeel_observability.access")
@@ -41,20 +48,29 @@ class Layer:
         self._wrapped = wrapped
         self._app = app
         self._metrics = http_metrics()
+        self.reports = Reports(self._metrics)
+        """What is to be told yet."""
+        self._in_flight, self._opened = self._metrics.in_flight
+        self.start()
+
+    def start(self) -> None:
+        """Serve in another loop than before, if in any."""
+        self._watch = Watch()
+        self._open: dict[Any, float] = self._watch.open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
-        began = perf_counter()
+        # In one piece, as every call and every look-up in here is paid for by every request.
         request = Request(scope)
-        exchange: Exchange = (HttpExchange if scope["type"] == ScopeType.HTTP else WebSocketExchange)(
-            receive, send, request.id
-        )
-        before = get_contextvars()
-        bound = bind_contextvars(request_id=request.id)
+        exchange = self._exchange(scope, request, receive, send)
         parent = request.parent()
         span = None if request.is_health else _span.start(request, parent)
-        token = context.attach(parent if span is None else set_span_in_context(span, parent))
-        self._metrics.began()
+        if span is not None:
+            parent = _ambient.around(parent, span) if parent else Context({_SPAN: span})
+        variables = len(copy_context())
+        before = get_contextvars() if variables else _ambient.NOTHING
+        id_token, trace_token = _ID.set(request.id), _attach(parent)
+        self._in_flight[self._opened] += 1.0
         error: BaseException | None = None
         try:
             await self._wrapped(scope, exchange.receive, exchange.send)
@@ -65,61 +81,89 @@ class Layer:
                     await exchange.apologize()
             raise
         finally:
-            self._metrics.ended()
-            exchange.close()
-            now = get_contextvars()
-            self._tell(
-                request, exchange, span, error, has_more=len(now) > 1, duration_s=perf_counter() - began
-            )
-            context.detach(token)
-            # Whatever was bound for this request, by whomever, ends with it.
-            if before or len(now) > 1:
-                clear_contextvars()
-                bind_contextvars(**before)
+            request.ended = perf_counter()
+            self._in_flight[self._opened] -= 1.0
+            is_alone = not variables and len(copy_context()) == _OURS
+            bound = _ambient.NOTHING if is_alone else _ambient.bound()
+            self._tell(scope, request, exchange, span, error, bound)
+            _detach(trace_token)
+            if before or bound:
+                _ambient.restore(before)
             else:
-                reset_contextvars(**bound)
+                _ID.reset(id_token)
+
+    def _exchange(self, scope: Scope, request: Request, receive: Receive, send: Send) -> Exchange:
+        kind: str = scope["type"]
+        if kind != "http":
+            return WebSocketExchange(receive, send, request.id)
+        exchange = HttpExchange(receive, send, request.id)
+        watch = self._watch
+        self._open[exchange] = request.began
+        if not watch.is_set:
+            watch.start()
+        return exchange
 
     def _tell(
         self,
+        scope: Scope,
         request: Request,
         exchange: Exchange,
         span: Span | None,
         error: BaseException | None,
-        *,
-        has_more: bool,
-        duration_s: float,
+        bound: Mapping[str, Any],
     ) -> None:
+        self._open.pop(exchange, None)
+        if exchange.reading is not None:
+            exchange.reading.cancel()
+        status = exchange.status
+        route: str | None = scope.get("path_template")
+        if (
+            error is None
+            and exchange.was_left is False
+            and status is not None
+            and status < 500
+            and status != 405
+            and not exchange.is_stream
+            and type(span) is ServerSpan
+            and not span.is_touched
+            and request.ended - request.began < self._slow_s
+        ):
+            # As nearly all are.
+            self.reports.add((request, route, status, b"", span, True, bound, exchange.sent_bytes))
+            return
         try:
-            status = exchange.outcome(error)
-            route = request.route or (self._route_of(request) if status == 405 else None)
-            self._metrics.observe((request.method, route, status), duration_s)
-            failure = _Failure(request.scope, error, status)
-            is_slow = duration_s >= self._slow_s and not exchange.is_stream
-            _log(
-                request,
-                exchange,
-                route,
-                status,
-                failure,
-                span,
-                has_more=has_more,
-                duration_s=duration_s,
-                is_slow=is_slow,
-            )
-            if span is not None:
-                if exchange.is_stream:
-                    # How long it takes is up to the client.
-                    span.set_attribute("starkeel.is_stream", True)
-                _span.end(
-                    span,
-                    request,
-                    route=route,
-                    status=status,
-                    error_type=failure.error_type,
-                    error=failure.exception,
-                )
+            self._tell_more(scope, request, exchange, span, error, bound)
         except Exception:
             log.exception("request not reported")
+
+    def _tell_more(
+        self,
+        scope: Scope,
+        request: Request,
+        exchange: Exchange,
+        span: Span | None,
+        error: BaseException | None,
+        bound: Mapping[str, Any],
+    ) -> None:
+        status = exchange.outcome(error)
+        route: Any = scope.get("path_template")
+        if route is None and status == 405:
+            route = self._route_of(request)
+        key = (request.method, route, status)
+        failure = failure_of(scope, error, status)
+        is_slow = request.duration_s >= self._slow_s and not exchange.is_stream
+        is_usual = failure is None and not request.is_health and not is_slow
+        if not is_usual:
+            _log(request, exchange, key, failure, is_slow=is_slow)
+        ids, is_sent = b"", False
+        if span is not None:
+            if exchange.is_stream:
+                # How long it takes is up to the client.
+                span.set_attribute("starkeel.is_stream", True)
+            ids = _span.end(span, request, key, failure)
+            is_sent = span.get_span_context().trace_flags.sampled
+        sent_bytes = exchange.sent_bytes if is_usual else None
+        self.reports.add((request, route, status, ids, None, is_sent, bound, sent_bytes))
 
     def _route_of(self, request: Request) -> str | None:
         """Template of a route that does not take the request's method; the router keeps that to itself."""
@@ -131,97 +175,13 @@ class Layer:
         return None
 
 
-class _Failure:
-    """What went wrong in a request, if anything did and it was the service's fault.
-
-    Args:
-        scope: Of the request.
-        raised: What the application raised.
-        status: Of the answer.
-    """
-
-    def __init__(self, scope: Scope, raised: BaseException | None, status: int) -> None:
-        state: dict[str, Any] = scope.get("state") or {}
-        exception = _innermost(raised or state.get(EXCEPTION_KEY))
-        # One that is cancelled has failed when its answer was half out.
-        is_failure = (
-            status >= 500
-            or isinstance(raised, Exception)
-            or (raised is not None and 200 <= status < 300)
-            or (status == 101 and _is_unexpected(exception))
-        )
-        self.exception: BaseException | None = exception if is_failure else None
-        known = state.get("error_type")
-        self.is_logged = isinstance(known, str)
-        self.error_type: str | None = None
-        if is_failure:
-            self.error_type = known if self.is_logged else _type_name(self.exception) or str(status)
-
-    @property
-    def is_unexpected(self) -> bool:
-        """Whether it is worth a stack trace that nobody has logged."""
-        return not self.is_logged and _is_unexpected(self.exception)
-
-
-def _innermost(exception: BaseException | None) -> BaseException | None:
-    """The exception itself, out of what Litestar and task groups wrap around it."""
-    if type(exception) is LitestarException and exception.__cause__ is not None:
-        return _innermost(exception.__cause__)
-    if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
-        return _innermost(exception.exceptions[0])
-    return exception
-
-
-def _is_unexpected(exception: BaseException | None) -> bool:
-    return isinstance(exception, Exception) and not isinstance(exception, (HTTPException, WebSocketException))
-
-
-def _type_name(exception: BaseException | None) -> str | None:
-    if exception is None:
-        return None
-    kind = type(exception)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _log(
-    request: Request,
-    exchange: Exchange,
-    route: str | None,
-    status: int,
-    failure: _Failure,
-    span: Span | None,
-    *,
-    has_more: bool,
-    duration_s: float,
-    is_slow: bool,
-) -> None:
-    if failure.is_unexpected:
+def _log(request: Request, exchange: Exchange, key: Key, failure: Failure | None, *, is_slow: bool) -> None:
+    if failure is not None and failure.is_unexpected:
         log.error("request failed", error_type=failure.error_type, exc_info=failure.exception)
-    is_plain = failure.error_type is None and not request.is_health and not has_more and not is_slow
-    # What was bound for the request beside its id is told, too: the long way.
-    if is_plain and _access.is_possible():
-        _access.write(
-            request.method,
-            request.path,
-            route,
-            status,
-            duration_s=duration_s,
-            size=exchange.sent_bytes,
-            client=request.client,
-            request_id=request.id,
-            span=span,
-        )
-        return
-    fields: dict[str, Any] = {"method": request.method, "path": request.path, "status": status}
-    if route is not None:
-        fields["route"] = route
-    fields["duration_ms"] = round(duration_s * 1000, 3)
-    fields["bytes"] = exchange.sent_bytes
-    if request.client is not None:
-        fields["client"] = request.client
-    if failure.error_type is not None:
+    fields = told(request, key, exchange.sent_bytes)
+    if failure is not None:
         fields["error_type"] = failure.error_type
     usual = access_log.warning if is_slow else access_log.info
-    if failure.error_type is not None:
+    if failure is not None:
         usual = access_log.error
     (access_log.debug if request.is_health else usual)("request completed", **fields)

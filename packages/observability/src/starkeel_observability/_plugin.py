@@ -9,7 +9,8 @@ from litestar.config.app import AppConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
 
-from ._layer import EXCEPTION_KEY, Layer
+from ._failure import EXCEPTION_KEY
+from ._layer import Layer
 from ._litestar_logs import StructlogConfig, is_default
 from ._metrics._loop import LoopLag
 from ._process_setup import ProcessSetup
@@ -38,6 +39,7 @@ class ObservabilityPlugin(InitPlugin):
         self._lag: LoopLag | None = None
         self._setup = ProcessSetup(settings)
         self._tracing = Tracing(settings)
+        self._is_started = False
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the layer around the application, and take over Litestar's logging unless it was configured."""
@@ -63,6 +65,7 @@ class ObservabilityPlugin(InitPlugin):
             workers: How many there are.
         """
         self._setup.start_process(role=role, index=index, workers=workers)
+        self._is_started = True
         if role == "worker":
             self._tracing.start()
 
@@ -73,6 +76,8 @@ class ObservabilityPlugin(InitPlugin):
             timeout_s: Seconds it may take.
         """
         until = time.monotonic() + timeout_s
+        if self._layer is not None:
+            self._layer.reports.flush()
         self._tracing.stop(timeout_s=timeout_s)
         self._setup.stop_process(timeout_s=until - time.monotonic())
 
@@ -119,12 +124,16 @@ class ObservabilityPlugin(InitPlugin):
         if self._layer is None:
             self._layer = Layer(app.asgi_handler, app, slow_s=self.settings.log_slow_request_s)
             app.asgi_handler = self._layer
+        self._layer.start()
+        self._layer.reports.gathers = self._is_started
         self._lag = LoopLag()
         self._lag.start()
 
     async def _stop(self) -> None:
         if self._lag is not None:
             self._lag.stop()
+        if self._layer is not None:
+            self._layer.reports.flush()
 
 
 async def _remember(exception: Exception, scope: Scope) -> None:

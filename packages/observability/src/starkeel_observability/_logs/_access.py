@@ -1,17 +1,16 @@
 """The line of a request that went well, put together by hand: it is most of all that is logged."""
 
+import re
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from opentelemetry.trace import Span
+from starkeel_observability._metrics._http import Key
+from starkeel_observability._request import Request
 
-from starkeel_observability._traces._recorded import RecordedSpan
-
-from ._clean import encodable
-from ._event import shortened, timestamp
+from ._clean import Cleaner, encodable, name_of
+from ._event import RESERVED, shortened, timestamp_ns
 from ._json import json_line
 from ._pipe import ACCESS
 from ._redact import masked
@@ -19,6 +18,7 @@ from ._structlog import PROCESSORS, TARGETS, deliver
 
 TARGET: Final = ACCESS
 _INFO: Final = 20
+_SAID: Final = RESERVED | {"method", "path", "status", "route", "duration_ms", "bytes", "client"}
 
 _target: Final = TARGETS(TARGET)
 
@@ -35,64 +35,101 @@ def is_possible() -> bool:
     )
 
 
-def write(
-    method: str,
-    path: str,
-    route: str | None,
-    status: int,
-    *,
-    duration_s: float,
-    size: int,
-    client: str | None,
-    request_id: str,
-    span: Span | None,
-) -> None:
-    """Write the line, with the names and in the order that `_event.composed` has.
+def is_said(bound: Mapping[str, Any]) -> bool:
+    """Whether something was bound by a name that means something else in the line."""
+    return not _SAID.isdisjoint(bound)
+
+
+def line(
+    request: Request, key: Key, ids: bytes, bound: Mapping[str, Any], sent_bytes: int, ended_ns: int
+) -> str:
+    """Make the line, with the names and in the order that `_event.composed` has; `write` writes it.
 
     Args:
-        method: One that is known.
-        path: As it was asked for.
-        route: Template of the route.
-        status: Of the answer.
-        duration_s: Seconds it took.
-        size: Bytes of the answer.
-        client: Address.
-        request_id: Of the request.
-        span: Of the request.
+        request: That it is about; it is over.
+        key: What it was, and the status of the answer.
+        ids: Of its trace, 16 bytes, and of its span, 8 bytes; none when it has no span.
+        bound: What was bound for it beside its id.
+        sent_bytes: Size of the answer.
+        ended_ns: When it was over, in nanoseconds since 1970.
     """
-    pipe = TARGETS.pipe
-    assert pipe is not None
-    told_route = "" if route is None else f',"route":{_known(route)}'
-    told_client = "" if client is None else f',"client":{_known(client)}'
-    line = (
-        f'{{"timestamp":"{timestamp(time.time())}","level":"INFO","target":"{TARGET}",'
-        f'"message":"request completed","method":"{method}","path":{_text(path)},'
-        f'"status":{status}{told_route},'
-        f'"duration_ms":{duration_s * 1000:.3f},"bytes":{size}{told_client},"file":{_known(_FILE)},"line":1,'
-        f'"threadId":{threading.get_native_id()}{_ids(span)},"request_id":"{request_id}",'
-        f'"service":{_known(pipe.service)},"version":{_known(pipe.version)}}}\n'
+    head, middle, tail = _parts(key, request.client)
+    hexed, path = ids.hex(), request.path
+    return _LINE % (
+        timestamp_ns(ended_ns),
+        _more(bound) if bound else "",
+        head,
+        path if _PLAIN(path) and "eyJ" not in path else _odd(path),
+        middle,
+        (request.ended - request.began) * 1000,
+        sent_bytes,
+        tail,
+        _this_thread.number,
+        _TRACE % (hexed[:32], hexed[32:]) if hexed else "",
+        request.id,
     )
-    pipe.write(_INFO, line.encode())
 
 
-def _ids(span: Span | None) -> str:
-    if isinstance(span, RecordedSpan):
-        return f',"trace_id":"{span.trace_id:032x}","span_id":"{span.span_id:016x}"'
-    if span is None:
-        return ""
-    context = span.get_span_context()
-    if not context.is_valid:
-        return ""
-    return f',"trace_id":"{context.trace_id:032x}","span_id":"{context.span_id:016x}"'
+def write(lines: list[str]) -> None:
+    """Write lines that `line` made, together."""
+    pipe = TARGETS.pipe
+    if pipe is not None and lines:
+        # All end alike.
+        lines.append("")
+        text = _end(pipe.service, pipe.version).join(lines)
+        pipe.write(_INFO, text.encode(), len(lines) - 1)
+
+
+_LINE: Final = (
+    f'{{"timestamp":"%s","level":"INFO","target":"{TARGET}","message":"request completed",'
+    '%s%s%s%s%.3f,"bytes":%d%s%d%s,"request_id":"%s"'
+)
+_TRACE: Final = ',"trace_id":"%s","span_id":"%s"'
+_PLAIN: Final = re.compile("[A-Za-z0-9/_.~!$&'()*+,;=:-]*").fullmatch
+"""Paths that need no closer look: JSON writes them as they are, and nothing in them is personal."""
+
+
+def _odd(path: str) -> str:
+    return _text(masked(path))[1:-1]
+
+
+@lru_cache(maxsize=4096)
+def _parts(key: Key, client: str | None) -> tuple[str, str, str]:
+    """What lines have in common: before the path, before the duration, and after the size."""
+    method, route, status = key
+    told_route = "" if route is None else f',"route":{_text(masked(route))}'
+    told_client = "" if client is None else f',"client":{_text(masked(client))}'
+    return (
+        f'"method":"{method}","path":"',
+        f'","status":{status}{told_route},"duration_ms":',
+        f'{told_client},"file":{_text(_FILE)},"line":1,"threadId":',
+    )
+
+
+@lru_cache(maxsize=8)
+def _end(service: str, version: str) -> str:
+    return f',"service":{_text(masked(service))},"version":{_text(masked(version))}}}\n'
+
+
+def _more(bound: Mapping[str, Any]) -> str:
+    cleaner = Cleaner()
+    fields = {name_of(name): cleaner.field(name, value) for name, value in bound.items()}
+    return f"{json_line(fields)[1:-2].decode()},"
 
 
 def _text(text: str) -> str:
-    """A text as JSON, without personal data."""
-    text = masked(text)
+    """A text as JSON."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return json_line(encodable(text))[:-1].decode()
 
 
-_known: Final[Callable[[str], str]] = lru_cache(maxsize=1024)(_text)
+class _ThisThread(threading.local):
+    """The number of the running thread, which a call of the system would tell each time."""
+
+    def __init__(self) -> None:
+        self.number = threading.get_native_id()
+
+
+_this_thread: Final = _ThisThread()
 _FILE: Final = shortened(__file__)

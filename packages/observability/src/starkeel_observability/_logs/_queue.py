@@ -16,6 +16,10 @@ _OVERHEAD: Final = 160
 _RANKS: Final = {name: rank for rank, name in enumerate(SEVERITIES)}
 
 
+_Waiting = tuple[int, bytes, int]
+"""Its number, lines that came together, how many they are."""
+
+
 class LineQueue:
     """Takes lines from any thread and gives them back in their order.
 
@@ -25,37 +29,38 @@ class LineQueue:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most = most_bytes
-        self._waiting: tuple[deque[tuple[int, bytes]], ...] = tuple(deque() for _ in SEVERITIES)
+        self._waiting: tuple[deque[_Waiting], ...] = tuple(deque() for _ in SEVERITIES)
         self._bytes = 0
         self._number = 0
         self._dropped = [0] * len(SEVERITIES)
         # Entered again when what is collected as garbage meanwhile has something to say.
         self.lock = threading.RLock()
 
-    def put(self, level: int, line: bytes) -> None:
+    def put(self, level: int, lines: bytes, count: int = 1) -> None:
         """Add a line, in place of less severe ones where there is no room; or let it go.
 
         Args:
             level: As the standard library's numbers.
-            line: Its end included.
+            lines: Its end included; or several of them, which stay together.
+            count: How many.
         """
         rank = _RANKS[level_name(level)]
-        size = len(line) + _OVERHEAD
+        size = len(lines) + _OVERHEAD
         with self.lock:
             if self._bytes + size > self._most and not self._made_room(size, rank):
-                self._dropped[rank] += 1
+                self._dropped[rank] += count
                 return
             self._number += 1
-            self._waiting[rank].append((self._number, line))
+            self._waiting[rank].append((self._number, lines, count))
             self._bytes += size
 
-    def take(self, most_bytes: int) -> list[tuple[int, bytes]]:
-        """The next lines in their order, with the rank of each; at least one unless none waits.
+    def take(self, most_bytes: int) -> list[tuple[int, bytes, int]]:
+        """The next lines in their order, with the rank of each and how many; at least one unless none waits.
 
         Args:
             most_bytes: What they may have together.
         """
-        taken: list[tuple[int, bytes]] = []
+        taken: list[tuple[int, bytes, int]] = []
         left = most_bytes
         with self.lock:
             while (rank := self._next_rank()) is not None:
@@ -63,22 +68,22 @@ class LineQueue:
                 # Nearly always lines of one level wait, whose order needs no looking at others.
                 is_only = sum(map(bool, self._waiting)) == 1
                 while waiting:
-                    line = waiting[0][1]
-                    if taken and len(line) > left:
+                    _, lines, count = waiting[0]
+                    if taken and len(lines) > left:
                         return taken
                     waiting.popleft()
-                    self._bytes -= len(line) + _OVERHEAD
-                    left -= len(line)
-                    taken.append((rank, line))
+                    self._bytes -= len(lines) + _OVERHEAD
+                    left -= len(lines)
+                    taken.append((rank, lines, count))
                     if not is_only:
                         break
         return taken
 
-    def lose(self, lines: list[tuple[int, bytes]]) -> None:
+    def lose(self, lines: list[tuple[int, bytes, int]]) -> None:
         """Count lines as dropped that were taken and could not be written."""
         with self.lock:
-            for rank, _ in lines:
-                self._dropped[rank] += 1
+            for rank, _, count in lines:
+                self._dropped[rank] += count
 
     def dropped(self) -> dict[str, int]:
         """How many lines were dropped so far, by level."""
@@ -100,9 +105,9 @@ class LineQueue:
         """Let go of less severe lines, the newest first: what led to the trouble is older."""
         for waiting, lower in zip(self._waiting[:rank], range(rank), strict=True):
             while waiting:
-                _, line = waiting.pop()
-                self._bytes -= len(line) + _OVERHEAD
-                self._dropped[lower] += 1
+                _, lines, count = waiting.pop()
+                self._bytes -= len(lines) + _OVERHEAD
+                self._dropped[lower] += count
                 if self._bytes + size <= self._most:
                     return True
         return False

@@ -60,17 +60,18 @@ class LineWriter:
         """Whether somebody looks on."""
         return self._number is not None and os.isatty(self._number)
 
-    def write(self, level: int, line: bytes) -> None:
-        """Have one line written, its end included.
+    def write(self, level: int, lines: bytes, count: int = 1) -> None:
+        """Have one line written, its end included, or several together.
 
         Args:
             level: How severe it is, as the standard library's numbers.
-            line: The line.
+            lines: The line.
+            count: How many lines.
         """
         if self._descriptor is None:
             return
         with self._queue.lock:
-            self._queue.put(level, line)
+            self._queue.put(level, lines, count)
             if self._is_asleep:
                 self._is_asleep = False
                 self._wake.release()
@@ -150,7 +151,7 @@ class LineWriter:
                         return
                 continue
             try:
-                descriptor.write(b"".join([line for _, line in lines]))
+                descriptor.write(b"".join([line for _, line, _ in lines]))
             except OSError:
                 self._queue.lose(lines)
                 # Nobody is left to be told.

@@ -1,14 +1,20 @@
 """Metrics of a service's own, whose labels cannot grow without end."""
 
+import time
 from typing import Any, Final
 
+from opentelemetry import trace
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.samples import Exemplar
 
 OTHER: Final = "__other__"
 """The value of every label of what came after the most that there may be."""
 MOST_SERIES: Final = 1000
 """Combinations of labels of one metric in one process."""
+
+EXEMPLARS_EVERY_S: Final = 1.0
+"""Seconds after which an exemplar makes room for another: nobody scrapes more often."""
 
 
 class _Capped(MetricWrapperBase):
@@ -44,8 +50,36 @@ class CappedGauge(_Capped, Gauge):
 
 
 class CappedHistogram(_Capped, Histogram):
-    """A histogram."""
+    """A histogram, whose exemplars are the traces that it is observed in."""
+
+    _exemplars_due = 0.0
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """As `prometheus_client` has it; once a second the trace that is current becomes an exemplar."""
+        if exemplar is None:
+            now = time.monotonic()
+            if now >= self._exemplars_due and (exemplar := _current()) is not None:
+                self._exemplars_due = now + EXEMPLARS_EVERY_S
+        super().observe(amount, exemplar)
 
     def values(self) -> list[Any]:
         """Its sum, then how many there are in each bucket alone."""
         return [self._sum, *self._buckets]
+
+    def exemplify(self, bucket: int, amount: float, labels: dict[str, str]) -> None:
+        """Keep an example of what is in a bucket.
+
+        Args:
+            bucket: Its number.
+            amount: What was observed.
+            labels: Where to find it.
+        """
+        self._buckets[bucket].set_exemplar(Exemplar(labels, amount, time.time()))
+
+
+def _current() -> dict[str, str] | None:
+    """The current trace, if it is one that is sent."""
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid or not span.trace_flags.sampled:
+        return None
+    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}

@@ -5,22 +5,22 @@ from functools import cache
 from typing import Final
 
 from . import DURATION_BUCKETS
-from ._capped import CappedCounter, CappedGauge, CappedHistogram
+from ._capped import EXEMPLARS_EVERY_S, CappedCounter, CappedGauge, CappedHistogram
 from ._cells import cells_of
 
 UNMATCHED: Final = "__unmatched__"
 """The path of requests that no route matches."""
 OTHER: Final = "_OTHER"
 """The method of requests whose method nobody knows."""
-
-_METHODS: Final = frozenset(
+METHODS: Final = frozenset(
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"]
 )
+"""Those that may stand in a label: clients send what they like."""
 _LABELS: Final = ("method", "path", "status")
 
 
 Key = tuple[str, str | None, int]
-"""Method as `known_method` has it, template of the route (none when none matched), status of the answer."""
+"""Method (`OTHER` if it is none of `METHODS`), template of the route if one matched, status of the answer."""
 
 
 class HttpMetrics:
@@ -37,29 +37,25 @@ class HttpMetrics:
         in_flight = CappedGauge(
             "http_requests_in_flight", "Requests and WebSockets that are open.", multiprocess_mode="livesum"
         )
-        self._open, (self._opened,) = cells_of(in_flight.values())
+        cells, (place,) = cells_of(in_flight.values())
+        self.in_flight = cells, place
+        """Where they are counted."""
         # Looked up once for each route and outcome: labels() takes a lock and builds keys.
         self._series: dict[Key, _Series] = {}
 
-    def began(self) -> None:
-        """Count a request as open."""
-        self._open[self._opened] += 1.0
-
-    def ended(self) -> None:
-        """Count it so no longer."""
-        self._open[self._opened] -= 1.0
-
-    def observe(self, key: Key, duration_s: float) -> None:
+    def observe(self, key: Key, began: float, ended: float, trace: bytes) -> None:
         """Count a request.
 
         Args:
             key: What it was.
-            duration_s: Seconds it took.
+            began: Seconds of a clock that nobody sets.
+            ended: Seconds of the same.
+            trace: Ids of its trace, 16 bytes, and of its span, 8 bytes, when they are sent; else nothing.
         """
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = self._made(*key)
-        series.observe(duration_s)
+        series.observe(ended - began, ended, trace)
 
     def _made(self, method: str, route: str | None, status: int) -> "_Series":
         labels = (method, route or UNMATCHED, str(status))
@@ -74,26 +70,28 @@ class _Series:
         durations: How long they took.
     """
 
-    __slots__ = ("_buckets", "_durations", "_number", "_requests", "_sum")
+    __slots__ = ("_buckets", "_due", "_durations", "_exemplify", "_number", "_requests", "_sum")
 
     def __init__(self, requests: CappedCounter, durations: CappedHistogram) -> None:
         self._requests, (self._number,) = cells_of(requests.values())
         self._durations, (self._sum, *self._buckets) = cells_of(durations.values())
+        self._exemplify = durations.exemplify
+        self._due = [0.0] * len(self._buckets)
 
-    def observe(self, duration_s: float) -> None:
+    def observe(self, duration_s: float, now: float, trace: bytes) -> None:
         """Count one."""
         self._requests[self._number] += 1.0
         durations = self._durations
         durations[self._sum] += duration_s
-        durations[self._buckets[bisect_left(DURATION_BUCKETS, duration_s)]] += 1.0
+        bucket = bisect_left(DURATION_BUCKETS, duration_s)
+        durations[self._buckets[bucket]] += 1.0
+        if trace and now >= self._due[bucket]:
+            self._due[bucket] = now + EXEMPLARS_EVERY_S
+            hexed = trace.hex()
+            self._exemplify(bucket, duration_s, {"trace_id": hexed[:32], "span_id": hexed[32:]})
 
 
 @cache
 def http_metrics() -> HttpMetrics:
     """The metrics of this process, which all its applications share."""
     return HttpMetrics()
-
-
-def known_method(method: str) -> str:
-    """A method as it may stand in a label: clients send what they like."""
-    return method if method in _METHODS else OTHER

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from starkeel_observability._metrics._drops import dropped_spans, exported_spans
 
 from ._encode import request
-from ._recorded import RecordedSpan
+from ._recorded import RecordedSpan, Scope
 from ._sending import Outcome, Sender, backoff_s
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ class Exporter:
         self._most_sent = most_sent
         self._every_s = every_s
         self._timeout_s = timeout_s
-        self._waiting: deque[RecordedSpan] = deque()
+        self._waiting: deque[tuple[Scope, bytes]] = deque()
         self._overflowed = 0
         self._published = 0
         self._full = threading.Lock()
@@ -64,11 +64,17 @@ class Exporter:
         self._thread.start()
 
     def take(self, span: RecordedSpan) -> None:
-        """Take a span that has ended; never waits for the collector."""
+        """Take a span that has ended; never waits for the collector, and never fails."""
+        try:
+            # Here, not in the thread: what a span refers to need not be kept until it is sent.
+            encoded = span.encoded()
+        except Exception:
+            log.exception("span not sent")
+            return
         waiting = self._waiting
         if len(waiting) >= self._most_waiting:
             self._make_room()
-        waiting.append(span)
+        waiting.append((span.scope, encoded))
         if len(waiting) == self._most_sent:
             self._wake.set()
 
@@ -109,8 +115,8 @@ class Exporter:
             if batch:
                 self._deliver(batch)
 
-    def _next(self) -> list[RecordedSpan]:
-        batch: list[RecordedSpan] = []
+    def _next(self) -> list[tuple[Scope, bytes]]:
+        batch: list[tuple[Scope, bytes]] = []
         while len(batch) < self._most_sent:
             try:
                 batch.append(self._waiting.popleft())
@@ -118,7 +124,7 @@ class Exporter:
                 break
         return batch
 
-    def _deliver(self, batch: list[RecordedSpan]) -> None:
+    def _deliver(self, batch: list[tuple[Scope, bytes]]) -> None:
         body = request(batch, self._resource)
         until = time.monotonic() + self._timeout_s
         attempt = 0
@@ -146,7 +152,7 @@ class Exporter:
                 return True
         return False
 
-    def _give_up(self, batch: list[RecordedSpan], outcome: Outcome) -> None:
+    def _give_up(self, batch: list[tuple[Scope, bytes]], outcome: Outcome) -> None:
         self._drop("unavailable" if outcome.is_worth_retrying else "refused", len(batch))
         now = time.monotonic()
         if not self._told_at or now - self._told_at >= _SELDOM_S:

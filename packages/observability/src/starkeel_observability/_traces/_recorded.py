@@ -20,10 +20,14 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from starkeel_observability._logs._redact import HIDDEN, is_secret, masked
 
+from . import _encode
+
 MOST: Final = 128
 """Attributes, events and links of a span, each: the specification's default."""
 _LONGEST: Final = 32_768
 SAMPLED: Final = 1
+RANDOM_ID: Final = 2
+"""The flag of a trace whose id is random: the caller's, and passed on."""
 
 Event = tuple[int, str, dict[str, Any], int]
 """Nanoseconds since 1970, name, attributes, how many attributes were dropped."""
@@ -49,36 +53,25 @@ class RecordedSpan(Span):
         scope: Who makes it.
         name: What it is called so far.
         kind: As OpenTelemetry's.
-        trace_id: Of 128 bits.
-        span_id: Of 64 bits.
+        ids: Of its trace, 16 bytes, then its own, 8 bytes.
         attributes: Its own from now on, fit to be sent.
         start_ns: Since 1970.
     """
 
-    __slots__ = (
-        "_context",
-        "_finished",
-        "attributes",
-        "description",
-        "dropped",
-        "dropped_events",
-        "dropped_links",
-        "end_ns",
-        "events",
-        "flags",
-        "is_parent_remote",
-        "kind",
-        "links",
-        "name",
-        "on_exception",
-        "parent_id",
-        "scope",
-        "span_id",
-        "start_ns",
-        "status",
-        "trace_id",
-        "trace_state",
-    )
+    # What most spans leave as it is stands here once instead of in each of them.
+    end_ns = 0
+    parent = b""
+    is_parent_remote = False
+    flags = SAMPLED
+    trace_state: TraceState = DEFAULT_TRACE_STATE
+    status = StatusCode.UNSET
+    description: str | None = None
+    events: list[Event] | None = None
+    links: list[Link] | None = None
+    dropped = dropped_events = dropped_links = 0
+    is_touched = False
+    """Whether somebody has said something about it since it began, or ended it."""
+    _context: SpanContext | None = None
 
     on_exception: tuple[bool, bool]
     """Whether an exception that ends its block is recorded, and makes it a failure; set only to deviate."""
@@ -90,34 +83,58 @@ class RecordedSpan(Span):
         name: str,
         kind: SpanKind,
         *,
-        trace_id: int,
-        span_id: int,
-        attributes: dict[str, Any],
+        ids: bytes,
+        attributes: dict[str, Any] | None,
         start_ns: int,
     ) -> None:
         self._finished = finished
-        self._context: SpanContext | None = None
         self.scope = scope
         self.name = name
         self.kind = kind
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.attributes = attributes
+        self.ids = ids
         self.start_ns = start_ns
-        self.end_ns = 0
-        self.parent_id = 0
-        self.is_parent_remote = False
-        self.flags = SAMPLED
-        self.trace_state: TraceState = DEFAULT_TRACE_STATE
-        self.status = StatusCode.UNSET
-        self.description: str | None = None
-        self.events: list[Event] | None = None
-        self.links: list[Link] | None = None
-        self.dropped = self.dropped_events = self.dropped_links = 0
+        self._attributes = attributes
+
+    @property
+    def trace_id(self) -> int:
+        """Of 128 bits."""
+        return int.from_bytes(self.ids[:16], "big")
+
+    @property
+    def span_id(self) -> int:
+        """Of 64 bits."""
+        return int.from_bytes(self.ids[16:], "big")
+
+    @property
+    def parent_id(self) -> int:
+        """Of the span that it is a part of; 0 when there is none."""
+        return int.from_bytes(self.parent, "big")
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is said about it so far; its own, to be changed by whoever completes it."""
+        self.is_touched = True
+        if self._attributes is None:
+            self._attributes = {}
+        return self._attributes
+
+    def belong(self, parent: SpanContext) -> None:
+        """Make it a part of what called."""
+        self.parent = parent.span_id.to_bytes(8, "big")
+        self.is_parent_remote = parent.is_remote
+        if parent.trace_state:
+            self.is_touched = True
+            self.trace_state = parent.trace_state
+        self.flags |= parent.trace_flags & RANDOM_ID
+
+    def encoded(self) -> bytes:
+        """It as OTLP's message, once it has ended."""
+        return _encode.span(self)
 
     def end(self, end_time: int | None = None) -> None:
         """End it, once; it is sent if somebody takes it."""
         if not self.end_ns:
+            self.is_touched = True
             self.end_ns = time.time_ns() if end_time is None else end_time
             self._finished(self)
 
@@ -139,10 +156,11 @@ class RecordedSpan(Span):
         """Say something about it; secrets and personal data are hidden."""
         if self.end_ns or not key or value is None:
             return
-        if key not in self.attributes and len(self.attributes) >= MOST:
+        attributes = self.attributes
+        if key not in attributes and len(attributes) >= MOST:
             self.dropped += 1
             return
-        self.attributes[key] = cleaned(key, value)
+        attributes[key] = cleaned(key, value)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Say several things about it."""
@@ -153,6 +171,7 @@ class RecordedSpan(Span):
         """Say that something happened during it."""
         if self.end_ns:
             return
+        self.is_touched = True
         if self.events is None:
             self.events = []
         if len(self.events) >= MOST:
@@ -165,6 +184,7 @@ class RecordedSpan(Span):
         """Link it to a span of elsewhere."""
         if self.end_ns or not context.is_valid:
             return
+        self.is_touched = True
         if self.links is None:
             self.links = []
         if len(self.links) >= MOST:
@@ -175,6 +195,7 @@ class RecordedSpan(Span):
     def update_name(self, name: str) -> None:
         """Call it something else."""
         if not self.end_ns:
+            self.is_touched = True
             self.name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
@@ -186,6 +207,7 @@ class RecordedSpan(Span):
             code = status
         if self.end_ns or self.status is StatusCode.OK or code is StatusCode.UNSET:
             return
+        self.is_touched = True
         self.status = code
         is_told = code is StatusCode.ERROR and description
         self.description = masked(description[:_LONGEST]) if is_told and description else None

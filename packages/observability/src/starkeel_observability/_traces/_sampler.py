@@ -6,9 +6,8 @@ from opentelemetry.trace import SpanContext
 
 from ._types import Sampler
 
-Decide = Callable[[SpanContext | None, int], bool]
+Decide = Callable[[SpanContext | None, bytes], bool]
 """Whether a span is recorded, given its parent and its trace."""
-_MASK = (1 << 64) - 1
 
 
 def sampler(name: Sampler, share: float) -> Decide:
@@ -22,7 +21,7 @@ def sampler(name: Sampler, share: float) -> Decide:
     if not name.startswith("parentbased_"):
         return root
 
-    def by_parent(parent: SpanContext | None, trace_id: int) -> bool:
+    def by_parent(parent: SpanContext | None, trace_id: bytes) -> bool:
         return root(None, trace_id) if parent is None else bool(parent.trace_flags & 1)
 
     return by_parent
@@ -35,4 +34,4 @@ def _root(name: str, share: float) -> Decide:
         return lambda _parent, _trace_id: False
     # The same traces as others choose by the same ratio.
     bound = round(share * (1 << 64))
-    return lambda _parent, trace_id: trace_id & _MASK < bound
+    return lambda _parent, trace_id: int.from_bytes(trace_id[8:16], "big") < bound

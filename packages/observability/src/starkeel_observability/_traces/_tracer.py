@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from random import Random
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -11,11 +10,12 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 from opentelemetry.util._decorator import _agnosticcontextmanager  # noqa: PLC2701 - the interface asks for it
 from opentelemetry.util.types import Attributes
 
-from ._recorded import RecordedSpan, Scope, cleaned_all
-from ._sampler import Decide
+from starkeel_observability._random import random_bits
+from starkeel_observability._request import Request
 
-_RANDOM_ID: Final = 2
-"""The flag of a trace whose id is random: the caller's, and passed on."""
+from ._recorded import RANDOM_ID, RecordedSpan, Scope, cleaned_all
+from ._sampler import Decide
+from ._server import ServerSpan
 
 Finished = Callable[[RecordedSpan], None]
 
@@ -33,8 +33,6 @@ class Tracer(trace.Tracer):
         self._scope = scope
         self._decide = decide
         self._finished = finished
-        # Not the module's own: an application may seed that.
-        self._bits = Random().getrandbits  # noqa: S311 - ids, not secrets
 
     def begin(
         self,
@@ -45,27 +43,33 @@ class Tracer(trace.Tracer):
         start_ns: int | None = None,
     ) -> Span:
         """Begin a span whose attributes are fit to be sent, and its own from now on."""
-        # Most requests bring an empty context.
-        parent = None if context is not None and not context else _parent(context)
-        trace_id = parent.trace_id if parent is not None else self._bits(128) or 1
-        span_id = self._bits(64) or 1
-        if not self._decide(parent, trace_id):
-            return _unrecorded(parent, trace_id, span_id)
+        parent = _parent(context)
+        ids = _ids(parent)
+        if not self._decide(parent, ids):
+            return _unrecorded(parent, ids)
+        at_ns = time.time_ns() if start_ns is None else start_ns
         made = RecordedSpan(
-            self._finished,
-            self._scope,
-            name,
-            kind,
-            trace_id=trace_id,
-            span_id=span_id,
-            attributes=attributes,
-            start_ns=time.time_ns() if start_ns is None else start_ns,
+            self._finished, self._scope, name, kind, ids=ids, attributes=attributes, start_ns=at_ns
         )
         if parent is not None:
-            made.parent_id = parent.span_id
-            made.is_parent_remote = parent.is_remote
-            made.trace_state = parent.trace_state
-            made.flags |= parent.trace_flags & _RANDOM_ID
+            made.belong(parent)
+        return made
+
+    def serve(self, request: Request, context: Context) -> Span:
+        """Begin the span of a request."""
+        if not context:
+            # It brings no trace, as most do.
+            ids = request.ids
+            if self._decide(None, ids):
+                return ServerSpan(self._finished, self._scope, request, ids)
+            return _unrecorded(None, ids)
+        parent = _parent(context)
+        ids = _ids(parent)
+        if not self._decide(parent, ids):
+            return _unrecorded(parent, ids)
+        made = ServerSpan(self._finished, self._scope, request, ids)
+        if parent is not None:
+            made.belong(parent)
         return made
 
     def start_span(
@@ -148,8 +152,16 @@ def _parent(context: Context | None) -> SpanContext | None:
     return given if given.is_valid else None
 
 
-def _unrecorded(parent: SpanContext | None, trace_id: int, span_id: int) -> Span:
+def _ids(parent: SpanContext | None) -> bytes:
+    """Of a span's trace, and its own."""
+    if parent is None:
+        return random_bits(192).to_bytes(24, "big")
+    return parent.trace_id.to_bytes(16, "big") + random_bits(64).to_bytes(8, "big")
+
+
+def _unrecorded(parent: SpanContext | None, ids: bytes) -> Span:
     """A span that is passed on, and says that it is not recorded."""
     state = TraceState() if parent is None else parent.trace_state
-    flags = 0 if parent is None else parent.trace_flags & _RANDOM_ID
+    flags = 0 if parent is None else parent.trace_flags & RANDOM_ID
+    trace_id, span_id = int.from_bytes(ids[:16], "big"), int.from_bytes(ids[16:], "big")
     return NonRecordingSpan(SpanContext(trace_id, span_id, False, TraceFlags(flags), state))

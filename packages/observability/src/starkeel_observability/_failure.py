@@ -1,0 +1,72 @@
+"""What went wrong in a request."""
+
+from typing import Any, Final
+
+from litestar.exceptions import HTTPException, LitestarException, WebSocketException
+from litestar.types import Scope
+
+EXCEPTION_KEY: Final = "starkeel_exception"
+"""Where in the scope's state the exception stands that was answered."""
+
+
+class Failure:
+    """What went wrong in a request by the service's fault.
+
+    Args:
+        scope: Of the request.
+        raised: What the application raised.
+        status: Of the answer.
+    """
+
+    def __init__(self, scope: Scope, raised: BaseException | None, status: int) -> None:
+        state: dict[str, Any] = scope.get("state") or {}
+        self.exception = _innermost(raised or state.get(EXCEPTION_KEY))
+        known = state.get("error_type")
+        self._is_logged = isinstance(known, str)
+        self.error_type: str = known if isinstance(known, str) else _type_name(self.exception) or str(status)
+
+    @property
+    def is_unexpected(self) -> bool:
+        """Whether it is worth a stack trace that nobody has logged."""
+        return not self._is_logged and _is_unexpected(self.exception)
+
+
+def failure_of(scope: Scope, raised: BaseException | None, status: int) -> Failure | None:
+    """What went wrong, if anything did and it was the service's fault.
+
+    Args:
+        scope: Of the request.
+        raised: What the application raised.
+        status: Of the answer.
+    """
+    if raised is None and status < 500 and status != 101:
+        return None
+    failure = Failure(scope, raised, status)
+    # One that is cancelled has failed when its answer was half out.
+    is_failure = (
+        status >= 500
+        or isinstance(raised, Exception)
+        or (raised is not None and 200 <= status < 300)
+        or (status == 101 and _is_unexpected(failure.exception))
+    )
+    return failure if is_failure else None
+
+
+def _innermost(exception: BaseException | None) -> BaseException | None:
+    """The exception itself, out of what Litestar and task groups wrap around it."""
+    if type(exception) is LitestarException and exception.__cause__ is not None:
+        return _innermost(exception.__cause__)
+    if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
+        return _innermost(exception.exceptions[0])
+    return exception
+
+
+def _is_unexpected(exception: BaseException | None) -> bool:
+    return isinstance(exception, Exception) and not isinstance(exception, (HTTPException, WebSocketException))
+
+
+def _type_name(exception: BaseException | None) -> str | None:
+    if exception is None:
+        return None
+    kind = type(exception)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
