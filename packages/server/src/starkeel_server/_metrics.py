@@ -34,8 +34,14 @@ def name_process(name: str) -> None:
 
 
 def _lean(shared: Any) -> Any:
-    """Values that do not look at the process id for each change: their file is not named by it."""
+    """Values that do not look at the process id for each change: their file is not named by it.
+
+    They keep exemplars, too.
+    """
+    from ._exemplars import ExemplarFile
+
     lock = Lock()
+    files: dict[str, ExemplarFile] = {}
 
     class Value(shared):  # type: ignore[misc]  # untyped upstream
         def inc(self, amount: float) -> None:
@@ -48,16 +54,25 @@ def _lean(shared: Any) -> Any:
                 self._value = value
                 self._file.write_value(self._key, value, timestamp or 0.0)
 
+        def set_exemplar(self, exemplar: Any) -> None:
+            path = self._file._fname  # noqa: SLF001 - it has no other name for it
+            with lock:
+                if path not in files:
+                    files[path] = ExemplarFile(Path(path))
+                place = self._file._positions[self._key]  # noqa: SLF001 - as above
+            files[path].put(place, exemplar)
+
     return Value
 
 
 def registry(directory: Path, collectors: Iterable[Any]) -> "CollectorRegistry":
     """The registry of the metrics page: every process's files and what main reports by itself."""
     from prometheus_client import CollectorRegistry
-    from prometheus_client.multiprocess import MultiProcessCollector
+
+    from ._exemplars import ExemplarCollector
 
     made = CollectorRegistry()
-    MultiProcessCollector(made, path=str(directory))  # type: ignore[no-untyped-call]  # untyped upstream
+    made.register(ExemplarCollector(directory))
     for collector in collectors:
         made.register(collector)
     return made
