@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,7 +16,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+        length = self.headers["content-length"]
+        body = self.rfile.read(int(length)) if length is not None else b"".join(self._chunks())
         with _lock:
             _bodies.append(body)
         self._answer(b"")
@@ -25,6 +27,12 @@ class _Handler(BaseHTTPRequestHandler):
         with _lock:
             bodies, _bodies[:] = list(_bodies), []
         self._answer(str(sum(map(_server_spans, bodies))).encode())
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -1,36 +1,28 @@
-"""What telemetry costs: CPU time and throughput of the same handler, bare and with all of it, in one run.
+"""What telemetry costs: CPU time and throughput of the same handler, bare, with all of it, and with others'.
 
 Rounds of the contenders are interleaved, so that what else the machine does meets all of them. A round counts
-only when as many spans were received as requests were answered.
+only when as many spans were received as requests were answered. `--memory` asks one contender a million times
+instead, and looks at what memory it takes.
 """
 
 import argparse
-import os
 import re
-import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-CONTENDERS = {"bare": False, "full": True, "stock": True}
-TICK = os.sysconf("SC_CLK_TCK")
-STOCK = (
-    "litestar[prometheus,opentelemetry,structlog]>=2.25,<3",
-    "granian==2.8.*",
-    "uvloop",
-    "opentelemetry-sdk",
-    "opentelemetry-exporter-otlp-proto-http",
-)
+from contenders import CONTENDERS, HERE, Server, end, pinned
+from plot import plot
+
+SETTLES_S = 1.0
+"""Seconds after a round in which what was asked and not told yet is told."""
+MOST_GROWTH = 0.05
 
 
 class Round(NamedTuple):
@@ -40,30 +32,42 @@ class Round(NamedTuple):
     seconds: float
     cpu_s: float
 
+    @property
+    def each_us(self) -> float:
+        """CPU time of a request."""
+        return self.cpu_s / self.requests * 1e6
+
+    @property
+    def per_s(self) -> float:
+        """Requests in a second."""
+        return self.requests / self.seconds
+
+
+Rounds = dict[str, list[Round]]
+
 
 def main() -> None:
-    """Run the rounds and print the ratios."""
+    """Run the rounds and print the ratios, or look at the memory."""
     options = _options()
-    pythons = {name: _python(name) for name in options.contenders}
-    rounds: dict[str, list[Round]] = {name: [] for name in options.contenders}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         receiver, endpoint = _receiver()
-        stack.callback(_end, receiver)
-        servers = {name: _Server(name, pythons[name], endpoint, directory) for name in options.contenders}
-        for server in servers.values():
+        stack.callback(end, receiver)
+        if options.memory:
+            server = Server(options.contenders[0], endpoint, directory)
             stack.callback(server.close)
-            server.load(2, options.connections)
+            _watch_memory(server, endpoint, options)
+            return
+        servers = {}
+        for name in options.contenders:
+            servers[name] = server = Server(name, endpoint, directory)
+            stack.callback(server.close)
+            _load(server, 2, options.connections)
             _received(endpoint)
-        for number in range(options.rounds):
-            names = options.contenders if number % 2 == 0 else options.contenders[::-1]
-            for name in names:
-                done = servers[name].load(options.seconds, options.connections)
-                if CONTENDERS[name]:
-                    _prove(name, done.requests, endpoint)
-                rounds[name].append(done)
-                _print(f"{number + 1:>3} {name:<6} {_told(done)}")
+        rounds = _rounds(servers, endpoint, options)
     _report(rounds)
+    if options.plot:
+        plot(options.plot, {CONTENDERS[name].what: _spread(done, "each_us") for name, done in rounds.items()})
 
 
 def _options() -> argparse.Namespace:
@@ -72,114 +76,58 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=list(CONTENDERS))
+    parser.add_argument("--plot", type=Path, help="write a picture (SVG) of the CPU times there")
+    parser.add_argument("--memory", type=int, metavar="REQUESTS", help="ask the first contender so often")
     return parser.parse_args()
 
 
-def _python(name: str) -> str:
-    """The interpreter of a contender: ours, or one in an environment of its own."""
-    if name != "stock":
-        return sys.executable
-    home = ROOT / ".data" / "benchmarks" / name
-    python = home / "bin" / "python"
-    if not python.exists():
-        uv = shutil.which("uv") or "uv"
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *STOCK], check=True)
-    return str(python)
+def _rounds(servers: dict[str, Server], endpoint: str, options: argparse.Namespace) -> Rounds:
+    rounds: Rounds = {name: [] for name in servers}
+    for number in range(options.rounds):
+        names = list(servers)
+        # Who goes first takes turns.
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            done = _load(servers[name], options.seconds, options.connections)
+            if CONTENDERS[name].tells:
+                _prove(name, done.requests, endpoint)
+            rounds[name].append(done)
+            _print(
+                f"{number + 1:>3} {name:<8} {done.per_s:>8.0f} requests/s {done.each_us:>8.1f} us of CPU each"
+            )
+    return rounds
 
 
-class _Server:
-    """A contender, served by one worker of Granian, on the first core where it can be pinned."""
-
-    def __init__(self, name: str, python: str, endpoint: str, directory: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = str(free.getsockname()[1])
-        metrics = directory / name
-        metrics.mkdir()
-        environ = {
-            "PATH": os.environ["PATH"],
-            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-            "OTEL_BSP_MAX_QUEUE_SIZE": "100000",
-            "OTEL_BSP_SCHEDULE_DELAY": "500",
-            "SERVICE_VERSION": "1",
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-        }
-        # Read and thrown away by somebody, as a container's log is.
-        self._sink = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        command = [
-            python,
-            "-m",
-            "granian",
-            "--interface",
-            "asgi",
-            "--http",
-            "1",
-            "--workers",
-            "1",
-            "--loop",
-            "uvloop",
-        ]
-        self._process = subprocess.Popen(
-            [*_pinned(0), *command, "--no-access-log", "--port", self._port, f"{name}:app"],
-            cwd=HERE,
-            env=environ,
-            stdout=self._sink.stdin,
-            stderr=subprocess.STDOUT,
-        )
-        _until_open(int(self._port))
-
-    def load(self, seconds: int, connections: int) -> Round:
-        """Ask as fast as it answers, by wrk on the other core."""
-        before, began = self._cpu_s(), time.monotonic()
-        command = [*_pinned(1), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-        url = f"http://127.0.0.1:{self._port}/items/7"
-        text = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
-        found = re.search(r"(\d+) requests in", text)
-        if found is None or "Non-2xx" in text or "Socket errors" in text:
-            raise SystemExit(f"requests failed:\n{text}")
-        elapsed = time.monotonic() - began
-        # What was asked and not told yet is part of the cost.
-        time.sleep(1.0)
-        return Round(int(found[1]), elapsed, self._cpu_s() - before)
-
-    def close(self) -> None:
-        """End it."""
-        _end(self._process)
-        _end(self._sink)
-
-    def _cpu_s(self) -> float:
-        """CPU time of main and worker with all their threads."""
-        return sum(map(_used_s, [self._process.pid, *_children(self._process.pid)]))
+def _load(server: Server, seconds: int, connections: int) -> Round:
+    """Ask as fast as it answers, by wrk on the other core."""
+    before, began = server.cpu_s, time.monotonic()
+    command = [*pinned(1), "wrk", "-t1", "--timeout", "30s", f"-c{connections}", f"-d{seconds}s", server.url]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"(\d+) requests in", text)
+    if found is None or "Non-2xx" in text or "Socket errors" in text:
+        raise SystemExit(f"requests failed:\n{text}")
+    elapsed = time.monotonic() - began
+    # It is part of the cost.
+    time.sleep(SETTLES_S)
+    return Round(int(found[1]), elapsed, server.cpu_s - before)
 
 
-def _used_s(pid: int) -> float:
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / TICK
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (thread / "children").read_text().split()]
-    return found + [grand for child in found for grand in _children(child)]
-
-
-def _pinned(core: int) -> list[str]:
-    cores = sorted(os.sched_getaffinity(0))
-    return ["taskset", "-c", str(cores[core])] if len(cores) > 1 and shutil.which("taskset") else []
-
-
-def _until_open(port: int) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.1)
-    raise SystemExit(f"nothing listens on {port}")
+def _watch_memory(server: Server, endpoint: str, options: argparse.Namespace) -> None:
+    """See that a million requests take no more memory than the first tenth of them did."""
+    asked, settled = 0, 0
+    while asked < options.memory:
+        asked += _load(server, options.seconds, options.connections).requests
+        _received(endpoint)
+        settled = settled or (server.rss_bytes if asked >= options.memory / 10 else 0)
+        _print(f"{asked:>9} requests {server.rss_bytes / 2**20:>7.1f} MiB")
+    growth = server.rss_bytes / settled - 1
+    _print(f"grew by {growth:.1%} since the first tenth")
+    if growth > MOST_GROWTH:
+        raise SystemExit(f"memory is not steady: more than {MOST_GROWTH:.0%}")
 
 
 def _receiver() -> tuple["subprocess.Popen[str]", str]:
-    command = [*_pinned(1), sys.executable, str(HERE / "receiver.py")]
+    command = [*pinned(1), sys.executable, str(HERE / "receiver.py")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -193,7 +141,7 @@ def _received(endpoint: str) -> int:
 def _prove(name: str, requests: int, endpoint: str) -> None:
     """Requests that wrk gave up at the end may be served, too: one for each connection at most."""
     spans = _received(endpoint)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 30
     while spans < requests and time.monotonic() < until:
         time.sleep(0.5)
         spans += _received(endpoint)
@@ -201,35 +149,39 @@ def _prove(name: str, requests: int, endpoint: str) -> None:
         raise SystemExit(f"void: {name} answered {requests} requests and sent {spans} spans")
 
 
-def _end(process: "subprocess.Popen[Any]") -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _told(done: Round) -> str:
-    per_s, each_us = done.requests / done.seconds, done.cpu_s / done.requests * 1e6
-    return f"{per_s:>8.0f} requests/s {each_us:>7.1f} us of CPU each"
-
-
-def _report(rounds: dict[str, list[Round]]) -> None:
-    _print(f"\n{sum(done.requests for done in rounds['bare'])} requests bare")
-    for name in rounds:
-        if name == "bare":
+def _report(rounds: Rounds) -> None:
+    for name, done in rounds.items():
+        _print(f"\n{name}: {CONTENDERS[name].what}, {sum(one.requests for one in done)} requests")
+        _print(f"  {_told(_spread(done, 'each_us'), 1)} us of CPU a request")
+        if name == "bare" or "bare" not in rounds:
             continue
-        pairs = list(zip(rounds["bare"], rounds[name], strict=True))
-        cpu = [(b.cpu_s / b.requests) / (o.cpu_s / o.requests) for b, o in pairs]
-        speed = [(o.requests / o.seconds) / (b.requests / b.seconds) for b, o in pairs]
-        added = [(o.cpu_s / o.requests - b.cpu_s / b.requests) * 1e6 for b, o in pairs]
-        _print(f"{name}: keeps {_spread(cpu)} of bare by CPU time, {_spread(speed)} by throughput")
-        _print(f"{name}: adds {_spread(added, 1)} us of CPU a request")
+        pairs = list(zip(rounds["bare"], done, strict=True))
+        _print(f"  keeps {_told(_quartiles([b.each_us / o.each_us for b, o in pairs]))} of bare by CPU time")
+        _print(f"  keeps {_told(_quartiles([o.per_s / b.per_s for b, o in pairs]))} of bare by throughput")
+        _print(
+            f"  adds {_told(_quartiles([o.each_us - b.each_us for b, o in pairs]), 1)} us of CPU a request"
+        )
+    for name in (name for name in ("stock", "fastapi", "fastify") if name in rounds and "full" in rounds):
+        pairs = list(zip(rounds["full"], rounds[name], strict=True))
+        cpu = _told(_quartiles([o.each_us / f.each_us for f, o in pairs]), 2)
+        speed = _told(_quartiles([f.per_s / o.per_s for f, o in pairs]), 2)
+        _print(f"\nfull against {name}: {cpu} times by CPU time, {speed} times by throughput")
 
 
-def _spread(values: list[float], digits: int = 3) -> str:
+Quartiles = tuple[float, float, float]
+
+
+def _spread(done: list[Round], what: str) -> Quartiles:
+    return _quartiles([getattr(one, what) for one in done])
+
+
+def _quartiles(values: list[float]) -> Quartiles:
     low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return low, middle, high
+
+
+def _told(quartiles: Quartiles, digits: int = 3) -> str:
+    low, middle, high = quartiles
     return f"{middle:.{digits}f} (quartiles {low:.{digits}f} to {high:.{digits}f})"
 
 
