@@ -1,5 +1,6 @@
 """Spans as they are sent: message by message what OpenTelemetry's own encoder makes of the same."""
 
+import json
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from starkeel_observability._logs import _access
+from starkeel_observability._logs._clean import encodable
+from starkeel_observability._logs._redact import masked
 from starkeel_observability._request import Request
 from starkeel_observability._traces import _encode
 from starkeel_observability._traces._recorded import RecordedSpan, Scope
@@ -186,3 +190,20 @@ def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(da
     assert {pair.key: pair.value.int_value for pair in short.attributes}["http.response.status_code"] == key[
         2
     ]
+
+
+@given(
+    path=st.text()
+    | st.sampled_from(["/x;password=hunter2", "/a@example.com", "/eyJhbGciOi.x.y", '/"', "/\x9b"])
+)
+@settings(max_examples=300, deadline=None)
+def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
+    scope: Any = {"type": "http", "method": "GET", "path": path, "headers": []}
+    request = Request(scope)
+
+    head = _access.line(request, ("GET", "/x", 200), b"", {}, 5, 10**18)
+    told = json.loads(head + "}")
+
+    assert told["path"] == encodable(masked(request.path))
+    assert (told["status"], told["bytes"], told["timestamp"]) == (200, 5, "2001-09-09T01:46:40.000000Z")
+    assert "hunter2" not in head
