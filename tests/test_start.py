@@ -9,6 +9,7 @@ import pytest
 from starkeel_testing import exits, running, wait_until
 
 SERVICES = ("accounts", "orders")
+REVISIONS = Path(__file__).parents[1] / "services/orders/src/orders/migrations"
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -125,7 +126,8 @@ def test_missing_migrations_are_counted_until_somebody_applies_them(database_url
     environ = {"DATABASE_URL": database_url, "RUN_MIGRATIONS": "false"}
     with running("orders", environ, until="started") as service:
         assert service.client.get("/health/ready").status_code == 503
-        assert service.metric("db_migrations_pending") == 3
+        pending = service.metric("db_migrations_pending")
+        assert pending == len(list(REVISIONS.glob("[0-9]*.py"))) > 0
 
         assert exits("orders", {"DATABASE_URL": database_url}, "migrate").code == 0
         wait_until(lambda: service.client.get("/health/ready").status_code == 200, what="it is ready")

@@ -177,7 +177,7 @@ def test_what_blocks_the_event_loop_is_told_once_for_each_stall(samples: Any) ->
         httpx.get(f"{sample.url}/busy/1.0", timeout=20)
         told = sample.wait_for_log("event loop blocked", level="error", count=count)
         sample.wait_for_log("event loop went on", count=count)
-        assert told["blocked_s"] > 0.3
+        assert told["blocked_s"] >= 0.3
         assert "in busy" in told["stack"]
         assert "time.sleep(seconds)" in told["stack"]
 

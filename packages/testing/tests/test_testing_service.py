@@ -172,5 +172,5 @@ def test_another_verb_of_the_program_is_run_to_its_end(sample_env: dict[str, str
 
 
 def test_a_service_that_starts_although_it_must_not_is_ended(sample_env: dict[str, str]) -> None:
-    with pytest.raises(AssertionError, match=r"still running after 5 s(.|\n)*starting application"):
-        exits("sample", sample_env, timeout_s=5)
+    with pytest.raises(AssertionError, match=r"still running after 15 s(.|\n)*starting application"):
+        exits("sample", sample_env, timeout_s=15)
