@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import structlog
 from sqlalchemy import Connection, event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ._engine import Share, pool_of, pooled_engine
 from ._session import Sessions
@@ -43,6 +44,7 @@ class Database:
         )
         self._upkeep = Upkeep(pool_of(self.engine), share, idle_timeout_s=settings.idle_timeout_s)
         self._answered_at = float("-inf")
+        self._one_look = asyncio.Lock()
         event.listen(self.engine.sync_engine, "after_cursor_execute", self._note_answer)
 
     @asynccontextmanager
@@ -69,8 +71,17 @@ class Database:
         """
         if time.monotonic() - self._answered_at < _FRESH_S:
             return
-        async with self.reading.connect() as connection:
+        async with self.looking() as connection:
             await connection.execute(text("SELECT 1"))
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection to see by how the database is.
+
+        One look at a time: those at once, each second, would keep a connection each from getting old.
+        """
+        async with self._one_look, self.reading.connect() as connection:
+            yield connection
 
     def _note_answer(self, _connection: Connection, *_: Any) -> None:
         self._answered_at = time.monotonic()

@@ -209,7 +209,7 @@ class DatabasePlugin(InitPlugin):
         if self._is_schema_known_good:
             return
         scripts = Scripts(self._package)
-        async with database.reading.connect() as connection:
+        async with database.looking() as connection:
             found = await scripts.applied(connection)
         # Main has refused a database that was newer when it started; one that became so since was migrated by
         # a deployment under way, and this process goes on until it is replaced.

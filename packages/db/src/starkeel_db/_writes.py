@@ -35,7 +35,7 @@ class WritesCheck(InitPlugin):
         Raises:
             DatabaseUnavailable: It takes none, or does not answer.
         """
-        async with self._database().reading.connect() as connection:
+        async with self._database().looking() as connection:
             is_read_only = await connection.scalar(_READ_ONLY)
         _writable().set(0 if is_read_only else 1)
         if is_read_only:
