@@ -137,6 +137,15 @@ def test_the_tour_works_to_its_end_and_crosses_services(fleet: Dev) -> None:
     assert "/api/users/me" in one_trace
 
 
+def test_an_option_of_traces_is_not_taken_for_a_port() -> None:
+    command = [sys.executable, ROOT / "tools" / "traces.py", "--limit", "few"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+    assert "argument --limit: invalid int value: 'few'" in done.stderr
+
+
 def test_ctrl_c_stops_everything_and_leaves_nothing(fleet: Dev) -> None:
     children = fleet.children()
     assert len(children) >= 4  # a main process and a worker each
