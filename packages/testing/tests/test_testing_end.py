@@ -59,6 +59,7 @@ def test_a_run_that_is_killed_leaves_nothing(
     process.send_signal(number)
 
     process.communicate(timeout=60)
+    assert process.returncode != 0
     runs.wait_until_nothing_is_left()
 
 
