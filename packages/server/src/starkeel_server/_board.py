@@ -37,6 +37,8 @@ class State(IntEnum):
     CLOSING = 2
     PREPARING = 3
     """It migrates, before any worker is up; it must be given the time to roll back."""
+    OPENING = 4
+    """From here on it may hold connections."""
 
 
 class Board:
@@ -140,6 +142,11 @@ class Seat:
     @state.setter
     def state(self, state: State) -> None:
         self._map[self._at + _STATE] = state
+
+    @property
+    def has_been_up(self) -> bool:
+        """Whether the worker serves or has served."""
+        return self.state in (State.UP, State.CLOSING)
 
     @property
     def is_ready(self) -> bool:

@@ -50,7 +50,7 @@ class MainState:
 
 
 def _status(seat: Seat) -> str:
-    if seat.state is State.BOOTING:
+    if not seat.has_been_up:
         return "starting"
     if seat.state is State.CLOSING:
         return "stopping"

@@ -59,7 +59,6 @@ class Supervisor:
         self._waker.setblocking(False)
         self._must_stop = False
         self._must_reload = False
-        self._is_killed = False
         self._deaths = 0
         self._code = STOPPED
         self._over_at = 0.0
@@ -91,7 +90,7 @@ class Supervisor:
 
     def kill(self) -> None:
         """End every worker at once; called from other threads. None is started any more."""
-        self._must_stop = self._is_killed = True
+        self._must_stop = True
         self._crew.kill()
 
     def run(self) -> int:
@@ -147,7 +146,7 @@ class Supervisor:
         for worker in [worker for worker in self._crew.all() if worker.returncode is not None]:
             if self._crew.serving.get(worker.index) is worker:
                 missing.append(worker)
-                self._deaths = self._deaths + 1 if worker.seat.state is State.BOOTING else 0
+                self._deaths = 0 if worker.seat.has_been_up else self._deaths + 1
             is_asked = worker is self._crew.leaving and worker.returncode == 0
             self._bury(worker, died=not is_asked)
         return missing
@@ -191,7 +190,8 @@ class Supervisor:
 
     def _note_ends(self) -> None:
         for worker in [worker for worker in self._crew.all() if worker.returncode is not None]:
-            died = worker.returncode != 0 and worker.seat.state is not State.BOOTING and not self._is_killed
+            is_asked = worker.is_dismissed or worker.seat.state is State.BOOTING
+            died = worker.returncode != 0 and not is_asked
             if died:
                 self._code = self._code or WORKER_KILLED
             self._bury(worker, died=died)

@@ -185,6 +185,11 @@ class _Worker:
         if settings is not None and settings.tls_cert_file is not None:
             tell_expiry(settings.tls_cert_file)
         engine = Engine(app, listener, settings, number=self._orders.index + 1)
+        # First told, then looked: either main sees that this worker may hold connections, or this one sees
+        # that main stops, and then it is killed as one that holds none.
+        self._seat.state = State.OPENING
+        if self._must_end:
+            return
         engine.start()
         self._seat.beat()
         self._seat.state = State.UP

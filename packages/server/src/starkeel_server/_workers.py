@@ -55,6 +55,8 @@ class Worker:
 
     def __init__(self, recruit: Recruit, orders: Orders, seat: Seat) -> None:
         self.index = orders.index
+        self.is_dismissed = False
+        """Whether main ended it."""
         self.seat = seat
         self.rss_bytes = 0
         seat.reset()
@@ -89,6 +91,7 @@ class Worker:
 
     def kill(self) -> None:
         """End it without asking."""
+        self.is_dismissed = True
         self._process.kill()
 
     def wait(self) -> None:
