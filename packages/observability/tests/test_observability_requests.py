@@ -203,7 +203,7 @@ def test_leaving_is_how_event_streams_end(sample: Any) -> None:
     with httpx.stream("GET", f"{sample.url}/events", headers={"X-Request-ID": "left"}) as answer:
         chunks = answer.iter_bytes()
         next(chunks)
-        assert sample.metric("http_requests_in_flight") >= 1
+        sample.wait_for_metric(1, "http_requests_in_flight")
 
     assert sample.wait_for_log("request completed", request_id="left")["status"] == 200
     sample.wait_for_metric(0, "http_requests_in_flight")
@@ -240,7 +240,7 @@ def test_a_websocket_is_101_when_its_connection_ends(sample: Any) -> None:
     with connect(f"{url}/live", additional_headers={"X-Request-ID": "socket"}) as client:
         client.send("hello")
         assert client.recv() == "hello"
-        assert sample.metric("http_requests_in_flight") == 1
+        sample.wait_for_metric(1, "http_requests_in_flight")
         assert sample.metric(REQUESTS, **labels) == before
 
     line = sample.wait_for_log("request completed", request_id="socket")

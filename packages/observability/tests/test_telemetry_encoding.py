@@ -14,15 +14,16 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from starkeel_observability._logs import _access
 from starkeel_observability._logs._clean import encodable
 from starkeel_observability._logs._redact import masked
-from starkeel_observability._request import Request
+from starkeel_observability._request import Request, is_plain
 from starkeel_observability._traces import _encode
-from starkeel_observability._traces._recorded import RecordedSpan, Scope
+from starkeel_observability._traces._recorded import Origin, RecordedSpan, Scope
 from starkeel_observability._traces._server import ServerSpan
 
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 # Lengths of one, two and three bytes.
 LONG = st.builds(str.__mul__, st.sampled_from(["a", "\u00e9"]), st.sampled_from([63, 64, 127, 128, 9000]))
 NAME = SHORT | LONG
+_nobody: Any = None
 TEXT = st.just("") | NAME
 INT64 = st.integers(-(2**63), 2**63 - 1)
 SCALAR: Any = st.one_of(TEXT, st.booleans(), INT64, st.floats(allow_nan=False), st.binary(max_size=40))
@@ -52,8 +53,7 @@ def pairs(draw: Any, scopes: list[tuple[Scope, InstrumentationScope]], resource:
     """The same span twice: ours and theirs."""
     ours, theirs = draw(st.sampled_from(scopes))
     span = RecordedSpan(
-        lambda _: None,
-        ours,
+        Origin(ours, lambda _: None),
         draw(TEXT),
         draw(st.sampled_from(list(SpanKind))),
         ids=draw(IDS),
@@ -107,7 +107,7 @@ def test_what_is_sent_is_what_the_official_encoder_sends(data: Any) -> None:
 
     sent = ExportTraceServiceRequest.FromString(
         _encode.request(
-            [(ours.scope, ours.encoded()) for ours, _ in made], _encode.resource(resource.attributes)
+            [(ours.origin.scope, ours.encoded()) for ours, _ in made], _encode.resource(resource.attributes)
         )
     )
 
@@ -116,8 +116,7 @@ def test_what_is_sent_is_what_the_official_encoder_sends(data: Any) -> None:
 
 def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
     span = RecordedSpan(
-        lambda _: None,
-        Scope("s", "", "", None),
+        Origin(Scope("s", "", "", None), lambda _: None),
         "odd",
         SpanKind.INTERNAL,
         ids=b"i" * 24,
@@ -128,7 +127,7 @@ def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
     span.end()
 
     (sent,) = (
-        ExportTraceServiceRequest.FromString(_encode.request([(span.scope, span.encoded())], b""))
+        ExportTraceServiceRequest.FromString(_encode.request([(span.origin.scope, span.encoded())], b""))
         .resource_spans[0]
         .scope_spans[0]
         .spans
@@ -160,20 +159,19 @@ def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(da
     }
     parent = data.draw(st.none() | CONTEXT)
     route = data.draw(st.none() | st.just("/items/{item_id}"))
-    request = Request(scope)
+    request = Request(scope, _nobody, _nobody)
     ids = data.draw(IDS)
     key = (request.method, route, data.draw(st.integers(200, 404)))
 
     def sent(*, is_touched: bool) -> Any:
-        span = ServerSpan(lambda _: None, Scope("s", "", "", None), request, ids)
-        span.start_ns = 5
+        span = ServerSpan(Origin(Scope("s", "", "", None), lambda _: None), request, ids)
         if parent is not None:
             span.belong(parent)
         span.is_touched |= is_touched
-        assert span.complete(key, None, 7)
-        assert not span.complete(key, None, 8)
+        assert span.complete(key, None, (5, 7))
+        assert not span.complete(key, None, (5, 8))
         return (
-            ExportTraceServiceRequest.FromString(_encode.request([(span.scope, span.encoded())], b""))
+            ExportTraceServiceRequest.FromString(_encode.request([(span.origin.scope, span.encoded())], b""))
             .resource_spans[0]
             .scope_spans[0]
             .spans[0]
@@ -199,9 +197,12 @@ def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(da
 @settings(max_examples=300, deadline=None)
 def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
     scope: Any = {"type": "http", "method": "GET", "path": path, "headers": []}
-    request = Request(scope)
+    request = Request(scope, _nobody, _nobody)
 
-    head = _access.line(request, ("GET", "/x", 200), b"", {}, 5, 10**18)
+    request.sent_bytes = 5
+    plain_path = path if is_plain(path) else None
+
+    head = _access.line(request, ("GET", "/x", 200), plain_path, b"", {}, 10**18)
     told = json.loads(head + "}")
 
     assert told["path"] == encodable(masked(request.path))

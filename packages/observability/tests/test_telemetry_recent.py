@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind, StatusCode
 from starkeel_observability._traces._recent import RecentTraces
-from starkeel_observability._traces._recorded import RecordedSpan, Scope
+from starkeel_observability._traces._recorded import Origin, RecordedSpan, Scope
 from starkeel_observability._view._spans import Event, SeenSpan, requests
 from starkeel_observability._view._waterfall import Waterfall, duration
 
@@ -19,8 +19,7 @@ def ended(
     number: int, *, parent: int = 0, took_ns: int = 1, trace: int = 0, fails: bool = False
 ) -> RecordedSpan:
     span = RecordedSpan(
-        lambda _: None,
-        SCOPE,
+        Origin(SCOPE, lambda _: None),
         f"span {number}",
         SpanKind.SERVER,
         ids=(trace or number).to_bytes(16, "big") + number.to_bytes(8, "big"),

@@ -1,12 +1,13 @@
 """What code in a request finds around it: its id in structlog's variables, its trace in OpenTelemetry's."""
 
 from collections.abc import Callable, Mapping
+from contextvars import Context as ContextVars
 from contextvars import ContextVar, Token, copy_context
 from typing import Any, Final
 
 from opentelemetry import context
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 NOTHING: Final[Mapping[str, Any]] = {}
@@ -25,18 +26,7 @@ ID: Final[ContextVar[str]] = _id
 _trace: Final = _variable(lambda: context.attach(Context()))
 attach: Final[Callable[[Context], Any]] = context.attach if _trace is None else _trace.set
 detach: Final[Callable[[Any], None]] = context.detach if _trace is None else _trace.reset
-(SPAN,) = set_span_in_context(INVALID_SPAN, Context())
 OURS: Final = 1 if _trace is None else 2
-
-
-def around(parent: Context, span: Span) -> Context:
-    """What is current in a request.
-
-    Args:
-        parent: The trace that it belongs to.
-        span: Of the request.
-    """
-    return set_span_in_context(span, parent)
 
 
 def bound() -> Mapping[str, Any]:
@@ -46,10 +36,23 @@ def bound() -> Mapping[str, Any]:
     return found
 
 
-def restore(before: Mapping[str, Any]) -> None:
-    """Have bound what was bound before a request, and nothing else: it ends with it, whoever bound it."""
+def leave(token: Token[str], before: ContextVars, bound: Mapping[str, Any]) -> None:
+    """Have bound what was bound before a request, and nothing else: it ends with it, whoever bound it.
+
+    Args:
+        token: Of the request's id.
+        before: All variables, as they were then.
+        bound: What is bound beside the id.
+    """
+    if bound or len(before):
+        _bind(before.run(get_contextvars))
+    else:
+        ID.reset(token)
+
+
+def _bind(variables: Mapping[str, Any]) -> None:
     clear_contextvars()
-    bind_contextvars(**before)
+    bind_contextvars(**variables)
 
 
 def again(request_id: str, ids: bytes, variables: Mapping[str, Any], do: Callable[[], None]) -> None:
@@ -63,7 +66,7 @@ def again(request_id: str, ids: bytes, variables: Mapping[str, Any], do: Callabl
     """
 
     def within() -> None:
-        restore({**variables, "request_id": request_id})
+        _bind({**variables, "request_id": request_id})
         trace_id, span_id = int.from_bytes(ids[:16], "big"), int.from_bytes(ids[16:], "big")
         span = NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=False))
         attach(set_span_in_context(span, Context()))

@@ -4,63 +4,57 @@ import asyncio
 from collections.abc import Awaitable, Iterable
 from typing import Any, Final, cast
 
-from litestar.types import Message, Receive, Send
+from litestar.types import Message, Receive, Scope, Send
 
 from ._incoming import Incoming
+from ._request import REQUEST_ID, Request
 
 CLIENT_GONE: Final = 499
 """What nginx calls a request whose client did not wait for the answer."""
 _SWITCHED: Final = 101
 _REFUSED: Final = 403
 """What servers answer to a handshake that is refused without a status."""
-_HEADER: Final = b"x-request-id"
 
 
-class HttpExchange(Incoming):
-    """A request and its answer.
+class HttpExchange(Request):
+    """A request and its answer."""
 
-    Args:
-        receive: The server's.
-        send: The server's.
-        request_id: Put on the answer.
-    """
+    __slots__ = ()
 
-    def __init__(self, receive: Receive, send: Send, request_id: str) -> None:
-        self._receive = receive
-        self._send = send
-        self._request_id = request_id
-        self.reading = None
-        self.status: int | None = None
-        self.sent_bytes = 0
-        self.is_stream = False
-        self.was_left: bool | None = None
-        """Whether the client had gone before the answer was complete; none when it is not."""
+    @property
+    def incoming(self) -> Incoming:
+        """What comes from the client."""
+        if self._incoming is None:
+            self._incoming = Incoming(self._receive)
+        return self._incoming
 
-    def send(self, message: Message) -> Awaitable[None]:
+    def receive(self) -> Awaitable[Any]:
+        """As the server's own."""
+        return self.incoming.receive()
+
+    def send(self, message: Any) -> Awaitable[None]:
         """As the server's own, with the request's id on the answer."""
         # Not a coroutine of its own: what the server returns is waited for just as well.
-        if self.status is None:
-            if message["type"] == "http.response.start":
-                self.status = message["status"]
-                message = {**message, "headers": self._identified(message["headers"])}
-        elif message["type"] == "http.response.body":
+        kind = message["type"]
+        if kind == "http.response.body":
             self.sent_bytes += len(message.get("body", b""))
-            if not message.get("more_body"):
-                self.was_left = self.is_gone
+            if not (message.get("more_body") or self.is_stream):
+                incoming = self._incoming
+                self.was_left = incoming is not None and incoming.is_gone
+        elif kind == "http.response.start" and not self.status:
+            self.status = message["status"]
+            given = message["headers"]
+            # Their names are in lower case, as ASGI has it.
+            named = dict(given)
+            if b"event-stream" in named.get(b"content-type", b""):
+                self.is_stream = True
+            headers = _without_id(given) if REQUEST_ID in named else given
+            message = {**message, "headers": [*headers, (REQUEST_ID, self.id.encode())]}
         return self._send(message)
-
-    def _identified(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """An answer's headers with the request's id; it is seen, too, what kind of answer it is."""
-        # Their names are in lower case, as ASGI has it.
-        named = dict(given)
-        self.is_stream = named.get(b"content-type", b"").startswith(b"text/event-stream")
-        if _HEADER in named:
-            return _with_id(given, self._request_id)
-        return [*given, (_HEADER, self._request_id.encode())]
 
     async def apologize(self) -> None:
         """Answer 500 in place of an application that raised without answering."""
-        if self.status is None:
+        if not self.status:
             headers = [(b"content-length", b"0")]
             await self.send({"type": "http.response.start", "status": 500, "headers": headers})
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -72,47 +66,39 @@ class HttpExchange(Incoming):
             error: What the application raised.
         """
         # Leaving is how event streams end.
-        if not self.is_stream and (self.is_gone if self.was_left is None else self.was_left):
+        is_gone = self._incoming is not None and self._incoming.is_gone
+        if not self.is_stream and (is_gone if self.was_left is None else self.was_left):
             return CLIENT_GONE
-        if self.status is not None:
+        if self.status:
             return self.status
         # Only a server that stops cancels an application whose client waits; it has answered then.
         return 503 if isinstance(error, asyncio.CancelledError) else 500
 
 
-class WebSocketExchange:
-    """A WebSocket, from its handshake on.
+class WebSocketExchange(Request):
+    """A WebSocket, from its handshake on."""
 
-    Args:
-        receive: The server's.
-        send: The server's.
-        request_id: Put on the answer to the handshake.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_request_id", "_send", "receive", "sent_bytes", "status")
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.is_stream = True
 
-    is_stream = True
-    reading = None
-    was_left = None
-
-    def __init__(self, receive: Receive, send: Send, request_id: str) -> None:
-        self.receive = receive
-        self._send = send
-        self._request_id = request_id
-        self.status: int | None = None
-        self.sent_bytes = 0
+    def receive(self) -> Awaitable[Any]:
+        """As the server's own."""
+        return self._receive()
 
     async def send(self, message: Message) -> None:
         """As the server's own, with the request's id on the answer to the handshake."""
         kind: str = message["type"]
         if kind == "websocket.send":
             self.sent_bytes += _size(message)
-        elif self.status is None and kind == "websocket.close":
+        elif not self.status and kind == "websocket.close":
             self.status = _REFUSED
-        elif self.status is None:
+        elif not self.status:
             told: Any = message
             self.status = _SWITCHED if kind == "websocket.accept" else told["status"]
-            headers = _with_id(told.get("headers") or (), self._request_id)
+            headers = [*_without_id(told.get("headers") or ()), (REQUEST_ID, self.id.encode())]
             message = cast("Message", {**told, "headers": headers})
         await self._send(message)
 
@@ -125,7 +111,7 @@ class WebSocketExchange:
         Args:
             error: What the application raised.
         """
-        if self.status is not None:
+        if self.status:
             return self.status
         return _REFUSED if error is None else 500
 
@@ -133,9 +119,8 @@ class WebSocketExchange:
 Exchange = HttpExchange | WebSocketExchange
 
 
-def _with_id(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
-    kept = [header for header in headers if header[0].lower() != _HEADER]
-    return [*kept, (_HEADER, request_id.encode())]
+def _without_id(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [header for header in headers if header[0].lower() != REQUEST_ID]
 
 
 def _size(message: Any) -> int:

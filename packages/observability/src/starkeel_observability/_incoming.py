@@ -2,14 +2,12 @@
 
 import asyncio
 from collections import deque
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from itertools import takewhile
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from litestar.types import Receive
-
-_LISTEN_AFTER_S: Final = 0.05
+LISTEN_AFTER_S: Final = 0.05
 """Seconds after which it is worth listening for a client that goes: before, it hardly can."""
 
 
@@ -22,25 +20,37 @@ class Incoming:
         receive: The server's.
     """
 
-    is_gone = False
-    _ahead: deque[Any] | None = None
-    _is_application_receiving = False
-    _is_body_over = False
-
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
         self._receive = receive
-        self.reading: asyncio.Future[Any] | None = None
-        """What listens, to be cancelled when it is over."""
+        self.is_gone = False
+        """Whether the client has gone."""
+        self._reading: asyncio.Future[Any] | None = None
+        self._ahead: deque[Any] = deque()
+        self._is_application_receiving = False
+        self._is_body_over = False
 
     async def receive(self) -> Any:
         """As the server's own."""
         while True:
             if self._ahead:
                 return self._ahead.popleft()
-            if self.reading is None:
+            if self._reading is None:
                 return await self._directly()
             # Not awaited itself: were the application's call cancelled, what comes in would be lost.
-            await asyncio.wait([self.reading])
+            await asyncio.wait([self._reading])
+
+    def listen(self) -> bool:
+        """Listen now, but not while the application does so itself; whether it need not be asked again."""
+        if self._is_application_receiving:
+            return False
+        if not self.is_gone:
+            self._read()
+        return True
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._reading is not None:
+            self._reading.cancel()
 
     async def _directly(self) -> Any:
         self._is_application_receiving = True
@@ -51,29 +61,18 @@ class Incoming:
         self._note(message)
         return message
 
-    def listen(self) -> bool:
-        """Listen now, but not while the application does so itself; whether it need not be asked again."""
-        if self._is_application_receiving:
-            return False
-        if not self.is_gone:
-            self._read()
-        return True
-
     def _read(self) -> None:
-        self.reading = asyncio.ensure_future(self._receive())
-        self.reading.add_done_callback(self._came)
+        self._reading = asyncio.ensure_future(self._receive())
+        self._reading.add_done_callback(self._came)
 
     def _came(self, reading: "asyncio.Future[Any]") -> None:
-        self.reading = None
+        self._reading = None
         if reading.cancelled() or reading.exception() is not None:
             return
         message = reading.result()
         self._note(message)
-        is_body = message["type"] == "http.request"
-        if self._ahead is None:
-            self._ahead = deque()
         self._ahead.append(message)
-        if is_body and self._is_body_over:
+        if message["type"] == "http.request" and self._is_body_over:
             # All that may come now is that the client goes; the application may find the body before.
             self._read()
 
@@ -84,28 +83,34 @@ class Incoming:
             self._is_body_over = True
 
 
+class Listener(Protocol):
+    """Can listen for its client."""
+
+    @property
+    def incoming(self) -> Incoming: ...
+
+
 class Watch:
-    """One timer for all the requests of a loop: hardly any lasts until it is due."""
+    """Knows which requests are open, and listens for the clients of those that last."""
 
     def __init__(self) -> None:
-        self.open: dict[Incoming, float] = {}
-        """Since when, as `perf_counter` has it, in their order; whoever is over takes itself out."""
-        self.is_set = False
+        self.fresh: dict[Listener, float] = {}
+        """Requests that have not lasted yet, in their order: when each began, as `perf_counter` has it."""
+        self.lasting: set[Any] = set()
+        """The others, WebSockets among them."""
 
-    def start(self) -> None:
-        """Look after a while."""
-        # A test client may run a loop of another kind.
-        with suppress(RuntimeError):
-            asyncio.get_running_loop().call_later(_LISTEN_AFTER_S, self._look)
-            self.is_set = True
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.lasting)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Listen for the clients of requests that begin to last."""
+        if not self.fresh:
+            return
         now = perf_counter()
-        late = list(takewhile(lambda incoming: now - self.open[incoming] >= _LISTEN_AFTER_S, self.open))
-        for incoming in late:
-            del self.open[incoming]
-            if not incoming.listen():
-                self.open[incoming] = now
-        self.is_set = False
-        if self.open:
-            self.start()
+        late = list(takewhile(lambda one: now - self.fresh[one] >= LISTEN_AFTER_S, self.fresh))
+        for one in late:
+            del self.fresh[one]
+            if one.incoming.listen():
+                self.lasting.add(one)
+            else:
+                self.fresh[one] = now

@@ -11,24 +11,27 @@ from litestar import Litestar
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.utils import normalize_path
 from opentelemetry.context import Context
-from opentelemetry.trace import Span
-from structlog.contextvars import get_contextvars
+from opentelemetry.trace import set_span_in_context
 
 from . import _ambient
 from ._exchange import Exchange, HttpExchange, WebSocketExchange
 from ._failure import Failure, failure_of
 from ._incoming import Watch
 from ._metrics._http import Key, http_metrics
-from ._reports import Reports, told
-from ._request import Request
+from ._pulse import Pulse
+from ._reports import Reports, Told, told
+from ._request import REQUEST_ID, Request, header_name, trace_headers
 from ._traces import _span
+from ._traces._context import NO_PARENT, REQUEST, SPAN, RequestContext
 from ._traces._server import ServerSpan
 
 _ID: Final = _ambient.ID
-_SPAN: Final = _ambient.SPAN
 _OURS: Final = _ambient.OURS
+_NONE_BOUND: Final = _ambient.NOTHING
 _attach: Final = _ambient.attach
 _detach: Final = _ambient.detach
+_get: Final = dict.get
+"""Without making what is not there."""
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger("starkeel_observability.access")
@@ -48,122 +51,150 @@ class Layer:
         self._wrapped = wrapped
         self._app = app
         self._metrics = http_metrics()
-        self.reports = Reports(self._metrics)
-        """What is to be told yet."""
-        self._in_flight, self._opened = self._metrics.in_flight
-        self.start()
+        self._reports = Reports(self._metrics, slow_s, self._route_of)
+        self.start(gathers=False)
 
-    def start(self) -> None:
-        """Serve in another loop than before, if in any."""
+    def start(self, *, gathers: bool) -> None:
+        """Serve in another loop than before, if in any.
+
+        Args:
+            gathers: Whether there is somebody who will flush at the end; else each is told of at once.
+        """
         self._watch = Watch()
-        self._open: dict[Any, float] = self._watch.open
+        self._fresh: dict[Any, float] = self._watch.fresh
+        self._waiting = self._reports.gather() if gathers else self._reports.tell_at_once()
+        self._pulse = Pulse(self._beat)
+        self._look_around()
+
+    def flush(self) -> None:
+        """Tell of all that is over."""
+        self._reports.flush()
+        self._metrics.set_in_flight(len(self._watch))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket."""
         # In one piece, as every call and every look-up in here is paid for by every request.
-        request = Request(scope)
-        exchange = self._exchange(scope, request, receive, send)
-        parent = request.parent()
-        span = None if request.is_health else _span.start(request, parent)
-        if span is not None:
-            parent = _ambient.around(parent, span) if parent else Context({_SPAN: span})
-        variables = len(copy_context())
-        before = get_contextvars() if variables else _ambient.NOTHING
-        id_token, trace_token = _ID.set(request.id), _attach(parent)
-        self._in_flight[self._opened] += 1.0
-        error: BaseException | None = None
+        exchange: Exchange
+        kind: str = scope["type"]
+        if kind == "http":
+            exchange = HttpExchange(scope, receive, send)
+            self._fresh[exchange] = exchange.began
+        else:
+            exchange = WebSocketExchange(scope, receive, send)
+            self._watch.lasting.add(exchange)
+        if not self._pulse.is_on:
+            self._awaken()
+        if self._makes_spans and self._telling.isdisjoint(map(header_name, exchange.told[2])):
+            context: Context = RequestContext({REQUEST: exchange})
+        else:
+            context = self._begun(exchange)
+        before = copy_context()
+        id_token, trace_token = _ID.set(exchange.id), _attach(context)
+        bound = _NONE_BOUND
         try:
             await self._wrapped(scope, exchange.receive, exchange.send)
-        except BaseException as caught:
-            error = caught
+        except BaseException as error:
             if isinstance(error, Exception):
                 with suppress(Exception):
                     await exchange.apologize()
+            bound = _ambient.bound()
+            self._tell(scope, exchange, context, error, bound)
             raise
-        finally:
-            request.ended = perf_counter()
-            self._in_flight[self._opened] -= 1.0
-            is_alone = not variables and len(copy_context()) == _OURS
-            bound = _ambient.NOTHING if is_alone else _ambient.bound()
-            self._tell(scope, request, exchange, span, error, bound)
-            _detach(trace_token)
-            if before or bound:
-                _ambient.restore(before)
+        else:
+            exchange.ended = perf_counter()
+            if len(copy_context()) != _OURS:
+                bound = _ambient.bound()
+            span: Any = _get(context, SPAN)
+            if (
+                exchange.was_left is False
+                and exchange.status < 500
+                and self._fresh.pop(exchange, None) is not None
+                and (span is None or type(span) is ServerSpan)
+            ):
+                # As nearly all are.
+                self._waiting.append((exchange, scope.get("path_template"), span, bound, None))
             else:
+                self._tell(scope, exchange, context, None, bound)
+        finally:
+            _detach(trace_token)
+            if bound is _NONE_BOUND:
                 _ID.reset(id_token)
+            else:
+                _ambient.leave(id_token, before, bound)
 
-    def _exchange(self, scope: Scope, request: Request, receive: Receive, send: Send) -> Exchange:
-        kind: str = scope["type"]
-        if kind != "http":
-            return WebSocketExchange(receive, send, request.id)
-        exchange = HttpExchange(receive, send, request.id)
-        watch = self._watch
-        self._open[exchange] = request.began
-        if not watch.is_set:
-            watch.start()
-        return exchange
+    def _begun(self, exchange: Exchange) -> Context:
+        """What is current in a request that brings an id or a trace, or whose span is not ours to make."""
+        exchange.take_id()
+        brings_trace = exchange.brings(trace_headers())
+        if exchange.is_health or (self._makes_spans and not brings_trace):
+            return RequestContext({REQUEST: exchange})
+        parent = exchange.parent() if brings_trace else NO_PARENT
+        return set_span_in_context(_span.start(exchange, parent), parent)
+
+    def _look_around(self) -> None:
+        """Note what applications may set at any time, and seldom do."""
+        self._makes_spans = _span.own_tracer() is not None
+        self._telling = trace_headers() | {REQUEST_ID}
+
+    def _awaken(self) -> None:
+        if not self._pulse.start():
+            self._waiting = self._reports.tell_at_once()
+
+    def _beat(self) -> bool:
+        self._look_around()
+        self._watch.look()
+        self.flush()
+        return bool(self._fresh)
 
     def _tell(
         self,
         scope: Scope,
-        request: Request,
         exchange: Exchange,
-        span: Span | None,
+        context: Context,
         error: BaseException | None,
         bound: Mapping[str, Any],
     ) -> None:
-        self._open.pop(exchange, None)
-        if exchange.reading is not None:
-            exchange.reading.cancel()
-        status = exchange.status
-        route: str | None = scope.get("path_template")
-        if (
-            error is None
-            and exchange.was_left is False
-            and status is not None
-            and status < 500
-            and status != 405
-            and not exchange.is_stream
-            and type(span) is ServerSpan
-            and not span.is_touched
-            and request.ended - request.began < self._slow_s
-        ):
-            # As nearly all are.
-            self.reports.add((request, route, status, b"", span, True, bound, exchange.sent_bytes))
-            return
+        exchange.ended = exchange.ended or perf_counter()
+        self._fresh.pop(exchange, None)
+        self._watch.lasting.discard(exchange)
+        if isinstance(exchange, HttpExchange):
+            exchange.incoming.stop()
         try:
-            self._tell_more(scope, request, exchange, span, error, bound)
+            span: Any = _get(context, SPAN)
+            if span is None and not exchange.is_health:
+                span = _span.start(exchange, NO_PARENT)
+            self._tell_more(scope, exchange, span, error, bound)
         except Exception:
             log.exception("request not reported")
+        if not self._pulse.is_on:
+            self._awaken()
 
     def _tell_more(
         self,
         scope: Scope,
-        request: Request,
         exchange: Exchange,
-        span: Span | None,
+        span: Any,
         error: BaseException | None,
         bound: Mapping[str, Any],
     ) -> None:
         status = exchange.outcome(error)
         route: Any = scope.get("path_template")
         if route is None and status == 405:
-            route = self._route_of(request)
-        key = (request.method, route, status)
+            route = self._route_of(exchange)
+        key = (exchange.method, route, status)
         failure = failure_of(scope, error, status)
-        is_slow = request.duration_s >= self._slow_s and not exchange.is_stream
-        is_usual = failure is None and not request.is_health and not is_slow
+        is_slow = exchange.duration_s >= self._slow_s and not exchange.is_stream
+        is_usual = failure is None and not exchange.is_health and not is_slow
         if not is_usual:
-            _log(request, exchange, key, failure, is_slow=is_slow)
+            _log(exchange, key, failure, is_slow=is_slow)
         ids, is_sent = b"", False
         if span is not None:
             if exchange.is_stream:
                 # How long it takes is up to the client.
                 span.set_attribute("starkeel.is_stream", True)
-            ids = _span.end(span, request, key, failure)
+            ids = _span.end(span, exchange, key, failure)
             is_sent = span.get_span_context().trace_flags.sampled
-        sent_bytes = exchange.sent_bytes if is_usual else None
-        self.reports.add((request, route, status, ids, None, is_sent, bound, sent_bytes))
+        self._waiting.append((exchange, route, None, bound, Told(status, ids, is_sent, is_usual)))
 
     def _route_of(self, request: Request) -> str | None:
         """Template of a route that does not take the request's method; the router keeps that to itself."""
@@ -175,10 +206,10 @@ class Layer:
         return None
 
 
-def _log(request: Request, exchange: Exchange, key: Key, failure: Failure | None, *, is_slow: bool) -> None:
+def _log(request: Request, key: Key, failure: Failure | None, *, is_slow: bool) -> None:
     if failure is not None and failure.is_unexpected:
         log.error("request failed", error_type=failure.error_type, exc_info=failure.exception)
-    fields = told(request, key, exchange.sent_bytes)
+    fields = told(request, key)
     if failure is not None:
         fields["error_type"] = failure.error_type
     usual = access_log.warning if is_slow else access_log.info

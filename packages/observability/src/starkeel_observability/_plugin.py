@@ -77,7 +77,7 @@ class ObservabilityPlugin(InitPlugin):
         """
         until = time.monotonic() + timeout_s
         if self._layer is not None:
-            self._layer.reports.flush()
+            self._layer.flush()
         self._tracing.stop(timeout_s=timeout_s)
         self._setup.stop_process(timeout_s=until - time.monotonic())
 
@@ -124,8 +124,7 @@ class ObservabilityPlugin(InitPlugin):
         if self._layer is None:
             self._layer = Layer(app.asgi_handler, app, slow_s=self.settings.log_slow_request_s)
             app.asgi_handler = self._layer
-        self._layer.start()
-        self._layer.reports.gathers = self._is_started
+        self._layer.start(gathers=self._is_started)
         self._lag = LoopLag()
         self._lag.start()
 
@@ -133,7 +132,7 @@ class ObservabilityPlugin(InitPlugin):
         if self._lag is not None:
             self._lag.stop()
         if self._layer is not None:
-            self._layer.reports.flush()
+            self._layer.flush()
 
 
 async def _remember(exception: Exception, scope: Scope) -> None:

@@ -1,30 +1,44 @@
 """Requests that are over and wait to be told of, many at a time: each alone would cost twice as much."""
 
-import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from time import perf_counter, time_ns
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 import structlog
+from opentelemetry.trace import SpanContext
 
 from . import _ambient
 from ._logs import _access
-from ._metrics._http import HttpMetrics, Key
-from ._request import Request
-from ._traces._server import ServerSpan
+from ._metrics._http import METHODS, OTHER, HttpMetrics, Key, Seen
+from ._request import Request, is_health, is_plain
+from ._traces import _span
+from ._traces._sampler import Decide
+from ._traces._server import ServerSpan, encoded
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(_access.TARGET)
 
-_GATHER_S: Final = 0.01
-"""Seconds that a request waits for others to be told of with it."""
-_MOST: Final = 500
 
-Report = tuple[Request, str | None, int, bytes, ServerSpan | None, bool, Mapping[str, Any], int | None]
-"""What was asked, template of its route, status of the answer, ids of its trace and its span or the span that
-is to be ended, whether that is sent, what was bound for it, and how many bytes were answered when its line is
-to be written."""
+class Told(NamedTuple):
+    """What is said already of a request that was not as most are.
+
+    Attributes:
+        status: Of the answer.
+        ids: Of its trace and its span, which has ended; nothing when it has none.
+        is_sent: Whether that is sent.
+        needs_line: Whether its line is still to be written.
+    """
+
+    status: int
+    ids: bytes
+    is_sent: bool
+    needs_line: bool
+
+
+Report = tuple[Request, str | None, ServerSpan | None, Mapping[str, Any], Told | None]
+"""What was asked, template of its route, its span if somebody asked for it, what was bound for it, and what
+is said already, which is nothing for nearly all."""
 
 
 class Reports:
@@ -32,76 +46,148 @@ class Reports:
 
     Args:
         metrics: Where they are counted.
+        slow_s: Seconds from which on a request is slow.
+        route_of: Finds the route that a request matched but for its method.
     """
 
-    def __init__(self, metrics: HttpMetrics) -> None:
+    def __init__(
+        self, metrics: HttpMetrics, slow_s: float, route_of: Callable[[Request], str | None]
+    ) -> None:
         self._metrics = metrics
+        self._slow_s = slow_s
+        self._route_of = route_of
         self._waiting: list[Report] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self.gathers = False
-        """Whether there is somebody who will flush at the end; else each is told of at once."""
 
-    def add(self, report: Report) -> None:
-        """Tell of a request soon."""
-        waiting = self._waiting
-        waiting.append(report)
-        if self._timer is None:
-            self._schedule()
-        elif len(waiting) >= _MOST:
-            self.flush()
+    def gather(self) -> list[Report]:
+        """Where requests that are over wait from now on, until `flush`."""
+        self.flush()
+        self._waiting = []
+        return self._waiting
+
+    def tell_at_once(self) -> list[Report]:
+        """The same, but none waits."""
+        self.flush()
+        self._waiting = _Impatient(self.flush)
+        return self._waiting
 
     def flush(self) -> None:
-        """Tell of all that wait, now."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        waiting, self._waiting = self._waiting, []
-        # One look at the clock that others set is enough for all.
-        offset_ns = time_ns() - int(perf_counter() * 1e9)
-        lines: list[str] | None = [] if _access.is_possible() else None
+        """Tell of all that wait."""
+        waiting = self._waiting[:]
+        self._waiting.clear()
+        if not waiting:
+            return
+        batch = _Batch()
         for report in waiting:
             try:
-                self._tell(report, offset_ns, lines)
+                self._tell(report, batch)
             except Exception:
                 log.exception("request not reported")
-        if lines:
-            _access.write(lines)
+        batch.send(self._metrics)
 
-    def _tell(self, report: Report, offset_ns: int, lines: list[str] | None) -> None:
-        request, route, status, ids, span, is_sent, bound, sent_bytes = report
-        key = (request.method, route, status)
-        ended_ns = int(request.ended * 1e9) + offset_ns
-        if span is not None:
-            ids = span.ids
-            if span.complete(key, None, ended_ns):
-                span.finish()
-        self._metrics.observe(key, request.began, request.ended, ids if is_sent else b"")
-        if sent_bytes is None:
-            return
-        if lines is not None and not (bound and _access.is_said(bound)):
-            lines.append(_access.line(request, key, ids, bound, sent_bytes, ended_ns))
+    def _tell(self, report: Report, batch: "_Batch") -> None:
+        request, route, span, bound, said = report
+        method, path = request.told[0], request.told[1]
+        status = request.status if said is None else said.status
+        if route is None and status == 405:
+            route = self._route_of(request)
+        key = (method if method in METHODS else OTHER, route, status)
+        began_ns = int(request.began * 1e9) + batch.offset_ns
+        ended_ns = int(request.ended * 1e9) + batch.offset_ns
+        if said is None and (span is not None or not batch.puts or method not in METHODS or is_health(path)):
+            said = batch.end(report, key, (began_ns, ended_ns))
+        plain_path = path if is_plain(path) else None
+        ids, is_sent, needs_line = request.ids, True, True
+        if said is not None:
+            _, ids, is_sent, needs_line = said
+        elif batch.decide(None, ids):
+            batch.spans.append(encoded(request, key, ids, plain_path, began_ns, ended_ns))
         else:
-            # The long way: it is for people, or somebody wants to see it before.
-            fields = told(request, key, sent_bytes)
-            _ambient.again(request.id, ids, bound, lambda: access_log.info("request completed", **fields))
+            is_sent = False
+        duration_s = request.ended - request.began
+        batch.seen[key].append((duration_s, request.ended, ids if is_sent else b""))
+        if needs_line:
+            is_slow = duration_s >= self._slow_s and not request.is_stream
+            if is_slow or batch.lines is None or (bound and _access.is_said(bound)):
+                # The long way: it is for people, or somebody wants to see it before.
+                _say(access_log.warning if is_slow else access_log.info, request, key, ids, bound)
+            else:
+                batch.lines.append(_access.line(request, key, plain_path, ids, bound, ended_ns))
 
-    def _schedule(self) -> None:
-        if self.gathers:
-            # Test clients have loops of other kinds.
-            with suppress(RuntimeError):
-                self._timer = asyncio.get_running_loop().call_later(_GATHER_S, self.flush)
-                return
-        self.flush()
+
+class _Impatient(list[Report]):
+    """Waits for nobody.
+
+    Args:
+        flush: Tells of what is in it.
+    """
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        super().__init__()
+        self._flush = flush
+
+    def append(self, report: Report, /) -> None:
+        """As a list's."""
+        super().append(report)
+        self._flush()
 
 
-def told(request: Request, key: Key, sent_bytes: int) -> dict[str, Any]:
+class _Batch:
+    """What is told together."""
+
+    def __init__(self) -> None:
+        # One look at the clock that others set is enough for all.
+        self.offset_ns = time_ns() - int(perf_counter() * 1e9)
+        self.seen: defaultdict[Key, list[Seen]] = defaultdict(list)
+        self.lines: list[str] | None = [] if _access.is_possible() else None
+        self.spans: list[bytes] = []
+        """Those that nobody asked for, as OTLP's messages."""
+        tracer = _span.own_tracer()
+        self._origin = None if tracer is None else tracer.origin
+        self.decide: Decide = _nobody if tracer is None else tracer.decide
+        self.puts = tracer is None or tracer.origin.put is not None
+        """Whether they need not be made."""
+
+    def end(self, report: Report, key: Key, times: tuple[int, int]) -> Told | None:
+        """End the span of a request which is not as most are, and say what is to be said already."""
+        request, _, span, bound, _ = report
+        if request.is_health:
+            _say(access_log.debug, request, key, b"", bound)
+            return Told(request.status, b"", is_sent=False, needs_line=False)
+        if span is None and self._origin is not None and self.decide(None, request.ids):
+            span = ServerSpan(self._origin, request, request.ids)
+        if span is None:
+            return None
+        if span.complete(key, None, times):
+            span.finish()
+        return Told(request.status, span.ids, is_sent=True, needs_line=True)
+
+    def send(self, metrics: HttpMetrics) -> None:
+        """Let go of what was gathered."""
+        for key, seen in self.seen.items():
+            metrics.observe(key, seen)
+        if self.spans and self._origin is not None and self._origin.put is not None:
+            self._origin.put(self._origin.scope, self.spans)
+        if self.lines:
+            _access.write(self.lines)
+
+
+def _nobody(_parent: SpanContext | None, _ids: bytes) -> bool:
+    return False
+
+
+def _say(say: Callable[..., Any], request: Request, key: Key, ids: bytes, bound: Mapping[str, Any]) -> None:
+    fields = told(request, key)
+    _ambient.again(request.id, ids, bound, lambda: say("request completed", **fields))
+
+
+def told(request: Request, key: Key) -> dict[str, Any]:
     """What the line of a request says, its id and its trace apart."""
     _, route, status = key
     fields: dict[str, Any] = {"method": request.method, "path": request.path, "status": status}
     if route is not None:
         fields["route"] = route
     fields["duration_ms"] = round(request.duration_s * 1000, 3)
-    fields["bytes"] = sent_bytes
+    fields["bytes"] = request.sent_bytes
     if request.client is not None:
         fields["client"] = request.client
     return fields

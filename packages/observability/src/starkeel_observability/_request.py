@@ -1,64 +1,107 @@
 """What a request says about itself before it is answered."""
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from operator import itemgetter
 from time import perf_counter, time_ns
 from typing import Any, Final
 
-from litestar.types import Scope
+from litestar.types import Receive, Scope, Send
 from opentelemetry import propagate
 from opentelemetry.context import Context
 from opentelemetry.propagators import textmap
 
+from ._incoming import Incoming
 from ._metrics._http import METHODS, OTHER
 from ._random import random_bits
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 _LONGEST_PATH: Final = 2048
-_NOTHING: Final = Context()
-_WHENCE: Final = ("client", "scheme", "http_version", "server")
-_whence: Final = itemgetter(*_WHENCE)
+_PLAIN: Final = re.compile(f"[A-Za-z0-9/_.~!$&()*+,;:-]{{0,{_LONGEST_PATH}}}").fullmatch
+_NAMES: Final = ("method", "path", "headers", "client", "scheme", "http_version", "server")
+_told: Final = itemgetter(*_NAMES)
+header_name: Final = itemgetter(0)
+REQUEST_ID: Final = b"x-request-id"
 
 
 class Request:
-    """A request, or the handshake of a WebSocket; what is not needed before it is over is taken as it comes.
+    """A request, or the handshake of a WebSocket.
+
+    What is not needed before it is over is kept as it came, and made something of with that of many others.
 
     Args:
         scope: Of ASGI.
+        receive: The server's.
+        send: The server's.
     """
 
-    __slots__ = ("_drawn", "_headers", "_whence", "began", "ended", "id", "is_health", "method_sent", "path")
+    __slots__ = (
+        *("_incoming", "_receive", "_send", "began", "ended", "id", "ids"),
+        *("is_stream", "sent_bytes", "status", "told", "was_left"),
+    )
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.began = perf_counter()
-        """Seconds of a clock that nobody sets, as is `ended`."""
         self.ended = 0.0
-        given: Any = scope["headers"]
-        self._headers: dict[bytes, bytes] = dict(given)
-        # A WebSocket's handshake is a GET, which ASGI leaves out.
-        self.method_sent: Any = scope.get("method", "GET")
-        # Now: a router may shorten it.
-        self.path: str = scope["path"][:_LONGEST_PATH]
-        self.is_health = self.path.startswith("/health/")
+        """Seconds of a clock that nobody sets; 0 while it is not over."""
+        # Now: a router may shorten the path.
         try:
-            self._whence: tuple[Any, ...] = _whence(scope)
+            self.told = _told(scope)
         except KeyError:
-            self._whence = tuple(scope.get(name) for name in _WHENCE)
-        self._drawn = drawn = random_bits(320).to_bytes(40, "big")
-        sent_id = self._headers.get(b"x-request-id")
-        self.id = drawn[24:].hex() if sent_id is None else _id(sent_id, given) or drawn[24:].hex()
+            self.told = _completed(scope)
+        """Method, path, headers, client, scheme, version of HTTP, and where we listen, all as they came."""
+        self._receive = receive
+        self._send = send
+        self._incoming: Incoming | None = None
+        self.status = 0
+        """Of the answer; 0 while there is none."""
+        self.sent_bytes = 0
+        self.is_stream = False
+        """Whether it lasts as long as the client wants."""
+        self.was_left: bool | None = None
+        """Whether the client had gone before the answer was complete; none when it is not, or is a stream."""
+        self.ids = ids = random_bits(192).to_bytes(24, "big")
+        """For its trace, 16 bytes, and its span, 8 bytes, in case it brings none."""
+        self.id = ids[:16].hex()
+
+    def take_id(self) -> None:
+        """Have the id that the client gave, if it gave one that may be taken."""
+        sent = self.headers.get(REQUEST_ID, b"")
+        # Two are as good as none.
+        if _REQUEST_ID(sent) and sum(name == REQUEST_ID for name, _ in self.told[2]) == 1:
+            self.id = sent.decode()
 
     @property
-    def ids(self) -> bytes:
-        """For its trace and its span, in case it brings none."""
-        return self._drawn[:24]
+    def headers(self) -> dict[bytes, bytes]:
+        """What it says, by name; the last of several of one name."""
+        return dict(self.told[2])
+
+    def brings(self, names: frozenset[bytes]) -> bool:
+        """Whether it has one of these headers."""
+        return not names.isdisjoint(map(header_name, self.told[2]))
+
+    @property
+    def is_health(self) -> bool:
+        """Whether it asks how we are, of which only the metrics tell."""
+        return is_health(self.told[1])
+
+    @property
+    def method_sent(self) -> str:
+        """Its method, whatever that is."""
+        method: str = self.told[0]
+        return method
 
     @property
     def method(self) -> str:
         """Its method, as it may be told."""
-        return self.method_sent if self.method_sent in METHODS else OTHER
+        method: str = self.told[0]
+        return method if method in METHODS else OTHER
+
+    @property
+    def path(self) -> str:
+        """What it asked for."""
+        path: str = self.told[1]
+        return path[:_LONGEST_PATH]
 
     @property
     def duration_s(self) -> float:
@@ -78,40 +121,52 @@ class Request:
     @property
     def client(self) -> str | None:
         """Address of the client, as far as it is known."""
-        client = self._whence[0]
+        client = self.told[3]
         return client[0] if client else None
 
     @property
     def agent(self) -> bytes:
         """What the client says it is; nothing when it does not."""
-        return self._headers.get(b"user-agent", b"")
+        return self.headers.get(b"user-agent", b"")
 
     @property
     def host(self) -> bytes:
         """Whom the client believes to talk to; nothing when it does not say."""
-        return self._headers.get(b"host", b"")
+        return self.headers.get(b"host", b"")
 
     @property
     def target(self) -> tuple[Any, ...]:
         """Scheme, version of HTTP, and where we listen."""
-        return self._whence[1:]
+        target: tuple[Any, ...] = self.told[4:]
+        return target
 
     def parent(self) -> Context:
         """The trace that the request belongs to, with its baggage; empty when it brings none."""
-        if _carrying(propagate.get_global_textmap()).isdisjoint(self._headers):
-            return _NOTHING
-        carrier = {name.decode("latin-1"): text.decode("latin-1") for name, text in self._headers.items()}
+        carrier = {name.decode("latin-1"): text.decode("latin-1") for name, text in self.headers.items()}
         return propagate.extract(carrier, context=Context())
 
 
-def _id(sent: bytes, given: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """A client's own id, if it may be taken."""
-    # Two are as good as none.
-    is_fit = _REQUEST_ID(sent) and sum(name == b"x-request-id" for name, _ in given) == 1
-    return sent.decode() if is_fit else None
+def is_health(path: str) -> bool:
+    """Whether a path is of those that ask how we are."""
+    return path.startswith("/health/")
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path needs no closer look: nothing in it is personal, and JSON writes it as it is."""
+    return _PLAIN(path) is not None and "eyJ" not in path
+
+
+def trace_headers() -> frozenset[bytes]:
+    """Names of the headers that a trace comes by."""
+    return _fields(propagate.get_global_textmap())
 
 
 @lru_cache(maxsize=8)
-def _carrying(propagator: textmap.TextMapPropagator) -> frozenset[bytes]:
-    """Names of the headers that a trace comes by."""
+def _fields(propagator: textmap.TextMapPropagator) -> frozenset[bytes]:
     return frozenset(field.lower().encode() for field in propagator.fields)
+
+
+def _completed(scope: Scope) -> tuple[Any, ...]:
+    # A WebSocket's handshake is a GET, which ASGI leaves out.
+    given: dict[str, Any] = {"method": "GET", **scope}
+    return tuple(given.get(name) for name in _NAMES)

@@ -1,6 +1,5 @@
 """The line of a request that went well, put together by hand: it is most of all that is logged."""
 
-import re
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,7 +9,7 @@ from starkeel_observability._metrics._http import Key
 from starkeel_observability._request import Request
 
 from ._clean import Cleaner, encodable, name_of
-from ._event import RESERVED, shortened, timestamp_ns
+from ._event import RESERVED, second_of, shortened
 from ._json import json_line
 from ._pipe import ACCESS
 from ._redact import masked
@@ -41,31 +40,30 @@ def is_said(bound: Mapping[str, Any]) -> bool:
 
 
 def line(
-    request: Request, key: Key, ids: bytes, bound: Mapping[str, Any], sent_bytes: int, ended_ns: int
+    request: Request, key: Key, plain_path: str | None, ids: bytes, bound: Mapping[str, Any], ended_ns: int
 ) -> str:
     """Make the line, with the names and in the order that `_event.composed` has; `write` writes it.
 
     Args:
         request: That it is about; it is over.
         key: What it was, and the status of the answer.
+        plain_path: Its path, if that needs no closer look.
         ids: Of its trace, 16 bytes, and of its span, 8 bytes; none when it has no span.
         bound: What was bound for it beside its id.
-        sent_bytes: Size of the answer.
         ended_ns: When it was over, in nanoseconds since 1970.
     """
-    head, middle, tail = _parts(key, request.client)
-    hexed, path = ids.hex(), request.path
-    return _LINE % (
-        timestamp_ns(ended_ns),
+    client = request.told[3]
+    second, ns = divmod(ended_ns, 1_000_000_000)
+    hexed = ids.hex()
+    return _template(key, client and client[0], _this_thread.number, bool(ids)) % (
+        second_of(second),
+        ns // 1000,
         _more(bound) if bound else "",
-        head,
-        path if _PLAIN(path) and "eyJ" not in path else _odd(path),
-        middle,
+        _odd(request.path) if plain_path is None else plain_path,
         (request.ended - request.began) * 1000,
-        sent_bytes,
-        tail,
-        _this_thread.number,
-        _TRACE % (hexed[:32], hexed[32:]) if hexed else "",
+        request.sent_bytes,
+        hexed[:32],
+        hexed[32:],
         request.id,
     )
 
@@ -80,13 +78,9 @@ def write(lines: list[str]) -> None:
         pipe.write(_INFO, text.encode(), len(lines) - 1)
 
 
-_LINE: Final = (
-    f'{{"timestamp":"%s","level":"INFO","target":"{TARGET}","message":"request completed",'
-    '%s%s%s%s%.3f,"bytes":%d%s%d%s,"request_id":"%s"'
-)
+_LINE: Final = f'{{"timestamp":"%s.%06dZ","level":"INFO","target":"{TARGET}","message":"request completed",%s'
 _TRACE: Final = ',"trace_id":"%s","span_id":"%s"'
-_PLAIN: Final = re.compile("[A-Za-z0-9/_.~!$&()*+,;:-]*").fullmatch
-"""Paths that need no closer look: JSON writes them as they are, and nothing in them is personal."""
+_NO_TRACE: Final = "%.0s%.0s"
 
 
 def _odd(path: str) -> str:
@@ -94,16 +88,21 @@ def _odd(path: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _parts(key: Key, client: str | None) -> tuple[str, str, str]:
-    """What lines have in common: before the path, before the duration, and after the size."""
+def _template(key: Key, client: str | None, thread: int, has_trace: bool) -> str:
+    """What lines have in common."""
     method, route, status = key
     told_route = "" if route is None else f',"route":{_text(masked(route))}'
     told_client = "" if client is None else f',"client":{_text(masked(client))}'
     return (
-        f'"method":"{method}","path":"',
-        f'","status":{status}{told_route},"duration_ms":',
-        f'{told_client},"file":{_text(_FILE)},"line":1,"threadId":',
+        f'{_LINE}"method":"{method}","path":"%s",'
+        f'"status":{status}{_literal(told_route)},"duration_ms":%.3f,"bytes":%d{_literal(told_client)},'
+        f'"file":{_literal(_text(_FILE))},"line":1,"threadId":{thread}{_TRACE if has_trace else _NO_TRACE},'
+        '"request_id":"%s"'
     )
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 @lru_cache(maxsize=8)

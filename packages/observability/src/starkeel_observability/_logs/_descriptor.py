@@ -4,6 +4,7 @@ import fcntl
 import os
 import select
 import stat
+import termios
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ class Descriptor:
         self._number = number
         self._stalled = stalled
         self._is_pipe = _is_pipe(number)
+        self._own = _without_waiting(number) if self._is_pipe else None
+        self._capacity = _capacity(number)
         self._poll = select.poll()
         self._poll.register(number, select.POLLOUT)
         self.blocked_since: float | None = None
@@ -48,6 +51,30 @@ class Descriptor:
                     # Somebody who shares the pipe made it non-blocking, and was faster.
                     continue
 
+    def write_at_once(self, lines: bytes) -> bytes | None:
+        """Write lines if that takes no waiting.
+
+        Returns:
+            What is left, to be written next and nothing before it; none when nothing was written.
+        """
+        if self._own is None or len(lines) > self._capacity or not self._lock():
+            return None
+        written = 0
+        try:
+            if self._is_empty():
+                # It does not wait, even if somebody who takes no lock was faster.
+                written = os.write(self._own, lines)
+        except OSError:
+            # The thread that waits finds out what it is.
+            written = 0
+        finally:
+            if written in {0, len(lines)}:
+                self._unlock()
+        return lines[written:] if written else None
+
+    def _is_empty(self) -> bool:
+        return not any(fcntl.ioctl(self._number, termios.FIONREAD, bytes(4)))
+
     def _wait(self) -> None:
         # Waited for here, not in write: that could not be told from outside.
         if self._poll.poll(0):
@@ -68,28 +95,54 @@ class Descriptor:
         try:
             yield
         finally:
-            fcntl.lockf(self._number, fcntl.LOCK_UN)
+            self._unlock()
 
     def _locked(self) -> bool:
         began = time.monotonic()
         told = began
         try:
-            while True:
-                try:
-                    fcntl.lockf(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    self.blocked_since = began
-                    if time.monotonic() - told > _LOOK_AGAIN_MS / 1000:
-                        told = time.monotonic()
-                        self._stalled()
-                    time.sleep(_LOCK_AGAIN_S)
-                else:
-                    return True
-        except OSError:
-            self._is_pipe = False
-            return False
+            while not self._lock():
+                if not self._is_pipe:
+                    return False
+                self.blocked_since = began
+                if time.monotonic() - told > _LOOK_AGAIN_MS / 1000:
+                    told = time.monotonic()
+                    self._stalled()
+                time.sleep(_LOCK_AGAIN_S)
         finally:
             self.blocked_since = None
+        return True
+
+    def _lock(self) -> bool:
+        """Take the lock if nobody has it."""
+        try:
+            fcntl.lockf(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # It cannot be had here.
+            self._is_pipe, self._own = False, None
+            return False
+        return True
+
+    def _unlock(self) -> None:
+        fcntl.lockf(self._number, fcntl.LOCK_UN)
+
+
+def _without_waiting(number: int) -> int | None:
+    """The same pipe, opened anew so as never to wait; others who have it go on as they do."""
+    try:
+        return os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _capacity(number: int) -> int:
+    """Of a pipe, in bytes, where it can be known."""
+    try:
+        return max(PIECE_BYTES, fcntl.fcntl(number, fcntl.F_GETPIPE_SZ))
+    except (AttributeError, OSError):
+        return PIECE_BYTES
 
 
 def _is_pipe(number: int) -> bool:

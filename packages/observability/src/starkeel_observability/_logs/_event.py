@@ -114,18 +114,14 @@ def composed(event: Event, *, service: str, version: str) -> dict[str, Any]:
 
 def timestamp(at: float) -> str:
     """Seconds since 1970 as RFC 3339 in UTC, to the microsecond."""
-    return timestamp_ns(round(at * 1e6) * 1000)
-
-
-def timestamp_ns(at: int) -> str:
-    """Nanoseconds since 1970, at least a second of them, as RFC 3339 in UTC, to the microsecond."""
-    digits = str(at)
-    return f"{_second(digits[:-9])}.{digits[-9:-3]}Z"
+    second, us = divmod(round(at * 1e6), 1_000_000)
+    return f"{second_of(second)}.{us:06d}Z"
 
 
 @lru_cache(maxsize=8)
-def _second(second: str) -> str:
-    return datetime.fromtimestamp(int(second), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def second_of(second: int) -> str:
+    """Seconds since 1970 as RFC 3339 in UTC, the zone apart."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _put(line: dict[str, Any], name: str, value: Any, cleaner: Cleaner) -> None:

@@ -71,6 +71,12 @@ class LineWriter:
         if self._descriptor is None:
             return
         with self._queue.lock:
+            if len(lines) >= PIECE_BYTES and self._is_asleep:
+                # So many at once are not worth waking somebody for, if nobody keeps them waiting.
+                left = self._descriptor.write_at_once(lines)
+                lines = lines if left is None else left
+                if not lines:
+                    return
             self._queue.put(level, lines, count)
             if self._is_asleep:
                 self._is_asleep = False
@@ -133,7 +139,8 @@ class LineWriter:
         while True:
             self._wake.acquire()
             self._idle.clear()
-            self._hurry.wait(_GATHER_S)
+            if self._queue.bytes < PIECE_BYTES:
+                self._hurry.wait(_GATHER_S)
             # A fault in here must not be the end of every line to come.
             with suppress(Exception):
                 self._write_all(descriptor)

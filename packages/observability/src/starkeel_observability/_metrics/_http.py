@@ -1,7 +1,10 @@
 """What is counted of every request."""
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from functools import cache
+from itertools import repeat
+from operator import itemgetter
 from typing import Final
 
 from . import DURATION_BUCKETS
@@ -23,6 +26,12 @@ Key = tuple[str, str | None, int]
 """Method (`OTHER` if it is none of `METHODS`), template of the route if one matched, status of the answer."""
 
 
+Seen = tuple[float, float, bytes]
+"""Of one request: how many seconds it took, when it was over, by a clock that nobody sets, and the ids of its
+trace, 16 bytes, and of its span, 8 bytes, when they are sent; else nothing."""
+_duration_s: Final = itemgetter(0)
+
+
 class HttpMetrics:
     """Requests, how long they took, and how many there are right now; of one event loop."""
 
@@ -37,25 +46,20 @@ class HttpMetrics:
         in_flight = CappedGauge(
             "http_requests_in_flight", "Requests and WebSockets that are open.", multiprocess_mode="livesum"
         )
-        cells, (place,) = cells_of(in_flight.values())
-        self.in_flight = cells, place
-        """Where they are counted."""
+        self._in_flight, (self._open,) = cells_of(in_flight.values())
         # Looked up once for each route and outcome: labels() takes a lock and builds keys.
         self._series: dict[Key, _Series] = {}
 
-    def observe(self, key: Key, began: float, ended: float, trace: bytes) -> None:
-        """Count a request.
-
-        Args:
-            key: What it was.
-            began: Seconds of a clock that nobody sets.
-            ended: Seconds of the same.
-            trace: Ids of its trace, 16 bytes, and of its span, 8 bytes, when they are sent; else nothing.
-        """
+    def observe(self, key: Key, seen: list[Seen]) -> None:
+        """Count requests that were alike."""
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = self._made(*key)
-        series.observe(ended - began, ended, trace)
+        series.observe(seen)
+
+    def set_in_flight(self, count: int) -> None:
+        """Tell how many there are."""
+        self._in_flight[self._open] = float(count)
 
     def _made(self, method: str, route: str | None, status: int) -> "_Series":
         labels = (method, route or UNMATCHED, str(status))
@@ -78,17 +82,24 @@ class _Series:
         self._exemplify = durations.exemplify
         self._due = [0.0] * len(self._buckets)
 
-    def observe(self, duration_s: float, now: float, trace: bytes) -> None:
-        """Count one."""
-        self._requests[self._number] += 1.0
+    def observe(self, seen: list[Seen]) -> None:
+        """Count some."""
         durations = self._durations
-        durations[self._sum] += duration_s
-        bucket = bisect_left(DURATION_BUCKETS, duration_s)
-        durations[self._buckets[bucket]] += 1.0
-        if trace and now >= self._due[bucket]:
-            self._due[bucket] = now + EXEMPLARS_EVERY_S
-            hexed = trace.hex()
-            self._exemplify(bucket, duration_s, {"trace_id": hexed[:32], "span_id": hexed[32:]})
+        self._requests[self._number] += len(seen)
+        durations[self._sum] += sum(map(_duration_s, seen))
+        buckets = list(map(bisect_left, repeat(DURATION_BUCKETS), map(_duration_s, seen)))
+        for bucket in set(buckets):
+            durations[self._buckets[bucket]] += buckets.count(bucket)
+            if seen[-1][1] >= self._due[bucket]:
+                self._exemplify_one(bucket, zip(seen, buckets, strict=True))
+
+    def _exemplify_one(self, bucket: int, seen: Iterable[tuple[Seen, int]]) -> None:
+        for (duration_s, now, trace), its_bucket in seen:
+            if trace and its_bucket == bucket:
+                self._due[bucket] = now + EXEMPLARS_EVERY_S
+                hexed = trace.hex()
+                self._exemplify(bucket, duration_s, {"trace_id": hexed[:32], "span_id": hexed[32:]})
+                return
 
 
 @cache

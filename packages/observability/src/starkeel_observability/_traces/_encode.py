@@ -4,6 +4,7 @@ The numbers are those of `opentelemetry/proto/trace/v1/trace.proto` and `common/
 number times eight, plus how its value is written.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
@@ -43,9 +44,9 @@ def request(spans: "Iterable[tuple[Scope, bytes]]", of: bytes) -> bytes:
         spans: Who made them, and what `span` gave.
         of: What `resource` gave.
     """
-    scopes: dict[Scope, list[bytes]] = {}
+    scopes: defaultdict[Scope, list[bytes]] = defaultdict(list)
     for scope, encoded in spans:
-        scopes.setdefault(scope, []).append(encoded)
+        scopes[scope].append(encoded)
     bodies = [nested(b"\x12", _scope(scope) + b"".join(made) + _url(scope)) for scope, made in scopes.items()]
     return nested(b"\x0a", of + b"".join(bodies))
 

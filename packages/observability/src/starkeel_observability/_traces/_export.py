@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -71,11 +72,20 @@ class Exporter:
         except Exception:
             log.exception("span not sent")
             return
+        self.put(span.origin.scope, [encoded])
+
+    def put(self, scope: Scope, encoded: list[bytes]) -> None:
+        """Take spans that were written down; never waits for the collector.
+
+        Args:
+            scope: Who made them.
+            encoded: What `_encode.span` gives.
+        """
         waiting = self._waiting
-        if len(waiting) >= self._most_waiting:
+        waiting.extend([(scope, one) for one in encoded])
+        if len(waiting) > self._most_waiting:
             self._make_room()
-        waiting.append((span.scope, encoded))
-        if len(waiting) == self._most_sent:
+        if len(waiting) >= self._most_sent and not self._wake.is_set():
             self._wake.set()
 
     def stop(self, *, timeout_s: float) -> bool:
@@ -91,7 +101,7 @@ class Exporter:
 
     def _make_room(self) -> None:
         with self._full:
-            if len(self._waiting) >= self._most_waiting:
+            while len(self._waiting) > self._most_waiting:
                 self._waiting.popleft()
                 self._overflowed += 1
 
@@ -117,11 +127,10 @@ class Exporter:
 
     def _next(self) -> list[tuple[Scope, bytes]]:
         batch: list[tuple[Scope, bytes]] = []
-        while len(batch) < self._most_sent:
-            try:
-                batch.append(self._waiting.popleft())
-            except IndexError:
-                break
+        take, next_one = batch.append, self._waiting.popleft
+        with suppress(IndexError):
+            for _ in range(self._most_sent):
+                take(next_one())
         return batch
 
     def _deliver(self, batch: list[tuple[Scope, bytes]]) -> None:

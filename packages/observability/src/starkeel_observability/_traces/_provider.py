@@ -15,10 +15,10 @@ from starkeel_observability._settings import ObservabilitySettings
 from ._encode import resource
 from ._export import Exporter
 from ._recent import RecentTraces
-from ._recorded import RecordedSpan, cleaned
+from ._recorded import Finished, Put, RecordedSpan, cleaned
 from ._sampler import sampler
 from ._sending import Sender
-from ._tracer import Finished, Provider
+from ._tracer import Provider
 
 log = structlog.get_logger(__name__)
 
@@ -42,15 +42,16 @@ class Tracing:
         if settings.sdk_disabled or has_provider():
             return
         finished: Finished = _forget
+        put: Put | None = None
         if settings.traces_url is not None:
             self._exporter = _exporter(settings, settings.traces_url)
             self._exporter.start()
-            finished = self._exporter.take
+            finished, put = self._exporter.take, self._exporter.put
         if settings.environment == "development":
             self.recent = RecentTraces(settings.service_name, finished)
-            finished = self.recent.take
+            finished, put = self.recent.take, None
         decide = sampler(settings.traces_sampler, settings.traces_sampler_arg)
-        trace.set_tracer_provider(Provider(decide, finished))
+        trace.set_tracer_provider(Provider(decide, finished, put))
 
     def stop(self, *, timeout_s: float) -> None:
         """Send what has not been sent.

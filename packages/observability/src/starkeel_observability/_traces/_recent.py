@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import StatusCode
 
-from ._recorded import RecordedSpan
-from ._tracer import Finished
+from ._recorded import Finished, RecordedSpan
 
 _KEPT_S: Final = 60
 _MOST_A_SECOND: Final = 50

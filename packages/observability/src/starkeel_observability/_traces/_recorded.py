@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.trace import (
     DEFAULT_TRACE_STATE,
@@ -45,12 +45,29 @@ class Scope:
         self.attributes = dict(attributes or {})
 
 
+Finished = Callable[["RecordedSpan"], None]
+Put = Callable[[Scope, list[bytes]], None]
+
+
+class Origin(NamedTuple):
+    """Where spans come from, and where they go.
+
+    Attributes:
+        scope: Who makes them.
+        finished: Called with each when it ends.
+        put: Takes several as OTLP's messages in place of that; none where spans themselves are wanted.
+    """
+
+    scope: Scope
+    finished: "Finished"
+    put: "Put | None" = None
+
+
 class RecordedSpan(Span):
     """A span of ours, from its start to its end.
 
     Args:
-        finished: Called with it when it ends.
-        scope: Who makes it.
+        origin: Who makes it, and who takes it when it ends.
         name: What it is called so far.
         kind: As OpenTelemetry's.
         ids: Of its trace, 16 bytes, then its own, 8 bytes.
@@ -78,8 +95,7 @@ class RecordedSpan(Span):
 
     def __init__(
         self,
-        finished: "Callable[[RecordedSpan], None]",
-        scope: Scope,
+        origin: Origin,
         name: str,
         kind: SpanKind,
         *,
@@ -87,8 +103,7 @@ class RecordedSpan(Span):
         attributes: dict[str, Any] | None,
         start_ns: int,
     ) -> None:
-        self._finished = finished
-        self.scope = scope
+        self.origin = origin
         self.name = name
         self.kind = kind
         self.ids = ids
@@ -136,7 +151,7 @@ class RecordedSpan(Span):
         if not self.end_ns:
             self.is_touched = True
             self.end_ns = time.time_ns() if end_time is None else end_time
-            self._finished(self)
+            self.origin.finished(self)
 
     def get_span_context(self) -> SpanContext:
         """What is passed on."""

@@ -17,6 +17,9 @@ def sampler(name: Sampler, share: float) -> Decide:
         name: As `OTEL_TRACES_SAMPLER` has it.
         share: Of traces that are sent, for those that are called after a ratio.
     """
+    if name == "parentbased_always_on":
+        # The default, and asked of every request.
+        return lambda parent, _trace_id: parent is None or bool(parent.trace_flags & 1)
     root = _root(name.removeprefix("parentbased_"), share)
     if not name.startswith("parentbased_"):
         return root

@@ -1,9 +1,7 @@
 """The span of a request: what requests have in common is written once, and the rest put beside it."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
-from time import time_ns
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind, StatusCode
@@ -11,41 +9,35 @@ from opentelemetry.util.types import AttributeValue
 
 from starkeel_observability._logs._redact import masked
 from starkeel_observability._metrics._http import OTHER, Key
-from starkeel_observability._request import Request
+from starkeel_observability._request import Request, is_plain
 
 from ._encode import NO_STATUS, attributed, named, nested, parented, utf8
-from ._recorded import RecordedSpan, Scope
+from ._recorded import Origin, RecordedSpan
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-_HEAD: Final = Struct("<BBBBB16sBB8sBQBQ").pack
-_HEAD_BYTES: Final = 46
-"""Without what says that it is a span, and its size."""
+_TIMES: Final = Struct("<BQBQ").pack
 
 
 class ServerSpan(RecordedSpan):
     """The span of a request.
 
     Args:
-        finished: Called with it when it ends.
-        scope: Who makes it.
+        origin: Who makes it, and who takes it when it ends.
         request: Of which it is.
         ids: Of its trace, 16 bytes, then its own, 8 bytes.
     """
 
     kind = SpanKind.SERVER
     name = ""
+    start_ns = 0
+    """Known once it has ended."""
     _key: Key | None = None
     _attributes: dict[str, Any] | None = None
 
-    def __init__(
-        self, finished: Callable[[RecordedSpan], None], scope: Scope, request: Request, ids: bytes
-    ) -> None:
-        self._finished = finished
-        self.scope = scope
+    def __init__(self, origin: Origin, request: Request, ids: bytes) -> None:
+        self.origin = origin
         self.request = request
         self.ids = ids
-        self.start_ns = time_ns()
-        self.is_touched = False
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -58,13 +50,18 @@ class ServerSpan(RecordedSpan):
                 made.update(answered(self._key, self.request.client))
         return made
 
-    def complete(self, key: Key, error_type: str | None, at_ns: int) -> bool:
+    def end(self, end_time: int | None = None) -> None:
+        """As any span; whoever ends it does so before its request is over."""
+        self.start_ns = self.start_ns or self.request.began_ns
+        super().end(end_time)
+
+    def complete(self, key: Key, error_type: str | None, times: tuple[int, int]) -> bool:
         """Say how the request ended, and end it; `finish` tells it. Whether it had not ended before.
 
         Args:
             key: What it was, and the status of the answer.
             error_type: What went wrong, when it is the service's fault.
-            at_ns: Nanoseconds since 1970.
+            times: When the request began and when it was over, in nanoseconds since 1970.
         """
         if self.end_ns:
             return False
@@ -73,7 +70,7 @@ class ServerSpan(RecordedSpan):
             self.name = name_of(key[0], key[1])
         else:
             self._complete(key, error_type)
-        self.end_ns = at_ns
+        self.start_ns, self.end_ns = times
         return True
 
     def _complete(self, key: Key, error_type: str | None) -> None:
@@ -87,39 +84,53 @@ class ServerSpan(RecordedSpan):
 
     def finish(self) -> None:
         """Have it sent, once it has ended."""
-        self._finished(self)
+        self.origin.finished(self)
 
     def encoded(self) -> bytes:
         """It as OTLP's message, once it has ended."""
         key, request = self._key, self.request
         if key is None:
             return super().encoded()
-        common = _common(key, request.host, request.target, self.is_parent_remote)
-        client = _client(request.client, request.agent)
-        path = utf8(masked(request.path))
-        before = _PATHS[len(path)] if len(path) < len(_PATHS) else _path_of(len(path))
         parent = b"\x22\x08" + self.parent if self.parent else b""
-        size = _HEAD_BYTES + len(common) + len(client) + len(before) + len(path) + len(parent)
-        ids = self.ids
-        head = _HEAD(
-            0x12,
-            size & 127 | 128,
-            size >> 7 & 127,
-            0x0A,
-            16,
-            ids[:16],
-            0x12,
-            8,
-            ids[16:],
-            0x39,
-            self.start_ns,
-            0x41,
-            self.end_ns,
-        )
-        if 128 <= size < 16_384:
-            return b"".join((head, common, client, before, path, parent))
-        # Its size does not take two bytes, as that of nearly all does.
-        return nested(b"\x12", b"".join((head[3:], common, client, before, path, parent)))
+        path, is_remote = request.told[1], self.is_parent_remote
+        plain_path, times = path if is_plain(path) else None, (self.start_ns, self.end_ns)
+        return encoded(request, key, self.ids, plain_path, *times, parent, is_parent_remote=is_remote)
+
+
+def encoded(
+    request: Request,
+    key: Key,
+    ids: bytes,
+    plain_path: str | None,
+    began_ns: int,
+    ended_ns: int,
+    parent: bytes = b"",
+    *,
+    is_parent_remote: bool = False,
+) -> bytes:
+    """The span of a request of which nothing more is said, as OTLP's message.
+
+    Args:
+        request: It is over.
+        key: What it was, and the status of the answer.
+        ids: Of its trace, 16 bytes, then its own, 8 bytes.
+        plain_path: Its path, if that needs no closer look.
+        began_ns: When it began, in nanoseconds since 1970.
+        ended_ns: When it was over.
+        parent: The part of the message that tells what it belongs to.
+        is_parent_remote: Whether that is in another process.
+    """
+    told, headers = request.told, request.headers
+    peer = told[3]
+    common = _common(key, headers.get(b"host", b""), told[4:], is_parent_remote)
+    client = _client(peer and peer[0], headers.get(b"user-agent", b""))
+    path = utf8(masked(request.path)) if plain_path is None else plain_path.encode()
+    before = _PATHS[len(path)] if len(path) < len(_PATHS) else _path_of(len(path))
+    times = _TIMES(0x39, began_ns, 0x41, ended_ns)
+    body = b"".join(
+        (b"\x0a\x10", ids[:16], b"\x12\x08", ids[16:], times, common, client, before, path, parent)
+    )
+    return _HEADS[len(body)] + body if len(body) < len(_HEADS) else nested(b"\x12", body)
 
 
 def name_of(method: str, route: str | None) -> str:
@@ -200,3 +211,5 @@ def _path_of(size: int) -> bytes:
 
 
 _PATHS: Final = tuple(map(_path_of, range(100)))
+_HEADS: Final = tuple(nested(b"\x12", bytes(size))[: -size or None] for size in range(1024))
+"""What stands before a span of so many bytes."""

@@ -1,6 +1,5 @@
 """The span of a request, as OpenTelemetry's conventions for HTTP servers (stable since 1.23) have it."""
 
-from collections.abc import Callable
 from typing import Final
 
 from opentelemetry import trace
@@ -15,28 +14,32 @@ from starkeel_observability._request import Request
 from ._server import ServerSpan, answered, asked, name_of
 from ._tracer import Tracer
 
-_Begin = Callable[[Request, Context], Span]
-
-_found: Final[list[_Begin]] = []
+_found: Final[list[trace.Tracer]] = []
 
 
 def start(request: Request, parent: Context) -> Span:
     """Begin the span of a request."""
-    return (_found[0] if _found else _begin())(request, parent)
+    tracer = _tracer()
+    if isinstance(tracer, Tracer):
+        return tracer.serve(request, parent)
+    name, attributes = name_of(request.method, None), asked(request)
+    return tracer.start_span(name, context=parent, kind=SpanKind.SERVER, attributes=attributes)
 
 
-def _begin() -> _Begin:
-    """How the tracer of the provider that is installed begins spans; that of a stand-in until one is."""
+def own_tracer() -> Tracer | None:
+    """Who makes the spans of requests, unless an application has installed a provider of its own."""
+    tracer = _tracer()
+    return tracer if isinstance(tracer, Tracer) else None
+
+
+def _tracer() -> trace.Tracer:
+    """Of the provider that is installed; that of a stand-in until one is."""
+    if _found:
+        return _found[0]
     tracer = trace.get_tracer("starkeel_observability")
-
-    def begin(request: Request, parent: Context) -> Span:
-        name, attributes = name_of(request.method, None), asked(request)
-        return tracer.start_span(name, context=parent, kind=SpanKind.SERVER, attributes=attributes)
-
-    found = tracer.serve if isinstance(tracer, Tracer) else begin
     if not isinstance(tracer, trace.ProxyTracer):
-        _found.append(found)
-    return found
+        _found.append(tracer)
+    return tracer
 
 
 def end(span: Span, request: Request, key: Key, failure: Failure | None) -> bytes:
@@ -54,7 +57,8 @@ def end(span: Span, request: Request, key: Key, failure: Failure | None) -> byte
     if isinstance(span, ServerSpan):
         if failure is not None and failure.exception is not None:
             span.record_exception(failure.exception)
-        if span.complete(key, None if failure is None else failure.error_type, request.ended_ns):
+        error_type = None if failure is None else failure.error_type
+        if span.complete(key, error_type, (request.began_ns, request.ended_ns)):
             span.finish()
         return span.ids
     if span.is_recording():

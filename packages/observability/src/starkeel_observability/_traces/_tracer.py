@@ -1,7 +1,7 @@
 """Who makes spans: OpenTelemetry's interface over spans of our own."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from opentelemetry import trace
@@ -13,26 +13,22 @@ from opentelemetry.util.types import Attributes
 from starkeel_observability._random import random_bits
 from starkeel_observability._request import Request
 
-from ._recorded import RANDOM_ID, RecordedSpan, Scope, cleaned_all
+from ._recorded import RANDOM_ID, Finished, Origin, Put, RecordedSpan, Scope, cleaned_all
 from ._sampler import Decide
 from ._server import ServerSpan
-
-Finished = Callable[[RecordedSpan], None]
 
 
 class Tracer(trace.Tracer):
     """Makes the spans of one library.
 
     Args:
-        scope: Who that is.
+        origin: Who that is, and who takes spans.
         decide: Whether a span is recorded.
-        finished: Called with every span that has ended.
     """
 
-    def __init__(self, scope: Scope, decide: Decide, finished: Finished) -> None:
-        self._scope = scope
-        self._decide = decide
-        self._finished = finished
+    def __init__(self, origin: Origin, decide: Decide) -> None:
+        self.origin = origin
+        self.decide = decide
 
     def begin(
         self,
@@ -45,29 +41,22 @@ class Tracer(trace.Tracer):
         """Begin a span whose attributes are fit to be sent, and its own from now on."""
         parent = _parent(context)
         ids = _ids(parent)
-        if not self._decide(parent, ids):
+        if not self.decide(parent, ids):
             return _unrecorded(parent, ids)
         at_ns = time.time_ns() if start_ns is None else start_ns
-        made = RecordedSpan(
-            self._finished, self._scope, name, kind, ids=ids, attributes=attributes, start_ns=at_ns
-        )
+        made = RecordedSpan(self.origin, name, kind, ids=ids, attributes=attributes, start_ns=at_ns)
         if parent is not None:
             made.belong(parent)
         return made
 
     def serve(self, request: Request, context: Context) -> Span:
         """Begin the span of a request."""
-        if not context:
-            # It brings no trace, as most do.
-            ids = request.ids
-            if self._decide(None, ids):
-                return ServerSpan(self._finished, self._scope, request, ids)
-            return _unrecorded(None, ids)
         parent = _parent(context)
-        ids = _ids(parent)
-        if not self._decide(parent, ids):
+        # Its own, where nobody else's come first: who asks late for its span asks for the one that was told.
+        ids = request.ids if parent is None else _ids(parent)
+        if not self.decide(parent, ids):
             return _unrecorded(parent, ids)
-        made = ServerSpan(self._finished, self._scope, request, ids)
+        made = ServerSpan(self.origin, request, ids)
         if parent is not None:
             made.belong(parent)
         return made
@@ -124,11 +113,13 @@ class Provider(trace.TracerProvider):
     Args:
         decide: Whether a span is recorded.
         finished: Called with every span that has ended.
+        put: Takes spans of requests that nobody asked for, as OTLP's messages; else they are made.
     """
 
-    def __init__(self, decide: Decide, finished: Finished) -> None:
+    def __init__(self, decide: Decide, finished: Finished, put: Put | None = None) -> None:
         self._decide = decide
         self._finished = finished
+        self._put = put
 
     def get_tracer(
         self,
@@ -141,7 +132,7 @@ class Provider(trace.TracerProvider):
         scope = Scope(
             instrumenting_module_name or "", instrumenting_library_version or "", schema_url or "", attributes
         )
-        return Tracer(scope, self._decide, self._finished)
+        return Tracer(Origin(scope, self._finished, self._put), self._decide)
 
 
 def _parent(context: Context | None) -> SpanContext | None:

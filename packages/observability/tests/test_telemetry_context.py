@@ -1,0 +1,102 @@
+"""The span of a request that nobody has asked for yet."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from opentelemetry import baggage, context, trace
+from opentelemetry.context import Context
+from starkeel_observability._request import Request
+from starkeel_observability._traces import _context, _span
+from starkeel_observability._traces._context import REQUEST, SPAN, RequestContext
+from starkeel_observability._traces._recorded import RecordedSpan
+from starkeel_observability._traces._sampler import sampler
+from starkeel_observability._traces._server import ServerSpan
+from starkeel_observability._traces._tracer import Provider
+
+_nobody: Any = None
+
+
+@pytest.fixture
+def request_() -> Request:
+    scope: Any = {"type": "http", "method": "GET", "path": "/x", "headers": []}
+    return Request(scope, _nobody, _nobody)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[RecordedSpan]:
+    spans: list[RecordedSpan] = []
+    tracer = Provider(sampler("parentbased_always_on", 1.0), spans.append).get_tracer("test")
+    monkeypatch.setattr(_span, "_found", [tracer])
+    return spans
+
+
+def test_a_span_is_made_when_somebody_asks_and_only_once(
+    request_: Request, ended: list[RecordedSpan]
+) -> None:
+    around: Context = RequestContext({REQUEST: request_})
+    assert not dict.__contains__(around, SPAN)
+
+    span = trace.get_current_span(around)
+
+    assert isinstance(span, ServerSpan)
+    assert span.ids == request_.ids
+    assert trace.get_current_span(around) is span is around[SPAN]
+    assert ended == []
+
+
+def test_what_is_made_of_it_has_the_span(request_: Request, ended: list[RecordedSpan]) -> None:
+    around: Context = RequestContext({REQUEST: request_})
+
+    further = baggage.set_baggage("tenant", "a", context=around)
+    token = context.attach(further)
+    try:
+        child = _span._found[0].start_span("child")
+    finally:
+        context.detach(token)
+
+    assert isinstance(child, RecordedSpan)
+    assert child.ids[:16] == request_.ids[:16]
+    assert child.parent == request_.ids[16:]
+    assert trace.get_current_span(further) is trace.get_current_span(around)
+    assert ended == []
+
+
+def test_threads_that_ask_at_once_get_the_same(request_: Request, ended: list[RecordedSpan]) -> None:
+    around: Context = RequestContext({REQUEST: request_})
+    at_once = Barrier(8)
+
+    def ask(_: int) -> Any:
+        at_once.wait()
+        return trace.get_current_span(around)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = set(map(id, pool.map(ask, range(8))))
+
+    assert len(found) == 1
+    assert ended == []
+
+
+def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
+    request_: Request, ended: list[RecordedSpan]
+) -> None:
+    around: Context = RequestContext({REQUEST: request_})
+    request_.ended = request_.began + 1
+
+    span = trace.get_current_span(around)
+
+    assert not span.is_recording()
+    told = span.get_span_context()
+    assert told.trace_id.to_bytes(16, "big") + told.span_id.to_bytes(8, "big") == request_.ids
+    assert told.trace_flags.sampled
+    assert ended == []
+
+
+def test_what_is_not_in_it_is_missed(request_: Request) -> None:
+    around: Context = RequestContext({REQUEST: request_})
+
+    assert around.get("other") is None
+    with pytest.raises(KeyError, match="other"):
+        around["other"]
+    assert _context.NO_PARENT == {}

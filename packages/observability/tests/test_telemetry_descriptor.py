@@ -1,0 +1,105 @@
+"""Lines that are written without waking anybody: only where that takes no waiting."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from starkeel_observability._logs._descriptor import Descriptor
+
+CAN_LOCK = """
+import fcntl, sys
+try:
+    fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(1)
+"""
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def never() -> None:
+    raise AssertionError
+
+
+def is_locked(writer: int) -> bool:
+    """Whether another process finds the lock taken."""
+    command = [sys.executable, "-c", CAN_LOCK, str(writer)]
+    return subprocess.run(command, pass_fds=[writer], check=False).returncode == 1
+
+
+def test_an_empty_pipe_takes_lines_at_once(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    lines = b"x" * 40_000 + b"\n"
+
+    left = Descriptor(writer, never).write_at_once(lines)
+
+    assert left == b""
+    assert os.read(reader, 100_000) == lines
+    assert not is_locked(writer)
+    # Others have the pipe, too, and are used to waiting.
+    assert not fcntl.fcntl(writer, fcntl.F_GETFL) & os.O_NONBLOCK
+
+
+def test_nothing_is_written_where_somebody_has_not_read_yet(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    os.write(writer, b"before\n")
+
+    assert Descriptor(writer, never).write_at_once(b"after\n") is None
+
+    assert os.read(reader, 100) == b"before\n"
+    assert not is_locked(writer)
+
+
+def test_nothing_is_written_while_another_process_writes(pipe: tuple[int, int]) -> None:
+    _, writer = pipe
+    holding = (
+        "import fcntl, sys; fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX); print('held', flush=True); input()"
+    )
+    command = [sys.executable, "-c", holding, str(writer)]
+    with subprocess.Popen(command, pass_fds=[writer], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+
+        assert Descriptor(writer, never).write_at_once(b"mine\n") is None
+
+        other.communicate(b"\n", timeout=30)
+
+
+def test_what_a_pipe_did_not_take_comes_next_and_nobody_else_before_it(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = pipe
+    descriptor = Descriptor(writer, never)
+    capacity = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+    # As if somebody who takes no lock had been faster than we, after the look.
+    monkeypatch.setattr(descriptor, "_is_empty", lambda: True)
+    os.write(writer, b"a" * (capacity - 4096))
+    lines = b"b" * 10_000 + b"\n"
+
+    left = descriptor.write_at_once(lines)
+
+    assert left == lines[4096:]
+    assert is_locked(writer)
+    assert os.read(reader, 2 * capacity) == b"a" * (capacity - 4096) + b"b" * 4096
+    descriptor.write(left)
+    assert os.read(reader, 2 * capacity) == left
+    assert not is_locked(writer)
+
+
+def test_a_pipe_without_a_reader_is_left_to_those_who_wait(pipe: tuple[int, int]) -> None:
+    _, writer = pipe
+    reader, lone = os.pipe()
+    os.close(reader)
+    os.dup2(lone, writer)
+    os.close(lone)
+
+    assert Descriptor(writer, never).write_at_once(b"nobody\n") is None
