@@ -3,8 +3,9 @@
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def prometheus(directory: Path, targets: Targets, alertmanager: str) -> Iterator
     command = [program("prometheus", package="prometheus"), *_flags("prometheus"), f"--config.file={file}"]
     command += [f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
     one = Prometheus(port)
-    with _running(command, directory / "prometheus.log", f"http://127.0.0.1:{port}/-/ready"):
+    with _running(command, directory / "prometheus.log", _answers(f"http://127.0.0.1:{port}/-/ready")):
         yield one
         one.close()
 
@@ -131,8 +132,31 @@ def alertmanager(directory: Path, inbox: str) -> Iterator[str]:
     name = program("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager")
     command = [name, *_flags("alertmanager"), f"--config.file={file}", "--cluster.listen-address="]
     command += [f"--storage.path={directory / 'alertmanager'}", f"--web.listen-address=127.0.0.1:{port}"]
-    with _running(command, directory / "alertmanager.log", f"http://127.0.0.1:{port}/-/ready"):
+    with _running(command, directory / "alertmanager.log", _answers(f"http://127.0.0.1:{port}/-/ready")):
         yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def collector(directory: Path, onward: str) -> Iterator[Mapping[str, str]]:
+    """Run a collector, which passes spans on.
+
+    Args:
+        directory: For its files.
+        onward: Where to, by OTLP over HTTP.
+
+    Yields:
+        Where it takes spans, by protocol.
+    """
+    found = find_spec("rotel")
+    assert found is not None, "rotel is not installed: uv sync --group drills"
+    assert found.origin is not None
+    http, grpc = free_port(), free_port()
+    command = [str(Path(found.origin).with_name("rotel-agent")), "start", "--exporter", "otlp"]
+    command += [f"--otlp-http-endpoint=127.0.0.1:{http}", f"--otlp-grpc-endpoint=127.0.0.1:{grpc}"]
+    command += [f"--otlp-exporter-endpoint={onward}", "--otlp-exporter-protocol=http"]
+    command += [f"--log-file={directory / 'rotel.log'}", f"--pid-file={directory / 'rotel.pid'}"]
+    with _running(command, directory / "collector.log", _listen(http, grpc)):
+        yield {"http/protobuf": f"http://127.0.0.1:{http}", "grpc": f"http://127.0.0.1:{grpc}"}
 
 
 def _rules(directory: Path) -> Path:
@@ -152,20 +176,38 @@ def _flags(service: str) -> list[str]:
     return [flag for flag in given if flag.partition("=")[0] not in _LOCAL]
 
 
+def _answers(url: str) -> Callable[[], bool]:
+    def is_ready() -> bool:
+        try:
+            return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    return is_ready
+
+
+def _listen(*ports: int) -> Callable[[], bool]:
+    def is_ready() -> bool:
+        with ExitStack() as stack, suppress(OSError):
+            for port in ports:
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            return True
+        return False
+
+    return is_ready
+
+
 @contextmanager
-def _running(command: list[str], log: Path, ready: str) -> Iterator[None]:
+def _running(command: list[str], log: Path, is_ready: Callable[[], bool]) -> Iterator[None]:
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
 
-        def is_ready() -> bool:
+        def is_up() -> bool:
             assert process.poll() is None, log.read_text()
-            try:
-                return httpx.get(ready, timeout=5, trust_env=False).status_code == 200
-            except httpx.TransportError:
-                return False
+            return is_ready()
 
-        wait_until(is_ready, timeout_s=60, what=lambda: f"{command[0]} to be ready\n{log.read_text()}")
+        wait_until(is_up, timeout_s=60, what=lambda: f"{command[0]} to be ready\n{log.read_text()}")
         yield
     finally:
         process.terminate()
