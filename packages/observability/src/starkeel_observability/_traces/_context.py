@@ -12,29 +12,30 @@ REQUEST: Final = create_key("starkeel-request")
 
 
 class RequestContext(Context):
-    """Has the request's span made when somebody asks for it.
+    """Has the request's span made when somebody asks for it, and is an ordinary context from then on.
 
     Of most requests nobody does; those are told of without one.
     """
 
     def get(self, key: str, default: Any = None) -> Any:
         """As a dictionary's."""
-        found = super().get(key, default)
-        if found is default and key == SPAN:
-            request: Any = self[REQUEST]
-            if request.is_health:
-                return default
-            span = _span.start(request, NO_PARENT)
-            # Threads may ask at once: all get the same.
-            return dict.setdefault(
-                self, SPAN, NonRecordingSpan(span.get_span_context()) if request.ended else span
-            )
+        if key != SPAN or SPAN in self:
+            return _get(self, key, default)
+        request: Any = self[REQUEST]
+        if request.is_health:
+            return default
+        span = _span.start(request, NO_PARENT)
+        if request.ended:
+            span = NonRecordingSpan(span.get_span_context())
+        # Threads may ask at once: all get the same.
+        found = dict.setdefault(self, SPAN, span)
+        self.__class__ = Context  # type: ignore[assignment]  # whose look-ups cost no call
         return found
 
     def copy(self) -> dict[str, object]:
         """As a dictionary's."""
         self.get(SPAN)
-        return super().copy()
+        return dict.copy(self)
 
     def __missing__(self, key: str) -> Any:
         found = self.get(key, _NOTHING)
@@ -45,3 +46,4 @@ class RequestContext(Context):
 
 NO_PARENT: Final = Context()
 _NOTHING: Final = object()
+_get: Final = dict.get
