@@ -9,7 +9,7 @@ from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
 from starkeel_observability._request import Request
 from starkeel_observability._traces import _context, _span
-from starkeel_observability._traces._context import REQUEST, SPAN, RequestContext
+from starkeel_observability._traces._context import SPAN, RequestContext
 from starkeel_observability._traces._recorded import RecordedSpan
 from starkeel_observability._traces._sampler import sampler
 from starkeel_observability._traces._server import ServerSpan
@@ -32,10 +32,16 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[RecordedSpan]:
     return spans
 
 
+def context_of(request: Request) -> Context:
+    made = RequestContext()
+    made.request = request
+    return made
+
+
 def test_a_span_is_made_when_somebody_asks_and_only_once(
     request_: Request, ended: list[RecordedSpan]
 ) -> None:
-    around: Context = RequestContext({REQUEST: request_})
+    around = context_of(request_)
     assert not dict.__contains__(around, SPAN)
 
     span = trace.get_current_span(around)
@@ -47,7 +53,7 @@ def test_a_span_is_made_when_somebody_asks_and_only_once(
 
 
 def test_what_is_made_of_it_has_the_span(request_: Request, ended: list[RecordedSpan]) -> None:
-    around: Context = RequestContext({REQUEST: request_})
+    around = context_of(request_)
 
     further = baggage.set_baggage("tenant", "a", context=around)
     token = context.attach(further)
@@ -64,7 +70,7 @@ def test_what_is_made_of_it_has_the_span(request_: Request, ended: list[Recorded
 
 
 def test_threads_that_ask_at_once_get_the_same(request_: Request, ended: list[RecordedSpan]) -> None:
-    around: Context = RequestContext({REQUEST: request_})
+    around = context_of(request_)
     at_once = Barrier(8)
 
     def ask(_: int) -> Any:
@@ -81,7 +87,7 @@ def test_threads_that_ask_at_once_get_the_same(request_: Request, ended: list[Re
 def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
     request_: Request, ended: list[RecordedSpan]
 ) -> None:
-    around: Context = RequestContext({REQUEST: request_})
+    around = context_of(request_)
     request_.ended = request_.began + 1
 
     span = trace.get_current_span(around)
@@ -94,7 +100,7 @@ def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
 
 
 def test_what_is_not_in_it_is_missed(request_: Request) -> None:
-    around: Context = RequestContext({REQUEST: request_})
+    around = context_of(request_)
 
     assert around.get("other") is None
     with pytest.raises(KeyError, match="other"):

@@ -49,7 +49,7 @@ class HttpExchange(Request):
             if b"event-stream" in named.get(b"content-type", b""):
                 self.is_stream = True
             headers = _without_id(given) if REQUEST_ID in named else given
-            message = {**message, "headers": [*headers, (REQUEST_ID, self.id.encode())]}
+            message["headers"] = [*headers, (REQUEST_ID, self.id.encode())]
         return self._send(message)
 
     async def apologize(self) -> None:

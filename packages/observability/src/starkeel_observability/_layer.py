@@ -22,7 +22,7 @@ from ._pulse import Pulse
 from ._reports import Reports, Told, told
 from ._request import REQUEST_ID, Request, header_name, trace_headers
 from ._traces import _span
-from ._traces._context import NO_PARENT, REQUEST, SPAN, RequestContext
+from ._traces._context import NO_PARENT, SPAN, RequestContext
 from ._traces._server import ServerSpan
 
 _ID: Final = _ambient.ID
@@ -75,6 +75,7 @@ class Layer:
         """Serve one request or WebSocket."""
         # In one piece, as every call and every look-up in here is paid for by every request.
         exchange: Exchange
+        context: Context
         kind: str = scope["type"]
         if kind == "http":
             exchange = HttpExchange(scope, receive, send)
@@ -85,7 +86,8 @@ class Layer:
         if not self._pulse.is_on:
             self._awaken()
         if self._makes_spans and self._telling.isdisjoint(map(header_name, exchange.told[2])):
-            context: Context = RequestContext({REQUEST: exchange})
+            context = around = RequestContext()
+            around.request = exchange
         else:
             context = self._begun(exchange)
         before = copy_context()
@@ -127,7 +129,9 @@ class Layer:
         exchange.take_id()
         brings_trace = exchange.brings(trace_headers())
         if exchange.is_health or (self._makes_spans and not brings_trace):
-            return RequestContext({REQUEST: exchange})
+            context = RequestContext()
+            context.request = exchange
+            return context
         parent = exchange.parent() if brings_trace else NO_PARENT
         return set_span_in_context(_span.start(exchange, parent), parent)
 

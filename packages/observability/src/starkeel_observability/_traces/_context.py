@@ -2,12 +2,13 @@
 
 from typing import Any, Final
 
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, set_span_in_context
+
+from starkeel_observability._request import Request
 
 from . import _span
 
-REQUEST: Final = create_key("starkeel-request")
 (SPAN,) = set_span_in_context(INVALID_SPAN, Context())
 
 
@@ -17,11 +18,13 @@ class RequestContext(Context):
     Of most requests nobody does; those are told of without one.
     """
 
+    request: Request
+
     def get(self, key: str, default: Any = None) -> Any:
         """As a dictionary's."""
         if key != SPAN or SPAN in self:
             return _get(self, key, default)
-        request: Any = self[REQUEST]
+        request = self.request
         if request.is_health:
             return default
         span = _span.start(request, NO_PARENT)
