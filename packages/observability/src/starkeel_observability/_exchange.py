@@ -35,13 +35,13 @@ class HttpExchange(Request):
     def send(self, message: Any) -> Awaitable[None]:
         """As the server's own, with the request's id on the answer."""
         # Not a coroutine of its own: what the server returns is waited for just as well.
-        kind = message["type"]
-        if kind == "http.response.body":
-            self.sent_bytes += len(message.get("body", b""))
-            if not (message.get("more_body") or self.is_stream):
-                incoming = self._incoming
-                self.was_left = incoming is not None and incoming.is_gone
-        elif kind == "http.response.start" and not self.status:
+        if self.status:
+            if message["type"] == "http.response.body":
+                self.sent_bytes += len(message.get("body", b""))
+                if not (message.get("more_body") or self.is_stream):
+                    incoming = self._incoming
+                    self.was_left = incoming is not None and incoming.is_gone
+        elif message["type"] == "http.response.start":
             self.status = message["status"]
             given = message["headers"]
             # Their names are in lower case, as ASGI has it.
