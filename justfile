@@ -53,7 +53,7 @@ test *args:
 # Real processes under load, stopped, reloaded and killed; the figures are printed (just drill lifecycle --count 10)
 [group('quality')]
 drill *args:
-    @uv run --quiet --frozen --group drills python tools/drill.py "$@"
+    @uv run --quiet --frozen python tools/drill.py "$@"
 
 # What something costs against others, in one run: just bench telemetry, just bench database (--rounds 9 --seconds 8)
 [group('quality')]

@@ -5,7 +5,6 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from starkeel_testing import wait_until
 
 ROOT = Path(__file__).parents[2]
 STACK = ROOT / "deploy" / "observability"
+ROTEL = "rotel==0.0.1a15"
 _COMPOSE = ROOT / "deploy" / "compose.yaml"
 _DISCOVERIES = ("dns_sd_configs", "static_configs")
 _LOCAL = {"--storage.tsdb.path", "--storage.path", "--config.file", "--cluster.listen-address"}
@@ -138,7 +138,7 @@ def alertmanager(directory: Path, inbox: str) -> Iterator[str]:
 
 @contextmanager
 def collector(directory: Path, onward: str) -> Iterator[Mapping[str, str]]:
-    """Run a collector, which passes spans on.
+    """Run a collector that can be had as a wheel, which passes spans on.
 
     Args:
         directory: For its files.
@@ -147,11 +147,11 @@ def collector(directory: Path, onward: str) -> Iterator[Mapping[str, str]]:
     Yields:
         Where it takes spans, by protocol.
     """
-    found = find_spec("rotel")
-    assert found is not None, "rotel is not installed: uv sync --group drills"
-    assert found.origin is not None
+    # In a folder of its own: there are only pre-releases, each for one version of Python, and it takes 10 MB.
+    home = directory / "rotel"
+    subprocess.run(["uv", "pip", "install", "--quiet", f"--target={home}", ROTEL], check=True)
     http, grpc = free_port(), free_port()
-    command = [str(Path(found.origin).with_name("rotel-agent")), "start", "--exporter", "otlp"]
+    command = [str(home / "rotel" / "rotel-agent"), "start", "--exporter", "otlp"]
     command += [f"--otlp-http-endpoint=127.0.0.1:{http}", f"--otlp-grpc-endpoint=127.0.0.1:{grpc}"]
     command += [f"--otlp-exporter-endpoint={onward}", "--otlp-exporter-protocol=http"]
     command += [f"--log-file={directory / 'rotel.log'}", f"--pid-file={directory / 'rotel.pid'}"]
