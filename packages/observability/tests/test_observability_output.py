@@ -102,6 +102,9 @@ def test_no_stdout_at_all_stops_nothing(samples: Any) -> None:
 
         samples.wait_until(answers, what="an answer")
 
+        # And again: the first lines have had nowhere to go by now.
+        assert client.get(f"http://127.0.0.1:{port}/logs").status_code == 200
+
 
 def _until(is_leaving: threading.Event, descriptor: int) -> Iterator[bytes]:
     """Lines of a pipe, which is closed when there is something to read and it is time to leave."""

@@ -1,4 +1,4 @@
-"""The span of a request that nobody has asked for yet."""
+"""What a request has that nobody has asked for yet: its span, and the header of an answer without any."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
+from starkeel_observability._exchange import HttpExchange
 from starkeel_observability._request import Request
 from starkeel_observability._traces import _context, _span
 from starkeel_observability._traces._context import SPAN, RequestContext
@@ -106,3 +107,19 @@ def test_what_is_not_in_it_is_missed(request_: Request) -> None:
     with pytest.raises(KeyError, match="other"):
         around["other"]
     assert _context.NO_PARENT == {}
+
+
+async def test_an_answer_without_headers_has_the_id_all_the_same() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "http", "method": "GET", "path": "/x", "headers": []}
+    exchange = HttpExchange(scope, _nobody, send)
+
+    await exchange.send({"type": "http.response.start", "status": 204})
+
+    assert sent == [
+        {"type": "http.response.start", "status": 204, "headers": [(b"x-request-id", exchange.id.encode())]}
+    ]

@@ -43,7 +43,7 @@ class HttpExchange(Request):
                     self.was_left = incoming is not None and incoming.is_gone
         elif message["type"] == "http.response.start":
             self.status = message["status"]
-            given = message["headers"]
+            given = message.get("headers", ())
             # Their names are in lower case, as ASGI has it.
             named = dict(given)
             if b"event-stream" in named.get(b"content-type", b""):

@@ -164,7 +164,10 @@ class _Batch:
     def send(self, metrics: HttpMetrics) -> None:
         """Let go of what was gathered."""
         for key, seen in self.seen.items():
-            metrics.observe(key, seen)
+            try:
+                metrics.observe(key, seen)
+            except Exception:
+                log.exception("requests not counted")
         if self.spans and self._origin is not None and self._origin.put is not None:
             self._origin.put(self._origin.scope, self.spans)
         if self.lines:

@@ -30,8 +30,7 @@ class LineQueue:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most = most_bytes
         self._waiting: tuple[deque[_Waiting], ...] = tuple(deque() for _ in SEVERITIES)
-        self.bytes = 0
-        """Memory that waiting lines take."""
+        self._bytes = 0
         self._number = 0
         self._dropped = [0] * len(SEVERITIES)
         # Entered again when what is collected as garbage meanwhile has something to say.
@@ -48,12 +47,12 @@ class LineQueue:
         rank = _RANKS[level_name(level)]
         size = len(lines) + _OVERHEAD
         with self.lock:
-            if self.bytes + size > self._most and not self._made_room(size, rank):
+            if self._bytes + size > self._most and not self._made_room(size, rank):
                 self._dropped[rank] += count
                 return
             self._number += 1
             self._waiting[rank].append((self._number, lines, count))
-            self.bytes += size
+            self._bytes += size
 
     def take(self, most_bytes: int) -> list[tuple[int, bytes, int]]:
         """The next lines in their order, with the rank of each and how many; at least one unless none waits.
@@ -73,7 +72,7 @@ class LineQueue:
                     if taken and len(lines) > left:
                         return taken
                     waiting.popleft()
-                    self.bytes -= len(lines) + _OVERHEAD
+                    self._bytes -= len(lines) + _OVERHEAD
                     left -= len(lines)
                     taken.append((rank, lines, count))
                     if not is_only:
@@ -107,8 +106,8 @@ class LineQueue:
         for waiting, lower in zip(self._waiting[:rank], range(rank), strict=True):
             while waiting:
                 _, lines, count = waiting.pop()
-                self.bytes -= len(lines) + _OVERHEAD
+                self._bytes -= len(lines) + _OVERHEAD
                 self._dropped[lower] += count
-                if self.bytes + size <= self._most:
+                if self._bytes + size <= self._most:
                     return True
         return False

@@ -139,8 +139,7 @@ class LineWriter:
         while True:
             self._wake.acquire()
             self._idle.clear()
-            if self._queue.bytes < PIECE_BYTES:
-                self._hurry.wait(_GATHER_S)
+            self._hurry.wait(_GATHER_S)
             # A fault in here must not be the end of every line to come.
             with suppress(Exception):
                 self._write_all(descriptor)

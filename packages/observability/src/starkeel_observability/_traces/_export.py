@@ -100,7 +100,8 @@ class Exporter:
         return not self._thread.is_alive()
 
     def _make_room(self) -> None:
-        with self._full:
+        # Who sends may have taken the last one meanwhile.
+        with self._full, suppress(IndexError):
             while len(self._waiting) > self._most_waiting:
                 self._waiting.popleft()
                 self._overflowed += 1
