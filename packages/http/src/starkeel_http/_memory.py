@@ -10,6 +10,8 @@ from limits.aio.storage import MovingWindowSupport, Storage
 MOST_KEYS: Final = 100_000
 """Clients that are remembered at once; beyond that the one that was not heard of for longest is forgotten."""
 
+_MOVING_ONLY: Final = "only moving windows are counted here, by MovingWindowRateLimiter"
+
 
 @final
 class ProcessStorage(Storage, MovingWindowSupport):
@@ -80,11 +82,13 @@ class ProcessStorage(Storage, MovingWindowSupport):
 
     async def get_expiry(self, key: str) -> float:
         """Fixed windows are not counted here."""
-        raise NotImplementedError
+        del key
+        raise TypeError(_MOVING_ONLY)
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Fixed windows are not counted here."""
-        raise NotImplementedError
+        del key, expiry, amount
+        raise TypeError(_MOVING_ONLY)
 
     def _within(self, key: str, expiry: int) -> deque[float]:
         times = self._times.get(key)
