@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,15 +166,15 @@ def test_orders_cannot_reach_outside_and_the_proxy_no_database(stack: Stack) -> 
 
 
 def test_prometheus_finds_every_replica_and_the_proxy(stack: Stack) -> None:
-    expected = {"accounts": 1, "orders": 2}
+    expected = Counter(accounts=1, orders=2, proxy=1)
 
-    def up() -> bool:
+    def up() -> Counter[str]:
         found = stack.prometheus('up{job="services"} == 1')
-        services = [one["metric"]["service"] for one in found]
-        is_whole = {name: services.count(name) for name in expected} == expected
-        return is_whole and len(stack.prometheus('up{job="proxy"} == 1')) == 1
+        proxies = stack.prometheus('up{job="proxy"} == 1')
+        return Counter([one["metric"]["service"] for one in found] + ["proxy"] * len(proxies))
 
-    wait_until(up, timeout_s=90, what=lambda: str(stack.prometheus("up")))
+    wait_until(lambda: up() == expected, timeout_s=90, what=lambda: str(stack.prometheus("up")))
+    assert up() == expected
 
 
 def test_rolling_a_service_under_load_drops_nothing(

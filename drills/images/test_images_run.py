@@ -85,6 +85,7 @@ def test_docker_says_healthy(accounts: Container, orders: Container) -> None:
         return [str(one.state()["Health"]["Status"]) for one in (accounts, orders)]
 
     wait_until(lambda: states() == ["healthy", "healthy"], timeout_s=60, what=lambda: str(states()))
+    assert states() == ["healthy", "healthy"]
 
 
 def test_a_service_without_its_settings_says_so_and_ends(containers: Fleet) -> None:

@@ -50,11 +50,16 @@ class Prometheus:
             base_url=f"http://{self.address}/api/v1", timeout=60, trust_env=False, follow_redirects=True
         )
 
+    def tried(self, expr: str) -> dict[str, Any]:
+        """Return what Prometheus answers to an instant query, be it an error."""
+        answer: dict[str, Any] = self._client.post("/query", data={"query": expr}).json()
+        return answer
+
     def query(self, expr: str) -> list[dict[str, Any]]:
         """Return the series of an instant query."""
-        answer = self._client.post("/query", data={"query": expr})
-        assert answer.status_code == 200, f"{expr}: {answer.text}"
-        data = answer.json()["data"]
+        answer = self.tried(expr)
+        assert answer["status"] == "success", f"{expr}: {answer}"
+        data = answer["data"]
         if data["resultType"] == "scalar":
             return [{"metric": {}, "value": data["result"]}]
         series: list[dict[str, Any]] = data["result"]

@@ -1,5 +1,6 @@
 """A small application on a real database."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,18 @@ def upgrade() -> None:
 def downgrade() -> None:
     pass
 """
+
+
+async def until(condition: Callable[[], object], *, timeout_s: float = 30.0) -> None:
+    """Wait for a fact that tells nobody when it becomes one.
+
+    Args:
+        condition: Asked again and again.
+        timeout_s: Seconds after which the wait has failed.
+    """
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.01)
 
 
 class Base(DeclarativeBase):

@@ -17,7 +17,7 @@ from starkeel_db import (
     SchemaBehindError,
 )
 
-from .conftest import Package
+from .conftest import Package, until
 
 CREATE = 'op.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")'
 
@@ -124,9 +124,7 @@ async def test_a_migration_that_is_cancelled_leaves_nothing(
     steps = ('op.execute("CREATE TABLE half (id INTEGER)")', f'open("{begun}", "w").close()')
     package.add("0001_slow", *steps, f'op.execute("{endless}")')
     migrating = asyncio.create_task(package.plugin(database_url).migrate())
-    async with asyncio.timeout(20):
-        while not begun.exists():  # noqa: ASYNC110 - it is the migration's file
-            await asyncio.sleep(0.02)
+    await until(begun.exists)
 
     migrating.cancel()
     async with asyncio.timeout(10):

@@ -1,7 +1,7 @@
 """The outbox: told after the commit, in order, by one relay at a time, and never lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -20,6 +20,8 @@ from starkeel_db import (
     Event,
     Outbox,
 )
+
+from .conftest import until
 
 HOUR = timedelta(hours=1)
 
@@ -98,12 +100,6 @@ class _Tables:
                 yield
 
         return Tables()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - nothing else tells
-            await asyncio.sleep(0.02)
 
 
 async def test_another_process_is_told_in_order(database_url: str) -> None:

@@ -115,6 +115,7 @@ async def test_connections_are_replaced_after_their_lifetime(library: Open, post
             return len(now) == 2 and not now & first
 
         await until(all_are_new)
+        assert not await backends(watcher) & first
 
 
 async def test_no_request_meets_a_connection_that_the_server_ended(library: Open, postgres_url: str) -> None:
@@ -269,11 +270,13 @@ async def test_a_busy_pool_is_no_reason_to_be_unready(library: Open, database_ur
         database = opened.database
         async with database.session() as session:
             await session.execute(text("SELECT 1"))
-            await _ready_but_for_migrations(database)
+            assert await _waiting_after_a_check(database) == 0
 
 
-async def _ready_but_for_migrations(database: DatabasePlugin) -> None:
+async def _waiting_after_a_check(database: DatabasePlugin) -> int:
+    """How many wait for a connection once the check has passed, which raises else."""
     # The library has no migrations: what is looked at here is the answer of the database.
-    opened = database._database
-    assert opened is not None
+    opened = database._opened()
     await opened.check()
+    waiting: int = opened.engine.pool.waiting
+    return waiting

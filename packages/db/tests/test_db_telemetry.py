@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_db import DatabasePlugin, DatabaseUnavailable
 
-from .conftest import Book, Open
+from .conftest import Book, Open, until
 
 
 class Kept(SpanExporter):
@@ -84,9 +84,7 @@ async def test_the_first_statement_says_how_long_its_connection_was_waited_for(
             await held.wait()
             tasks.create_task(wait())
             pool = opened.database._opened().engine.pool
-            async with asyncio.timeout(30):
-                while not pool.waiting:  # noqa: ASYNC110 - the pool tells nobody
-                    await asyncio.sleep(0)
+            await until(lambda: pool.waiting)
             may_go.set()
 
     waits = [dict(s.attributes or {}).get("db.client.connection.wait_time") for s in _statements(spans)]
@@ -155,10 +153,9 @@ def value(name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(f"db_client_connection_{name}", labels)
 
 
-async def until(name: str, expected: float, **labels: str) -> None:
-    async with asyncio.timeout(20):
-        while value(name, **labels) != expected:  # noqa: ASYNC110 - told once a second
-            await asyncio.sleep(0.05)
+async def until_told(name: str, expected: float, **labels: str) -> None:
+    # It is told once a second.
+    await until(lambda: value(name, **labels) == expected)
 
 
 async def test_the_pool_is_told_as_metrics(library: Open, database_url: str) -> None:
@@ -166,13 +163,13 @@ async def test_the_pool_is_told_as_metrics(library: Open, database_url: str) -> 
     limits = {"min_connections": 1, "max_connections": 1, "acquire_timeout_s": 1.0}
     async with library(database_url, [], **limits) as opened, opened.database.session() as session:
         await session.execute(text("SELECT 1"))
-        await until("count", 1, state="used")
-        await until("count", 0, state="idle")
-        await until("max", 1)
-        await until("idle_min", 1)
+        await until_told("count", 1, state="used")
+        await until_told("count", 0, state="idle")
+        await until_told("max", 1)
+        await until_told("idle_min", 1)
         with pytest.raises(DatabaseUnavailable):
             await wait_in_vain(opened.database)
-        await until("timeouts_total", before + 1)
+        await until_told("timeouts_total", before + 1)
     assert value("count", state="used") == 0
     assert value("max") == 0
 
