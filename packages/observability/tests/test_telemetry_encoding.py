@@ -202,7 +202,9 @@ def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
     request.sent_bytes = 5
     plain_path = path if is_plain(path) else None
 
-    head = _access.line(request, ("GET", "/x", 200), plain_path, b"", {}, 10**18)
+    lines = _access.Lines()
+    lines.add(request, _access.common(("GET", "/x", 200)), "", plain_path, b"", {}, 10**18)
+    (head,) = lines.made
     told = json.loads(head + "}")
 
     assert told["path"] == encodable(masked(request.path))

@@ -46,7 +46,7 @@ class HttpExchange(Request):
             given = message.get("headers", ())
             # Their names are in lower case, as ASGI has it.
             named = dict(given)
-            if b"event-stream" in named.get(b"content-type", b""):
+            if named.get(b"content-type", b"").startswith(b"text/event-stream"):
                 self.is_stream = True
             headers = _without_id(given) if REQUEST_ID in named else given
             message["headers"] = [*headers, (REQUEST_ID, self.id.encode())]

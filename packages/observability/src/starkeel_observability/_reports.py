@@ -1,20 +1,22 @@
 """Requests that are over and wait to be told of, many at a time: each alone would cost twice as much."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from time import perf_counter, time_ns
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 from opentelemetry.trace import SpanContext
 
 from . import _ambient
 from ._logs import _access
-from ._metrics._http import METHODS, OTHER, HttpMetrics, Key, Seen
-from ._request import Request, is_health, is_plain
-from ._traces import _span
-from ._traces._sampler import Decide
-from ._traces._server import ServerSpan, encoded
+from ._metrics._http import OTHER, HttpMetrics, Key, Seen
+from ._request import HEALTH, Request, is_plain
+from ._traces import _server, _span
+from ._traces._sampler import Decide, all_but_unsampled
+from ._traces._server import ServerSpan
+
+_MOST_KINDS: Final = 1024
+_MOST_PEERS: Final = 4096
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(_access.TARGET)
@@ -41,6 +43,27 @@ Report = tuple[Request, str | None, ServerSpan | None, Mapping[str, Any], Told |
 is said already, which is nothing for nearly all."""
 
 
+class _Kind:
+    """What requests have in common, written down once.
+
+    Args:
+        key: What they were, and the status of the answer.
+        span: What their spans say.
+        line: What their lines say.
+    """
+
+    __slots__ = ("is_known", "key", "line", "seen", "span")
+
+    def __init__(self, key: Key, span: bytes, line: _access.Common) -> None:
+        self.key = key
+        self.span = span
+        self.line = line
+        self.is_known = key[0] != OTHER
+        """Whether their method says nothing that is not to be told."""
+        self.seen: list[Seen] = []
+        """Those that are not counted yet."""
+
+
 class Reports:
     """Counts requests, and tells of them in the log and to the collector, a moment after they are over.
 
@@ -57,6 +80,9 @@ class Reports:
         self._slow_s = slow_s
         self._route_of = route_of
         self._waiting: list[Report] = []
+        # Looked up once for each request in place of all that is in them.
+        self._kinds: dict[tuple[Any, ...], _Kind] = {}
+        self._peers: dict[tuple[str | None, bytes | None], tuple[bytes, str]] = {}
 
     def gather(self) -> list[Report]:
         """Where requests that are over wait from now on, until `flush`."""
@@ -85,33 +111,58 @@ class Reports:
         batch.send(self._metrics)
 
     def _tell(self, report: Report, batch: "_Batch") -> None:
+        # In one piece for the sake of nearly all, of which nothing is said already.
         request, route, span, bound, said = report
-        method, path = request.told[0], request.told[1]
+        method, path, headers, client, scheme, version, server = request.told
         status = request.status if said is None else said.status
         if route is None and status == 405:
             route = self._route_of(request)
-        key = (method if method in METHODS else OTHER, route, status)
-        began_ns = int(request.began * 1e9) + batch.offset_ns
-        ended_ns = int(request.ended * 1e9) + batch.offset_ns
-        if said is None and (span is not None or not batch.puts or method not in METHODS or is_health(path)):
-            said = batch.end(report, key, (began_ns, ended_ns))
-        plain_path = path if is_plain(path) else None
+        named = dict(headers)
+        host = named.get(b"host")
+        kind = self._kinds.get((method, route, status, host, scheme, version, None if host else server))
+        if kind is None:
+            kind = self._kind(request, route, status)
+        who = client and client[0], named.get(b"user-agent")
+        peer = self._peers.get(who) or self._peer(who)
+        began, ended = request.began, request.ended
+        began_ns, ended_ns = int(began * 1e9) + batch.offset_ns, int(ended * 1e9) + batch.offset_ns
         ids, is_sent, needs_line = request.ids, True, True
+        if said is None and (span or not batch.puts or not kind.is_known or path.startswith(HEALTH)):
+            said = batch.end(report, kind.key, (began_ns, ended_ns))
+        plain_path = path if is_plain(path) else None
         if said is not None:
             _, ids, is_sent, needs_line = said
-        elif batch.decide(None, ids):
-            batch.spans.append(encoded(request, key, ids, plain_path, began_ns, ended_ns))
+        elif batch.takes_all or batch.decide(None, ids):
+            told_path = _server.odd_path(request) if plain_path is None else path.encode()
+            batch.spans.append(_server.encoded(ids, kind.span, peer[0], told_path, began_ns, ended_ns))
         else:
             is_sent = False
-        duration_s = request.ended - request.began
-        batch.seen[key].append((duration_s, request.ended, ids if is_sent else b""))
+        if not kind.seen:
+            batch.kinds.append(kind)
+        kind.seen.append((ended - began, ended, ids if is_sent else b""))
         if needs_line:
-            is_slow = duration_s >= self._slow_s and not request.is_stream
+            is_slow = ended - began >= self._slow_s and not request.is_stream
             if is_slow or batch.lines is None or (bound and _access.is_said(bound)):
                 # The long way: it is for people, or somebody wants to see it before.
-                _say(access_log.warning if is_slow else access_log.info, request, key, ids, bound)
+                say = access_log.warning if is_slow else access_log.info
+                _say(say, request, kind.key, ids, bound)
             else:
-                batch.lines.append(_access.line(request, key, plain_path, ids, bound, ended_ns))
+                batch.lines.add(request, kind.line, peer[1], plain_path, ids, bound, ended_ns)
+
+    def _kind(self, request: Request, route: str | None, status: int) -> _Kind:
+        method, host, server = request.told[0], request.headers.get(b"host"), request.told[6]
+        key = (request.method, route, status)
+        kind = _Kind(key, _server.common(key, host, request.target), _access.common(key))
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()
+        self._kinds[method, route, status, host, *request.told[4:6], None if host else server] = kind
+        return kind
+
+    def _peer(self, who: tuple[str | None, bytes | None]) -> tuple[bytes, str]:
+        if len(self._peers) >= _MOST_PEERS:
+            self._peers.clear()
+        peer = self._peers[who] = (_server.client(*who), _access.client(who[0]))
+        return peer
 
 
 class _Impatient(list[Report]):
@@ -137,13 +188,16 @@ class _Batch:
     def __init__(self) -> None:
         # One look at the clock that others set is enough for all.
         self.offset_ns = time_ns() - int(perf_counter() * 1e9)
-        self.seen: defaultdict[Key, list[Seen]] = defaultdict(list)
-        self.lines: list[str] | None = [] if _access.is_possible() else None
+        self.kinds: list[_Kind] = []
+        """Those that were seen."""
+        self.lines = _access.Lines() if _access.is_possible() else None
         self.spans: list[bytes] = []
         """Those that nobody asked for, as OTLP's messages."""
         tracer = _span.own_tracer()
         self._origin = None if tracer is None else tracer.origin
         self.decide: Decide = _nobody if tracer is None else tracer.decide
+        self.takes_all = self.decide is all_but_unsampled
+        """Whether each is sent that brings no trace."""
         self.puts = tracer is None or tracer.origin.put is not None
         """Whether they need not be made."""
 
@@ -163,15 +217,16 @@ class _Batch:
 
     def send(self, metrics: HttpMetrics) -> None:
         """Let go of what was gathered."""
-        for key, seen in self.seen.items():
+        for kind in self.kinds:
+            seen, kind.seen = kind.seen, []
             try:
-                metrics.observe(key, seen)
+                metrics.observe(kind.key, seen)
             except Exception:
                 log.exception("requests not counted")
         if self.spans and self._origin is not None and self._origin.put is not None:
             self._origin.put(self._origin.scope, self.spans)
-        if self.lines:
-            _access.write(self.lines)
+        if self.lines is not None:
+            self.lines.write()
 
 
 def _nobody(_parent: SpanContext | None, _ids: bytes) -> bool:

@@ -22,6 +22,8 @@ _NAMES: Final = ("method", "path", "headers", "client", "scheme", "http_version"
 _told: Final = itemgetter(*_NAMES)
 header_name: Final = itemgetter(0)
 REQUEST_ID: Final = b"x-request-id"
+HEALTH: Final = "/health/"
+"""What the paths begin with that ask how we are."""
 
 
 class Request:
@@ -83,7 +85,8 @@ class Request:
     @property
     def is_health(self) -> bool:
         """Whether it asks how we are, of which only the metrics tell."""
-        return is_health(self.told[1])
+        path: str = self.told[1]
+        return path.startswith(HEALTH)
 
     @property
     def method_sent(self) -> str:
@@ -144,11 +147,6 @@ class Request:
         """The trace that the request belongs to, with its baggage; empty when it brings none."""
         carrier = {name.decode("latin-1"): text.decode("latin-1") for name, text in self.headers.items()}
         return propagate.extract(carrier, context=Context())
-
-
-def is_health(path: str) -> bool:
-    """Whether a path is of those that ask how we are."""
-    return path.startswith("/health/")
 
 
 def is_plain(path: str) -> bool:

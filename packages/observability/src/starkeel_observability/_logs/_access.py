@@ -19,6 +19,7 @@ TARGET: Final = ACCESS
 _INFO: Final = 20
 _SAID: Final = RESERVED | {"method", "path", "status", "route", "duration_ms", "bytes", "client"}
 
+Common = tuple[str, str]
 _target: Final = TARGETS(TARGET)
 
 
@@ -39,70 +40,76 @@ def is_said(bound: Mapping[str, Any]) -> bool:
     return not _SAID.isdisjoint(bound)
 
 
-def line(
-    request: Request, key: Key, plain_path: str | None, ids: bytes, bound: Mapping[str, Any], ended_ns: int
-) -> str:
-    """Make the line, with the names and in the order that `_event.composed` has; `write` writes it.
+class Lines:
+    """Lines of requests that went well, with the names and in the order that `_event.composed` has."""
 
-    Args:
-        request: That it is about; it is over.
-        key: What it was, and the status of the answer.
-        plain_path: Its path, if that needs no closer look.
-        ids: Of its trace, 16 bytes, and of its span, 8 bytes; none when it has no span.
-        bound: What was bound for it beside its id.
-        ended_ns: When it was over, in nanoseconds since 1970.
-    """
-    client = request.told[3]
-    second, ns = divmod(ended_ns, 1_000_000_000)
-    hexed = ids.hex()
-    return _template(key, client and client[0], _this_thread.number, bool(ids)) % (
-        second_of(second),
-        ns // 1000,
-        _more(bound) if bound else "",
-        _odd(request.path) if plain_path is None else plain_path,
-        (request.ended - request.began) * 1000,
-        request.sent_bytes,
-        hexed[:32],
-        hexed[32:],
-        request.id,
-    )
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self._second = 0
+        self._moment = ""
+        self._where = f'"file":{_text(_FILE)},"line":1,"threadId":{threading.get_native_id()}'
+
+    def add(
+        self,
+        request: Request,
+        common: Common,
+        client: str,
+        plain_path: str | None,
+        ids: bytes,
+        bound: Mapping[str, Any],
+        ended_ns: int,
+    ) -> None:
+        """Make one.
+
+        Args:
+            request: That it is about; it is over.
+            common: What `common` says of it.
+            client: What `client` says of who asked.
+            plain_path: Its path, if that needs no closer look.
+            ids: Of its trace, 16 bytes, and of its span, 8 bytes; none when it has no span.
+            bound: What was bound for it beside its id.
+            ended_ns: When it was over, in nanoseconds since 1970.
+        """
+        second, ns = divmod(ended_ns, 1_000_000_000)
+        if second != self._second:
+            self._second, self._moment = second, f'{{"timestamp":"{second_of(second)}.'
+        more = _more(bound) if bound else ""
+        before, after = common
+        path = _odd(request.path) if plain_path is None else plain_path
+        trace = f'"trace_id":"{ids[:16].hex()}","span_id":"{ids[16:].hex()}",' if ids else ""
+        self.made.append(
+            f"{self._moment}{ns // 1000:06d}{_WHAT}{more}{before}{path}{after}"
+            f'{(request.ended - request.began) * 1000:.3f},"bytes":{request.sent_bytes}{client},'
+            f'{self._where},{trace}"request_id":"{request.id}"'
+        )
+
+    def write(self) -> None:
+        """Write them together."""
+        pipe, made = TARGETS.pipe, self.made
+        if pipe is not None and made:
+            # All end alike.
+            made.append("")
+            text = _end(pipe.service, pipe.version).join(made)
+            pipe.write(_INFO, text.encode(), len(made) - 1)
 
 
-def write(lines: list[str]) -> None:
-    """Write lines that `line` made, together."""
-    pipe = TARGETS.pipe
-    if pipe is not None and lines:
-        # All end alike.
-        lines.append("")
-        text = _end(pipe.service, pipe.version).join(lines)
-        pipe.write(_INFO, text.encode(), len(lines) - 1)
+def common(key: Key) -> Common:
+    """What the lines of all requests of one route and outcome say: before the path, and after it."""
+    method, route, status = key
+    told_route = "" if route is None else f',"route":{_text(masked(route))}'
+    return f'"method":"{method}","path":"', f'","status":{status}{told_route},"duration_ms":'
 
 
-_LINE: Final = f'{{"timestamp":"%s.%06dZ","level":"INFO","target":"{TARGET}","message":"request completed",%s'
-_TRACE: Final = ',"trace_id":"%s","span_id":"%s"'
-_NO_TRACE: Final = "%.0s%.0s"
+def client(address: str | None) -> str:
+    """What the line of a request says about who asked."""
+    return "" if address is None else f',"client":{_text(masked(address))}'
+
+
+_WHAT: Final = f'Z","level":"INFO","target":"{TARGET}","message":"request completed",'
 
 
 def _odd(path: str) -> str:
     return _text(masked(path))[1:-1]
-
-
-@lru_cache(maxsize=4096)
-def _template(key: Key, client: str | None, thread: int, has_trace: bool) -> str:
-    """What lines have in common."""
-    method, route, status = key
-    told_route = "" if route is None else f',"route":{_text(masked(route))}'
-    told_client = "" if client is None else f',"client":{_text(masked(client))}'
-    return (
-        f'{_LINE}"method":"{method}","path":"%s",'
-        f'"status":{status}{_literal(told_route)},"duration_ms":%.3f,"bytes":%d{_literal(told_client)},'
-        f'"file":{_literal(_text(_FILE))},"line":1,"threadId":{thread}{_TRACE if has_trace else _NO_TRACE},'
-        '"request_id":"%s"'
-    )
-
-
-def _literal(text: str) -> str:
-    return text.replace("%", "%%")
 
 
 @lru_cache(maxsize=8)
@@ -123,12 +130,4 @@ def _text(text: str) -> str:
     return json_line(encodable(text))[:-1].decode()
 
 
-class _ThisThread(threading.local):
-    """The number of the running thread, which a call of the system would tell each time."""
-
-    def __init__(self) -> None:
-        self.number = threading.get_native_id()
-
-
-_this_thread: Final = _ThisThread()
 _FILE: Final = shortened(__file__)

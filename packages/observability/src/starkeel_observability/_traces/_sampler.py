@@ -18,8 +18,7 @@ def sampler(name: Sampler, share: float) -> Decide:
         share: Of traces that are sent, for those that are called after a ratio.
     """
     if name == "parentbased_always_on":
-        # The default, and asked of every request.
-        return lambda parent, _trace_id: parent is None or bool(parent.trace_flags & 1)
+        return all_but_unsampled
     root = _root(name.removeprefix("parentbased_"), share)
     if not name.startswith("parentbased_"):
         return root
@@ -28,6 +27,11 @@ def sampler(name: Sampler, share: float) -> Decide:
         return root(None, trace_id) if parent is None else bool(parent.trace_flags & 1)
 
     return by_parent
+
+
+def all_but_unsampled(parent: SpanContext | None, _trace_id: bytes) -> bool:
+    """The default: all, unless their parent is not sent."""
+    return parent is None or bool(parent.trace_flags & 1)
 
 
 def _root(name: str, share: float) -> Decide:

@@ -91,46 +91,47 @@ class ServerSpan(RecordedSpan):
         key, request = self._key, self.request
         if key is None:
             return super().encoded()
-        parent = b"\x22\x08" + self.parent if self.parent else b""
-        path, is_remote = request.told[1], self.is_parent_remote
-        plain_path, times = path if is_plain(path) else None, (self.start_ns, self.end_ns)
-        return encoded(request, key, self.ids, plain_path, *times, parent, is_parent_remote=is_remote)
+        told, headers = request.told, request.headers
+        peer, path = told[3], told[1]
+        is_remote = self.is_parent_remote
+        return encoded(
+            self.ids,
+            common(key, headers.get(b"host"), told[4:], is_parent_remote=is_remote),
+            client(peer and peer[0], headers.get(b"user-agent")),
+            path.encode() if is_plain(path) else odd_path(request),
+            self.start_ns,
+            self.end_ns,
+            b"\x22\x08" + self.parent if self.parent else b"",
+        )
 
 
 def encoded(
-    request: Request,
-    key: Key,
-    ids: bytes,
-    plain_path: str | None,
-    began_ns: int,
-    ended_ns: int,
-    parent: bytes = b"",
-    *,
-    is_parent_remote: bool = False,
+    ids: bytes, common: bytes, client: bytes, path: bytes, began_ns: int, ended_ns: int, parent: bytes = b""
 ) -> bytes:
     """The span of a request of which nothing more is said, as OTLP's message.
 
     Args:
-        request: It is over.
-        key: What it was, and the status of the answer.
         ids: Of its trace, 16 bytes, then its own, 8 bytes.
-        plain_path: Its path, if that needs no closer look.
+        common: What `common` says of it.
+        client: What `client` says of who asked.
+        path: Its path, as it may be told.
         began_ns: When it began, in nanoseconds since 1970.
         ended_ns: When it was over.
         parent: The part of the message that tells what it belongs to.
-        is_parent_remote: Whether that is in another process.
     """
-    told, headers = request.told, request.headers
-    peer = told[3]
-    common = _common(key, headers.get(b"host", b""), told[4:], is_parent_remote)
-    client = _client(peer and peer[0], headers.get(b"user-agent", b""))
-    path = utf8(masked(request.path)) if plain_path is None else plain_path.encode()
-    before = _PATHS[len(path)] if len(path) < len(_PATHS) else _path_of(len(path))
+    size = len(path)
+    before = _PATHS[size] if size < _MOST_PATHS else _path_of(size)
     times = _TIMES(0x39, began_ns, 0x41, ended_ns)
     body = b"".join(
         (b"\x0a\x10", ids[:16], b"\x12\x08", ids[16:], times, common, client, before, path, parent)
     )
-    return _HEADS[len(body)] + body if len(body) < len(_HEADS) else nested(b"\x12", body)
+    size = len(body)
+    return _HEADS[size] + body if size < _MOST_HEADS else nested(b"\x12", body)
+
+
+def odd_path(request: Request) -> bytes:
+    """The path of a request, as it may be told, if that takes a closer look."""
+    return utf8(masked(request.path))
 
 
 def name_of(method: str, route: str | None) -> str:
@@ -189,16 +190,30 @@ def _split(host: str) -> tuple[str, int | None]:
 
 
 @lru_cache(maxsize=1024)
-def _common(key: Key, host: bytes, target: tuple[Any, ...], is_parent_remote: bool) -> bytes:
-    """What the spans of all requests of one kind and outcome say."""
+def common(key: Key, host: bytes | None, target: tuple[Any, ...], *, is_parent_remote: bool = False) -> bytes:
+    """What the spans of all requests of one kind and outcome say.
+
+    Args:
+        key: What they were, and the status of the answer.
+        host: Whom their clients believe to talk to.
+        target: As a request's own.
+        is_parent_remote: Whether what they belong to is in another process.
+    """
     method, route, _ = key
     name = name_of(method, route)
-    attributes = attributed({"http.request.method": method, **_target(host, target), **answered(key, None)})
+    told = _target(host or b"", target)
+    attributes = attributed({"http.request.method": method, **told, **answered(key, None)})
     return named(name, SpanKind.SERVER) + attributes + NO_STATUS + parented(is_remote=is_parent_remote)
 
 
 @lru_cache(maxsize=4096)
-def _client(address: str | None, agent: bytes) -> bytes:
+def client(address: str | None, agent: bytes | None) -> bytes:
+    """What the span of a request says about who asked.
+
+    Args:
+        address: Of the client, as far as it is known.
+        agent: What it says it is.
+    """
     attributes = {"client.address": address} if address else {}
     if agent:
         attributes["user_agent.original"] = _agent(agent)
@@ -210,6 +225,8 @@ def _path_of(size: int) -> bytes:
     return attributed({"url.path": "x" * size}).removesuffix(b"x" * size)
 
 
-_PATHS: Final = tuple(map(_path_of, range(100)))
-_HEADS: Final = tuple(nested(b"\x12", bytes(size))[: -size or None] for size in range(1024))
+_MOST_PATHS: Final = 100
+_PATHS: Final = tuple(map(_path_of, range(_MOST_PATHS)))
+_MOST_HEADS: Final = 1024
+_HEADS: Final = tuple(nested(b"\x12", bytes(size))[: -size or None] for size in range(_MOST_HEADS))
 """What stands before a span of so many bytes."""
