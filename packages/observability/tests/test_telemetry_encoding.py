@@ -199,11 +199,9 @@ def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
     scope: Any = {"type": "http", "method": "GET", "path": path, "headers": []}
     request = Request(scope, _nobody, _nobody)
 
-    request.sent_bytes = 5
-    plain_path = path if is_plain(path) else None
-
     lines = _access.Lines()
-    lines.add(request, _access.common(("GET", "/x", 200)), "", plain_path, b"", {}, 10**18)
+    line_path = path if is_plain(path) else _access.odd_path(path)
+    lines.add(_access.common(("GET", "/x", 200)), "", line_path, 0.001, 5, b"", "id", {}, 10**18)
     (head,) = lines.made
     told = json.loads(head + "}")
 

@@ -20,7 +20,7 @@ from ._incoming import Watch
 from ._metrics._http import Key, http_metrics
 from ._pulse import Pulse
 from ._reports import Reports, Told, told
-from ._request import REQUEST_ID, Request, header_name, trace_headers
+from ._request import REQUEST_ID, Request, trace_headers
 from ._traces import _span
 from ._traces._context import NO_PARENT, SPAN, RequestContext
 from ._traces._server import ServerSpan
@@ -51,7 +51,8 @@ class Layer:
         self._wrapped = wrapped
         self._app = app
         self._metrics = http_metrics()
-        self._reports = Reports(self._metrics, slow_s, self._route_of)
+        self._reports = Reports(self._metrics, self._route_of)
+        self._add = self._reports.add
         self.start(gathers=False)
 
     def start(self, *, gathers: bool) -> None:
@@ -62,7 +63,10 @@ class Layer:
         """
         self._watch = Watch()
         self._fresh: dict[Any, float] = self._watch.fresh
-        self._waiting = self._reports.gather() if gathers else self._reports.tell_at_once()
+        if gathers:
+            self._reports.gather()
+        else:
+            self._reports.tell_at_once()
         self._pulse = Pulse(self._beat)
         self._look_around()
 
@@ -85,7 +89,7 @@ class Layer:
             self._watch.lasting.add(exchange)
         if not self._pulse.is_on:
             self._awaken()
-        if self._makes_spans and self._telling.isdisjoint(map(header_name, exchange.told[2])):
+        if self._makes_spans and self._telling.isdisjoint(exchange.headers):
             context = around = RequestContext()
             around.request = exchange
         else:
@@ -111,10 +115,11 @@ class Layer:
                 exchange.was_left is False
                 and exchange.status < 500
                 and self._fresh.pop(exchange, None) is not None
+                and exchange.ended - exchange.began < self._slow_s
                 and (span is None or type(span) is ServerSpan)
             ):
                 # As nearly all are.
-                self._waiting.append((exchange, scope.get("path_template"), span, bound, None))
+                self._add(exchange, scope.get("path_template"), span, bound)
             else:
                 self._tell(scope, exchange, context, None, bound)
         finally:
@@ -137,12 +142,14 @@ class Layer:
 
     def _look_around(self) -> None:
         """Note what applications may set at any time, and seldom do."""
-        self._makes_spans = _span.own_tracer() is not None
+        tracer = _span.own_tracer()
+        self._makes_spans = tracer is not None
+        self._reports.make_spans(is_needed=tracer is not None and tracer.origin.put is None)
         self._telling = trace_headers() | {REQUEST_ID}
 
     def _awaken(self) -> None:
         if not self._pulse.start():
-            self._waiting = self._reports.tell_at_once()
+            self._reports.tell_at_once()
 
     def _beat(self) -> bool:
         self._look_around()
@@ -198,7 +205,7 @@ class Layer:
                 span.set_attribute("starkeel.is_stream", True)
             ids = _span.end(span, exchange, key, failure)
             is_sent = span.get_span_context().trace_flags.sampled
-        self._waiting.append((exchange, route, None, bound, Told(status, ids, is_sent, is_usual)))
+        self._add(exchange, route, None, bound, Told(status, ids, is_sent, is_usual))
 
     def _route_of(self, request: Request) -> str | None:
         """Template of a route that does not take the request's method; the router keeps that to itself."""
@@ -213,7 +220,7 @@ class Layer:
 def _log(request: Request, key: Key, failure: Failure | None, *, is_slow: bool) -> None:
     if failure is not None and failure.is_unexpected:
         log.error("request failed", error_type=failure.error_type, exc_info=failure.exception)
-    fields = told(request, key)
+    fields = told(key, request.path, request.duration_s, request.sent_bytes, request.client)
     if failure is not None:
         fields["error_type"] = failure.error_type
     usual = access_log.warning if is_slow else access_log.info

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanContext
 from . import _ambient
 from ._logs import _access
 from ._metrics._http import OTHER, HttpMetrics, Key, Seen
-from ._request import HEALTH, Request, is_plain
+from ._request import HEALTH, LONGEST_PATH, Request, is_plain
 from ._traces import _server, _span
 from ._traces._sampler import Decide, all_but_unsampled
 from ._traces._server import ServerSpan
@@ -38,9 +38,18 @@ class Told(NamedTuple):
     needs_line: bool
 
 
-Report = tuple[Request, str | None, ServerSpan | None, Mapping[str, Any], Told | None]
-"""What was asked, template of its route, its span if somebody asked for it, what was bound for it, and what
-is said already, which is nothing for nearly all."""
+class _Peer(NamedTuple):
+    """Who asks.
+
+    Attributes:
+        address: Of the client, as far as it is known.
+        span: What spans say of it.
+        line: What lines say of it.
+    """
+
+    address: str | None
+    span: bytes
+    line: str
 
 
 class _Kind:
@@ -50,18 +59,40 @@ class _Kind:
         key: What they were, and the status of the answer.
         span: What their spans say.
         line: What their lines say.
+        needs_request: Whether more must be known of each than is kept of most.
     """
 
-    __slots__ = ("is_known", "key", "line", "seen", "span")
+    __slots__ = ("key", "line", "needs_request", "seen", "span")
 
-    def __init__(self, key: Key, span: bytes, line: _access.Common) -> None:
+    def __init__(self, key: Key, span: bytes, line: _access.Common, *, needs_request: bool) -> None:
         self.key = key
         self.span = span
         self.line = line
-        self.is_known = key[0] != OTHER
-        """Whether their method says nothing that is not to be told."""
+        self.needs_request = needs_request
         self.seen: list[Seen] = []
         """Those that are not counted yet."""
+
+
+Report = tuple[
+    _Kind,
+    _Peer,
+    str,
+    float,
+    float,
+    int,
+    bytes,
+    str,
+    Mapping[str, Any],
+    ServerSpan | None,
+    Request | None,
+    Told | None,
+]
+"""What it was; who asked, and for which path; when it began and ended; bytes that were sent; its ids, and
+what it is called; what was bound for it; its span, if somebody asked for it; the request itself, if it is
+needed; and what is said already, which is nothing for nearly all.
+
+No more than that: what is kept is not at hand any more when it is needed, nor is what took its place.
+"""
 
 
 class Reports:
@@ -69,32 +100,33 @@ class Reports:
 
     Args:
         metrics: Where they are counted.
-        slow_s: Seconds from which on a request is slow.
         route_of: Finds the route that a request matched but for its method.
     """
 
-    def __init__(
-        self, metrics: HttpMetrics, slow_s: float, route_of: Callable[[Request], str | None]
-    ) -> None:
+    def __init__(self, metrics: HttpMetrics, route_of: Callable[[Request], str | None]) -> None:
         self._metrics = metrics
-        self._slow_s = slow_s
         self._route_of = route_of
         self._waiting: list[Report] = []
         # Looked up once for each request in place of all that is in them.
         self._kinds: dict[tuple[Any, ...], _Kind] = {}
-        self._peers: dict[tuple[str | None, bytes | None], tuple[bytes, str]] = {}
+        self._peers: dict[tuple[str | None, bytes | None], _Peer] = {}
+        self._needs_requests = False
 
-    def gather(self) -> list[Report]:
-        """Where requests that are over wait from now on, until `flush`."""
+    def make_spans(self, *, is_needed: bool) -> None:
+        """Say whether somebody wants the spans of all requests, not only what is sent of them."""
+        if is_needed is not self._needs_requests:
+            self._needs_requests = is_needed
+            self._kinds.clear()
+
+    def gather(self) -> None:
+        """Have requests that are over wait from now on, until `flush`."""
         self.flush()
         self._waiting = []
-        return self._waiting
 
-    def tell_at_once(self) -> list[Report]:
-        """The same, but none waits."""
+    def tell_at_once(self) -> None:
+        """Have none wait."""
         self.flush()
         self._waiting = _Impatient(self.flush)
-        return self._waiting
 
     def flush(self) -> None:
         """Tell of all that wait."""
@@ -110,58 +142,102 @@ class Reports:
                 log.exception("request not reported")
         batch.send(self._metrics)
 
-    def _tell(self, report: Report, batch: "_Batch") -> None:
-        # In one piece for the sake of nearly all, of which nothing is said already.
-        request, route, span, bound, said = report
-        method, path, headers, client, scheme, version, server = request.told
-        status = request.status if said is None else said.status
-        if route is None and status == 405:
-            route = self._route_of(request)
-        named = dict(headers)
+    def add(
+        self,
+        request: Request,
+        route: str | None,
+        span: ServerSpan | None,
+        bound: Mapping[str, Any],
+        said: Told | None = None,
+    ) -> None:
+        """Have a request told of that is over.
+
+        Args:
+            request: What was asked.
+            route: Template of its route.
+            span: Its span, if somebody asked for it.
+            bound: What was bound for it beside its id.
+            said: What is said already.
+        """
+        method, path, _, client, scheme, version, server = request.told
+        named = request.headers
         host = named.get(b"host")
+        status = request.status if said is None else said.status
         kind = self._kinds.get((method, route, status, host, scheme, version, None if host else server))
         if kind is None:
             kind = self._kind(request, route, status)
         who = client and client[0], named.get(b"user-agent")
         peer = self._peers.get(who) or self._peer(who)
-        began, ended = request.began, request.ended
+        kept = None if span is None and not kind.needs_request else request
+        self._waiting.append(
+            (
+                kind,
+                peer,
+                path,
+                request.began,
+                request.ended,
+                request.sent_bytes,
+                request.ids,
+                request.id,
+                bound,
+                span,
+                kept,
+                said,
+            )
+        )
+
+    def _tell(self, report: Report, batch: "_Batch") -> None:
+        kind, peer, path, began, ended, sent_bytes, ids, request_id, bound, span, request, said = report
         began_ns, ended_ns = int(began * 1e9) + batch.offset_ns, int(ended * 1e9) + batch.offset_ns
-        ids, is_sent, needs_line = request.ids, True, True
-        if said is None and (span or not batch.puts or not kind.is_known or path.startswith(HEALTH)):
-            said = batch.end(report, kind.key, (began_ns, ended_ns))
+        if said is None:
+            if path.startswith(HEALTH):
+                fields = told(kind.key, path, ended - began, sent_bytes, peer.address)
+                _say(access_log.debug, request_id, b"", bound, fields)
+                said = Told(kind.key[2], b"", is_sent=False, needs_line=False)
+            elif request is not None:
+                said = batch.end(request, span, kind.key, (began_ns, ended_ns))
         plain_path = path if is_plain(path) else None
+        is_sent, needs_line = True, True
         if said is not None:
             _, ids, is_sent, needs_line = said
         elif batch.takes_all or batch.decide(None, ids):
-            told_path = _server.odd_path(request) if plain_path is None else path.encode()
-            batch.spans.append(_server.encoded(ids, kind.span, peer[0], told_path, began_ns, ended_ns))
+            told_path = _server.odd_path(path) if plain_path is None else path.encode()
+            batch.spans.append(_server.encoded(ids, kind.span, peer.span, told_path, began_ns, ended_ns))
         else:
             is_sent = False
         if not kind.seen:
             batch.kinds.append(kind)
         kind.seen.append((ended - began, ended, ids if is_sent else b""))
-        if needs_line:
-            is_slow = ended - began >= self._slow_s and not request.is_stream
-            if is_slow or batch.lines is None or (bound and _access.is_said(bound)):
-                # The long way: it is for people, or somebody wants to see it before.
-                say = access_log.warning if is_slow else access_log.info
-                _say(say, request, kind.key, ids, bound)
-            else:
-                batch.lines.add(request, kind.line, peer[1], plain_path, ids, bound, ended_ns)
+        if not needs_line:
+            return
+        if batch.lines is None or (bound and _access.is_said(bound)):
+            # The long way: it is for people, or somebody wants to see it before.
+            fields = told(kind.key, path, ended - began, sent_bytes, peer.address)
+            _say(access_log.info, request_id, ids, bound, fields)
+        else:
+            line_path = _access.odd_path(path) if plain_path is None else plain_path
+            batch.lines.add(
+                kind.line, peer.line, line_path, ended - began, sent_bytes, ids, request_id, bound, ended_ns
+            )
 
     def _kind(self, request: Request, route: str | None, status: int) -> _Kind:
         method, host, server = request.told[0], request.headers.get(b"host"), request.told[6]
-        key = (request.method, route, status)
-        kind = _Kind(key, _server.common(key, host, request.target), _access.common(key))
+        found = route
+        if found is None and status == 405:
+            found = self._route_of(request)
+        key = (request.method, found, status)
+        span, line = _server.common(key, host, request.target), _access.common(key)
+        kind = _Kind(key, span, line, needs_request=self._needs_requests or key[0] == OTHER)
         if len(self._kinds) >= _MOST_KINDS:
             self._kinds.clear()
-        self._kinds[method, route, status, host, *request.told[4:6], None if host else server] = kind
+        if not (route is None and status == 405):
+            self._kinds[method, route, status, host, *request.told[4:6], None if host else server] = kind
         return kind
 
-    def _peer(self, who: tuple[str | None, bytes | None]) -> tuple[bytes, str]:
+    def _peer(self, who: tuple[str | None, bytes | None]) -> _Peer:
         if len(self._peers) >= _MOST_PEERS:
             self._peers.clear()
-        peer = self._peers[who] = (_server.client(*who), _access.client(who[0]))
+        peer = self._peers[who] = _Peer(who[0], _server.client(*who), _access.client(who[0]))
         return peer
 
 
@@ -198,22 +274,16 @@ class _Batch:
         self.decide: Decide = _nobody if tracer is None else tracer.decide
         self.takes_all = self.decide is all_but_unsampled
         """Whether each is sent that brings no trace."""
-        self.puts = tracer is None or tracer.origin.put is not None
-        """Whether they need not be made."""
 
-    def end(self, report: Report, key: Key, times: tuple[int, int]) -> Told | None:
-        """End the span of a request which is not as most are, and say what is to be said already."""
-        request, _, span, bound, _ = report
-        if request.is_health:
-            _say(access_log.debug, request, key, b"", bound)
-            return Told(request.status, b"", is_sent=False, needs_line=False)
+    def end(self, request: Request, span: ServerSpan | None, key: Key, times: tuple[int, int]) -> Told | None:
+        """End the span of a request of which more is said than of most, if it is to have one."""
         if span is None and self._origin is not None and self.decide(None, request.ids):
             span = ServerSpan(self._origin, request, request.ids)
         if span is None:
             return None
         if span.complete(key, None, times):
             span.finish()
-        return Told(request.status, span.ids, is_sent=True, needs_line=True)
+        return Told(key[2], span.ids, is_sent=True, needs_line=True)
 
     def send(self, metrics: HttpMetrics) -> None:
         """Let go of what was gathered."""
@@ -233,19 +303,28 @@ def _nobody(_parent: SpanContext | None, _ids: bytes) -> bool:
     return False
 
 
-def _say(say: Callable[..., Any], request: Request, key: Key, ids: bytes, bound: Mapping[str, Any]) -> None:
-    fields = told(request, key)
-    _ambient.again(request.id, ids, bound, lambda: say("request completed", **fields))
+def _say(
+    say: Callable[..., Any], request_id: str, ids: bytes, bound: Mapping[str, Any], fields: dict[str, Any]
+) -> None:
+    _ambient.again(request_id, ids, bound, lambda: say("request completed", **fields))
 
 
-def told(request: Request, key: Key) -> dict[str, Any]:
-    """What the line of a request says, its id and its trace apart."""
-    _, route, status = key
-    fields: dict[str, Any] = {"method": request.method, "path": request.path, "status": status}
+def told(key: Key, path: str, duration_s: float, sent_bytes: int, client: str | None) -> dict[str, Any]:
+    """What the line of a request says, its id and its trace apart.
+
+    Args:
+        key: What it was, and the status of the answer.
+        path: For which it asked.
+        duration_s: How many seconds it took.
+        sent_bytes: How many bytes its answer had.
+        client: Address of who asked, as far as it is known.
+    """
+    method, route, status = key
+    fields: dict[str, Any] = {"method": method, "path": path[:LONGEST_PATH], "status": status}
     if route is not None:
         fields["route"] = route
-    fields["duration_ms"] = round(request.duration_s * 1000, 3)
-    fields["bytes"] = request.sent_bytes
-    if request.client is not None:
-        fields["client"] = request.client
+    fields["duration_ms"] = round(duration_s * 1000, 3)
+    fields["bytes"] = sent_bytes
+    if client is not None:
+        fields["client"] = client
     return fields

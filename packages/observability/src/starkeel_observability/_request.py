@@ -16,11 +16,10 @@ from ._metrics._http import METHODS, OTHER
 from ._random import random_bits
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
-_LONGEST_PATH: Final = 2048
-_PLAIN: Final = re.compile(f"[A-Za-z0-9/_.~!$&()*+,;:-]{{0,{_LONGEST_PATH}}}").fullmatch
+LONGEST_PATH: Final = 2048
+_PLAIN: Final = re.compile(f"[A-Za-z0-9/_.~!$&()*+,;:-]{{0,{LONGEST_PATH}}}").fullmatch
 _NAMES: Final = ("method", "path", "headers", "client", "scheme", "http_version", "server")
 _told: Final = itemgetter(*_NAMES)
-header_name: Final = itemgetter(0)
 REQUEST_ID: Final = b"x-request-id"
 HEALTH: Final = "/health/"
 """What the paths begin with that ask how we are."""
@@ -38,7 +37,7 @@ class Request:
     """
 
     __slots__ = (
-        *("_incoming", "_receive", "_send", "began", "ended", "id", "ids"),
+        *("_incoming", "_receive", "_send", "began", "ended", "headers", "id", "ids"),
         *("is_stream", "sent_bytes", "status", "told", "was_left"),
     )
 
@@ -52,6 +51,8 @@ class Request:
         except KeyError:
             self.told = _completed(scope)
         """Method, path, headers, client, scheme, version of HTTP, and where we listen, all as they came."""
+        self.headers: dict[bytes, bytes] = dict(self.told[2])
+        """What it says, by name; the last of several of one name."""
         self._receive = receive
         self._send = send
         self._incoming: Incoming | None = None
@@ -73,14 +74,9 @@ class Request:
         if _REQUEST_ID(sent) and sum(name == REQUEST_ID for name, _ in self.told[2]) == 1:
             self.id = sent.decode()
 
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        """What it says, by name; the last of several of one name."""
-        return dict(self.told[2])
-
     def brings(self, names: frozenset[bytes]) -> bool:
         """Whether it has one of these headers."""
-        return not names.isdisjoint(map(header_name, self.told[2]))
+        return not names.isdisjoint(self.headers)
 
     @property
     def is_health(self) -> bool:
@@ -104,7 +100,7 @@ class Request:
     def path(self) -> str:
         """What it asked for."""
         path: str = self.told[1]
-        return path[:_LONGEST_PATH]
+        return path[:LONGEST_PATH]
 
     @property
     def duration_s(self) -> float:
@@ -166,5 +162,5 @@ def _fields(propagator: textmap.TextMapPropagator) -> frozenset[bytes]:
 
 def _completed(scope: Scope) -> tuple[Any, ...]:
     # A WebSocket's handshake is a GET, which ASGI leaves out.
-    given: dict[str, Any] = {"method": "GET", **scope}
+    given: dict[str, Any] = {"method": "GET", "headers": (), **scope}
     return tuple(given.get(name) for name in _NAMES)

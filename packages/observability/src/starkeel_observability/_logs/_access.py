@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from starkeel_observability._metrics._http import Key
-from starkeel_observability._request import Request
+from starkeel_observability._request import LONGEST_PATH
 
 from ._clean import Cleaner, encodable, name_of
 from ._event import RESERVED, second_of, shortened
@@ -51,23 +51,27 @@ class Lines:
 
     def add(
         self,
-        request: Request,
         common: Common,
         client: str,
-        plain_path: str | None,
+        path: str,
+        duration_s: float,
+        sent_bytes: int,
         ids: bytes,
+        request_id: str,
         bound: Mapping[str, Any],
         ended_ns: int,
     ) -> None:
         """Make one.
 
         Args:
-            request: That it is about; it is over.
-            common: What `common` says of it.
+            common: What `common` says of the request.
             client: What `client` says of who asked.
-            plain_path: Its path, if that needs no closer look.
+            path: Its path, if that is plain; else what `odd_path` makes of it.
+            duration_s: How many seconds it took.
+            sent_bytes: How many bytes its answer had.
             ids: Of its trace, 16 bytes, and of its span, 8 bytes; none when it has no span.
-            bound: What was bound for it beside its id.
+            request_id: Its own.
+            bound: What was bound for it beside that.
             ended_ns: When it was over, in nanoseconds since 1970.
         """
         second, ns = divmod(ended_ns, 1_000_000_000)
@@ -75,12 +79,10 @@ class Lines:
             self._second, self._moment = second, f'{{"timestamp":"{second_of(second)}.'
         more = _more(bound) if bound else ""
         before, after = common
-        path = _odd(request.path) if plain_path is None else plain_path
         trace = f'"trace_id":"{ids[:16].hex()}","span_id":"{ids[16:].hex()}",' if ids else ""
         self.made.append(
-            f"{self._moment}{ns // 1000:06d}{_WHAT}{more}{before}{path}{after}"
-            f'{(request.ended - request.began) * 1000:.3f},"bytes":{request.sent_bytes}{client},'
-            f'{self._where},{trace}"request_id":"{request.id}"'
+            f"{self._moment}{ns // 1000:06d}{_WHAT}{more}{before}{path}{after}{duration_s * 1000:.3f},"
+            f'"bytes":{sent_bytes}{client},{self._where},{trace}"request_id":"{request_id}"'
         )
 
     def write(self) -> None:
@@ -108,8 +110,9 @@ def client(address: str | None) -> str:
 _WHAT: Final = f'Z","level":"INFO","target":"{TARGET}","message":"request completed",'
 
 
-def _odd(path: str) -> str:
-    return _text(masked(path))[1:-1]
+def odd_path(path: str) -> str:
+    """A path as a line has it that takes a closer look."""
+    return _text(masked(path[:LONGEST_PATH]))[1:-1]
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ from opentelemetry.util.types import AttributeValue
 
 from starkeel_observability._logs._redact import masked
 from starkeel_observability._metrics._http import OTHER, Key
-from starkeel_observability._request import Request, is_plain
+from starkeel_observability._request import LONGEST_PATH, Request, is_plain
 
 from ._encode import NO_STATUS, attributed, named, nested, parented, utf8
 from ._recorded import Origin, RecordedSpan
@@ -98,7 +98,7 @@ class ServerSpan(RecordedSpan):
             self.ids,
             common(key, headers.get(b"host"), told[4:], is_parent_remote=is_remote),
             client(peer and peer[0], headers.get(b"user-agent")),
-            path.encode() if is_plain(path) else odd_path(request),
+            path.encode() if is_plain(path) else odd_path(path),
             self.start_ns,
             self.end_ns,
             b"\x22\x08" + self.parent if self.parent else b"",
@@ -129,9 +129,9 @@ def encoded(
     return _HEADS[size] + body if size < _MOST_HEADS else nested(b"\x12", body)
 
 
-def odd_path(request: Request) -> bytes:
-    """The path of a request, as it may be told, if that takes a closer look."""
-    return utf8(masked(request.path))
+def odd_path(path: str) -> bytes:
+    """A path as it may be told that takes a closer look."""
+    return utf8(masked(path[:LONGEST_PATH]))
 
 
 def name_of(method: str, route: str | None) -> str:
