@@ -139,8 +139,8 @@ def _received(endpoint: str) -> int:
 
 
 def _prove(name: str, requests: int, endpoint: str, connections: int) -> None:
-    """Requests that wrk gave up at the end may be served, too: one for each connection at most, of this round and
-    of the one before, whose spans may come late."""
+    """Requests that wrk gave up at the end may be served, too: one for each connection at most, of this round
+    and of the one before, whose spans may come late."""
     spans = _received(endpoint)
     until = time.monotonic() + 30
     while spans < requests and time.monotonic() < until:

@@ -1,7 +1,10 @@
 """Labels that a service lets grow do not grow its metrics without end."""
 
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import httpx
 from prometheus_client import generate_latest
 from starkeel_observability import counter, gauge, histogram
 
@@ -30,3 +33,24 @@ def test_histograms_and_gauges_are_capped_alike() -> None:
     page = generate_latest().decode()
     assert f'{name}_bytes_count{{user="__other__"}} 500.0' in page
     assert f'{name}_open{{user="__other__"}} 500.0' in page
+
+
+def test_long_headers_that_all_differ_are_not_kept(samples: Any) -> None:
+    sample = samples.ready()
+    pid = sample.get("/pid").json()["pid"]
+
+    def resident_mib() -> float:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
+
+    def ask(number: int) -> None:
+        text = f"{number}".ljust(60_000, "x")
+        for name in ("host", "user-agent"):
+            assert client.get("/pid", headers={name: text}).status_code == 200
+
+    with httpx.Client(base_url=sample.url) as client:
+        ask(0)
+        before = resident_mib()
+        for number in range(1, 501):
+            ask(number)
+    # They are 57 MiB.
+    assert resident_mib() - before < 20

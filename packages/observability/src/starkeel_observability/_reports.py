@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanContext
 from . import _ambient
 from ._logs import _access
 from ._metrics._http import OTHER, HttpMetrics, Key, Seen
-from ._request import HEALTH, LONGEST_PATH, Request, is_plain
+from ._request import HEALTH, LONGEST_HEADER, LONGEST_PATH, Request, is_plain
 from ._traces import _server, _span
 from ._traces._sampler import Decide, all_but_unsampled
 from ._traces._server import ServerSpan
@@ -159,15 +159,19 @@ class Reports:
             bound: What was bound for it beside its id.
             said: What is said already.
         """
-        method, path, _, client, scheme, version, server = request.told
+        method, path, _, client, scheme, version, _ = request.told
         named = request.headers
         host = named.get(b"host")
         status = request.status if said is None else said.status
-        kind = self._kinds.get((method, route, status, host, scheme, version, None if host else server))
-        if kind is None:
-            kind = self._kind(request, route, status)
-        who = client and client[0], named.get(b"user-agent")
-        peer = self._peers.get(who) or self._peer(who)
+        try:
+            kind = self._kinds.get((method, route, status, scheme, version, host or request.target))
+            if kind is None:
+                kind = self._kind(request, route, status)
+            who = client and client[0], named.get(b"user-agent")
+            peer = self._peers.get(who) or self._peer(who)
+        except Exception:
+            log.exception("request not reported")
+            return
         kept = None if span is None and not kind.needs_request else request
         self._waiting.append(
             (
@@ -221,23 +225,28 @@ class Reports:
             )
 
     def _kind(self, request: Request, route: str | None, status: int) -> _Kind:
-        method, host, server = request.told[0], request.headers.get(b"host"), request.told[6]
-        found = route
-        if found is None and status == 405:
-            found = self._route_of(request)
+        host, found = request.host, route
+        is_lasting = len(host) <= LONGEST_HEADER
+        if route is None and status == 405:
+            # It is another with each path.
+            found, is_lasting = self._route_of(request), False
         key = (request.method, found, status)
         span, line = _server.common(key, host, request.target), _access.common(key)
         kind = _Kind(key, span, line, needs_request=self._needs_requests or key[0] == OTHER)
-        if len(self._kinds) >= _MOST_KINDS:
-            self._kinds.clear()
-        if not (route is None and status == 405):
-            self._kinds[method, route, status, host, *request.told[4:6], None if host else server] = kind
+        if is_lasting:
+            if len(self._kinds) >= _MOST_KINDS:
+                self._kinds.clear()
+            method, _, _, _, scheme, version, _ = request.told
+            self._kinds[method, route, status, scheme, version, host or request.target] = kind
         return kind
 
     def _peer(self, who: tuple[str | None, bytes | None]) -> _Peer:
-        if len(self._peers) >= _MOST_PEERS:
-            self._peers.clear()
-        peer = self._peers[who] = _Peer(who[0], _server.client(*who), _access.client(who[0]))
+        address, agent = who
+        peer = _Peer(address, _server.client(address, agent), _access.client(address))
+        if len(agent or b"") <= LONGEST_HEADER:
+            if len(self._peers) >= _MOST_PEERS:
+                self._peers.clear()
+            self._peers[who] = peer
         return peer
 
 

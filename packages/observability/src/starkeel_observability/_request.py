@@ -21,6 +21,8 @@ _PLAIN: Final = re.compile(f"[A-Za-z0-9/_.~!$&()*+,;:-]{{0,{LONGEST_PATH}}}").fu
 _NAMES: Final = ("method", "path", "headers", "client", "scheme", "http_version", "server")
 _told: Final = itemgetter(*_NAMES)
 REQUEST_ID: Final = b"x-request-id"
+LONGEST_HEADER: Final = 512
+"""Bytes of a header that are told, and kept for others: clients may send a hundred times that."""
 HEALTH: Final = "/health/"
 """What the paths begin with that ask how we are."""
 
@@ -136,8 +138,9 @@ class Request:
     @property
     def target(self) -> tuple[Any, ...]:
         """Scheme, version of HTTP, and where we listen."""
-        target: tuple[Any, ...] = self.told[4:]
-        return target
+        scheme, version, server = self.told[4:]
+        # ASGI has anything with two items there.
+        return scheme, version, server and tuple(server)
 
     def parent(self) -> Context:
         """The trace that the request belongs to, with its baggage; empty when it brings none."""

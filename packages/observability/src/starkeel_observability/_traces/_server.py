@@ -9,7 +9,7 @@ from opentelemetry.util.types import AttributeValue
 
 from starkeel_observability._logs._redact import masked
 from starkeel_observability._metrics._http import OTHER, Key
-from starkeel_observability._request import LONGEST_PATH, Request, is_plain
+from starkeel_observability._request import LONGEST_HEADER, LONGEST_PATH, Request, is_plain
 
 from ._encode import NO_STATUS, attributed, named, nested, parented, utf8
 from ._recorded import Origin, RecordedSpan
@@ -96,7 +96,7 @@ class ServerSpan(RecordedSpan):
         is_remote = self.is_parent_remote
         return encoded(
             self.ids,
-            common(key, headers.get(b"host"), told[4:], is_parent_remote=is_remote),
+            common(key, headers.get(b"host"), request.target, is_parent_remote=is_remote),
             client(peer and peer[0], headers.get(b"user-agent")),
             path.encode() if is_plain(path) else odd_path(path),
             self.start_ns,
@@ -179,7 +179,7 @@ def _target(host: bytes, target: tuple[Any, ...]) -> dict[str, AttributeValue]:
 
 
 def _agent(agent: bytes) -> str:
-    return masked(agent[:512].decode("latin-1"))
+    return masked(agent[:LONGEST_HEADER].decode("latin-1"))
 
 
 def _split(host: str) -> tuple[str, int | None]:
@@ -189,7 +189,6 @@ def _split(host: str) -> tuple[str, int | None]:
     return address[:255], int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else None
 
 
-@lru_cache(maxsize=1024)
 def common(key: Key, host: bytes | None, target: tuple[Any, ...], *, is_parent_remote: bool = False) -> bytes:
     """What the spans of all requests of one kind and outcome say.
 
@@ -199,14 +198,18 @@ def common(key: Key, host: bytes | None, target: tuple[Any, ...], *, is_parent_r
         target: As a request's own.
         is_parent_remote: Whether what they belong to is in another process.
     """
+    return _common(key, (host or b"")[:LONGEST_HEADER], target, is_parent_remote)
+
+
+@lru_cache(maxsize=1024)
+def _common(key: Key, host: bytes, target: tuple[Any, ...], is_parent_remote: bool) -> bytes:
     method, route, _ = key
     name = name_of(method, route)
-    told = _target(host or b"", target)
+    told = _target(host, target)
     attributes = attributed({"http.request.method": method, **told, **answered(key, None)})
     return named(name, SpanKind.SERVER) + attributes + NO_STATUS + parented(is_remote=is_parent_remote)
 
 
-@lru_cache(maxsize=4096)
 def client(address: str | None, agent: bytes | None) -> bytes:
     """What the span of a request says about who asked.
 
@@ -214,6 +217,11 @@ def client(address: str | None, agent: bytes | None) -> bytes:
         address: Of the client, as far as it is known.
         agent: What it says it is.
     """
+    return _client(address, (agent or b"")[:LONGEST_HEADER])
+
+
+@lru_cache(maxsize=4096)
+def _client(address: str | None, agent: bytes) -> bytes:
     attributes = {"client.address": address} if address else {}
     if agent:
         attributes["user_agent.original"] = _agent(agent)
