@@ -167,6 +167,17 @@ class Tree:
         with (self.folder / path).open("a") as file:
             file.write(f"\n# {uuid4()}\n")
 
+    def require(self, service: str, library: str, marker: str) -> None:
+        """Let a service need a library that is locked already, as `uv add` does, without asking an index."""
+        project, lock = self.folder / f"services/{service}/pyproject.toml", self.folder / "uv.lock"
+        _insert(project, r"dependencies = \[", f'    "{library}; {marker}",')
+        entry = f'    {{ name = "{library}", marker = "{marker}" }},'
+        package = rf'name = "{service}"\n(?:(?!\[\[package).*\n)*?'
+        _insert(lock, rf"{package}dependencies = \[", entry)
+        _insert(lock, rf"{package}requires-dist = \[", entry)
+        command = ["uv", "lock", "--check", "--offline", "--quiet"]
+        subprocess.run(command, cwd=self.folder, check=True)
+
 
 @pytest.fixture
 def tree(docker: Docker, images: Mapping[str, str], tmp_path: Path) -> Tree:
@@ -209,18 +220,22 @@ def test_a_shared_package_builds_no_third_party_layer_again(tree: Tree) -> None:
 
 def test_a_service_s_dependency_builds_that_service_only_again(tree: Tree) -> None:
     before = {service: tree.build(service)[1] for service in SERVICES}
-    project = tree.folder / "services/orders/pyproject.toml"
-    # A library that is in the lock already, as a test may not ask the index for another.
-    added = f"\"psutil>=7; platform_release != '{uuid4()}'\""
-    text = project.read_text().replace('"redis>=6",', f'"redis>=6",\n    {added},')
-    project.write_text(text)
-    subprocess.run(["uv", "lock", "--offline", "--quiet"], cwd=tree.folder, check=True)
+    tree.require("orders", "psutil", f"platform_release != '{uuid4()}'")
     ran, layers = tree.build("accounts")
     assert ran <= {"plan"}
     assert layers == before["accounts"]
     ran, layers = tree.build("orders")
     assert {"plan", "dependencies", "members", "runtime"} == ran
     assert layers != before["orders"]
+
+
+def _insert(file: Path, line: str, new: str) -> None:
+    """Write a new line below the one line that a pattern ends with."""
+    text, times = re.subn(
+        rf"^({line}\n)", lambda found: f"{found[1]}{new}\n", file.read_text(), flags=re.MULTILINE
+    )
+    assert times == 1, (file, line)
+    file.write_text(text)
 
 
 def _ran(log: str) -> set[str]:
