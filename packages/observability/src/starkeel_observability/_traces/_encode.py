@@ -6,6 +6,8 @@ number times eight, plus how its value is written.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +27,8 @@ _LOCAL_PARENT: Final = b"\x85\x01" + _FIXED32(0x100)
 _REMOTE_PARENT: Final = b"\x85\x01" + _FIXED32(0x300)
 NO_STATUS: Final = b"\x7a\x00"
 _INT64: Final = 1 << 63
+_scope_of: Final = itemgetter(0)
+_encoded: Final = itemgetter(1)
 
 _known: dict[tuple[str, str], bytes] = {}
 """Attributes that were written before: most spans say what others said, too."""
@@ -45,10 +49,19 @@ def request(spans: "Iterable[tuple[Scope, bytes]]", of: bytes) -> bytes:
         of: What `resource` gave.
     """
     scopes: defaultdict[Scope, list[bytes]] = defaultdict(list)
-    for scope, encoded in spans:
-        scopes[scope].append(encoded)
-    bodies = [nested(b"\x12", _scope(scope) + b"".join(made) + _url(scope)) for scope, made in scopes.items()]
-    return nested(b"\x0a", of + b"".join(bodies))
+    # Many in a row are of one.
+    for scope, row in groupby(spans, _scope_of):
+        scopes[scope] += map(_encoded, row)
+    # Joined once: to write so much once more for each message around it takes as long as to make it.
+    parts = [of]
+    for scope, made in scopes.items():
+        body = [_scope(scope), *made, _url(scope)]
+        parts += [b"\x12" + _length(body), *body]
+    return b"".join([b"\x0a" + _length(parts), *parts])
+
+
+def _length(parts: list[bytes]) -> bytes:
+    return _varint(sum(map(len, parts)))
 
 
 def _scope(scope: "Scope") -> bytes:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from itertools import repeat
 from typing import Final
 
 import structlog
@@ -52,7 +52,7 @@ class Exporter:
         self._waiting: deque[tuple[Scope, bytes]] = deque()
         self._overflowed = 0
         self._published = 0
-        self._full = threading.Lock()
+        self._full = threading.RLock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._told_at = 0.0
@@ -82,7 +82,7 @@ class Exporter:
             encoded: What `_encode.span` gives.
         """
         waiting = self._waiting
-        waiting.extend([(scope, one) for one in encoded])
+        waiting.extend(zip(repeat(scope), encoded))
         if len(waiting) > self._most_waiting:
             self._make_room()
         if len(waiting) >= self._most_sent and not self._wake.is_set():
@@ -100,8 +100,7 @@ class Exporter:
         return not self._thread.is_alive()
 
     def _make_room(self) -> None:
-        # Who sends may have taken the last one meanwhile.
-        with self._full, suppress(IndexError):
+        with self._full:
             while len(self._waiting) > self._most_waiting:
                 self._waiting.popleft()
                 self._overflowed += 1
@@ -127,12 +126,9 @@ class Exporter:
                 self._deliver(batch)
 
     def _next(self) -> list[tuple[Scope, bytes]]:
-        batch: list[tuple[Scope, bytes]] = []
-        take, next_one = batch.append, self._waiting.popleft
-        with suppress(IndexError):
-            for _ in range(self._most_sent):
-                take(next_one())
-        return batch
+        # Else who makes room might take the last one meanwhile.
+        with self._full:
+            return [self._waiting.popleft() for _ in range(min(self._most_sent, len(self._waiting)))]
 
     def _deliver(self, batch: list[tuple[Scope, bytes]]) -> None:
         body = request(batch, self._resource)
