@@ -14,7 +14,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from starkeel_observability._logs import _access
 from starkeel_observability._logs._clean import encodable
 from starkeel_observability._logs._redact import masked
-from starkeel_observability._request import Request, is_plain
+from starkeel_observability._report import Kind, Peer
+from starkeel_observability._request import Request, are_plain, is_plain
 from starkeel_observability._traces import _encode
 from starkeel_observability._traces._recorded import Origin, RecordedSpan, Scope
 from starkeel_observability._traces._server import ServerSpan
@@ -192,19 +193,33 @@ def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(da
 
 @given(
     path=st.text()
-    | st.sampled_from(["/x;password=hunter2", "/a@example.com", "/eyJhbGciOi.x.y", '/"', "/\x9b"])
+    | st.sampled_from(["/x;password=hunter2", "/x\n/y", "/a@example.com", "/eyJhbGciOi.x.y", '/"', "/\x9b"])
 )
 @settings(max_examples=300, deadline=None)
 def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
     scope: Any = {"type": "http", "method": "GET", "path": path, "headers": []}
     request = Request(scope, _nobody, _nobody)
 
-    lines = _access.Lines()
+    key, peer = ("GET", "/x", 200), Peer(None, b"", "")
+    kind = Kind(key, b"", _access.common(key), needs_request=False, is_usual=True)
     line_path = path if is_plain(path) else _access.odd_path(path)
-    lines.add(_access.common(("GET", "/x", 200)), "", line_path, 0.001, 5, b"", "id", {}, 10**18)
-    (head,) = lines.made
+    (head,) = _access.lines(
+        [(kind, peer, line_path, 4_999_000_000, 5_000_000_000, 5, b"", "id", None)], 10**18 - 5 * 10**9
+    )
     told = json.loads(head + "}")
 
     assert told["path"] == encodable(masked(request.path))
-    assert (told["status"], told["bytes"], told["timestamp"]) == (200, 5, "2001-09-09T01:46:40.000000Z")
+    assert (told["status"], told["bytes"], told["duration_ms"]) == (200, 5, 1)
+    assert told["timestamp"] == "2001-09-09T01:46:40.000000Z"
     assert "hunter2" not in head
+
+
+@given(
+    paths=st.lists(
+        st.sampled_from(["/a", "/a b", "/b\n/c", "/eyJ", "/e", "yJ", "/" + 2048 * "a"]), min_size=1
+    )
+)
+def test_paths_are_plain_together_if_each_is(paths: list[str]) -> None:
+    assert are_plain(paths) == all(map(is_plain, paths))
+    assert is_plain("/a")
+    assert not any(map(is_plain, ["/a b", "/b\n/c", "/eyJ", "/" + 2048 * "a"]))

@@ -46,10 +46,10 @@ class HttpExchange(Request):
             given = message.get("headers", ())
             # Their names are in lower case, as ASGI has it.
             named = dict(given)
-            if named.get(b"content-type", b"").startswith(b"text/event-stream"):
+            if named.get(b"content-type", b"")[:17] == b"text/event-stream":
                 self.is_stream = True
             headers = _without_id(given) if REQUEST_ID in named else given
-            message["headers"] = [*headers, (REQUEST_ID, self.id.encode())]
+            message["headers"] = [*headers, (REQUEST_ID, self.id_bytes)]
         return self._send(message)
 
     async def apologize(self) -> None:
@@ -98,7 +98,7 @@ class WebSocketExchange(Request):
         elif not self.status:
             told: Any = message
             self.status = _SWITCHED if kind == "websocket.accept" else told["status"]
-            headers = [*_without_id(told.get("headers") or ()), (REQUEST_ID, self.id.encode())]
+            headers = [*_without_id(told.get("headers") or ()), (REQUEST_ID, self.id_bytes)]
             message = cast("Message", {**told, "headers": headers})
         await self._send(message)
 

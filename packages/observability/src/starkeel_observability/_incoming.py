@@ -4,11 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import takewhile
-from time import perf_counter
+from time import perf_counter_ns
 from typing import Any, Final, Protocol
 
-LISTEN_AFTER_S: Final = 0.05
-"""Seconds after which it is worth listening for a client that goes: before, it hardly can."""
+LISTEN_AFTER_NS: Final = 50_000_000
+"""Nanoseconds after which it is worth listening for a client that goes: before, it hardly can."""
 
 
 class Incoming:
@@ -94,8 +94,8 @@ class Watch:
     """Knows which requests are open, and listens for the clients of those that last."""
 
     def __init__(self) -> None:
-        self.fresh: dict[Listener, float] = {}
-        """Requests that have not lasted yet, in their order: when each began, as `perf_counter` has it."""
+        self.fresh: dict[Listener, int] = {}
+        """Requests that have not lasted yet, in their order: when each began, as `perf_counter_ns` has it."""
         self.lasting: set[Any] = set()
         """The others, WebSockets among them."""
 
@@ -106,8 +106,8 @@ class Watch:
         """Listen for the clients of requests that begin to last."""
         if not self.fresh:
             return
-        now = perf_counter()
-        late = list(takewhile(lambda one: now - self.fresh[one] >= LISTEN_AFTER_S, self.fresh))
+        now = perf_counter_ns()
+        late = list(takewhile(lambda one: now - self.fresh[one] >= LISTEN_AFTER_NS, self.fresh))
         for one in late:
             del self.fresh[one]
             if one.incoming.listen():

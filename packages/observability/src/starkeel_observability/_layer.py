@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import copy_context
-from time import perf_counter
+from time import perf_counter_ns
 from typing import Any, Final
 
 import structlog
@@ -19,7 +19,8 @@ from ._failure import Failure, failure_of
 from ._incoming import Watch
 from ._metrics._http import Key, http_metrics
 from ._pulse import Pulse
-from ._reports import Reports, Told, told
+from ._report import Told
+from ._reports import Reports, told
 from ._request import REQUEST_ID, Request, trace_headers
 from ._traces import _span
 from ._traces._context import NO_PARENT, SPAN, RequestContext
@@ -47,7 +48,7 @@ class Layer:
     """
 
     def __init__(self, wrapped: ASGIApp, app: Litestar, *, slow_s: float) -> None:
-        self._slow_s = slow_s
+        self._slow_ns = round(slow_s * 1e9)
         self._wrapped = wrapped
         self._app = app
         self._metrics = http_metrics()
@@ -62,7 +63,7 @@ class Layer:
             gathers: Whether there is somebody who will flush at the end; else each is told of at once.
         """
         self._watch = Watch()
-        self._fresh: dict[Any, float] = self._watch.fresh
+        self._fresh: dict[Any, int] = self._watch.fresh
         if gathers:
             self._reports.gather()
         else:
@@ -107,7 +108,7 @@ class Layer:
             self._tell(scope, exchange, context, error, bound)
             raise
         else:
-            exchange.ended = perf_counter()
+            exchange.ended = perf_counter_ns()
             if len(copy_context()) != _OURS:
                 bound = _ambient.bound()
             span: Any = _get(context, SPAN)
@@ -115,7 +116,7 @@ class Layer:
                 exchange.was_left is False
                 and exchange.status < 500
                 and self._fresh.pop(exchange, None) is not None
-                and exchange.ended - exchange.began < self._slow_s
+                and exchange.ended - exchange.began < self._slow_ns
                 and (span is None or type(span) is ServerSpan)
             ):
                 # As nearly all are.
@@ -165,7 +166,7 @@ class Layer:
         error: BaseException | None,
         bound: Mapping[str, Any],
     ) -> None:
-        exchange.ended = exchange.ended or perf_counter()
+        exchange.ended = exchange.ended or perf_counter_ns()
         self._fresh.pop(exchange, None)
         self._watch.lasting.discard(exchange)
         if isinstance(exchange, HttpExchange):
@@ -194,7 +195,7 @@ class Layer:
             route = self._route_of(exchange)
         key = (exchange.method, route, status)
         failure = failure_of(scope, error, status)
-        is_slow = exchange.duration_s >= self._slow_s and not exchange.is_stream
+        is_slow = exchange.duration_ns >= self._slow_ns and not exchange.is_stream
         is_usual = failure is None and not exchange.is_health and not is_slow
         if not is_usual:
             _log(exchange, key, failure, is_slow=is_slow)
@@ -220,7 +221,7 @@ class Layer:
 def _log(request: Request, key: Key, failure: Failure | None, *, is_slow: bool) -> None:
     if failure is not None and failure.is_unexpected:
         log.error("request failed", error_type=failure.error_type, exc_info=failure.exception)
-    fields = told(key, request.path, request.duration_s, request.sent_bytes, request.client)
+    fields = told(key, request.path, request.duration_ns, request.sent_bytes, request.client)
     if failure is not None:
         fields["error_type"] = failure.error_type
     usual = access_log.warning if is_slow else access_log.info

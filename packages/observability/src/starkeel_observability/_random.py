@@ -1,11 +1,39 @@
-"""Random bits for ids, which need not be hard to guess."""
+"""Random ids, which need not be hard to guess."""
 
 import os
+from collections.abc import Callable
+from itertools import chain
 from random import Random
 from typing import Final
 
+_MADE_AT_ONCE: Final = 64
+_TRACE_AND_SPAN: Final = 24
 # Not the module's own: an application may seed that.
 _random: Final = Random()  # noqa: S311 - ids, not secrets
 random_bits: Final = _random.getrandbits
+
+Ids = tuple[bytes, str, bytes]
+_stock: Final[list[Ids]] = []
+
+
+def _made() -> list[Ids]:
+    size = _TRACE_AND_SPAN * _MADE_AT_ONCE
+    made = random_bits(8 * size).to_bytes(size, "big")
+    all_ids = [made[at : at + _TRACE_AND_SPAN] for at in range(0, size, _TRACE_AND_SPAN)]
+    hexed = [ids[:16].hex() for ids in all_ids]
+    _stock[:] = [(ids, text, text.encode()) for ids, text in zip(all_ids, hexed, strict=True)]
+    return _stock
+
+
+request_ids: Final[Callable[[], Ids]] = chain.from_iterable(iter(_made, None)).__next__
+"""Ids for a request: of its trace, 16 bytes, and its span, 8 bytes; its own, the former as text; and that as
+bytes. Many are made at once, which costs less."""
+
+
+def _start_anew() -> None:
+    _random.seed()
+    _stock.clear()
+
+
 # Else parent and child would go on with the same ones.
-os.register_at_fork(after_in_child=_random.seed)
+os.register_at_fork(after_in_child=_start_anew)

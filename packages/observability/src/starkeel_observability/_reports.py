@@ -1,98 +1,30 @@
 """Requests that are over and wait to be told of, many at a time: each alone would cost twice as much."""
 
-from collections.abc import Callable, Mapping
-from time import perf_counter, time_ns
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import itemgetter
+from typing import Any, Final
 
 import structlog
 from opentelemetry.trace import SpanContext
 
 from . import _ambient
 from ._logs import _access
-from ._metrics._http import OTHER, HttpMetrics, Key, Seen
-from ._request import HEALTH, LONGEST_HEADER, LONGEST_PATH, Request, is_plain
+from ._metrics._http import OTHER, HttpMetrics, Key
+from ._report import Kind, More, Peer, Report, Told
+from ._request import HEALTH, LONGEST_HEADER, LONGEST_PATH, Request, are_plain, clock_offset_ns, is_plain
 from ._traces import _server, _span
 from ._traces._sampler import Decide, all_but_unsampled
 from ._traces._server import ServerSpan
 
 _MOST_KINDS: Final = 1024
 _MOST_PEERS: Final = 4096
+_NO_MORE: Final = More({}, None, None, None)
+_kind: Final = itemgetter(0)
+_ended: Final = itemgetter(4)
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(_access.TARGET)
-
-
-class Told(NamedTuple):
-    """What is said already of a request that was not as most are.
-
-    Attributes:
-        status: Of the answer.
-        ids: Of its trace and its span, which has ended; nothing when it has none.
-        is_sent: Whether that is sent.
-        needs_line: Whether its line is still to be written.
-    """
-
-    status: int
-    ids: bytes
-    is_sent: bool
-    needs_line: bool
-
-
-class _Peer(NamedTuple):
-    """Who asks.
-
-    Attributes:
-        address: Of the client, as far as it is known.
-        span: What spans say of it.
-        line: What lines say of it.
-    """
-
-    address: str | None
-    span: bytes
-    line: str
-
-
-class _Kind:
-    """What requests have in common, written down once.
-
-    Args:
-        key: What they were, and the status of the answer.
-        span: What their spans say.
-        line: What their lines say.
-        needs_request: Whether more must be known of each than is kept of most.
-    """
-
-    __slots__ = ("key", "line", "needs_request", "seen", "span")
-
-    def __init__(self, key: Key, span: bytes, line: _access.Common, *, needs_request: bool) -> None:
-        self.key = key
-        self.span = span
-        self.line = line
-        self.needs_request = needs_request
-        self.seen: list[Seen] = []
-        """Those that are not counted yet."""
-
-
-Report = tuple[
-    _Kind,
-    _Peer,
-    str,
-    float,
-    float,
-    int,
-    bytes,
-    str,
-    Mapping[str, Any],
-    ServerSpan | None,
-    Request | None,
-    Told | None,
-]
-"""What it was; who asked, and for which path; when it began and ended; bytes that were sent; its ids, and
-what it is called; what was bound for it; its span, if somebody asked for it; the request itself, if it is
-needed; and what is said already, which is nothing for nearly all.
-
-No more than that: what is kept is not at hand any more when it is needed, nor is what took its place.
-"""
 
 
 class Reports:
@@ -108,8 +40,8 @@ class Reports:
         self._route_of = route_of
         self._waiting: list[Report] = []
         # Looked up once for each request in place of all that is in them.
-        self._kinds: dict[tuple[Any, ...], _Kind] = {}
-        self._peers: dict[tuple[str | None, bytes | None], _Peer] = {}
+        self._kinds: dict[tuple[Any, ...], Kind] = {}
+        self._peers: dict[tuple[str | None, bytes | None], Peer] = {}
         self._needs_requests = False
 
     def make_spans(self, *, is_needed: bool) -> None:
@@ -135,11 +67,17 @@ class Reports:
         if not waiting:
             return
         batch = _Batch()
-        for report in waiting:
-            try:
+        usual, odd = [report for report in waiting if report[8] is None], []
+        if not (usual and batch.makes_lines and are_plain([report[2] for report in usual])):
+            usual, odd = [], waiting
+        elif len(usual) < len(waiting):
+            odd = [report for report in waiting if report[8] is not None]
+        batch.add_all(usual)
+        for report in odd:
+            with _reported("request not reported"):
                 self._tell(report, batch)
-            except Exception:
-                log.exception("request not reported")
+        if odd:
+            batch.lines.sort(key=_ended)
         batch.send(self._metrics)
 
     def add(
@@ -172,67 +110,55 @@ class Reports:
         except Exception:
             log.exception("request not reported")
             return
-        kept = None if span is None and not kind.needs_request else request
-        self._waiting.append(
-            (
-                kind,
-                peer,
-                path,
-                request.began,
-                request.ended,
-                request.sent_bytes,
-                request.ids,
-                request.id,
-                bound,
-                span,
-                kept,
-                said,
-            )
-        )
+        more = None
+        if not kind.is_usual or bound or span is not None or said is not None:
+            more = More(bound, span, request if kind.needs_request or span is not None else None, said)
+        began, ended, ids = request.began, request.ended, request.ids
+        self._waiting.append((kind, peer, path, began, ended, request.sent_bytes, ids, request.id, more))
 
     def _tell(self, report: Report, batch: "_Batch") -> None:
-        kind, peer, path, began, ended, sent_bytes, ids, request_id, bound, span, request, said = report
-        began_ns, ended_ns = int(began * 1e9) + batch.offset_ns, int(ended * 1e9) + batch.offset_ns
+        kind, peer, path, began, ended, sent_bytes, ids, request_id, more = report
+        bound, span, request, said = more or _NO_MORE
+        if said is None and path.startswith(HEALTH):
+            _say(access_log.debug, report, b"", bound)
+            said = Told(kind.key[2], b"", is_sent=False, needs_line=False)
+        elif said is None and request is not None:
+            said = batch.end(request, span, report)
+        path_of_span = path_of_line = path
+        if not is_plain(path):
+            path_of_span, path_of_line = _server.odd_path(path), _access.odd_path(path)
         if said is None:
-            if path.startswith(HEALTH):
-                fields = told(kind.key, path, ended - began, sent_bytes, peer.address)
-                _say(access_log.debug, request_id, b"", bound, fields)
-                said = Told(kind.key[2], b"", is_sent=False, needs_line=False)
-            elif request is not None:
-                said = batch.end(request, span, kind.key, (began_ns, ended_ns))
-        plain_path = path if is_plain(path) else None
-        is_sent, needs_line = True, True
-        if said is not None:
-            _, ids, is_sent, needs_line = said
-        elif batch.takes_all or batch.decide(None, ids):
-            told_path = _server.odd_path(path) if plain_path is None else path.encode()
-            batch.spans.append(_server.encoded(ids, kind.span, peer.span, told_path, began_ns, ended_ns))
+            batch.spans.append((kind, peer, path_of_span, began, ended, sent_bytes, ids, request_id, None))
+            ids_sent, needs_line = ids, True
         else:
-            is_sent = False
-        if not kind.seen:
-            batch.kinds.append(kind)
-        kind.seen.append((ended - began, ended, ids if is_sent else b""))
+            _, ids, is_sent, needs_line = said
+            ids_sent = ids if is_sent else b""
+        batch.count((kind, peer, path, began, ended, sent_bytes, ids_sent, request_id, None))
         if not needs_line:
             return
-        if batch.lines is None or (bound and _access.is_said(bound)):
+        if not batch.makes_lines or _access.is_said(bound):
             # The long way: it is for people, or somebody wants to see it before.
-            fields = told(kind.key, path, ended - began, sent_bytes, peer.address)
-            _say(access_log.info, request_id, ids, bound, fields)
+            _say(access_log.info, report, ids, bound)
         else:
-            line_path = _access.odd_path(path) if plain_path is None else plain_path
-            batch.lines.add(
-                kind.line, peer.line, line_path, ended - began, sent_bytes, ids, request_id, bound, ended_ns
-            )
+            kind = kind if not bound else _access.with_bound(kind, bound)
+            batch.lines.append((kind, peer, path_of_line, began, ended, sent_bytes, ids, request_id, None))
 
-    def _kind(self, request: Request, route: str | None, status: int) -> _Kind:
+    def _kind(self, request: Request, route: str | None, status: int) -> Kind:
         host, found = request.host, route
         is_lasting = len(host) <= LONGEST_HEADER
         if route is None and status == 405:
             # It is another with each path.
             found, is_lasting = self._route_of(request), False
         key = (request.method, found, status)
-        span, line = _server.common(key, host, request.target), _access.common(key)
-        kind = _Kind(key, span, line, needs_request=self._needs_requests or key[0] == OTHER)
+        needs_request = self._needs_requests or key[0] == OTHER
+        kind = Kind(
+            key,
+            _server.common(key, host, request.target),
+            _access.common(key),
+            needs_request=needs_request,
+            # Where a client says what a path begins with, it may be that of our own health.
+            is_usual=not needs_request and found is not None and not found.startswith((HEALTH, "/{")),
+        )
         if is_lasting:
             if len(self._kinds) >= _MOST_KINDS:
                 self._kinds.clear()
@@ -240,9 +166,9 @@ class Reports:
             self._kinds[method, route, status, scheme, version, host or request.target] = kind
         return kind
 
-    def _peer(self, who: tuple[str | None, bytes | None]) -> _Peer:
+    def _peer(self, who: tuple[str | None, bytes | None]) -> Peer:
         address, agent = who
-        peer = _Peer(address, _server.client(address, agent), _access.client(address))
+        peer = Peer(address, _server.client(address, agent), _access.client(address))
         if len(agent or b"") <= LONGEST_HEADER:
             if len(self._peers) >= _MOST_PEERS:
                 self._peers.clear()
@@ -272,59 +198,90 @@ class _Batch:
 
     def __init__(self) -> None:
         # One look at the clock that others set is enough for all.
-        self.offset_ns = time_ns() - int(perf_counter() * 1e9)
-        self.kinds: list[_Kind] = []
+        self._offset_ns = clock_offset_ns()
+        self._kinds: set[Kind] = set()
         """Those that were seen."""
-        self.lines = _access.Lines() if _access.is_possible() else None
-        self.spans: list[bytes] = []
-        """Those that nobody asked for, as OTLP's messages."""
+        self.makes_lines = _access.is_possible()
+        self.lines: list[Report] = []
+        """Those whose lines are to be made."""
+        self.spans: list[Report] = []
+        """Those whose spans nobody asked for."""
         tracer = _span.own_tracer()
         self._origin = None if tracer is None else tracer.origin
-        self.decide: Decide = _nobody if tracer is None else tracer.decide
-        self.takes_all = self.decide is all_but_unsampled
-        """Whether each is sent that brings no trace."""
+        self._decide: Decide = _nobody if tracer is None else tracer.decide
 
-    def end(self, request: Request, span: ServerSpan | None, key: Key, times: tuple[int, int]) -> Told | None:
+    def add_all(self, reports: list[Report]) -> None:
+        """Have those told of that are as most are."""
+        self._kinds.update(map(_kind, reports))
+        for report in reports:
+            report[0].seen.append(report)
+        self.spans += reports
+        self.lines += reports
+
+    def count(self, report: Report) -> None:
+        """Have one counted; its ids are those of a trace that is sent, if any."""
+        kind = report[0]
+        self._kinds.add(kind)
+        kind.seen.append(report)
+
+    def end(self, request: Request, span: ServerSpan | None, report: Report) -> Told | None:
         """End the span of a request of which more is said than of most, if it is to have one."""
-        if span is None and self._origin is not None and self.decide(None, request.ids):
+        if span is None and self._origin is not None and self._decide(None, request.ids):
             span = ServerSpan(self._origin, request, request.ids)
         if span is None:
             return None
-        if span.complete(key, None, times):
+        key = report[0].key
+        if span.complete(key, None, (report[3] + self._offset_ns, report[4] + self._offset_ns)):
             span.finish()
         return Told(key[2], span.ids, is_sent=True, needs_line=True)
 
     def send(self, metrics: HttpMetrics) -> None:
         """Let go of what was gathered."""
-        for kind in self.kinds:
+        decide, origin = self._decide, self._origin
+        for kind in self._kinds:
             seen, kind.seen = kind.seen, []
-            try:
-                metrics.observe(kind.key, seen)
-            except Exception:
-                log.exception("requests not counted")
-        if self.spans and self._origin is not None and self._origin.put is not None:
-            self._origin.put(self._origin.scope, self.spans)
-        if self.lines is not None:
-            self.lines.write()
+            with _reported("requests not counted"):
+                metrics.observe(kind.key, seen, decide)
+        spans = self.spans
+        if origin is not None and origin.put is not None:
+            with _reported("spans not sent"):
+                if decide is not all_but_unsampled:
+                    spans = [report for report in spans if decide(None, report[6])]
+                after = self._offset_ns
+                known = [
+                    (ids, kind.span, peer.span, path, began + after, ended + after)
+                    for kind, peer, path, began, ended, _, ids, _, _ in spans
+                ]
+                origin.put(origin.scope, _server.encoded(known))
+        with _reported("lines not written"):
+            _access.write(self.lines, self._offset_ns)
+
+
+@contextmanager
+def _reported(failure: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        log.exception(failure)
 
 
 def _nobody(_parent: SpanContext | None, _ids: bytes) -> bool:
     return False
 
 
-def _say(
-    say: Callable[..., Any], request_id: str, ids: bytes, bound: Mapping[str, Any], fields: dict[str, Any]
-) -> None:
+def _say(say: Callable[..., Any], report: Report, ids: bytes, bound: Mapping[str, Any]) -> None:
+    kind, peer, path, began, ended, sent_bytes, _, request_id, _ = report
+    fields = told(kind.key, path, ended - began, sent_bytes, peer.address)
     _ambient.again(request_id, ids, bound, lambda: say("request completed", **fields))
 
 
-def told(key: Key, path: str, duration_s: float, sent_bytes: int, client: str | None) -> dict[str, Any]:
+def told(key: Key, path: str, duration_ns: int, sent_bytes: int, client: str | None) -> dict[str, Any]:
     """What the line of a request says, its id and its trace apart.
 
     Args:
         key: What it was, and the status of the answer.
         path: For which it asked.
-        duration_s: How many seconds it took.
+        duration_ns: How many nanoseconds it took.
         sent_bytes: How many bytes its answer had.
         client: Address of who asked, as far as it is known.
     """
@@ -332,7 +289,7 @@ def told(key: Key, path: str, duration_s: float, sent_bytes: int, client: str | 
     fields: dict[str, Any] = {"method": method, "path": path[:LONGEST_PATH], "status": status}
     if route is not None:
         fields["route"] = route
-    fields["duration_ms"] = round(duration_s * 1000, 3)
+    fields["duration_ms"] = round(duration_ns / 1e6, 3)
     fields["bytes"] = sent_bytes
     if client is not None:
         fields["client"] = client

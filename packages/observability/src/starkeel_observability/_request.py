@@ -1,9 +1,10 @@
 """What a request says about itself before it is answered."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from operator import itemgetter
-from time import perf_counter, time_ns
+from time import perf_counter_ns, time_ns
 from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
@@ -13,11 +14,11 @@ from opentelemetry.propagators import textmap
 
 from ._incoming import Incoming
 from ._metrics._http import METHODS, OTHER
-from ._random import random_bits
+from ._random import request_ids
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 LONGEST_PATH: Final = 2048
-_PLAIN: Final = re.compile(f"[A-Za-z0-9/_.~!$&()*+,;:-]{{0,{LONGEST_PATH}}}").fullmatch
+_PLAIN: Final = re.compile(r"[A-Za-z0-9/_.~!$&()*+,;:\n-]*").fullmatch
 _NAMES: Final = ("method", "path", "headers", "client", "scheme", "http_version", "server")
 _told: Final = itemgetter(*_NAMES)
 REQUEST_ID: Final = b"x-request-id"
@@ -39,14 +40,14 @@ class Request:
     """
 
     __slots__ = (
-        *("_incoming", "_receive", "_send", "began", "ended", "headers", "id", "ids"),
+        *("_incoming", "_receive", "_send", "began", "ended", "headers", "id", "id_bytes", "ids"),
         *("is_stream", "sent_bytes", "status", "told", "was_left"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.began = perf_counter()
-        self.ended = 0.0
-        """Seconds of a clock that nobody sets; 0 while it is not over."""
+        self.began = perf_counter_ns()
+        self.ended = 0
+        """Nanoseconds of a clock that nobody sets; 0 while it is not over."""
         # Now: a router may shorten the path.
         try:
             self.told = _told(scope)
@@ -65,16 +66,14 @@ class Request:
         """Whether it lasts as long as the client wants."""
         self.was_left: bool | None = None
         """Whether the client had gone before the answer was complete; none when it is not, or is a stream."""
-        self.ids = ids = random_bits(192).to_bytes(24, "big")
-        """For its trace, 16 bytes, and its span, 8 bytes, in case it brings none."""
-        self.id = ids[:16].hex()
+        self.ids, self.id, self.id_bytes = request_ids()
 
     def take_id(self) -> None:
         """Have the id that the client gave, if it gave one that may be taken."""
         sent = self.headers.get(REQUEST_ID, b"")
         # Two are as good as none.
         if _REQUEST_ID(sent) and sum(name == REQUEST_ID for name, _ in self.told[2]) == 1:
-            self.id = sent.decode()
+            self.id, self.id_bytes = sent.decode(), sent
 
     def brings(self, names: frozenset[bytes]) -> bool:
         """Whether it has one of these headers."""
@@ -105,19 +104,19 @@ class Request:
         return path[:LONGEST_PATH]
 
     @property
-    def duration_s(self) -> float:
+    def duration_ns(self) -> int:
         """How long it took."""
         return self.ended - self.began
 
     @property
     def ended_ns(self) -> int:
         """When it was over, in nanoseconds since 1970."""
-        return time_ns() - int((perf_counter() - self.ended) * 1e9)
+        return self.ended + clock_offset_ns()
 
     @property
     def began_ns(self) -> int:
         """When it began, in nanoseconds since 1970."""
-        return time_ns() - int((perf_counter() - self.began) * 1e9)
+        return self.began + clock_offset_ns()
 
     @property
     def client(self) -> str | None:
@@ -148,9 +147,26 @@ class Request:
         return propagate.extract(carrier, context=Context())
 
 
+def clock_offset_ns() -> int:
+    """What is added to a time of the clock that nobody sets to have nanoseconds since 1970."""
+    return time_ns() - perf_counter_ns()
+
+
 def is_plain(path: str) -> bool:
     """Whether a path needs no closer look: nothing in it is personal, and JSON writes it as it is."""
-    return _PLAIN(path) is not None and "eyJ" not in path
+    return are_plain([path])
+
+
+def are_plain(paths: Sequence[str]) -> bool:
+    """Whether none of some paths needs a closer look."""
+    # Together, as a look costs more than what is looked at.
+    text = "\n".join(paths)
+    return (
+        _PLAIN(text) is not None
+        and "eyJ" not in text
+        and text.count("\n") < len(paths)
+        and max(map(len, paths)) <= LONGEST_PATH
+    )
 
 
 def trace_headers() -> frozenset[bytes]:

@@ -1,11 +1,12 @@
 """The line of a request that went well, put together by hand: it is most of all that is logged."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from starkeel_observability._metrics._http import Key
+from starkeel_observability._report import Kind, Report
 from starkeel_observability._request import LONGEST_PATH
 
 from ._clean import Cleaner, encodable, name_of
@@ -40,66 +41,60 @@ def is_said(bound: Mapping[str, Any]) -> bool:
     return not _SAID.isdisjoint(bound)
 
 
-class Lines:
-    """Lines of requests that went well, with the names and in the order that `_event.composed` has."""
+def write(reports: Sequence[Report], offset_ns: int) -> None:
+    """Write the lines of requests that went well.
 
-    def __init__(self) -> None:
-        self.made: list[str] = []
-        self._second = 0
-        self._moment = ""
-        self._where = f'"file":{_text(_FILE)},"line":1,"threadId":{threading.get_native_id()}'
+    Args:
+        reports: As of `lines`.
+        offset_ns: As of `lines`.
+    """
+    pipe = TARGETS.pipe
+    if pipe is not None and reports:
+        # All end alike.
+        text = _end(pipe.service, pipe.version).join([*lines(reports, offset_ns), ""])
+        pipe.write(_INFO, text.encode(), len(reports))
 
-    def add(
-        self,
-        common: Common,
-        client: str,
-        path: str,
-        duration_s: float,
-        sent_bytes: int,
-        ids: bytes,
-        request_id: str,
-        bound: Mapping[str, Any],
-        ended_ns: int,
-    ) -> None:
-        """Make one.
 
-        Args:
-            common: What `common` says of the request.
-            client: What `client` says of who asked.
-            path: Its path, if that is plain; else what `odd_path` makes of it.
-            duration_s: How many seconds it took.
-            sent_bytes: How many bytes its answer had.
-            ids: Of its trace, 16 bytes, and of its span, 8 bytes; none when it has no span.
-            request_id: Its own.
-            bound: What was bound for it beside that.
-            ended_ns: When it was over, in nanoseconds since 1970.
-        """
-        second, ns = divmod(ended_ns, 1_000_000_000)
-        if second != self._second:
-            self._second, self._moment = second, f'{{"timestamp":"{second_of(second)}.'
-        more = _more(bound) if bound else ""
-        before, after = common
-        trace = f'"trace_id":"{ids[:16].hex()}","span_id":"{ids[16:].hex()}",' if ids else ""
-        self.made.append(
-            f"{self._moment}{ns // 1000:06d}{_WHAT}{more}{before}{path}{after}{duration_s * 1000:.3f},"
-            f'"bytes":{sent_bytes}{client},{self._where},{trace}"request_id":"{request_id}"'
+def lines(reports: Iterable[Report], offset_ns: int) -> list[str]:
+    """Lines of requests that went well but for their end: names and order are those of `_event.composed`.
+
+    Args:
+        reports: What is known of them; their paths as lines have them, and no ids where they have no span.
+        offset_ns: What is added to their times to have nanoseconds since 1970.
+    """
+    where = f',"file":{_text(_FILE)},"line":1,"threadId":{threading.get_native_id()}'
+    made: list[str] = []
+    began_second, moment = 0, ""
+    for kind, peer, path, began, ended, sent_bytes, ids, request_id, _ in reports:
+        if not 0 <= ended - began_second < 1_000_000_000:
+            second = (ended + offset_ns) // 1_000_000_000
+            began_second = second * 1_000_000_000 - offset_ns
+            moment = f'{{"timestamp":"{second_of(second)}.'
+        # Thrice as fast as to format them.
+        us, took_us = (ended - began_second) // 1000, (ended - began) // 1000
+        before, after = kind.line
+        hexed = ids.hex()
+        trace, span, request = _TRACED if ids else _UNTRACED
+        made.append(
+            f"{moment}{_DIGITS[us // 1000]}{_DIGITS[us % 1000]}{before}{path}{after}"
+            f'{took_us // 1000}.{_DIGITS[took_us % 1000]},"bytes":{sent_bytes}{peer.line}{where}'
+            f'{trace}{hexed[:32]}{span}{hexed[32:]}{request}{request_id}"'
         )
-
-    def write(self) -> None:
-        """Write them together."""
-        pipe, made = TARGETS.pipe, self.made
-        if pipe is not None and made:
-            # All end alike.
-            made.append("")
-            text = _end(pipe.service, pipe.version).join(made)
-            pipe.write(_INFO, text.encode(), len(made) - 1)
+    return made
 
 
 def common(key: Key) -> Common:
     """What the lines of all requests of one route and outcome say: before the path, and after it."""
     method, route, status = key
     told_route = "" if route is None else f',"route":{_text(masked(route))}'
-    return f'"method":"{method}","path":"', f'","status":{status}{told_route},"duration_ms":'
+    return f'{_WHAT}"method":"{method}","path":"', f'","status":{status}{told_route},"duration_ms":'
+
+
+def with_bound(kind: Kind, bound: Mapping[str, Any]) -> Kind:
+    """A kind of request for which something was bound."""
+    before, after = kind.line
+    line = f"{_WHAT}{_more(bound)}{before.removeprefix(_WHAT)}", after
+    return Kind(kind.key, kind.span, line, needs_request=kind.needs_request, is_usual=False)
 
 
 def client(address: str | None) -> str:
@@ -107,6 +102,9 @@ def client(address: str | None) -> str:
     return "" if address is None else f',"client":{_text(masked(address))}'
 
 
+_TRACED: Final = ',"trace_id":"', '","span_id":"', '","request_id":"'
+_UNTRACED: Final = "", "", ',"request_id":"'
+_DIGITS: Final = tuple(f"{number:03d}" for number in range(1000))
 _WHAT: Final = f'Z","level":"INFO","target":"{TARGET}","message":"request completed",'
 
 

@@ -1,15 +1,17 @@
 """What is counted of every request."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import cache
 from itertools import repeat
-from operator import itemgetter
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import DURATION_BUCKETS
 from ._capped import EXEMPLARS_EVERY_S, CappedCounter, CappedGauge, CappedHistogram
 from ._cells import cells_of
+
+if TYPE_CHECKING:
+    from starkeel_observability._report import Report
 
 UNMATCHED: Final = "__unmatched__"
 """The path of requests that no route matches."""
@@ -20,16 +22,15 @@ METHODS: Final = frozenset(
 )
 """Those that may stand in a label: clients send what they like."""
 _LABELS: Final = ("method", "path", "status")
+_BUCKETS_NS: Final = tuple(round(bound * 1e9) for bound in DURATION_BUCKETS)
+_EXEMPLARS_EVERY_NS: Final = round(EXEMPLARS_EVERY_S * 1e9)
 
 
 Key = tuple[str, str | None, int]
 """Method (`OTHER` if it is none of `METHODS`), template of the route if one matched, status of the answer."""
 
 
-Seen = tuple[float, float, bytes]
-"""Of one request: how many seconds it took, when it was over, by a clock that nobody sets, and the ids of its
-trace, 16 bytes, and of its span, 8 bytes, when they are sent; else nothing."""
-_duration_s: Final = itemgetter(0)
+IsSent = Callable[[Any, bytes], bool]
 
 
 class HttpMetrics:
@@ -50,12 +51,18 @@ class HttpMetrics:
         # Looked up once for each route and outcome: labels() takes a lock and builds keys.
         self._series: dict[Key, _Series] = {}
 
-    def observe(self, key: Key, seen: list[Seen]) -> None:
-        """Count requests that were alike."""
+    def observe(self, key: Key, seen: "list[Report]", is_sent: IsSent) -> None:
+        """Count requests that were alike.
+
+        Args:
+            key: What they were.
+            seen: They themselves.
+            is_sent: Whether a trace without a parent is sent, given its ids.
+        """
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = self._made(*key)
-        series.observe(seen)
+        series.observe(seen, is_sent)
 
     def set_in_flight(self, count: int) -> None:
         """Tell how many there are."""
@@ -80,25 +87,32 @@ class _Series:
         self._requests, (self._number,) = cells_of(requests.values())
         self._durations, (self._sum, *self._buckets) = cells_of(durations.values())
         self._exemplify = durations.exemplify
-        self._due = [0.0] * len(self._buckets)
+        self._due = [0] * len(self._buckets)
 
-    def observe(self, seen: list[Seen]) -> None:
+    def observe(self, seen: "list[Report]", is_sent: IsSent) -> None:
         """Count some."""
         durations = self._durations
+        took_ns = [report[4] - report[3] for report in seen]
         self._requests[self._number] += len(seen)
-        durations[self._sum] += sum(map(_duration_s, seen))
-        buckets = list(map(bisect_left, repeat(DURATION_BUCKETS), map(_duration_s, seen)))
+        durations[self._sum] += sum(took_ns) / 1e9
+        buckets = list(map(bisect_left, repeat(_BUCKETS_NS), took_ns))
+        now = seen[-1][4]
         for bucket in set(buckets):
             durations[self._buckets[bucket]] += buckets.count(bucket)
-            if seen[-1][1] >= self._due[bucket]:
-                self._exemplify_one(bucket, zip(seen, buckets, strict=True))
+            if now >= self._due[bucket]:
+                in_it = [
+                    report for report, its_bucket in zip(seen, buckets, strict=True) if its_bucket == bucket
+                ]
+                self._exemplify_one(bucket, in_it, is_sent)
 
-    def _exemplify_one(self, bucket: int, seen: Iterable[tuple[Seen, int]]) -> None:
-        for (duration_s, now, trace), its_bucket in seen:
-            if trace and its_bucket == bucket:
-                self._due[bucket] = now + EXEMPLARS_EVERY_S
-                hexed = trace.hex()
-                self._exemplify(bucket, duration_s, {"trace_id": hexed[:32], "span_id": hexed[32:]})
+    def _exemplify_one(self, bucket: int, seen: "list[Report]", is_sent: IsSent) -> None:
+        for _, _, _, began, ended, _, ids, _, _ in seen:
+            if ids and is_sent(None, ids):
+                self._due[bucket] = ended + _EXEMPLARS_EVERY_NS
+                hexed = ids.hex()
+                self._exemplify(
+                    bucket, (ended - began) / 1e9, {"trace_id": hexed[:32], "span_id": hexed[32:]}
+                )
                 return
 
 

@@ -1,5 +1,6 @@
 """The span of a request: what requests have in common is written once, and the rest put beside it."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
@@ -7,15 +8,16 @@ from typing import Any, Final
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from starkeel_observability._logs._clean import encodable
 from starkeel_observability._logs._redact import masked
 from starkeel_observability._metrics._http import OTHER, Key
 from starkeel_observability._request import LONGEST_HEADER, LONGEST_PATH, Request, is_plain
 
-from ._encode import NO_STATUS, attributed, named, nested, parented, utf8
+from ._encode import NO_STATUS, attributed, named, nested, parented
 from ._recorded import Origin, RecordedSpan
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-_TIMES: Final = Struct("<BQBQ").pack
+_BEGIN: Final = Struct("<2s16s2s8sBQBQ").pack
 
 
 class ServerSpan(RecordedSpan):
@@ -93,45 +95,38 @@ class ServerSpan(RecordedSpan):
             return super().encoded()
         told, headers = request.told, request.headers
         peer, path = told[3], told[1]
-        is_remote = self.is_parent_remote
-        return encoded(
-            self.ids,
-            common(key, headers.get(b"host"), request.target, is_parent_remote=is_remote),
-            client(peer and peer[0], headers.get(b"user-agent")),
-            path.encode() if is_plain(path) else odd_path(path),
-            self.start_ns,
-            self.end_ns,
-            b"\x22\x08" + self.parent if self.parent else b"",
-        )
+        said = common(key, headers.get(b"host"), request.target, is_parent_remote=self.is_parent_remote)
+        if self.parent:
+            said += b"\x22\x08" + self.parent
+        asker = client(peer and peer[0], headers.get(b"user-agent"))
+        told_path = path if is_plain(path) else odd_path(path)
+        (made,) = encoded([(self.ids, said, asker, told_path, self.start_ns, self.end_ns)])
+        return made
 
 
-def encoded(
-    ids: bytes, common: bytes, client: bytes, path: bytes, began_ns: int, ended_ns: int, parent: bytes = b""
-) -> bytes:
-    """The span of a request of which nothing more is said, as OTLP's message.
+def encoded(spans: Iterable[tuple[bytes, bytes, bytes, str, int, int]]) -> list[bytes]:
+    """The spans of requests of which nothing more is said, as OTLP's messages.
 
     Args:
-        ids: Of its trace, 16 bytes, then its own, 8 bytes.
-        common: What `common` says of it.
-        client: What `client` says of who asked.
-        path: Its path, as it may be told.
-        began_ns: When it began, in nanoseconds since 1970.
-        ended_ns: When it was over.
-        parent: The part of the message that tells what it belongs to.
+        spans: Of each the ids, of its trace, 16 bytes, then its own, 8 bytes; what `common` says of it; what
+            `client` says of who asked; its path, as it may be told; when it began, and when it was over, in
+            nanoseconds since 1970.
     """
-    size = len(path)
-    before = _PATHS[size] if size < _MOST_PATHS else _path_of(size)
-    times = _TIMES(0x39, began_ns, 0x41, ended_ns)
-    body = b"".join(
-        (b"\x0a\x10", ids[:16], b"\x12\x08", ids[16:], times, common, client, before, path, parent)
-    )
-    size = len(body)
-    return _HEADS[size] + body if size < _MOST_HEADS else nested(b"\x12", body)
+    made = []
+    for ids, common, client, path, began_ns, ended_ns in spans:
+        told_path = path.encode()
+        size = len(told_path)
+        before = _PATHS[size] if size < _MOST_PATHS else _path_of(size)
+        begin = _BEGIN(b"\x0a\x10", ids[:16], b"\x12\x08", ids[16:], 0x39, began_ns, 0x41, ended_ns)
+        body = b"".join((begin, common, client, before, told_path))
+        size = len(body)
+        made.append(_HEADS[size] + body if size < _MOST_HEADS else nested(b"\x12", body))
+    return made
 
 
-def odd_path(path: str) -> bytes:
+def odd_path(path: str) -> str:
     """A path as it may be told that takes a closer look."""
-    return utf8(masked(path[:LONGEST_PATH]))
+    return encodable(masked(path[:LONGEST_PATH]))
 
 
 def name_of(method: str, route: str | None) -> str:
