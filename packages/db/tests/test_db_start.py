@@ -7,9 +7,11 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 from starkeel_db import DatabaseAwayError, NotADatabaseError
+from starkeel_db._sqlite import sqlite_opener
 
 from .conftest import Package, until
 
@@ -135,3 +137,12 @@ async def test_a_wrong_password_is_said_to_be_wrong(package: Package, postgres_u
 def _address(url: str) -> tuple[str, int]:
     host, _, port = url.partition("@")[2].partition("/")[0].partition(":")
     return host, int(port or 5432)
+
+
+async def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    for number in range(40):
+        open_one = sqlite_opener(tmp_path / f"{number}.db", busy_timeout_s=5)
+        opened = await asyncio.gather(*(open_one() for _ in range(8)), return_exceptions=True)
+        for connection in opened:
+            assert isinstance(connection, aiosqlite.Connection)
+            await connection.close()

@@ -19,6 +19,7 @@ READING = "BEGIN"
 WRITING = "BEGIN IMMEDIATE"
 _ABANDON_S = 1.0
 _INTERRUPT_EVERY_S = 0.02
+_BUSY_AGAIN_S = 0.01
 
 
 def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = True) -> Open:
@@ -43,6 +44,7 @@ def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = Tru
                 f"sqlite at {path} cannot be opened: {error}", is_lasting=True
             ) from error
         try:
+            await _write_ahead(connection, within_s=busy_timeout_s)
             await _set_up(connection, foreign_keys=foreign_keys)
         except BaseException as error:
             await connection.close()
@@ -54,21 +56,40 @@ def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = Tru
     return open_connection
 
 
+async def _write_ahead(connection: aiosqlite.Connection, *, within_s: float) -> None:
+    """Have readers and a writer not wait for one another."""
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # Who changes a new file locks it all, and for that SQLite does not wait, whatever the timeout.
+            if not _is_busy(error) or time.monotonic() >= until:
+                raise
+            await asyncio.sleep(_BUSY_AGAIN_S)
+        else:
+            return
+
+
 async def _set_up(connection: aiosqlite.Connection, *, foreign_keys: bool) -> None:
-    # Readers and a writer do not wait for one another; a commit survives a crash of the process, and one of
-    # the machine but for the last moment.
-    await connection.execute("PRAGMA journal_mode = WAL")
+    # A commit survives a crash of the process, and one of the machine but for the last moment.
     await connection.execute("PRAGMA synchronous = NORMAL")
     await connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> DatabaseUnavailable:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+    if _code(error) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return NotADatabase(f"{path} is no SQLite database", is_lasting=True)
-    return DatabaseUnavailable(
-        f"sqlite at {path} cannot be used: {error}", is_lasting=code != sqlite3.SQLITE_BUSY
-    )
+    return DatabaseUnavailable(f"sqlite at {path} cannot be used: {error}", is_lasting=not _is_busy(error))
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return _code(error) == sqlite3.SQLITE_BUSY
+
+
+def _code(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def begin_explicitly(engine: Engine) -> None:
