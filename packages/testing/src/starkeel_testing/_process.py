@@ -95,6 +95,8 @@ class Process:
                 self.popen.wait(patience_s)
         self._kill()
         self.popen.wait()
+        # A process that was killed is there until the kernel gets round to it.
+        self.left()
         self._join()
         for reader, stream in zip(self._readers, (self.popen.stdout, self.popen.stderr), strict=True):
             # Closing what is still being read would wait for ever.
