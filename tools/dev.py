@@ -5,6 +5,7 @@ Ctrl-C stops all of them as production would, a second one at once; nothing is l
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from watchfiles import PythonFilter, awatch
 
 _COLOURS = (36, 35, 33, 32, 34, 31)
 _READY_POLL_S = 0.1
+_COMPLETE_WITHIN_S = 5.0
 _LONGEST_LINE = 1024 * 1024
 
 
@@ -134,6 +136,12 @@ async def _welcome(members: list[Member], terminal: Terminal) -> None:
     for member in members:
         while not await asyncio.to_thread(_is_ready, member):  # noqa: ASYNC110 - it is another process
             await asyncio.sleep(_READY_POLL_S)
+    # A service that was there before what it asks has not found that yet, and does without so far.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_COMPLETE_WITHIN_S):
+            for member in members:
+                while not await asyncio.to_thread(_is_ready, member, wholly=True):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(_READY_POLL_S)
     terminal.say("")
     for member in members:
         terminal.say(f"  {member.name:<10} {member.url}/schema    {member.metrics_url}/metrics")
@@ -141,12 +149,14 @@ async def _welcome(members: list[Member], terminal: Terminal) -> None:
     terminal.say(script(members))
 
 
-def _is_ready(member: Member) -> bool:
+def _is_ready(member: Member, *, wholly: bool = False) -> bool:
+    """Whether a service serves; wholly when it lacks nothing for that."""
     try:
         with urlopen(f"{member.url}/health/ready", timeout=1) as answer:
-            return bool(answer.status == 200)
+            checks = json.load(answer)["checks"]
     except OSError:
         return False
+    return not wholly or all(check["status"] == "ok" for check in checks.values())
 
 
 async def _run(members: list[Member]) -> None:
