@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable
 from itertools import chain
 from random import Random
+from struct import Struct
 from typing import Final
 
 _MADE_AT_ONCE: Final = 64
-_TRACE_AND_SPAN: Final = 24
+_TRACE_AND_SPAN: Final = Struct("24s")
+_TRACE: Final = Struct("16s8x")
 # Not the module's own: an application may seed that.
 _random: Final = Random()  # noqa: S311 - ids, not secrets
 random_bits: Final = _random.getrandbits
@@ -17,11 +19,11 @@ _stock: Final[list[Ids]] = []
 
 
 def _made() -> list[Ids]:
-    size = _TRACE_AND_SPAN * _MADE_AT_ONCE
+    size = _TRACE_AND_SPAN.size * _MADE_AT_ONCE
     made = random_bits(8 * size).to_bytes(size, "big")
-    all_ids = [made[at : at + _TRACE_AND_SPAN] for at in range(0, size, _TRACE_AND_SPAN)]
-    hexed = [ids[:16].hex() for ids in all_ids]
-    _stock[:] = [(ids, text, text.encode()) for ids, text in zip(all_ids, hexed, strict=True)]
+    all_ids = chain.from_iterable(_TRACE_AND_SPAN.iter_unpack(made))
+    texts = list(map(bytes.hex, chain.from_iterable(_TRACE.iter_unpack(made))))
+    _stock[:] = zip(all_ids, texts, map(str.encode, texts), strict=True)
     return _stock
 
 

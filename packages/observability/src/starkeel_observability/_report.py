@@ -34,14 +34,14 @@ class Kind:
         is_usual: Whether they are told of as most are, unless there is something more about one.
     """
 
-    __slots__ = ("is_usual", "key", "line", "needs_request", "seen", "span")
+    __slots__ = ("is_usual", "key", "line_after", "line_before", "needs_request", "seen", "span")
 
     def __init__(
         self, key: "Key", span: bytes, line: tuple[str, str], *, needs_request: bool, is_usual: bool
     ) -> None:
         self.key = key
         self.span = span
-        self.line = line
+        self.line_before, self.line_after = line
         self.needs_request = needs_request
         self.is_usual = is_usual
         self.seen: list[Report] = []

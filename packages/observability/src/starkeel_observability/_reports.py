@@ -20,8 +20,7 @@ from ._traces._server import ServerSpan
 _MOST_KINDS: Final = 1024
 _MOST_PEERS: Final = 4096
 _NO_MORE: Final = More({}, None, None, None)
-_kind: Final = itemgetter(0)
-_ended: Final = itemgetter(4)
+_kind, _path, _ended, _more = map(itemgetter, (0, 2, 4, 8))
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(_access.TARGET)
@@ -67,12 +66,14 @@ class Reports:
         if not waiting:
             return
         batch = _Batch()
-        usual, odd = [report for report in waiting if report[8] is None], []
-        if not (usual and batch.makes_lines and are_plain([report[2] for report in usual])):
-            usual, odd = [], waiting
-        elif len(usual) < len(waiting):
+        usual, odd = waiting, []
+        if any(map(_more, waiting)):
+            usual = [report for report in waiting if report[8] is None]
             odd = [report for report in waiting if report[8] is not None]
-        batch.add_all(usual)
+        if batch.makes_lines and are_plain(list(map(_path, usual))):
+            batch.add_all(usual)
+        else:
+            odd = waiting
         for report in odd:
             with _reported("request not reported"):
                 self._tell(report, batch)
@@ -113,8 +114,19 @@ class Reports:
         more = None
         if not kind.is_usual or bound or span is not None or said is not None:
             more = More(bound, span, request if kind.needs_request or span is not None else None, said)
-        began, ended, ids = request.began, request.ended, request.ids
-        self._waiting.append((kind, peer, path, began, ended, request.sent_bytes, ids, request.id, more))
+        self._waiting.append(
+            (
+                kind,
+                peer,
+                path,
+                request.began,
+                request.ended,
+                request.sent_bytes,
+                request.ids,
+                request.id,
+                more,
+            )
+        )
 
     def _tell(self, report: Report, batch: "_Batch") -> None:
         kind, peer, path, began, ended, sent_bytes, ids, request_id, more = report
@@ -212,9 +224,13 @@ class _Batch:
 
     def add_all(self, reports: list[Report]) -> None:
         """Have those told of that are as most are."""
-        self._kinds.update(map(_kind, reports))
-        for report in reports:
-            report[0].seen.append(report)
+        kinds = set(map(_kind, reports))
+        self._kinds |= kinds
+        if len(kinds) == 1:
+            kinds.pop().seen += reports
+        else:
+            for report in reports:
+                report[0].seen.append(report)
         self.spans += reports
         self.lines += reports
 
@@ -247,12 +263,7 @@ class _Batch:
             with _reported("spans not sent"):
                 if decide is not all_but_unsampled:
                     spans = [report for report in spans if decide(None, report[6])]
-                after = self._offset_ns
-                known = [
-                    (ids, kind.span, peer.span, path, began + after, ended + after)
-                    for kind, peer, path, began, ended, _, ids, _, _ in spans
-                ]
-                origin.put(origin.scope, _server.encoded(known))
+                origin.put(origin.scope, _server.encoded(spans, self._offset_ns))
         with _reported("lines not written"):
             _access.write(self.lines, self._offset_ns)
 

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 from itertools import repeat
+from operator import itemgetter, sub
 from typing import TYPE_CHECKING, Any, Final
 
 from . import DURATION_BUCKETS
@@ -22,6 +23,7 @@ METHODS: Final = frozenset(
 )
 """Those that may stand in a label: clients send what they like."""
 _LABELS: Final = ("method", "path", "status")
+_began, _ended = map(itemgetter, (3, 4))
 _BUCKETS_NS: Final = tuple(round(bound * 1e9) for bound in DURATION_BUCKETS)
 _EXEMPLARS_EVERY_NS: Final = round(EXEMPLARS_EVERY_S * 1e9)
 
@@ -92,7 +94,7 @@ class _Series:
     def observe(self, seen: "list[Report]", is_sent: IsSent) -> None:
         """Count some."""
         durations = self._durations
-        took_ns = [report[4] - report[3] for report in seen]
+        took_ns = list(map(sub, map(_ended, seen), map(_began, seen)))
         self._requests[self._number] += len(seen)
         durations[self._sum] += sum(took_ns) / 1e9
         buckets = list(map(bisect_left, repeat(_BUCKETS_NS), took_ns))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
@@ -16,8 +16,12 @@ from starkeel_observability._request import LONGEST_HEADER, LONGEST_PATH, Reques
 from ._encode import NO_STATUS, attributed, named, nested, parented
 from ._recorded import Origin, RecordedSpan
 
+if TYPE_CHECKING:
+    from starkeel_observability._report import Report
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _BEGIN: Final = Struct("<2s16s2s8sBQBQ").pack
+_TRACE, _SPAN, _BEGAN, _ENDED = b"\x0a\x10", b"\x12\x08", 0x39, 0x41
 
 
 class ServerSpan(RecordedSpan):
@@ -100,28 +104,36 @@ class ServerSpan(RecordedSpan):
             said += b"\x22\x08" + self.parent
         asker = client(peer and peer[0], headers.get(b"user-agent"))
         told_path = path if is_plain(path) else odd_path(path)
-        (made,) = encoded([(self.ids, said, asker, told_path, self.start_ns, self.end_ns)])
-        return made
+        ids = self.ids
+        begin = _BEGIN(_TRACE, ids[:16], _SPAN, ids[16:], _BEGAN, self.start_ns, _ENDED, self.end_ns)
+        return _message(begin, said, asker, told_path)
 
 
-def encoded(spans: Iterable[tuple[bytes, bytes, bytes, str, int, int]]) -> list[bytes]:
+def encoded(reports: "Iterable[Report]", offset_ns: int) -> list[bytes]:
     """The spans of requests of which nothing more is said, as OTLP's messages.
 
     Args:
-        spans: Of each the ids, of its trace, 16 bytes, then its own, 8 bytes; what `common` says of it; what
-            `client` says of who asked; its path, as it may be told; when it began, and when it was over, in
-            nanoseconds since 1970.
+        reports: What is known of them; their paths as they may be told.
+        offset_ns: What is added to their times to have nanoseconds since 1970.
     """
-    made = []
-    for ids, common, client, path, began_ns, ended_ns in spans:
-        told_path = path.encode()
-        size = len(told_path)
-        before = _PATHS[size] if size < _MOST_PATHS else _path_of(size)
-        begin = _BEGIN(b"\x0a\x10", ids[:16], b"\x12\x08", ids[16:], 0x39, began_ns, 0x41, ended_ns)
-        body = b"".join((begin, common, client, before, told_path))
-        size = len(body)
-        made.append(_HEADS[size] + body if size < _MOST_HEADS else nested(b"\x12", body))
-    return made
+    return [
+        _message(
+            _BEGIN(_TRACE, ids[:16], _SPAN, ids[16:], _BEGAN, began + offset_ns, _ENDED, ended + offset_ns),
+            kind.span,
+            peer.span,
+            path,
+        )
+        for kind, peer, path, began, ended, _, ids, _, _ in reports
+    ]
+
+
+def _message(begin: bytes, common: bytes, client: bytes, path: str) -> bytes:
+    told = path.encode()
+    size = len(told)
+    before = _PATHS[size] if size < _MOST_PATHS else _path_of(size)
+    body = b"".join((begin, common, client, before, told))
+    size = len(body)
+    return _HEADS[size] + body if size < _MOST_HEADS else nested(b"\x12", body)
 
 
 def odd_path(path: str) -> str:
