@@ -67,3 +67,15 @@ def test_what_is_not_sent_is_no_example(samples: Any) -> None:
     sample.wait_for_metric(1, "http_requests_total", path="/pid")
 
     assert exemplars(sample, DURATIONS) == {}
+
+
+def test_what_is_sent_for_the_sake_of_its_caller_is_an_example(samples: Any) -> None:
+    sample = samples.ready(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0")
+    assert httpx.get(f"{sample.url}/pid").status_code == 200
+    sample.wait_for_metric(1, "http_requests_total", path="/pid")
+    assert exemplars(sample, DURATIONS) == {}
+
+    assert ask(sample, "/pid", "7" * 32).status_code == 200
+
+    found = samples.wait_until(lambda: exemplars(sample, DURATIONS, path="/pid"), what="an exemplar")
+    assert {one.labels["trace_id"] for one in found.values()} == {"7" * 32}

@@ -20,7 +20,7 @@ from ._traces._server import ServerSpan
 _MOST_KINDS: Final = 1024
 _MOST_PEERS: Final = 4096
 _NO_MORE: Final = More({}, None, None, None)
-_kind, _path, _ended, _more = map(itemgetter, (0, 2, 4, 8))
+_kind_of, _path_of, _end_of, _more_of = map(itemgetter, (0, 2, 4, 8))
 
 log = structlog.get_logger(__name__)
 access_log = structlog.get_logger(_access.TARGET)
@@ -67,10 +67,10 @@ class Reports:
             return
         batch = _Batch()
         usual, odd = waiting, []
-        if any(map(_more, waiting)):
+        if any(map(_more_of, waiting)):
             usual = [report for report in waiting if report[8] is None]
             odd = [report for report in waiting if report[8] is not None]
-        if batch.makes_lines and are_plain(list(map(_path, usual))):
+        if batch.makes_lines and are_plain(list(map(_path_of, usual))):
             batch.add_all(usual)
         else:
             odd = waiting
@@ -78,7 +78,7 @@ class Reports:
             with _reported("request not reported"):
                 self._tell(report, batch)
         if odd:
-            batch.lines.sort(key=_ended)
+            batch.lines.sort(key=_end_of)
         batch.send(self._metrics)
 
     def add(
@@ -141,11 +141,12 @@ class Reports:
             path_of_span, path_of_line = _server.odd_path(path), _access.odd_path(path)
         if said is None:
             batch.spans.append((kind, peer, path_of_span, began, ended, sent_bytes, ids, request_id, None))
-            ids_sent, needs_line = ids, True
+            batch.count((kind, peer, path, began, ended, sent_bytes, ids, request_id, None))
+            needs_line = True
         else:
             _, ids, is_sent, needs_line = said
             ids_sent = ids if is_sent else b""
-        batch.count((kind, peer, path, began, ended, sent_bytes, ids_sent, request_id, None))
+            batch.count((kind, peer, path, began, ended, sent_bytes, ids_sent, request_id, _NO_MORE))
         if not needs_line:
             return
         if not batch.makes_lines or _access.is_said(bound):
@@ -224,7 +225,7 @@ class _Batch:
 
     def add_all(self, reports: list[Report]) -> None:
         """Have those told of that are as most are."""
-        kinds = set(map(_kind, reports))
+        kinds = set(map(_kind_of, reports))
         self._kinds |= kinds
         if len(kinds) == 1:
             kinds.pop().seen += reports
@@ -235,7 +236,7 @@ class _Batch:
         self.lines += reports
 
     def count(self, report: Report) -> None:
-        """Have one counted; its ids are those of a trace that is sent, if any."""
+        """Have one counted; if there is more about it, it has ids only if its trace is sent."""
         kind = report[0]
         self._kinds.add(kind)
         kind.seen.append(report)

@@ -58,8 +58,8 @@ class HttpMetrics:
 
         Args:
             key: What they were.
-            seen: They themselves.
-            is_sent: Whether a trace without a parent is sent, given its ids.
+            seen: They themselves; where there is more about one, it has ids only if its trace is sent.
+            is_sent: Whether the trace of one about which there is no more is sent, given its ids.
         """
         series = self._series.get(key)
         if series is None:
@@ -108,8 +108,8 @@ class _Series:
                 self._exemplify_one(bucket, in_it, is_sent)
 
     def _exemplify_one(self, bucket: int, seen: "list[Report]", is_sent: IsSent) -> None:
-        for _, _, _, began, ended, _, ids, _, _ in seen:
-            if ids and is_sent(None, ids):
+        for _, _, _, began, ended, _, ids, _, more in seen:
+            if ids and (more is not None or is_sent(None, ids)):
                 self._due[bucket] = ended + _EXEMPLARS_EVERY_NS
                 hexed = ids.hex()
                 self._exemplify(
