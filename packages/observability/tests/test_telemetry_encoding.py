@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from starkeel_observability._logs import _access
 from starkeel_observability._logs._clean import encodable
 from starkeel_observability._logs._redact import masked
-from starkeel_observability._report import Kind, Peer
+from starkeel_observability._report import Kind, Peer, Report
 from starkeel_observability._request import Request, are_plain, is_plain
 from starkeel_observability._traces import _encode
 from starkeel_observability._traces._recorded import Origin, RecordedSpan, Scope
@@ -47,6 +47,12 @@ STATE = st.lists(
 ).map(TraceState)
 CONTEXT = st.builds(SpanContext, TRACE_ID, SPAN_ID, st.booleans(), st.just(TraceFlags(1)), STATE)
 SCOPE = st.tuples(NAME, TEXT, TEXT, PLAIN)
+
+_KEY = ("GET", "/x", 200)
+_KIND = Kind(_KEY, b"", _access.common(_KEY), needs_request=False, is_usual=True)
+_PEER = Peer(None, b"", "")
+_AT = 10**18 - 5 * 10**9
+"""What makes the fifth second one whose timestamp is known."""
 
 
 @st.composite
@@ -200,11 +206,9 @@ def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
     scope: Any = {"type": "http", "method": "GET", "path": path, "headers": []}
     request = Request(scope, _nobody, _nobody)
 
-    key, peer = ("GET", "/x", 200), Peer(None, b"", "")
-    kind = Kind(key, b"", _access.common(key), needs_request=False, is_usual=True)
     line_path = path if is_plain(path) else _access.odd_path(path)
     (head,) = _access.lines(
-        [(kind, peer, line_path, 4_999_000_000, 5_000_000_000, 5, b"", "id", None)], 10**18 - 5 * 10**9
+        [(_KIND, _PEER, line_path, 4_999_000_000, 5_000_000_000, 5, b"", "id", None)], _AT
     )
     told = json.loads(head + "}")
 
@@ -223,3 +227,25 @@ def test_paths_are_plain_together_if_each_is(paths: list[str]) -> None:
     assert are_plain(paths) == all(map(is_plain, paths))
     assert is_plain("/a")
     assert not any(map(is_plain, ["/a b", "/b\n/c", "/eyJ", "/" + 2048 * "a"]))
+
+
+def test_each_line_has_its_own_second_in_whatever_order() -> None:
+    ends = [5_000_100_000, 4_999_900_000, 9_000_000_000, 5_000_100_000]
+    reports: list[Report] = [(_KIND, _PEER, "/x", end - 1000, end, 5, b"", "id", None) for end in ends]
+
+    told = [json.loads(line + "}")["timestamp"] for line in _access.lines(reports, _AT)]
+
+    assert [text.removeprefix("2001-09-09T01:46:") for text in told] == [
+        *("40.000100Z", "39.999900Z", "44.000000Z", "40.000100Z")
+    ]
+
+
+def test_what_was_bound_stays_in_the_line_of_a_request_without_a_span() -> None:
+    bound = {"n": {"a": 1, "trace_id": "", "span_id": ""}}
+    kind = _access.with_bound(_KIND, bound)
+
+    (line,) = _access.lines([(kind, _PEER, "/x", 1, 2, 5, b"", "id", None)], _AT)
+
+    told = json.loads(line + "}")
+    assert told["n"] == bound["n"]
+    assert "trace_id" not in told

@@ -38,16 +38,16 @@ class HttpExchange(Request):
         if self.status:
             if message["type"] == "http.response.body":
                 self.sent_bytes += len(message.get("body", b""))
-                if message.get("more_body"):
-                    self.is_stream = self._is_event_stream()
-                elif not self.is_stream:
+                if not (message.get("more_body") or self.is_stream):
                     incoming = self._incoming
                     self.was_left = incoming is not None and incoming.is_gone
         elif message["type"] == "http.response.start":
             self.status = message["status"]
             given = message.get("headers", ())
             # Their names are in lower case, as ASGI has it.
-            self.answer = named = dict(given)
+            named = dict(given)
+            if named.get(b"content-type", b"")[:17] == b"text/event-stream":
+                self.is_stream = True
             headers = _without_id(given) if REQUEST_ID in named else given
             message["headers"] = [*headers, (REQUEST_ID, self.id_bytes)]
         return self._send(message)
@@ -65,8 +65,6 @@ class HttpExchange(Request):
         Args:
             error: What the application raised.
         """
-        if self.status and self.was_left is None:
-            self.is_stream = self._is_event_stream()
         # Leaving is how event streams end.
         is_gone = self._incoming is not None and self._incoming.is_gone
         if not self.is_stream and (is_gone if self.was_left is None else self.was_left):
@@ -75,9 +73,6 @@ class HttpExchange(Request):
             return self.status
         # Only a server that stops cancels an application whose client waits; it has answered then.
         return 503 if isinstance(error, asyncio.CancelledError) else 500
-
-    def _is_event_stream(self) -> bool:
-        return self.answer.get(b"content-type", b"").startswith(b"text/event-stream")
 
 
 class WebSocketExchange(Request):

@@ -1,7 +1,7 @@
 """Random ids, which need not be hard to guess."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from itertools import chain
 from random import Random
 from struct import Struct
@@ -18,18 +18,23 @@ Ids = tuple[bytes, str, bytes]
 _stock: Final[list[Ids]] = []
 
 
-def _made() -> list[Ids]:
+def request_ids() -> Ids:
+    """Ids for a request: of its trace, 16 bytes, and its span, 8 bytes; its own, the former as text; and that
+    as bytes. Many are made at once, which costs less.
+    """
+    while True:
+        try:
+            return _stock.pop()
+        except IndexError:
+            _stock.extend(_made())
+
+
+def _made() -> Iterable[Ids]:
     size = _TRACE_AND_SPAN.size * _MADE_AT_ONCE
     made = random_bits(8 * size).to_bytes(size, "big")
     all_ids = chain.from_iterable(_TRACE_AND_SPAN.iter_unpack(made))
     texts = list(map(bytes.hex, chain.from_iterable(_TRACE.iter_unpack(made))))
-    _stock[:] = zip(all_ids, texts, map(str.encode, texts), strict=True)
-    return _stock
-
-
-request_ids: Final[Callable[[], Ids]] = chain.from_iterable(iter(_made, None)).__next__
-"""Ids for a request: of its trace, 16 bytes, and its span, 8 bytes; its own, the former as text; and that as
-bytes. Many are made at once, which costs less."""
+    return zip(all_ids, texts, map(str.encode, texts), strict=True)
 
 
 def _start_anew() -> None:

@@ -169,8 +169,8 @@ class Reports:
             _server.common(key, host, request.target),
             _access.common(key),
             needs_request=needs_request,
-            # Where a client says what a path begins with, it may be that of our own health.
-            is_usual=not needs_request and found is not None and not found.startswith((HEALTH, "/{")),
+            # Where the route does not say what its paths begin with, they may be those of our own health.
+            is_usual=not needs_request and not (found or HEALTH).startswith((HEALTH.rstrip("/"), "/{")),
         )
         if is_lasting:
             if len(self._kinds) >= _MOST_KINDS:
@@ -258,7 +258,9 @@ class _Batch:
         for kind in self._kinds:
             seen, kind.seen = kind.seen, []
             with _reported("requests not counted"):
-                metrics.observe(kind.key, seen, decide)
+                # Another thread that tells at once may have counted them.
+                if seen:
+                    metrics.observe(kind.key, seen, decide)
         spans = self.spans
         if origin is not None and origin.put is not None:
             with _reported("spans not sent"):

@@ -40,11 +40,9 @@ class Request:
     """
 
     __slots__ = (
-        *("_incoming", "_receive", "_send", "answer", "began", "ended", "headers", "id", "id_bytes", "ids"),
+        *("_incoming", "_receive", "_send", "began", "ended", "headers", "id", "id_bytes", "ids"),
         *("is_stream", "sent_bytes", "status", "told", "was_left"),
     )
-    answer: dict[bytes, bytes]
-    """What its answer says, by name, once there is one."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.began = perf_counter_ns()

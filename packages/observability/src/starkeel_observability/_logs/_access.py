@@ -59,8 +59,7 @@ def lines(reports: Iterable[Report], offset_ns: int) -> list[str]:
     """Lines of requests that went well but for their end: names and order are those of `_event.composed`.
 
     Args:
-        reports: What is known of them, in the order in which they ended; their paths as lines have them, and
-            no ids where they have no span.
+        reports: What is known of them; their paths as lines have them, and no ids where they have no span.
         offset_ns: What is added to their times to have nanoseconds since 1970.
     """
     where = f',"file":{_text(_FILE)},"line":1,"threadId":{threading.get_native_id()},"trace_id":"'
@@ -68,7 +67,7 @@ def lines(reports: Iterable[Report], offset_ns: int) -> list[str]:
     began_second = next_second = 0
     moment = ""
     for kind, peer, path, began, ended, sent_bytes, ids, request_id, _ in reports:
-        if ended >= next_second:
+        if not began_second <= ended < next_second:
             second = (ended + offset_ns) // _SECOND_NS
             began_second = second * _SECOND_NS - offset_ns
             next_second = began_second + _SECOND_NS
@@ -81,8 +80,7 @@ def lines(reports: Iterable[Report], offset_ns: int) -> list[str]:
             f'{took_us // 1000}.{_DIGITS[took_us % 1000]},"bytes":{sent_bytes}{peer.line}{where}'
             f'{hexed[:32]}","span_id":"{hexed[32:]}","request_id":"{request_id}"'
         )
-        # Within values there are no such quotation marks.
-        made.append(line if ids else line.replace(_NO_IDS, "", 1))
+        made.append(line if ids else "".join(line.rsplit(_NO_IDS, 1)))
     return made
 
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from itertools import repeat
 from typing import Final
 
@@ -52,7 +53,7 @@ class Exporter:
         self._waiting: deque[tuple[Scope, bytes]] = deque()
         self._overflowed = 0
         self._published = 0
-        self._full = threading.RLock()
+        self._full = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._told_at = 0.0
@@ -100,7 +101,8 @@ class Exporter:
         return not self._thread.is_alive()
 
     def _make_room(self) -> None:
-        with self._full:
+        # Who sends may have taken the last one meanwhile.
+        with self._full, suppress(IndexError):
             while len(self._waiting) > self._most_waiting:
                 self._waiting.popleft()
                 self._overflowed += 1
@@ -126,9 +128,13 @@ class Exporter:
                 self._deliver(batch)
 
     def _next(self) -> list[tuple[Scope, bytes]]:
-        # Else who makes room might take the last one meanwhile.
-        with self._full:
-            return [self._waiting.popleft() for _ in range(min(self._most_sent, len(self._waiting)))]
+        batch: list[tuple[Scope, bytes]] = []
+        take, next_one = batch.append, self._waiting.popleft
+        # Without the lock, which a process that is forked meanwhile would inherit.
+        with suppress(IndexError):
+            for _ in range(self._most_sent):
+                take(next_one())
+        return batch
 
     def _deliver(self, batch: list[tuple[Scope, bytes]]) -> None:
         body = request(batch, self._resource)
