@@ -31,7 +31,8 @@ def test_spans_of_listeners_are_linked_to_where_an_event_comes_from(
         received = otlp.wait_for(
             lambda spans: (
                 sum(span.name == "receive order.created" for span in spans) == 2
-                and {"GET /api/orders/events", "GET /api/orders/live"} <= {span.name for span in spans}
+                and {"POST /api/orders", "GET /api/orders/events", "GET /api/orders/live"}
+                <= {span.name for span in spans}
             )
         )
 
