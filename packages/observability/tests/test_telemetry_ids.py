@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+from starkeel_observability import _random
+
 _CHILD_AND_PARENT = """
 import os
 from starkeel_observability._random import request_ids
@@ -25,3 +28,17 @@ def test_a_process_that_is_forked_does_not_go_on_with_its_parent_s() -> None:
 
     assert len(made) == 401
     assert len(set(made)) == 401
+
+
+def test_an_error_while_they_are_made_is_that_of_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> int:
+        raise MemoryError
+
+    _random._stock.clear()
+    with monkeypatch.context() as failing:
+        failing.setattr(_random, "random_bits", fail)
+        with pytest.raises(MemoryError):
+            _random.request_ids()
+
+    ids, text, text_bytes = _random.request_ids()
+    assert ids[:16].hex() == text == text_bytes.decode()

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from ._errors import DatabaseError, NotADatabaseError
+from ._errors import DatabaseError, NotADatabaseError, sqlite_code
 from ._scripts import Scripts
 
 _WAIT_S = 5.0
@@ -121,7 +121,7 @@ def _alone_with(database: Path) -> Generator[sqlite3.Connection]:
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        if sqlite_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise CopyError(f"a process has {database} open: stop the service first") from error
         raise
     with closing(connection):
@@ -157,8 +157,7 @@ def _told(database: Path, file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        if sqlite_code(error) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
             raise NotADatabaseError(f"{database} or {file} is no SQLite database, or damaged") from error
         raise CopyError(f"{database} and {file}: {error}") from error
     except OSError as error:

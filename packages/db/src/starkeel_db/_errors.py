@@ -78,3 +78,9 @@ class SchemaBehindError(DatabaseError):
             f"{', '.join(missing)}: run the `migrate` verb, or set RUN_MIGRATIONS=true"
         )
         self.missing = missing
+
+
+def sqlite_code(error: BaseException) -> int:
+    """What went wrong, as SQLite's primary result codes have it; 0, which is none, for any other error."""
+    code: object = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF if isinstance(code, int) else 0

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from ._errors import Conflict, DatabaseUnavailable
+from ._errors import Conflict, DatabaseUnavailable, sqlite_code
 from ._postgresql import Open
 
 log = structlog.get_logger(__name__)
@@ -105,13 +105,12 @@ def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
     if not isinstance(error, Exception):
         return None
     state = getattr(error, "sqlstate", None)
-    code = getattr(error, "sqlite_errorcode", None)
     is_passing = (
         is_disconnect
         or isinstance(error, OSError)
         or _is_broken(error)
         or (isinstance(state, str) and (state.startswith(_CLASSES) or state in _CODES))
-        or (isinstance(code, int) and code & 0xFF in _SQLITE_CODES)
+        or sqlite_code(error) in _SQLITE_CODES
     )
     return _first_line(error) if is_passing else None
 

@@ -10,7 +10,7 @@ import aiosqlite
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from ._errors import DatabaseUnavailable, NotADatabase
+from ._errors import DatabaseUnavailable, NotADatabase, sqlite_code
 from ._postgresql import Open
 
 BEGIN = "starkeel_sqlite_begin"
@@ -78,18 +78,13 @@ async def _set_up(connection: aiosqlite.Connection, *, foreign_keys: bool) -> No
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> DatabaseUnavailable:
-    if _code(error) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+    if sqlite_code(error) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return NotADatabase(f"{path} is no SQLite database", is_lasting=True)
     return DatabaseUnavailable(f"sqlite at {path} cannot be used: {error}", is_lasting=not _is_busy(error))
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    return _code(error) == sqlite3.SQLITE_BUSY
-
-
-def _code(error: sqlite3.Error) -> int:
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
+    return sqlite_code(error) == sqlite3.SQLITE_BUSY
 
 
 def begin_explicitly(engine: Engine) -> None:
