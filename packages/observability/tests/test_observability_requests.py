@@ -128,6 +128,24 @@ def test_health_is_counted_and_not_logged(sample: Any) -> None:
     assert not sample.found("request completed", request_id="probe")
 
 
+def test_health_is_what_a_path_says_and_not_its_route(sample: Any) -> None:
+    assert sample.get("/health/", **{"X-Request-ID": "slashed"}).text == "fine"
+    sample.get("/pid", **{"X-Request-ID": "after-slashed"})
+
+    sample.wait_for_log("request completed", request_id="after-slashed")
+    assert not sample.found("request completed", request_id="slashed")
+
+
+def test_an_event_stream_without_events_is_not_slow(samples: Any) -> None:
+    sample = samples.ready(LOG_SLOW_REQUEST_SECONDS="0.1")
+
+    assert sample.get("/silent", **{"X-Request-ID": "silent"}).text == ""
+    sample.get("/slow?seconds=0.3", **{"X-Request-ID": "slow"})
+
+    assert sample.wait_for_log("request completed", request_id="slow")["level"] == "WARN"
+    assert sample.wait_for_log("request completed", request_id="silent")["level"] == "INFO"
+
+
 def test_health_is_logged_for_those_who_want_it(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL="info,starkeel_observability.access=debug")
 
