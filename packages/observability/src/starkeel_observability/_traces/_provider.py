@@ -15,7 +15,7 @@ from starkeel_observability._settings import ObservabilitySettings
 from ._encode import resource
 from ._export import Exporter
 from ._recent import RecentTraces
-from ._recorded import Finished, Put, RecordedSpan, cleaned
+from ._recorded import Finished, Put, RecordedSpan, Scope, cleaned
 from ._sampler import sampler
 from ._sending import Sender
 from ._tracer import Provider
@@ -42,7 +42,7 @@ class Tracing:
         if settings.sdk_disabled or has_provider():
             return
         finished: Finished = _forget
-        put: Put | None = None
+        put: Put | None = _forget_all
         if settings.traces_url is not None:
             self._exporter = _exporter(settings, settings.traces_url)
             self._exporter.start()
@@ -67,6 +67,10 @@ class Tracing:
 def has_provider() -> bool:
     """Whether a tracer provider is installed."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _forget_all(_scope: Scope, _encoded: list[bytes]) -> None:
+    """Nobody wants them."""
 
 
 def _forget(_: RecordedSpan) -> None:
