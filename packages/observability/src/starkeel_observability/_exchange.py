@@ -52,6 +52,11 @@ class HttpExchange(Request):
             message["headers"] = [*headers, (REQUEST_ID, self.id_bytes)]
         return self._send(message)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether it is too late for another answer."""
+        return self.status != 0
+
     async def apologize(self) -> None:
         """Answer 500 in place of an application that raised without answering."""
         if not self.status:
@@ -101,6 +106,11 @@ class WebSocketExchange(Request):
             headers = [*_without_id(told.get("headers") or ()), (REQUEST_ID, self.id_bytes)]
             message = cast("Message", {**told, "headers": headers})
         await self._send(message)
+
+    @property
+    def is_answered(self) -> bool:
+        """Never: it can be closed at any time."""
+        return False
 
     async def apologize(self) -> None:
         """Nothing: servers refuse or close it themselves."""

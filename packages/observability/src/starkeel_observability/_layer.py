@@ -8,14 +8,15 @@ from typing import Any, Final
 
 import structlog
 from litestar import Litestar
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Receive, Scope, Send
 from litestar.utils import normalize_path
 from opentelemetry.context import Context
 from opentelemetry.trace import set_span_in_context
 
 from . import _ambient
+from ._answering import parted
 from ._exchange import Exchange, HttpExchange, WebSocketExchange
-from ._failure import Failure, failure_of
+from ._failure import EXCEPTION_KEY, Failure, failure_of
 from ._incoming import Watch
 from ._metrics._http import Key, http_metrics
 from ._pulse import Pulse
@@ -42,14 +43,13 @@ class Layer:
     """Wraps the whole application, unmatched routes included.
 
     Args:
-        wrapped: The application, up to and including the edge.
-        app: The application itself, which knows its routes.
+        app: The application, up to and including the edge; it knows its routes.
         slow_s: Seconds from which on a request is slow.
     """
 
-    def __init__(self, wrapped: ASGIApp, app: Litestar, *, slow_s: float) -> None:
+    def __init__(self, app: Litestar, *, slow_s: float) -> None:
         self._slow_ns = round(slow_s * 1e9)
-        self._wrapped = wrapped
+        self._wrapped, self._answering = parted(app)
         self._app = app
         self._metrics = http_metrics()
         self._reports = Reports(self._metrics, self._route_of)
@@ -99,13 +99,12 @@ class Layer:
         id_token, trace_token = _ID.set(exchange.id), _attach(context)
         bound = _NONE_BOUND
         try:
-            await self._wrapped(scope, exchange.receive, exchange.send)
+            try:
+                await self._wrapped(scope, exchange.receive, exchange.send)
+            except Exception as error:  # noqa: BLE001  (answered, or raised again)
+                await self._answer(scope, exchange, error)
         except BaseException as error:
-            if isinstance(error, Exception):
-                with suppress(Exception):
-                    await exchange.apologize()
-            bound = _ambient.bound()
-            self._tell(scope, exchange, context, error, bound)
+            bound = await self._fail(scope, exchange, context, error)
             raise
         else:
             exchange.ended = perf_counter_ns()
@@ -129,6 +128,23 @@ class Layer:
                 _ID.reset(id_token)
             else:
                 _ambient.leave(id_token, before, bound)
+
+    async def _answer(self, scope: Scope, exchange: Exchange, error: Exception) -> None:
+        if self._answering is None or exchange.is_answered:
+            raise error
+        scope["state"][EXCEPTION_KEY] = error
+        await self._answering(scope, exchange.receive, exchange.send)
+
+    async def _fail(
+        self, scope: Scope, exchange: Exchange, context: Context, error: BaseException
+    ) -> Mapping[str, Any]:
+        """Tell of a request that raised, and return what was bound for it."""
+        if isinstance(error, Exception):
+            with suppress(Exception):
+                await exchange.apologize()
+        bound = _ambient.bound()
+        self._tell(scope, exchange, context, error, bound)
+        return bound
 
     def _begun(self, exchange: Exchange) -> Context:
         """What is current in a request that brings an id or a trace, or whose span is not ours to make."""

@@ -122,7 +122,7 @@ class ObservabilityPlugin(InitPlugin):
 
     def _start(self, app: Litestar) -> None:
         if self._layer is None:
-            self._layer = Layer(app.asgi_handler, app, slow_s=self.settings.log_slow_request_s)
+            self._layer = Layer(app, slow_s=self.settings.log_slow_request_s)
             app.asgi_handler = self._layer
         self._layer.start(gathers=self._is_started)
         self._lag = LoopLag()
