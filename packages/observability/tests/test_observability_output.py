@@ -86,7 +86,9 @@ def test_a_reader_that_has_gone_stops_nothing(samples: Any) -> None:
     reader.join(10)
     assert not reader.is_alive()
     assert httpx.get(f"{url}/logs").status_code == 200
-    assert 'path="/logs",status="200"} 4.0' in httpx.get(f"{admin}/metrics").text
+    samples.wait_until(
+        lambda: 'path="/logs",status="200"} 4.0' in httpx.get(f"{admin}/metrics").text, what="four counted"
+    )
 
 
 def test_no_stdout_at_all_stops_nothing(samples: Any) -> None:

@@ -48,6 +48,7 @@ def test_routes_are_named_as_metrics_name_them(database_url: str) -> None:
     with running("orders", environ(database_url)) as service:
         routes = wait_until(lambda: page(service, "/routes"), timeout_s=30)["routes"]
         service.client.get("/api/orders/3f0c51c6-5f9f-4b9e-a3c5-0e7b6f3ea001")
+        wait_until(lambda: service.metric("http_requests_total", path="/api/orders/{order_id}") == 1)
         counted = {s.labels["path"] for s in service.metrics() if s.name == "http_requests_total"}
 
     templates = {route["path"] for route in routes}

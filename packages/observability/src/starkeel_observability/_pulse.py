@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-_EVERY_S: Final = 0.01
+_EVERY_S: Final = 0.04
 """Seconds that a request waits to be told of with others."""
 
 
