@@ -136,8 +136,10 @@ def test_paths_and_methods_nobody_knows_add_few_series(samples: Any, service: An
 
     # The last requests were for a route that there is, by methods that nobody knows.
     samples.wait_until(
-        lambda: service.metric("http_requests_total", path=UNMATCHED) == 5000
-        and service.metric("http_requests_total", path="/pid", method="_OTHER") == 50,
+        lambda: (
+            service.metric("http_requests_total", path=UNMATCHED) == 5000
+            and service.metric("http_requests_total", path="/pid", method="_OTHER") == 50
+        ),
         what="all to be counted",
     )
     # Two methods and paths, each a counter and a histogram of 12 bounds: 16 series.
