@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from starkeel_testing import OtlpReceiver, Service, running
+from starkeel_testing import OtlpReceiver, Service, running, wait_until
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
@@ -90,8 +90,11 @@ def test_unmatched_routes_and_wrong_methods_are_counted(fleet: Fleet) -> None:
         assert fleet.orders.client.get("/nowhere").status_code == 404
     assert fleet.orders.client.put("/api/orders").status_code == 405
 
-    assert fleet.orders.metric("http_requests_total", method="GET", path="__unmatched__", status="404") == 3
-    assert fleet.orders.metric("http_requests_total", method="PUT", status="405") == 1
+    def counted(**labels: str) -> float:
+        return fleet.orders.metric("http_requests_total", **labels)
+
+    wait_until(lambda: counted(method="GET", path="__unmatched__", status="404") == 3, what="the 404s")
+    wait_until(lambda: counted(method="PUT", status="405") == 1, what="the 405")
 
 
 def test_orders_answers_503_when_accounts_is_away_and_places_nothing(fleet: Fleet) -> None:

@@ -139,6 +139,10 @@ def test_the_admin_port_counts_what_was_answered(orders: Container, token: str) 
             trust_env=False,
         )
         assert answer.status_code == 200
-    metrics = httpx.get(f"{orders.url(9090)}/metrics", timeout=30, trust_env=False).text
-    assert 'http_requests_total{method="GET",path="/api/orders",status="200"}' in metrics
-    assert 'revision="0123abc"' in metrics
+
+    def metrics() -> str:
+        return httpx.get(f"{orders.url(9090)}/metrics", timeout=30, trust_env=False).text
+
+    counted = 'http_requests_total{method="GET",path="/api/orders",status="200"}'
+    wait_until(lambda: counted in metrics(), what="the requests to be counted")
+    assert 'revision="0123abc"' in metrics()

@@ -22,8 +22,9 @@ def test_a_failure_says_nothing_and_is_logged_once(sample: Service, path: str) -
         "instance": path,
         "request_id": "abc",
     }
-    sample.client.get("/who", headers={"X-Request-ID": "later"})
-    sample.wait_for_log("seen", path="/who", request_id="later")
+    later = f"after-{path.removeprefix('/')}"
+    sample.client.get("/who", headers={"X-Request-ID": later})
+    sample.wait_for_log("seen", path="/who", request_id=later)
     [logged] = [line for line in sample.logs() if line["message"] == "request failed"][before:]
     assert logged["level"] == "error"
     assert logged["request_id"] == "abc"
