@@ -12,7 +12,7 @@ from threading import Event, Lock
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import redis
 from starkeel_testing import Service, running, wait_until
@@ -48,13 +48,13 @@ class Customer:
             with self._lock:
                 self.sent += 1
             try:
-                answer = httpx.post(
+                answer = httpx2.post(
                     f"{self._url}/api/orders",
                     json={"product_type": "anchor", "quantity": 1},
                     headers=self._headers | {"Idempotency-Key": key},
                     timeout=10,
                 )
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 with self._lock:
                     self.lost += 1
                 time.sleep(0.05)
@@ -67,7 +67,7 @@ class Customer:
 
     def orders(self) -> list[str]:
         """Every order there is, the newest first."""
-        with httpx.Client(base_url=self._url, headers=self._headers, timeout=20) as client:
+        with httpx2.Client(base_url=self._url, headers=self._headers, timeout=20) as client:
             found: list[str] = []
             answer = client.get("/api/orders", params={"limit": 100})
             while True:
@@ -82,7 +82,7 @@ class Customer:
         seen: list[tuple[int, str]] = []
         position = 0
         with (
-            httpx.Client(base_url=self._url, headers=headers, timeout=20) as client,
+            httpx2.Client(base_url=self._url, headers=headers, timeout=20) as client,
             client.stream("GET", "/api/orders/events") as response,
         ):
             for line in response.iter_lines():

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import OwnPostgres, Service, running, wait_until
 
@@ -31,12 +31,12 @@ class Shop:
         self.service = service
         self._headers = {"Authorization": f"Bearer {token}"}
 
-    def place(self) -> httpx.Response:
+    def place(self) -> httpx2.Response:
         headers = self._headers | {"Idempotency-Key": uuid4().hex}
         body = {"product_type": "anchor", "quantity": 1}
         return self.service.client.post("/api/orders", json=body, headers=headers)
 
-    def look(self) -> httpx.Response:
+    def look(self) -> httpx2.Response:
         return self.service.client.get("/api/orders", headers=self._headers)
 
     def ready(self) -> int:
@@ -170,7 +170,7 @@ def test_a_database_that_is_read_only_is_read(shop: Shop, own_postgres: OwnPostg
     _has_no_leak(shop)
 
 
-def _asked(shop: Shop) -> list[httpx.Response]:
+def _asked(shop: Shop) -> list[httpx2.Response]:
     """Ask from several clients at once, and be answered in time."""
     began = time.monotonic()
     with ThreadPoolExecutor(CLIENTS) as pool:

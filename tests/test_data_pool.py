@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import Service, running, wait_until
 
@@ -84,7 +84,7 @@ def _check(service: Service, token: str, watcher: Watcher) -> None:
     headers = {"Authorization": f"Bearer {token}"}
 
     def look() -> int:
-        with httpx.Client(base_url=service.url, timeout=90) as client:
+        with httpx2.Client(base_url=service.url, timeout=90) as client:
             return client.get("/api/orders", headers=headers).status_code
 
     def used() -> float:

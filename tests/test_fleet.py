@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import OtlpReceiver, Service, running, wait_until
 
@@ -27,7 +27,7 @@ class Fleet:
         assert answer.status_code == 200
         return str(answer.json()["access_token"])
 
-    def order(self, token: str, **headers: str) -> httpx.Response:
+    def order(self, token: str, **headers: str) -> httpx2.Response:
         return self.orders.client.post(
             "/api/orders",
             json={"product_type": "anchor", "quantity": 2},

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from starkeel_auth import generate_private_key_pem
 from starkeel_testing import OtlpReceiver, OwnPostgres, Service, exits, running
@@ -42,7 +42,7 @@ def told_by(service: Service, otlp: OtlpReceiver) -> dict[str, str]:
     """Everything that leaves a service but for its answers."""
     told = {"log": service.output(), "spans": repr(otlp.spans())}
     for page in PAGES:
-        answer = httpx.get(f"{service.admin_url}/{page}", timeout=30, trust_env=False)
+        answer = httpx2.get(f"{service.admin_url}/{page}", timeout=30, trust_env=False)
         assert answer.status_code in {200, 503}, page
         told[page] = answer.text
     return told
@@ -52,7 +52,7 @@ def leaks(secrets: Secrets, told: dict[str, str]) -> dict[str, list[str]]:
     return {place: doors for place, text in told.items() if (doors := secrets.found_in(text))}
 
 
-def throw_at_requests(client: httpx.Client, path: str, secrets: Secrets) -> Iterator[httpx.Response]:
+def throw_at_requests(client: httpx2.Client, path: str, secrets: Secrets) -> Iterator[httpx2.Response]:
     """Requests that carry a secret in one place each."""
     s = secrets.make
     basic = base64.b64encode(f"ada:{s('basic')}".encode()).decode()
@@ -93,7 +93,7 @@ def throw_at_requests(client: httpx.Client, path: str, secrets: Secrets) -> Iter
         yield client.put(path, content=body.encode("latin-1"), headers={"Content-Type": kind})
 
 
-def echoed(secrets: Secrets, answers: Iterable[httpx.Response]) -> set[str]:
+def echoed(secrets: Secrets, answers: Iterable[httpx2.Response]) -> set[str]:
     return {door for answer in answers for door in secrets.found_in(f"{answer.headers}{answer.text}")}
 
 

@@ -59,7 +59,7 @@ def test_what_main_reads_settings_by_imports_no_framework(service: str) -> None:
     code = (
         f"import sys, starkeel_server._main, {service}.settings\n"
         f"{service}.settings.Settings.__struct_fields__\n"
-        "heavy = 'litestar sqlalchemy alembic advanced_alchemy granian uvloop httpx redis jwt'\n"
+        "heavy = 'litestar sqlalchemy alembic advanced_alchemy granian uvloop httpx2 redis jwt'\n"
         "print(*sorted(set(heavy.split()) & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import Service, running
 
@@ -45,7 +45,7 @@ def token(accounts: Service) -> str:
     return str(accounts.client.post("/api/auth/token", json=credentials).json()["access_token"])
 
 
-def order(orders: Service, of: str, **headers: str) -> httpx.Response:
+def order(orders: Service, of: str, **headers: str) -> httpx2.Response:
     given = {"Authorization": f"Bearer {of}", "Idempotency-Key": uuid4().hex, **headers}
     return orders.client.post("/api/orders", json={"product_type": "anchor", "quantity": 2}, headers=given)
 

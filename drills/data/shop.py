@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 from starkeel_testing import Service, running
 
 CREDENTIALS = {"email": "ada@example.com", "password": "seven quiet lighthouses"}
@@ -40,16 +40,16 @@ class Shop:
         with running("orders", self.env | {"DATABASE_URL": database_url} | env, timeout_s=90) as service:
             yield service
 
-    def place(self, client: httpx.Client, key: str | None = None) -> httpx.Response:
+    def place(self, client: httpx2.Client, key: str | None = None) -> httpx2.Response:
         """Place an order, with a key of its own if none is given."""
         headers = self.headers | {"Idempotency-Key": key or uuid4().hex}
         return client.post("/api/orders", json={"product_type": "anchor", "quantity": 1}, headers=headers)
 
-    def look(self, client: httpx.Client) -> httpx.Response:
+    def look(self, client: httpx2.Client) -> httpx2.Response:
         """List the newest order."""
         return client.get("/api/orders", params={"limit": 1}, headers=self.headers)
 
-    def orders(self, client: httpx.Client) -> list[str]:
+    def orders(self, client: httpx2.Client) -> list[str]:
         """Every order there is."""
         found: list[str] = []
         answer = client.get("/api/orders", params={"limit": 100}, headers=self.headers)
@@ -79,7 +79,7 @@ class Load:
         answers: When each answer came, in monotonic seconds, and its status; 0 for none.
     """
 
-    def __init__(self, url: str, ask: Callable[[httpx.Client], httpx.Response], *, clients: int) -> None:
+    def __init__(self, url: str, ask: Callable[[httpx2.Client], httpx2.Response], *, clients: int) -> None:
         self._url = url
         self._ask = ask
         self._is_over = threading.Event()
@@ -109,11 +109,11 @@ class Load:
         return dict(sorted(Counter(status for at, status in self.answers if since <= at < until).items()))
 
     def _run(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
+        with httpx2.Client(base_url=self._url, timeout=60, trust_env=False) as client:
             while not self._is_over.is_set():
                 try:
                     answer = self._ask(client)
-                except httpx.TransportError as error:
+                except httpx2.TransportError as error:
                     self.problems.append(repr(error))
                     self.answers.append((time.monotonic(), 0))
                     continue
@@ -135,7 +135,7 @@ class Writer:
         self._mine = threading.local()
         self.acknowledged: list[str] = []
 
-    def __call__(self, client: httpx.Client) -> httpx.Response:
+    def __call__(self, client: httpx2.Client) -> httpx2.Response:
         """Send once; the same again, if it was not acknowledged."""
         key = getattr(self._mine, "key", None) or uuid4().hex
         self._mine.key = key

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import OwnPostgres, exits
 
@@ -33,7 +33,7 @@ def test_orders_work_behind_a_pooler(ada: Shop, own_postgres: OwnPostgres, capsy
         def shops(_: int) -> list[str]:
             # Each order is sent twice, and looked at between.
             seen = []
-            with httpx.Client(base_url=service.url, timeout=60) as client:
+            with httpx2.Client(base_url=service.url, timeout=60) as client:
                 for _ in range(EACH):
                     key = uuid4().hex
                     placed = ada.place(client, key)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import wait_until
 
@@ -59,7 +59,7 @@ def test_a_full_pool_answers_after_the_acquire_timeout(ada: Shop, postgres_url: 
     }
     waits: list[float] = []
 
-    def look(client: httpx.Client) -> httpx.Response:
+    def look(client: httpx2.Client) -> httpx2.Response:
         began = time.monotonic()
         answer = ada.look(client)
         if answer.status_code == 503:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import OwnPostgres, Service, wait_until
 
@@ -83,7 +83,7 @@ def _ends_well(ada: Shop, service: Service, writer: Writer) -> None:
     """Whatever was acknowledged is there once, and readiness is back."""
     wait_until(lambda: service.client.get("/health/ready").status_code == 200, timeout_s=60)
     known = set(writer.acknowledged)
-    with httpx.Client(base_url=service.url, timeout=60) as client:
+    with httpx2.Client(base_url=service.url, timeout=60) as client:
         found = ada.orders(client)
     assert len(found) == len(set(found))
     assert known <= set(found)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from .client import Docker
@@ -82,7 +82,7 @@ def orders(containers: Fleet, accounts: Container) -> Container:
 def token(accounts: Container) -> str:
     """An access token of somebody who signed up."""
     person = {"email": "grace@example.com", "password": "seven quiet lighthouses"}
-    with httpx.Client(base_url=accounts.url(), timeout=30, trust_env=False) as client:
+    with httpx2.Client(base_url=accounts.url(), timeout=30, trust_env=False) as client:
         signed_up = client.post("/api/users", json=person)
         assert signed_up.status_code == 201, signed_up.text
         answer = client.post("/api/auth/token", json=person)

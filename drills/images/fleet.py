@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starkeel_testing import wait_until
@@ -62,10 +62,10 @@ class Container:
                 looked_at = time.monotonic()
             try:
                 return client.get(path).status_code == 200
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 return False
 
-        with httpx.Client(base_url=self.url(port), timeout=5, trust_env=False) as client:
+        with httpx2.Client(base_url=self.url(port), timeout=5, trust_env=False) as client:
             wait_until(is_ready, timeout_s=60, what=lambda: f"{self.name}\n{self.output()}")
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 from starkeel_testing import wait_until
 
 _POLL_S = 0.2
@@ -65,9 +65,9 @@ class Load:
         )
 
     async def _run(self) -> None:
-        limits = httpx.Limits(max_connections=_CLIENTS, max_keepalive_connections=_CLIENTS)
+        limits = httpx2.Limits(max_connections=_CLIENTS, max_keepalive_connections=_CLIENTS)
         async with (
-            httpx.AsyncClient(base_url=self.url, timeout=30, trust_env=False, limits=limits) as kept,
+            httpx2.AsyncClient(base_url=self.url, timeout=30, trust_env=False, limits=limits) as kept,
             asyncio.TaskGroup() as group,
         ):
             for number in range(_CLIENTS):
@@ -77,24 +77,24 @@ class Load:
                 group.create_task(self._watch())
 
     async def _watch(self) -> None:
-        async with httpx.AsyncClient(base_url=self.url, timeout=5, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=self.url, timeout=5, trust_env=False) as client:
             while not self._is_over:
                 try:
                     answer = await client.get("/health/ready", headers={"Connection": "close"})
-                except httpx.TransportError:
+                except httpx2.TransportError:
                     break
                 if answer.status_code != 200:
                     break
                 await asyncio.sleep(_POLL_S)
         self._is_over = True
 
-    async def _client(self, client: httpx.AsyncClient, *, closes: bool) -> None:
+    async def _client(self, client: httpx2.AsyncClient, *, closes: bool) -> None:
         headers = dict(self.headers) | ({"Connection": "close"} if closes else {})
         while not self._is_over:
             self.sent += 1
             try:
                 answer = await client.get(self.path, headers=headers)
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 self.failures.append(repr(error))
                 continue
             self.answered += 1

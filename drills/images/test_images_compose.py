@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import wait_until
 
@@ -106,7 +106,7 @@ def stack(
 def token(stack: Stack) -> str:
     """An access token, got through the proxy."""
     person = {"email": "alan@example.com", "password": "seven quiet lighthouses"}
-    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as client:
+    with httpx2.Client(base_url=stack.url, timeout=30, trust_env=False) as client:
         signed_up = client.post("/api/users", json=person)
         assert signed_up.status_code == 201, signed_up.text
         answer = client.post("/api/auth/token", json=person)
@@ -131,7 +131,7 @@ def test_a_user_s_first_steps_work_through_the_proxy(stack: Stack) -> None:
     "path", ["/health/live", "/health/ready", "/schema", "/metrics", "/", "/api/ordersx"]
 )
 def test_what_is_not_public_is_not_reached_from_outside(stack: Stack, path: str) -> None:
-    answer = httpx.get(f"{stack.url}{path}", timeout=30, trust_env=False)
+    answer = httpx2.get(f"{stack.url}{path}", timeout=30, trust_env=False)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -218,7 +218,7 @@ def test_the_proxy_speaks_tls_with_the_mounted_certificate(stack: Stack, token: 
     folder = Path(stack.environ["SECRETS_DIR"])
     trusting = ssl.create_default_context(cafile=folder / "authority.pem")
     trusting.minimum_version = ssl.TLSVersion.TLSv1_2
-    with httpx.Client(verify=trusting, timeout=30, trust_env=False) as client:
+    with httpx2.Client(verify=trusting, timeout=30, trust_env=False) as client:
         url = f"https://{environ['HTTPS_PORT']}/api/orders"
         answer = client.get(url, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 200
@@ -227,8 +227,8 @@ def test_the_proxy_speaks_tls_with_the_mounted_certificate(stack: Stack, token: 
         moved = client.get(f"{secure.url}/api/orders")
         assert moved.status_code == 308
         assert moved.headers["location"].startswith("https://")
-    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.get(url, verify=ssl.create_default_context(), trust_env=False)
+    with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx2.get(url, verify=ssl.create_default_context(), trust_env=False)
 
 
 def _free_address() -> str:

@@ -5,7 +5,7 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import wait_until
 
@@ -132,7 +132,7 @@ def test_sigterm_under_load_loses_nothing(
 
 def test_the_admin_port_counts_what_was_answered(orders: Container, token: str) -> None:
     for _ in range(3):
-        answer = httpx.get(
+        answer = httpx2.get(
             f"{orders.url()}/api/orders",
             headers={"Authorization": f"Bearer {token}"},
             timeout=30,
@@ -141,7 +141,7 @@ def test_the_admin_port_counts_what_was_answered(orders: Container, token: str) 
         assert answer.status_code == 200
 
     def metrics() -> str:
-        return httpx.get(f"{orders.url(9090)}/metrics", timeout=30, trust_env=False).text
+        return httpx2.get(f"{orders.url(9090)}/metrics", timeout=30, trust_env=False).text
 
     counted = 'http_requests_total{method="GET",path="/api/orders",status="200"}'
     wait_until(lambda: counted in metrics(), what="the requests to be counted")

@@ -3,7 +3,7 @@
 import shutil
 import ssl
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import wait_until
 
@@ -31,9 +31,9 @@ def test_the_process_speaks_tls_and_its_health_check_too(
 ) -> None:
     url = secure_accounts.url().replace("http:", "https:")
     trusting = ssl.create_default_context(cafile=authority.certificate)
-    assert httpx.get(f"{url}/health/ready", verify=trusting, trust_env=False).status_code == 200
-    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.get(f"{url}/health/ready", verify=ssl.create_default_context(), trust_env=False)
+    assert httpx2.get(f"{url}/health/ready", verify=trusting, trust_env=False).status_code == 200
+    with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx2.get(f"{url}/health/ready", verify=ssl.create_default_context(), trust_env=False)
 
 
 def test_with_client_certificates_the_health_check_asks_the_admin_port(
@@ -45,10 +45,10 @@ def test_with_client_certificates_the_health_check_asks_the_admin_port(
     _wait_until_healthy(container)
     url = container.url().replace("http:", "https:")
     trusting = ssl.create_default_context(cafile=authority.certificate)
-    with pytest.raises((httpx.TransportError, ssl.SSLError)):
-        httpx.get(f"{url}/health/ready", verify=trusting, trust_env=False)
+    with pytest.raises((httpx2.TransportError, ssl.SSLError)):
+        httpx2.get(f"{url}/health/ready", verify=trusting, trust_env=False)
     trusting.load_cert_chain(*authority.issue("client"))
-    assert httpx.get(f"{url}/health/ready", verify=trusting, trust_env=False).status_code == 200
+    assert httpx2.get(f"{url}/health/ready", verify=trusting, trust_env=False).status_code == 200
 
 
 def test_an_https_upstream_is_reached_and_verified(
@@ -104,10 +104,10 @@ def _wait_until_healthy(container: Container) -> None:
     )
 
 
-def _order(orders: Container, token: str) -> httpx.Response:
+def _order(orders: Container, token: str) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "tls"}
     order = {"product_type": "oak-plank", "quantity": 1}
-    return httpx.post(f"{orders.url()}/api/orders", json=order, headers=headers, timeout=30, trust_env=False)
+    return httpx2.post(f"{orders.url()}/api/orders", json=order, headers=headers, timeout=30, trust_env=False)
 
 
 def _secure_postgres(containers: Fleet, authority: Authority) -> Container:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from .drill import REQUESTS, free_port, report, sampling, wait_until
@@ -88,5 +88,5 @@ def test_two_instances_are_rolled_and_no_request_fails(tmp_path: Path, capsys: A
 
 
 def is_reached(frontend: int, version: str) -> bool:
-    answer = httpx.get(f"http://127.0.0.1:{frontend}/greeting", timeout=20)
+    answer = httpx2.get(f"http://127.0.0.1:{frontend}/greeting", timeout=20)
     return bool(answer.status_code == 200 and answer.json()["greeting"] == version)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from .drill import REQUESTS, port_of, report, sampling, wait_until
@@ -52,11 +52,11 @@ def limited_to(limit_bytes: int) -> Iterator[Group]:
 
 def fill(url: str) -> None:
     """Have one worker take ever more, in steps, until it is gone."""
-    with httpx.Client(base_url=url, timeout=20) as kept:
+    with httpx2.Client(base_url=url, timeout=20) as kept:
         try:
             while True:
                 kept.get("/hold/50")
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return
 
 
@@ -66,7 +66,7 @@ def test_a_worker_over_its_limit_is_replaced_and_fails_no_request(tmp_path: Path
         load = Load(port_of(sample.url)).start()
         load.wait_for_answers(REQUESTS // 2)
 
-        held = httpx.get(f"{sample.url}/hold/500", timeout=20).json()["pid"]
+        held = httpx2.get(f"{sample.url}/hold/500", timeout=20).json()["pid"]
 
         told = sample.wait_for_log("worker takes too much memory and is replaced", level="warning")
         sample.wait_for_log("worker replaced", reason="memory")
@@ -77,7 +77,7 @@ def test_a_worker_over_its_limit_is_replaced_and_fails_no_request(tmp_path: Path
         assert load.failures == []
         assert told["worker_pid"] == held
         assert told["rss_bytes"] > told["limit"] == 400 * MIB
-        page = httpx.get(f"{sample.admin}/metrics").text
+        page = httpx2.get(f"{sample.admin}/metrics").text
         assert 'starkeel_worker_replacements_total{reason="memory"} 1.0' in page
         assert sample.messages.count("worker replaced") == 1
         assert sample.stop() == 0
@@ -117,6 +117,6 @@ def test_a_worker_that_the_kernel_killed_for_memory_is_named_so(tmp_path: Path, 
         assert not any(failure.why.isdigit() for failure in load.failures)
         assert (told["signal"], told["exit_code"], told["oom_kills"]) == ("SIGKILL", -signal.SIGKILL, 1)
         assert told["rss_bytes"] > 30 * MIB
-        assert 'starkeel_worker_exits_total{reason="oom"} 1.0' in httpx.get(f"{sample.admin}/metrics").text
+        assert 'starkeel_worker_exits_total{reason="oom"} 1.0' in httpx2.get(f"{sample.admin}/metrics").text
         assert "worker died" not in sample.messages
         assert sample.stop() == 0

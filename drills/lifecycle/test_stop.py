@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -44,7 +44,7 @@ def test_sigterm_with_everything_open_fails_no_request(tmp_path: Path, capsys: A
         port = port_of(sample.url)
         load = Load(port, slow=4).start()
         pool = stack.enter_context(ThreadPoolExecutor())
-        slow = [pool.submit(httpx.get, f"{sample.url}/slow/2.5", timeout=20) for _ in range(3)]
+        slow = [pool.submit(httpx2.get, f"{sample.url}/slow/2.5", timeout=20) for _ in range(3)]
         streams = [pool.submit(events, sample.url) for _ in range(3)]
         live = [stack.enter_context(connect(f"ws://127.0.0.1:{port}/live")) for _ in range(3)]
         halves = [half(stack, port, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")]
@@ -86,10 +86,10 @@ def test_sigterm_with_everything_open_fails_no_request(tmp_path: Path, capsys: A
 def events(url: str) -> str:
     """How an event stream ended."""
     try:
-        with httpx.stream("GET", f"{url}/events", timeout=20) as stream:
+        with httpx2.stream("GET", f"{url}/events", timeout=20) as stream:
             for _ in stream.iter_text():
                 pass
-    except httpx.TransportError as error:
+    except httpx2.TransportError as error:
         return repr(error)
     return "complete"
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 from starkeel_testing import wait_until
 
@@ -46,7 +46,7 @@ class Prometheus:
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
-        self._client = httpx.Client(
+        self._client = httpx2.Client(
             base_url=f"http://{self.address}/api/v1", timeout=60, trust_env=False, follow_redirects=True
         )
 
@@ -184,8 +184,8 @@ def _flags(service: str) -> list[str]:
 def _answers(url: str) -> Callable[[], bool]:
     def is_ready() -> bool:
         try:
-            return httpx.get(url, timeout=5, trust_env=False).status_code == 200
-        except httpx.TransportError:
+            return httpx2.get(url, timeout=5, trust_env=False).status_code == 200
+        except httpx2.TransportError:
             return False
 
     return is_ready

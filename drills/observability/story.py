@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
-import httpx
+import httpx2
 import psutil
 from starkeel_testing import Service, Span, wait_until
 
@@ -161,7 +161,7 @@ class Story:
 
         wait_until(is_created)
 
-    def _wrong(self, client: httpx.Client) -> Iterator[httpx.Response]:
+    def _wrong(self, client: httpx2.Client) -> Iterator[httpx2.Response]:
         caller = self._caller
         placing = caller | {"Idempotency-Key": f'"{uuid4()}"'}
         yield client.get("/api/orders")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 from starkeel_testing import wait_until
 
 from .fleet import Fleet
@@ -37,7 +37,7 @@ def test_the_worse_of_two_alerts_silences_the_other(watched: Fleet) -> None:
     def _alerts(fleet: Fleet) -> list[dict[str, Any]]:
         wanted = {"filter": "alertname=AvailabilityBudgetBurn"}
         url = f"http://{fleet.alertmanager}/api/v2/alerts"
-        found: list[dict[str, Any]] = httpx.get(url, params=wanted, timeout=20, trust_env=False).json()
+        found: list[dict[str, Any]] = httpx2.get(url, params=wanted, timeout=20, trust_env=False).json()
         return found
 
     expected = {"critical": "active", "warning": "suppressed"}

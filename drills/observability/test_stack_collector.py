@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starkeel_auth import generate_private_key_pem
 from starkeel_testing import OtlpReceiver, running
@@ -40,7 +40,7 @@ def test_a_collector_takes_every_span_and_passes_it_on(
             "JWT_AUDIENCE": "shop",
             "RATE_LIMIT_SIGN_UP": "10000/minute",
         }
-        with running("accounts", env) as accounts, httpx.Client(base_url=accounts.url) as client:
+        with running("accounts", env) as accounts, httpx2.Client(base_url=accounts.url) as client:
             for number, (method, path, given, status, _) in enumerate(ASKED * TIMES, start=1):
                 # Every second one belongs to a trace of somebody else's.
                 headers = {"traceparent": f"00-{number:032x}-{number:016x}-01"} if number % 2 else {}

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from hypothesis import given, settings
@@ -84,8 +84,8 @@ def test_the_query_string_is_no_place_for_a_token(client: TestClient[Litestar], 
 
 async def test_two_tokens_are_refused(client: TestClient[Litestar], bearer: Bearer) -> None:
     # Litestar's own client would join the two into one.
-    transport = httpx.ASGITransport(client.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://orders.example.com") as plain:
+    transport = httpx2.ASGITransport(client.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://orders.example.com") as plain:
         answer = await plain.get("/guarded", headers=[*bearer().items(), *bearer().items()])
 
     assert answer.status_code == 401

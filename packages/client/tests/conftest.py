@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Event, Thread
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from litestar import Litestar, get
 from litestar.di import NamedDependency
@@ -16,7 +16,7 @@ from litestar.testing import TestClient
 from litestar.types import Scope
 from starkeel_client import ClientPlugin, UpstreamClient, UpstreamSettings
 
-Use = Callable[[UpstreamClient], Awaitable[httpx.Response]]
+Use = Callable[[UpstreamClient], Awaitable[httpx2.Response]]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Caller:
 
         self.client = TestClient(Litestar([handler], plugins=[ClientPlugin(accounts=settings)]))
 
-    def call(self, use: Use | None = None, *, deadline_s: float | None = None) -> httpx.Response:
+    def call(self, use: Use | None = None, *, deadline_s: float | None = None) -> httpx2.Response:
         if use is not None:
             self.use = use
         self.deadline_s = deadline_s

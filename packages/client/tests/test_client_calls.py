@@ -131,7 +131,7 @@ def test_each_attempt_is_a_span_whose_context_goes_along(
         "url.template": "/api/users/{id}",
     }
     assert failed == common | {"http.response.status_code": 503, "error.type": "503"}
-    assert dropped == common | {"http.request.resend_count": 1, "error.type": "httpx.RemoteProtocolError"}
+    assert dropped == common | {"http.request.resend_count": 1, "error.type": "httpx2.RemoteProtocolError"}
     assert good == common | {"http.request.resend_count": 2, "http.response.status_code": 200}
     assert [it.status.status_code for it in finished] == [
         StatusCode.ERROR,

@@ -94,7 +94,7 @@ def test_an_upstream_that_is_away_is_named_but_not_its_address(server: Any, call
             "upstream": "accounts",
             "method": "GET",
             "route": "/api/users/{id}",
-            "error_type": "httpx.ConnectError",
+            "error_type": "httpx2.ConnectError",
             "attempts": 3,
         }
     ]

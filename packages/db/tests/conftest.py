@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
+import httpx2
 import pytest
 import structlog
 from litestar import Litestar
@@ -70,7 +70,7 @@ class Library(NamedTuple):
     """The application, started."""
 
     app: Litestar
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     database: DatabasePlugin
 
 
@@ -99,8 +99,8 @@ def library() -> Open:
         index, workers = _process
         plugin.start_process(role="worker", index=index, workers=workers)
         app = Litestar(handlers, plugins=[plugin])
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        client = httpx.AsyncClient(transport=transport, base_url="http://library")
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        client = httpx2.AsyncClient(transport=transport, base_url="http://library")
         async with app.lifespan(), client:
             if not _without_tables:
                 async with plugin.session() as session:

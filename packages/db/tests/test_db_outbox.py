@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-import httpx
+import httpx2
 from litestar import Litestar, post
 from litestar.di import NamedDependency
 from sqlalchemy import MetaData, text
@@ -206,8 +206,8 @@ async def test_a_unit_of_work_of_nothing_but_an_event_is_committed(database_url:
         await outbox.add(session, key="ada", kind="happened", payload="1")
 
     async with boxes(database_url, handlers=[tell]) as [box]:
-        transport = httpx.ASGITransport(box.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://box") as client:
+        transport = httpx2.ASGITransport(box.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://box") as client:
             assert (await client.post("/")).status_code == 201
         assert await box.execute("SELECT payload FROM outbox") == [("1",)]
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from litestar import Request, get, post
 from litestar.di import NamedDependency
@@ -35,7 +35,7 @@ def retries(reason: str) -> float:
     return REGISTRY.get_sample_value("db_unit_of_work_retries_total", {"reason": reason}) or 0.0
 
 
-async def all_of(client: httpx.AsyncClient, paths: Sequence[str]) -> list[int]:
+async def all_of(client: httpx2.AsyncClient, paths: Sequence[str]) -> list[int]:
     answers = await asyncio.gather(*(client.post(path, content=b'{"by": 1}') for path in paths))
     return sorted(answer.status_code for answer in answers)
 

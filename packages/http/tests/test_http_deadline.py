@@ -3,7 +3,7 @@
 import socket
 import time
 
-import httpx
+import httpx2
 import pytest
 import websockets.sync.client
 from starkeel_testing import Service
@@ -35,7 +35,7 @@ def test_a_handler_that_will_not_be_cancelled_does_not_answer_late(sample: Servi
 
 
 def test_a_response_that_is_half_out_is_cut_off(sample: Service) -> None:
-    with pytest.raises(httpx.RemoteProtocolError, match="closed connection"):
+    with pytest.raises(httpx2.RemoteProtocolError, match="closed connection"):
         sample.client.get("/half")
 
     sample.wait_for_log("cancelled", name="half")

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,11 +117,11 @@ class _client:  # noqa: N801 - reads as what it gives
     def __init__(self, handler: Any) -> None:
         self._app = Litestar([handler], plugins=[EdgePlugin(EdgeSettings()), Memory()])
 
-    async def __aenter__(self) -> httpx.AsyncClient:
+    async def __aenter__(self) -> httpx2.AsyncClient:
         self._life = self._app.lifespan()
         await self._life.__aenter__()
-        transport = httpx.ASGITransport(self._asgi, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://test")
+        transport = httpx2.ASGITransport(self._asgi, raise_app_exceptions=False)
+        self._client = httpx2.AsyncClient(transport=transport, base_url="http://test")
         return self._client
 
     async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:

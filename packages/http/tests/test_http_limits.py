@@ -7,7 +7,7 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 from litestar import Litestar, get
 from litestar.exceptions import ImproperlyConfiguredException
@@ -21,7 +21,7 @@ STATE = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
 def _statuses(service: Service, path: str, count: int, **headers: str) -> list[int]:
     # A connection each, so that every worker is asked.
     return [
-        httpx.get(f"{service.url}{path}", headers=headers, timeout=20, trust_env=False).status_code
+        httpx2.get(f"{service.url}{path}", headers=headers, timeout=20, trust_env=False).status_code
         for _ in range(count)
     ]
 

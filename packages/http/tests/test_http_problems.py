@@ -1,6 +1,6 @@
 """Every error is a problem, and none tells an internal."""
 
-import httpx
+import httpx2
 import pytest
 import websockets.sync.client
 from starkeel_testing import Service
@@ -86,7 +86,7 @@ def test_unknown_routes_and_methods_are_problems(
     answer = sample.client.request(method, path)
 
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
-    assert answer.json()["instance"] == httpx.URL(path).raw_path.partition(b"?")[0].decode().replace(
+    assert answer.json()["instance"] == httpx2.URL(path).raw_path.partition(b"?")[0].decode().replace(
         "%0d%0a", "%0D%0A"
     )
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -105,7 +105,7 @@ def test_problems_of_head_requests_have_no_body(sample: Service) -> None:
 
 
 def test_a_stream_that_breaks_is_cut_off_and_logged(sample: Service) -> None:
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(httpx2.RemoteProtocolError):
         sample.client.get("/broken-stream")
 
     assert sample.wait_for_log("response broken off")["error_type"] == "RuntimeError"
@@ -128,8 +128,8 @@ def test_a_websocket_that_fails_says_nothing_either(sample: Service) -> None:
 def test_a_client_that_goes_away_is_no_failure(sample: Service) -> None:
     before = _failures(sample)
     # The timeout of the client is what makes it go.
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{sample.url}/long", timeout=0.2, headers={"X-Request-ID": "gone"})
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.get(f"{sample.url}/long", timeout=0.2, headers={"X-Request-ID": "gone"})
     sample.wait_for_log("seen", path="/long", request_id="gone")
     assert _failures(sample) == before
 

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -114,17 +114,17 @@ class Sample:
 
     def wait_until_ready(self) -> "Sample":
         self.wait_for_log("workers started")
-        wait_until(lambda: httpx.get(f"{self.url}/health/ready").status_code == 200, what="ready")
+        wait_until(lambda: httpx2.get(f"{self.url}/health/ready").status_code == 200, what="ready")
         return self
 
-    def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=headers)
+    def get(self, path: str, **headers: str) -> httpx2.Response:
+        return httpx2.get(self.url + path, headers=headers)
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of that name that have these labels."""
         total = 0.0
         for sample in re.finditer(
-            rf"^{name}(?:{{(.*)}})? (\S+)$", httpx.get(f"{self.admin}/metrics").text, re.MULTILINE
+            rf"^{name}(?:{{(.*)}})? (\S+)$", httpx2.get(f"{self.admin}/metrics").text, re.MULTILINE
         ):
             having = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', sample[1] or ""))
             total += float(sample[2]) if labels.items() <= having.items() else 0.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 
 
 def test_lines_of_several_workers_never_mix_on_a_pipe(samples: Any) -> None:
@@ -20,7 +20,7 @@ def test_lines_of_several_workers_never_mix_on_a_pipe(samples: Any) -> None:
     def make_noise(number: int) -> None:
         # Half of them longer than what a pipe takes in one piece.
         size = 6000 if number % 2 else 10
-        httpx.get(f"{sample.url}/noise?count={count}&size={size}", timeout=60).raise_for_status()
+        httpx2.get(f"{sample.url}/noise?count={count}&size={size}", timeout=60).raise_for_status()
 
     # The kernel need not share connections out evenly.
     while len({line["worker"] for line in sample.found("noise")}) < 2:
@@ -62,7 +62,7 @@ def test_lines_for_people_have_no_colours_on_a_pipe_and_escape_controls(samples:
     samples.wait_until(lambda: "workers started" in sample.output, what="workers started")
     url = re.search(r"listening addr=(\S+)", sample.output)
     assert url is not None
-    httpx.get(f"http://{url[1]}/logs")
+    httpx2.get(f"http://{url[1]}/logs")
 
     samples.wait_until(lambda: "loop trouble" in sample.output, what="loop trouble")
     assert "\x1b" not in sample.output
@@ -82,24 +82,24 @@ def test_a_reader_that_has_gone_stops_nothing(samples: Any) -> None:
     is_leaving.set()
 
     for _ in range(3):
-        assert httpx.get(f"{url}/logs").status_code == 200
+        assert httpx2.get(f"{url}/logs").status_code == 200
     reader.join(10)
     assert not reader.is_alive()
-    assert httpx.get(f"{url}/logs").status_code == 200
+    assert httpx2.get(f"{url}/logs").status_code == 200
     samples.wait_until(
-        lambda: 'path="/logs",status="200"} 4.0' in httpx.get(f"{admin}/metrics").text, what="four counted"
+        lambda: 'path="/logs",status="200"} 4.0' in httpx2.get(f"{admin}/metrics").text, what="four counted"
     )
 
 
 def test_no_stdout_at_all_stops_nothing(samples: Any) -> None:
-    with httpx.Client() as client:
+    with httpx2.Client() as client:
         port = _free_port()
         samples.start(popen={"stdout": None, "preexec_fn": lambda: os.close(1)}, PORT=port)
 
         def answers() -> bool:
             try:
                 return client.get(f"http://127.0.0.1:{port}/logs").status_code == 200
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 return False
 
         samples.wait_until(answers, what="an answer")
@@ -135,7 +135,7 @@ def _at_a_terminal(samples: Any, **env: str) -> str:
     samples.wait_until(lambda: "workers started" in "".join(shown), what="workers started")
     url = re.search(r"listening.*?(127\.0\.0\.1:\d+)", "".join(shown))
     assert url is not None
-    httpx.get(f"http://{url[1]}/fails")
+    httpx2.get(f"http://{url[1]}/fails")
     assert sample.stop() == 0
     os.close(ours)
     return "".join(shown)

@@ -4,7 +4,7 @@ import re
 import socket
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -45,7 +45,7 @@ def test_lines_of_a_request_share_its_ids_and_others_do_not_have_them(sample: An
 
 
 def test_what_was_bound_in_a_request_is_gone_in_the_next_on_its_connection(sample: Any) -> None:
-    with httpx.Client(base_url=sample.url) as client:
+    with httpx2.Client(base_url=sample.url) as client:
         client.get("/forbidden", headers={"X-Request-ID": "bound"})
         client.get("/pid", headers={"X-Request-ID": "unbound"})
 
@@ -75,13 +75,13 @@ def test_every_answer_carries_the_request_id(sample: Any, path: str, status: int
 
 @pytest.mark.parametrize("bad", ["", "a" * 129, "a b", "a;b", "ä", "<script>", '"'])
 def test_an_id_that_is_none_is_replaced_and_never_echoed(sample: Any, bad: str) -> None:
-    answer = httpx.get(f"{sample.url}/pid", headers={b"X-Request-ID": bad.encode()})
+    answer = httpx2.get(f"{sample.url}/pid", headers={b"X-Request-ID": bad.encode()})
 
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
 
 
 def test_two_ids_are_as_good_as_none(sample: Any) -> None:
-    answer = httpx.get(f"{sample.url}/pid", headers=[("X-Request-ID", "one"), ("X-Request-ID", "two")])
+    answer = httpx2.get(f"{sample.url}/pid", headers=[("X-Request-ID", "one"), ("X-Request-ID", "two")])
 
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
 
@@ -104,7 +104,7 @@ def test_every_request_is_counted_by_route_template(
 ) -> None:
     before = sample.metric(REQUESTS, **labels), sample.metric(DURATIONS, **labels)
 
-    httpx.request(method, sample.url + path)
+    httpx2.request(method, sample.url + path)
 
     sample.wait_for_metric(before[0] + 1, REQUESTS, **labels)
     sample.wait_for_metric(before[1] + 1, DURATIONS, **labels)
@@ -116,7 +116,7 @@ def test_no_label_holds_what_a_client_made_up(sample: Any) -> None:
         sample.get(path)
 
     sample.wait_for_metric(before + 1, REQUESTS, path="__unmatched__")
-    page = httpx.get(f"{sample.admin}/metrics").text
+    page = httpx2.get(f"{sample.admin}/metrics").text
     assert "987654321" not in page
     assert "made-up" not in page
 
@@ -179,7 +179,7 @@ def test_an_error_that_was_meant_has_no_stack(sample: Any) -> None:
 
 
 def test_an_answer_that_broke_half_way_is_told_as_an_error(sample: Any) -> None:
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(httpx2.RemoteProtocolError):
         sample.get("/half", **{"X-Request-ID": "half"})
 
     completed = sample.wait_for_log("request completed", request_id="half")
@@ -195,8 +195,8 @@ def test_a_client_that_gave_up_is_499(sample: Any) -> None:
     labels = {"method": "GET", "path": "/slow", "status": "499"}
     before = sample.metric(REQUESTS, **labels)
 
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{sample.url}/slow?seconds=1.5", headers={"X-Request-ID": "gave-up"}, timeout=0.5)
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.get(f"{sample.url}/slow?seconds=1.5", headers={"X-Request-ID": "gave-up"}, timeout=0.5)
 
     line = sample.wait_for_log("request completed", request_id="gave-up")
     # A warning, as it took more than a second.
@@ -212,7 +212,7 @@ def test_a_client_that_waits_gets_its_answer_however_long_it_takes(sample: Any) 
 
 
 def test_a_download_that_is_broken_off_is_499(sample: Any) -> None:
-    with httpx.stream("GET", f"{sample.url}/download", headers={"X-Request-ID": "broken-off"}) as answer:
+    with httpx2.stream("GET", f"{sample.url}/download", headers={"X-Request-ID": "broken-off"}) as answer:
         chunks = answer.iter_bytes()
         next(chunks)
 
@@ -220,7 +220,7 @@ def test_a_download_that_is_broken_off_is_499(sample: Any) -> None:
 
 
 def test_leaving_is_how_event_streams_end(sample: Any) -> None:
-    with httpx.stream("GET", f"{sample.url}/events", headers={"X-Request-ID": "left"}) as answer:
+    with httpx2.stream("GET", f"{sample.url}/events", headers={"X-Request-ID": "left"}) as answer:
         chunks = answer.iter_bytes()
         next(chunks)
         sample.wait_for_metric(1, "http_requests_in_flight")
@@ -233,7 +233,7 @@ def test_leaving_is_how_event_streams_end(sample: Any) -> None:
 def test_a_body_arrives_whole_while_we_listen_for_the_client(sample: Any, size: int) -> None:
     body = b"x" * size
 
-    answer = httpx.post(f"{sample.url}/echo", content=body)
+    answer = httpx2.post(f"{sample.url}/echo", content=body)
 
     assert answer.content == body
 
@@ -245,7 +245,7 @@ def test_a_body_that_comes_late_arrives_whole(sample: Any) -> None:
             b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\nhello"
         )
         # Longer than after what time one listens; the handler waits for the rest meanwhile.
-        assert httpx.get(f"{sample.url}/slow?seconds=0.3").status_code == 200
+        assert httpx2.get(f"{sample.url}/slow?seconds=0.3").status_code == 200
         client.sendall(b"world")
         answer = b"".join(iter(lambda: client.recv(4096), b""))
 

@@ -6,7 +6,7 @@ import socket
 import time
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.sync.client import connect
 
@@ -40,7 +40,7 @@ def test_a_request_is_a_span_in_its_callers_trace(traced: Any, collector: Any) -
         "server.port": int(port),
         "client.address": "127.0.0.1",
         "network.protocol.version": "1.1",
-        "user_agent.original": f"python-httpx/{httpx.__version__}",
+        "user_agent.original": f"python-httpx2/{httpx2.__version__}",
     }
     assert span["status"] == 0
     line = traced.wait_for_log("item seen")
@@ -72,7 +72,7 @@ def test_a_broken_trace_is_as_good_as_none(sample: Any, broken: str) -> None:
 
 def test_unmatched_requests_have_no_route(traced: Any, collector: Any) -> None:
     traced.get("/nowhere")
-    httpx.request("BREW", f"{traced.url}/nowhere")
+    httpx2.request("BREW", f"{traced.url}/nowhere")
 
     span = collector.wait_for(name="GET")
     assert "http.route" not in span["attributes"]
@@ -99,8 +99,8 @@ def test_an_error_of_ours_is_an_error_of_the_span(traced: Any, collector: Any) -
 def test_websockets_and_clients_that_gave_up_have_spans(traced: Any, collector: Any) -> None:
     with connect(traced.url.replace("http", "ws") + "/live"):
         pass
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{traced.url}/slow?seconds=1.5", timeout=0.5)
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.get(f"{traced.url}/slow?seconds=1.5", timeout=0.5)
 
     live = collector.wait_for(name="GET /live")
     assert (live["attributes"]["http.response.status_code"], live["status"]) == (101, 0)

@@ -4,7 +4,7 @@ import os
 import signal
 from typing import Any
 
-import httpx
+import httpx2
 
 
 def test_the_counters_of_two_workers_add_up(samples: Any) -> None:
@@ -23,7 +23,7 @@ def test_a_killed_worker_takes_its_gauges_with_it_and_leaves_its_counters(sample
     sample = samples.ready(WORKERS=2)
     pids = _ask(samples, sample, workers=2)
     sold = sample.metric("sold_total")
-    with httpx.stream("GET", f"{sample.url}/events") as open_stream:
+    with httpx2.stream("GET", f"{sample.url}/events") as open_stream:
         chunks = open_stream.iter_bytes()
         next(chunks)
         sample.wait_for_metric(1, "http_requests_in_flight")
@@ -57,7 +57,7 @@ def _ask(samples: Any, sample: Any, *, workers: int) -> list[int]:
     pids: list[int] = []
 
     def asked() -> bool:
-        pids.append(httpx.get(f"{sample.url}/pid").json()["pid"])
+        pids.append(httpx2.get(f"{sample.url}/pid").json()["pid"])
         return len(set(pids)) >= workers
 
     samples.wait_until(asked, what=f"{workers} workers")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 from prometheus_client import generate_latest
 from starkeel_observability import counter, gauge, histogram
 
@@ -47,7 +47,7 @@ def test_long_headers_that_all_differ_are_not_kept(samples: Any) -> None:
         for name in ("host", "user-agent"):
             assert client.get("/pid", headers={name: text}).status_code == 200
 
-    with httpx.Client(base_url=sample.url) as client:
+    with httpx2.Client(base_url=sample.url) as client:
         ask(0)
         before = resident_mib()
         for number in range(1, 501):

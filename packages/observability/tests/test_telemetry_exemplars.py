@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-import httpx
+import httpx2
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -12,7 +12,7 @@ DURATIONS = "http_requests_duration_seconds"
 
 def exemplars(sample: Any, family: str, **labels: str) -> dict[str, Any]:
     """Exemplars of a histogram, by the bounds of their buckets."""
-    page = httpx.get(f"{sample.admin}/metrics", headers=OPENMETRICS).text
+    page = httpx2.get(f"{sample.admin}/metrics", headers=OPENMETRICS).text
     return {
         found.labels["le"]: found.exemplar
         for metric in text_string_to_metric_families(page)
@@ -24,7 +24,7 @@ def exemplars(sample: Any, family: str, **labels: str) -> dict[str, Any]:
 
 def ask(sample: Any, path: str, trace: str) -> Any:
     # On a connection of its own: any worker may answer.
-    return httpx.get(f"{sample.url}{path}", headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
+    return httpx2.get(f"{sample.url}{path}", headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
 
 
 def test_a_bucket_shows_a_request_that_is_in_it(samples: Any) -> None:
@@ -58,7 +58,7 @@ def test_who_does_not_ask_for_them_gets_none(samples: Any) -> None:
     assert ask(sample, "/pid", "7" * 32).status_code == 200
     samples.wait_until(lambda: exemplars(sample, DURATIONS, path="/pid"), what="an exemplar")
 
-    assert "7" * 32 not in httpx.get(f"{sample.admin}/metrics").text
+    assert "7" * 32 not in httpx2.get(f"{sample.admin}/metrics").text
 
 
 def test_what_is_not_sent_is_no_example(samples: Any) -> None:
@@ -71,7 +71,7 @@ def test_what_is_not_sent_is_no_example(samples: Any) -> None:
 
 def test_what_is_sent_for_the_sake_of_its_caller_is_an_example(samples: Any) -> None:
     sample = samples.ready(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0")
-    assert httpx.get(f"{sample.url}/pid").status_code == 200
+    assert httpx2.get(f"{sample.url}/pid").status_code == 200
     sample.wait_for_metric(1, "http_requests_total", path="/pid")
     assert exemplars(sample, DURATIONS) == {}
 

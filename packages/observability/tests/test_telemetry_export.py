@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
@@ -139,7 +139,7 @@ def test_spans_that_find_no_room_are_counted_and_memory_is_bounded(samples: Any)
             LOG_LEVEL="warn,starkeel_server=info",
         )
         url = sample.url
-        with httpx.Client() as client:
+        with httpx2.Client() as client:
             assert {client.get(f"{url}/pid").status_code for _ in range(1500)} == {200}
         samples.wait_until(lambda: sample.metric("starkeel_spans_dropped_total", reason="queue_full") > 500)
 

@@ -5,7 +5,7 @@ import signal
 import socket
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 
@@ -44,20 +44,20 @@ def test_levels_that_are_wrong_change_nothing(samples: Any) -> None:
 
 def page(sample: Any) -> dict[str, Any]:
     """What `/loggers` says: the levels of main, and those of each worker by its number."""
-    told = httpx.get(f"{sample.admin}/loggers", timeout=30).json()
+    told = httpx2.get(f"{sample.admin}/loggers", timeout=30).json()
     workers = {f"worker-{one['index']}": one.get("levels") for one in told["workers"]}
     return {"main": told["main"]["levels"]} | workers
 
 
-def put(sample: Any, levels: object) -> httpx.Response:
-    return httpx.put(f"{sample.admin}/loggers", json={"levels": levels}, timeout=30)
+def put(sample: Any, levels: object) -> httpx2.Response:
+    return httpx2.put(f"{sample.admin}/loggers", json={"levels": levels}, timeout=30)
 
 
 def test_loggers_tell_the_level_of_each(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL="info,sample=debug,_granian=off,asyncio=warn")
     sample.get("/items/1")
 
-    told = httpx.get(f"{sample.admin}/loggers", timeout=30).json()
+    told = httpx2.get(f"{sample.admin}/loggers", timeout=30).json()
 
     (worker,) = told["workers"]
     assert told["main"]["levels"] == worker["levels"] == "info,sample=debug,_granian=off,asyncio=warn"
@@ -93,7 +93,7 @@ def test_levels_that_are_set_hold_everywhere_and_for_workers_to_come(samples: An
     sample.wait_for_log("item looked at")
     sample.wait_for_log("log levels set", levels="info,sample=debug", level="WARN")
 
-    killed = httpx.get(f"{sample.admin}/loggers").json()["workers"][0]["worker_pid"]
+    killed = httpx2.get(f"{sample.admin}/loggers").json()["workers"][0]["worker_pid"]
     os.kill(killed, signal.SIGKILL)
     sample.wait_for_log("log levels taken over", levels="info,sample=debug")
     samples.wait_until(lambda: page(sample) == everywhere, what="the levels in the new worker")
@@ -131,20 +131,22 @@ def test_bodies_that_say_nothing_change_nothing(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL_CHANGES="true")
 
     for body, status in ((b"", 400), (b"{", 400), (b'{"levels": "info", "x": 1}', 400), (b"x" * 20_000, 413)):
-        assert httpx.put(f"{sample.admin}/loggers", content=body, timeout=30).status_code == status, body[:30]
+        assert httpx2.put(f"{sample.admin}/loggers", content=body, timeout=30).status_code == status, body[
+            :30
+        ]
     for size, status in (("9" * 5000, 413), ("-1", 400), ("1e3", 400)):
         with socket.create_connection(sample.admin.removeprefix("http://").split(":"), timeout=30) as client:
             client.sendall(f"PUT /loggers HTTP/1.1\r\nContent-Length: {size}\r\n\r\n".encode())
             assert client.recv(100).startswith(f"HTTP/1.1 {status} ".encode()), size[:10]
     headers = {"X-Forwarded-For": "127.0.0.1"}
-    refused = httpx.put(f"{sample.admin}/loggers", json={"levels": "debug"}, headers=headers, timeout=30)
+    refused = httpx2.put(f"{sample.admin}/loggers", json={"levels": "debug"}, headers=headers, timeout=30)
     assert refused.status_code == 403
     assert page(sample) == {"main": "info", "worker-0": "info"}
 
 
 def test_a_worker_that_does_not_answer_finds_the_levels_later(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL_CHANGES="true")
-    stopped = httpx.get(f"{sample.admin}/loggers").json()["workers"][0]["worker_pid"]
+    stopped = httpx2.get(f"{sample.admin}/loggers").json()["workers"][0]["worker_pid"]
     os.kill(stopped, signal.SIGSTOP)
     try:
         answer = put(sample, "debug")

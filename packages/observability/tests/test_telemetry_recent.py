@@ -3,7 +3,7 @@
 import string
 from typing import Any
 
-import httpx
+import httpx2
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind, StatusCode
@@ -75,20 +75,20 @@ def test_memory_is_bounded() -> None:
 
 def test_only_development_remembers(samples: Any) -> None:
     production = samples.ready()
-    assert httpx.get(f"{production.admin}/traces", timeout=30).status_code == 404
+    assert httpx2.get(f"{production.admin}/traces", timeout=30).status_code == 404
     production.stop()
 
     development = samples.ready(ENVIRONMENT="development")
     development.get("/items/1", traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
     development.get("/fails")
-    (worker,) = httpx.get(f"{development.admin}/traces", timeout=30).json()["workers"]
+    (worker,) = httpx2.get(f"{development.admin}/traces", timeout=30).json()["workers"]
     spans = {span["name"]: span for span in worker["spans"]}
     assert spans["GET /items/{item_id}"]["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert spans["GET /items/{item_id}"]["parent_id"] == "00f067aa0ba902b7"
     assert spans["GET /fails"]["status"] == "error"
     assert "bob@example.com" not in str(worker)
     headers = {"X-Forwarded-For": "127.0.0.1"}
-    assert httpx.get(f"{development.admin}/traces", headers=headers, timeout=30).status_code == 403
+    assert httpx2.get(f"{development.admin}/traces", headers=headers, timeout=30).status_code == 403
 
 
 @st.composite

@@ -5,7 +5,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starkeel_observability._logs import _repeats
 from starkeel_observability._logs._repeats import Kind, Repeats
@@ -49,7 +49,7 @@ def test_a_storm_is_cut_told_of_and_counted(samples: Any) -> None:
 
 def test_every_request_has_its_line_in_a_storm(samples: Any) -> None:
     sample = samples.ready(LOG_REPEATS_PER_SECOND=1)
-    with httpx.Client(base_url=sample.url) as client:
+    with httpx2.Client(base_url=sample.url) as client:
         for number in range(200):
             client.get("/fails" if number % 2 else "/pid")
 
@@ -121,7 +121,7 @@ def test_slow_requests_are_warned_of_and_streams_are_not(samples: Any) -> None:
     sample = samples.ready(LOG_SLOW_REQUEST_SECONDS="0.001")
 
     sample.get("/slow?seconds=0.01")
-    with httpx.stream("GET", f"{sample.url}/events") as stream:
+    with httpx2.stream("GET", f"{sample.url}/events") as stream:
         next(stream.iter_bytes())
     with connect(sample.url.replace("http", "ws") + "/live") as socket:
         socket.send("x")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 
 
 def test_an_exception_tells_no_secret_of_its_message_causes_or_locals(samples: Any, collector: Any) -> None:
@@ -20,7 +20,7 @@ def test_an_exception_tells_no_secret_of_its_message_causes_or_locals(samples: A
     collector.wait_for(name="GET /leaks")
     collector.wait_for(name="charge")
     pages = [
-        httpx.get(f"{sample.admin}/{page}", timeout=30).text
+        httpx2.get(f"{sample.admin}/{page}", timeout=30).text
         for page in ("traces", "tasks", "config", "info", "loggers", "routes", "metrics")
     ]
     assert "charge" in pages[0]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 SIZE = 8000
@@ -26,7 +26,7 @@ class Stalled:
         self.read_until("workers started")
         self.url = f"http://{self._told('listening')['addr']}"
         self.admin = f"http://{self._told('admin port opened')['addr']}"
-        samples.wait_until(lambda: httpx.get(f"{self.url}/health/ready").status_code == 200)
+        samples.wait_until(lambda: httpx2.get(f"{self.url}/health/ready").status_code == 200)
 
     def _told(self, message: str) -> dict[str, Any]:
         return next(line for line in self.lines if line["message"] == message)
@@ -44,11 +44,11 @@ class Stalled:
         self.lines += [json.loads(text) for text in self.pipe]
 
     def make_noise(self, count: int) -> None:
-        answer = httpx.get(f"{self.url}/noise?count={count}&size={SIZE}", timeout=30)
+        answer = httpx2.get(f"{self.url}/noise?count={count}&size={SIZE}", timeout=30)
         assert answer.status_code == 200
 
     def metric(self, pattern: str) -> float:
-        found = re.search(pattern + r" (\S+)$", httpx.get(f"{self.admin}/metrics").text, re.MULTILINE)
+        found = re.search(pattern + r" (\S+)$", httpx2.get(f"{self.admin}/metrics").text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def dropped(self, level: str) -> float:
@@ -73,8 +73,8 @@ def test_a_stalled_stdout_stalls_no_request_and_drops_the_least_severe(
     before = stalled.memory
     for _ in range(10):
         stalled.make_noise(500)
-        assert httpx.get(f"{stalled.url}/fails").status_code == 500
-        assert httpx.get(f"{stalled.url}/pid").status_code == 200
+        assert httpx2.get(f"{stalled.url}/fails").status_code == 500
+        assert httpx2.get(f"{stalled.url}/pid").status_code == 200
 
     samples.wait_until(lambda: stalled.dropped("INFO") > 4000, what="drops that are counted")
     assert stalled.dropped("ERROR") == 0
@@ -107,7 +107,7 @@ def test_a_second_signal_waits_for_no_reader(samples: Any) -> None:
     with stalled.pipe:
         stalled.make_noise(500)
         stalled.sample.process.send_signal(signal.SIGTERM)
-        samples.wait_until(lambda: httpx.get(f"{stalled.admin}/ready").json()["status"] == "draining")
+        samples.wait_until(lambda: httpx2.get(f"{stalled.admin}/ready").json()["status"] == "draining")
         stalled.sample.process.send_signal(signal.SIGINT)
 
         assert stalled.sample.wait() == 130

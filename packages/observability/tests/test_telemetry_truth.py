@@ -5,7 +5,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.sync.client import connect
 
@@ -69,10 +69,10 @@ def ask(url: str) -> Counter[Key]:
     """One of each; what the client saw."""
     seen: Counter[Key] = Counter()
 
-    def note(method: str, route: str, answer: httpx.Response) -> None:
+    def note(method: str, route: str, answer: httpx2.Response) -> None:
         seen[method, route, answer.status_code] += 1
 
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx2.Client(base_url=url, timeout=30) as client:
         note("GET", "/items/{item_id}", client.get("/items/7"))
         note("POST", "/made", client.post("/made", json={"amount": 3}))
         note(
@@ -86,14 +86,14 @@ def ask(url: str) -> Counter[Key]:
         note("GET", "/fails", client.get("/fails"))
         note("GET", "/late", client.get("/late"))
         note("GET", "/odd", client.get("/odd"))
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{url}/slow?seconds=20", timeout=0.5)
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.get(f"{url}/slow?seconds=20", timeout=0.5)
     seen["GET", "/slow", 499] += 1
     with connect(url.replace("http", "ws") + "/live") as socket:
         socket.send("x")
         assert socket.recv() == "x"
     seen["GET", "/live", 101] += 1
-    with httpx.stream("GET", f"{url}/events") as stream:
+    with httpx2.stream("GET", f"{url}/events") as stream:
         next(stream.iter_bytes())
     seen["GET", "/events", 200] += 1
     return seen
@@ -116,7 +116,7 @@ def test_sent_counted_logged_and_traced_are_the_same(samples: Any, service: Any,
 def test_paths_and_methods_nobody_knows_add_few_series(samples: Any, service: Any) -> None:
     def series() -> int:
         return len(
-            re.findall(r"^http_requests\w*\{", httpx.get(f"{service.admin}/metrics").text, re.MULTILINE)
+            re.findall(r"^http_requests\w*\{", httpx2.get(f"{service.admin}/metrics").text, re.MULTILINE)
         )
 
     url, admin = service.url, service.admin
@@ -124,13 +124,13 @@ def test_paths_and_methods_nobody_knows_add_few_series(samples: Any, service: An
     before = series()
 
     def wander(worker: int) -> None:
-        with httpx.Client(base_url=url) as client:
+        with httpx2.Client(base_url=url) as client:
             for number in range(625):
                 assert client.get(f"/random-{worker}/{number}").status_code == 404
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(wander, range(8)))
-    with httpx.Client(base_url=url) as client:
+    with httpx2.Client(base_url=url) as client:
         for number in range(50):
             assert client.request(f"M{number}", "/pid").status_code in {404, 405}
 
@@ -148,7 +148,7 @@ def test_paths_and_methods_nobody_knows_add_few_series(samples: Any, service: An
 
 def counted(service: Any) -> Counter[Key]:
     found: Counter[Key] = Counter()
-    page = httpx.get(f"{service.admin}/metrics").text
+    page = httpx2.get(f"{service.admin}/metrics").text
     for labels, value in re.findall(r"^http_requests_total\{(.*)\} (\S+)$", page, re.MULTILINE):
         having = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         if not having["path"].startswith("/health"):

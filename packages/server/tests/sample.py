@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 SETTINGS = (Path(__file__).parent / "sample_settings.py.txt").read_text()
 
@@ -99,7 +99,7 @@ class Sample:
 
     def wait_until_ready(self) -> "Sample":
         self.wait_for_log("workers started")
-        wait_until(lambda: httpx.get(f"{self.url}/health/ready").status_code == 200, what="ready")
+        wait_until(lambda: httpx2.get(f"{self.url}/health/ready").status_code == 200, what="ready")
         return self
 
     def signal(self, number: signal.Signals) -> None:

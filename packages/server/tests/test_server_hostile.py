@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 
@@ -72,17 +72,17 @@ def test_a_body_is_not_given_up_while_the_application_is_busy(samples: Any) -> N
     app.write_text(app.read_text().replace('log.info("body began")', "await asyncio.sleep(1)"))
     sample = samples.ready(BODY_READ_TIMEOUT_SECONDS=0.5)
 
-    assert httpx.post(f"{sample.url}/body", content=b"x" * 1_000_000, timeout=20).text == "1000000"
+    assert httpx2.post(f"{sample.url}/body", content=b"x" * 1_000_000, timeout=20).text == "1000000"
 
 
 def test_a_thousand_half_sent_heads_leave_others_their_answers(samples: Any) -> None:
     sample = samples.ready()
     silent = [Raw(sample).send(b"GET /pid HTTP/1.1\r\nHost: sam") for _ in range(1000)]
 
-    assert httpx.get(f"{sample.url}/pid", timeout=20).status_code == 200
-    assert httpx.get(f"{sample.url}/health/ready", timeout=20).status_code == 200
+    assert httpx2.get(f"{sample.url}/pid", timeout=20).status_code == 200
+    assert httpx2.get(f"{sample.url}/health/ready", timeout=20).status_code == 200
     for path in ("/live", "/ready", "/metrics"):
-        assert httpx.get(f"{sample.admin}{path}", timeout=20).status_code == 200
+        assert httpx2.get(f"{sample.admin}{path}", timeout=20).status_code == 200
 
     # They hold up the end neither.
     assert sample.stop() == 0
@@ -106,7 +106,7 @@ def test_a_head_as_browsers_send_them_is_accepted(samples: Any) -> None:
     # 32 KiB, of cookies for the most part, and eighty headers.
     headers = {"Cookie": "c=" + "a" * 30_000, **{f"X-{number}": "a" for number in range(80)}}
 
-    assert httpx.get(f"{sample.url}/pid", headers=headers).status_code == 200
+    assert httpx2.get(f"{sample.url}/pid", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import signal
 import socket
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import pytest
 from starkeel_server._peers import is_local
@@ -17,7 +17,7 @@ PRIVATE = ["/info", "/config", "/routes", "/loggers", "/migrations", "/tasks", "
 
 
 def page(sample: Any, path: str) -> Any:
-    answer = httpx.get(sample.admin + path, timeout=30)
+    answer = httpx2.get(sample.admin + path, timeout=30)
     assert answer.status_code == 200, (path, answer.status_code, answer.text)
     assert answer.headers["content-type"] == "application/json"
     return answer.json()
@@ -58,7 +58,7 @@ def test_pages_tell_what_runs(samples: Any) -> None:
     assert routes["/live", "GET"]["kind"] == "websocket"
     assert page(sample, "/migrations") == {"current": "7"}
     assert "correct horse" not in "".join(
-        httpx.get(sample.admin + path, timeout=30).text for path in [*PRIVATE, "/metrics"]
+        httpx2.get(sample.admin + path, timeout=30).text for path in [*PRIVATE, "/metrics"]
     )
 
 
@@ -66,7 +66,7 @@ def test_a_page_that_no_plugin_answers_is_not_there(samples: Any) -> None:
     sample = samples.ready()
 
     for path in ("/loggers", "/traces", "/nowhere", "/../etc/passwd"):
-        assert httpx.get(sample.admin + path, timeout=30).status_code == 404, path
+        assert httpx2.get(sample.admin + path, timeout=30).status_code == 404, path
 
 
 def test_pages_are_only_read(samples: Any) -> None:
@@ -74,9 +74,9 @@ def test_pages_are_only_read(samples: Any) -> None:
 
     for path in [*PRIVATE, "/metrics", "/live", "/ready"]:
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
-            answer = httpx.request(method, sample.admin + path, timeout=30)
+            answer = httpx2.request(method, sample.admin + path, timeout=30)
             assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD"), (method, path)
-    head = httpx.head(f"{sample.admin}/config", timeout=30)
+    head = httpx2.head(f"{sample.admin}/config", timeout=30)
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["content-length"]) > 100
 
@@ -84,17 +84,17 @@ def test_pages_are_only_read(samples: Any) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_pages_are_for_this_machine_only(samples: Any, host: str) -> None:
     sample = samples.ready(METRICS_HOST=host)
-    port = httpx.URL(sample.admin).port
+    port = httpx2.URL(sample.admin).port
 
     for path in PRIVATE:
-        assert httpx.get(f"http://{other_address()}:{port}{path}", timeout=30).status_code == 403, path
+        assert httpx2.get(f"http://{other_address()}:{port}{path}", timeout=30).status_code == 403, path
         # Nor does it help to claim another address.
         claims = {"X-Forwarded-For": "127.0.0.1", "Host": "localhost"}
-        answer = httpx.get(f"http://{other_address()}:{port}{path}", headers=claims, timeout=30)
+        answer = httpx2.get(f"http://{other_address()}:{port}{path}", headers=claims, timeout=30)
         assert answer.status_code == 403, path
     for path in ("/metrics", "/live", "/ready"):
-        assert httpx.get(f"http://{other_address()}:{port}{path}", timeout=30).status_code == 200, path
-    assert httpx.get(f"http://127.0.0.1:{port}/config", timeout=30).status_code == 200
+        assert httpx2.get(f"http://{other_address()}:{port}{path}", timeout=30).status_code == 200, path
+    assert httpx2.get(f"http://127.0.0.1:{port}/config", timeout=30).status_code == 200
 
 
 def test_pages_are_not_for_those_behind_a_proxy_or_a_web_page(samples: Any) -> None:
@@ -107,8 +107,10 @@ def test_pages_are_not_for_those_behind_a_proxy_or_a_web_page(samples: Any) -> N
         {"X-Real-IP": "127.0.0.1"},
         {"Host": "rebound.example.com"},
     ):
-        assert httpx.get(f"{sample.admin}/config", headers=headers, timeout=30).status_code == 403, headers
-    assert httpx.get(f"{sample.admin}/config", headers={"Host": "localhost:1"}, timeout=30).status_code == 200
+        assert httpx2.get(f"{sample.admin}/config", headers=headers, timeout=30).status_code == 403, headers
+    assert (
+        httpx2.get(f"{sample.admin}/config", headers={"Host": "localhost:1"}, timeout=30).status_code == 200
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_an_inquiry_that_fails_tells_its_kind_only(samples: Any) -> None:
     sample = samples.ready(SAMPLE_FLAG=flag)
     flag.touch()
 
-    answer = httpx.get(f"{sample.admin}/migrations", timeout=30)
+    answer = httpx2.get(f"{sample.admin}/migrations", timeout=30)
 
     assert answer.status_code == 503
     assert answer.json()["workers"][0]["error"] == "ConnectionError"
@@ -219,7 +221,7 @@ def test_main_answers_while_it_migrates(samples: Any) -> None:
     assert page(sample, "/info")["service"] == "sample"
     assert page(sample, "/config")["settings"]
     assert page(sample, "/tasks") == {"workers": []}
-    assert httpx.get(f"{sample.admin}/migrations", timeout=30).status_code == 503
+    assert httpx2.get(f"{sample.admin}/migrations", timeout=30).status_code == 503
 
 
 def test_config_tells_what_sighup_has_changed(samples: Any) -> None:

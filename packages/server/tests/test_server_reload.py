@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from cryptography import x509
 
@@ -19,7 +19,7 @@ from .sample import wait_until
 
 
 def greeting(sample: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = httpx.get(f"{sample.url}/greeting", timeout=20).json()
+    answer: dict[str, Any] = httpx2.get(f"{sample.url}/greeting", timeout=20).json()
     return answer
 
 
@@ -49,7 +49,7 @@ def test_settings_given_by_file_are_read_anew(samples: Any, workers: int) -> Non
     assert after["greeting"] == "good evening"
     assert after["pid"] != before["pid"]
     assert sample.messages.count("worker replaced") == workers
-    assert httpx.get(f"{sample.admin}/ready").json()["workers"] == [
+    assert httpx2.get(f"{sample.admin}/ready").json()["workers"] == [
         {"index": index, "status": "ready"} for index in range(workers)
     ]
     assert len(samples.processes()) == workers + 1
@@ -59,13 +59,13 @@ def test_settings_given_by_file_are_read_anew(samples: Any, workers: int) -> Non
 def test_metrics_go_on_across_a_replacement(samples: Any) -> None:
     sample = samples.ready()
     for _ in range(10):
-        httpx.get(f"{sample.url}/pid")
+        httpx2.get(f"{sample.url}/pid")
 
     for count in (1, 2, 3):
         reloaded(sample, count=count)
-        httpx.get(f"{sample.url}/pid")
+        httpx2.get(f"{sample.url}/pid")
 
-    page = httpx.get(f"{sample.admin}/metrics").text
+    page = httpx2.get(f"{sample.admin}/metrics").text
     assert "sample_hits_total 13.0" in page
     assert "sample_alive 1.0" in page
     assert 'starkeel_worker_replacements_total{reason="reload"} 3.0' in page
@@ -185,7 +185,7 @@ def expiry(certificate: Any) -> float:
 
 
 def told_expiry(sample: Any) -> float:
-    page = httpx.get(f"{sample.admin}/metrics", timeout=20).text
+    page = httpx2.get(f"{sample.admin}/metrics", timeout=20).text
     (line,) = [one for one in page.splitlines() if one.startswith("starkeel_certificate_not_after")]
     return float(line.rpartition(" ")[2])
 
@@ -210,8 +210,8 @@ def test_a_service_that_reloads_stays_ready(samples: Any) -> None:
     sample.signal(signal.SIGHUP)
 
     while "workers replaced" not in sample.messages:
-        assert httpx.get(f"{sample.url}/health/ready", timeout=20).status_code == 200
-        assert httpx.get(f"{sample.admin}/ready", timeout=20).status_code == 200
+        assert httpx2.get(f"{sample.url}/health/ready", timeout=20).status_code == 200
+        assert httpx2.get(f"{sample.admin}/ready", timeout=20).status_code == 200
 
 
 def test_a_stop_while_workers_are_replaced_is_honoured(samples: Any) -> None:
@@ -270,7 +270,7 @@ def test_a_terminal_that_is_closed_stops_the_service(samples: Any) -> None:
 def test_a_request_may_take_longer_than_a_shutdown_would_let_it(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.2)
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"{sample.url}/slow/4.0", timeout=20)
+        slow = pool.submit(httpx2.get, f"{sample.url}/slow/4.0", timeout=20)
         sample.wait_for_log("slow began")
         reloaded(sample)
 
@@ -282,7 +282,7 @@ def test_a_request_may_take_longer_than_a_shutdown_would_let_it(samples: Any) ->
 def test_a_worker_that_leaves_keeps_to_the_time_of_a_shutdown_that_comes(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"{sample.url}/slow/60.0", timeout=20)
+        slow = pool.submit(httpx2.get, f"{sample.url}/slow/60.0", timeout=20)
         sample.wait_for_log("slow began")
         sample.signal(signal.SIGHUP)
         sample.wait_for_log("worker replaced")
@@ -295,7 +295,7 @@ def test_a_worker_that_leaves_keeps_to_the_time_of_a_shutdown_that_comes(samples
 
 def test_event_streams_of_a_worker_that_leaves_are_ended_cleanly(samples: Any) -> None:
     sample = samples.ready()
-    with httpx.stream("GET", f"{sample.url}/events", timeout=20) as stream:
+    with httpx2.stream("GET", f"{sample.url}/events", timeout=20) as stream:
         parts = stream.iter_text()
         assert "hello" in next(parts)
         reloaded(sample)

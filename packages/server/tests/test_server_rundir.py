@@ -4,7 +4,7 @@ import os
 import signal
 from typing import Any
 
-import httpx
+import httpx2
 from websockets.sync.client import connect
 
 
@@ -25,7 +25,7 @@ def test_what_a_killed_process_left_is_removed_and_what_runs_is_left_alone(sampl
     assert not left.exists()
     assert somebodys.is_dir()
     assert len(list(samples.tmp.iterdir())) == 3
-    assert httpx.get(f"{running.url}/pid").status_code == 200
+    assert httpx2.get(f"{running.url}/pid").status_code == 200
     assert fresh.stop() == running.stop() == 0
     assert list(samples.tmp.iterdir()) == [somebodys]
 

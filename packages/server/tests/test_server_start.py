@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 
@@ -111,7 +111,7 @@ def test_the_admin_port_answers_while_migrations_run_and_the_application_port_is
     sample = samples.start(SAMPLE_FAILS="migrate hangs", PORT=port)
     sample.wait_for_log("migrating")
 
-    live, ready = httpx.get(f"{sample.admin}/live"), httpx.get(f"{sample.admin}/ready")
+    live, ready = httpx2.get(f"{sample.admin}/live"), httpx2.get(f"{sample.admin}/ready")
 
     assert live.status_code == 200
     assert (ready.status_code, ready.json()) == (503, {"status": "not ready", "reason": "migrations"})
@@ -188,7 +188,7 @@ def test_tls_is_spoken_from_1_2_on(samples: Any, certificate: Any) -> None:
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         context = ssl.create_default_context(cafile=certificate.authority)
         context.minimum_version = context.maximum_version = version
-        assert httpx.get(f"{url}/pid", verify=context).status_code == 200
+        assert httpx2.get(f"{url}/pid", verify=context).status_code == 200
 
 
 def test_clients_without_a_certificate_are_refused_when_one_is_asked_for(
@@ -203,9 +203,9 @@ def test_clients_without_a_certificate_are_refused_when_one_is_asked_for(
     known = ssl.create_default_context(cafile=certificate.authority)
     known.load_cert_chain(certificate.cert, certificate.key)
 
-    with pytest.raises(httpx.TransportError):
-        httpx.get(url, verify=anonymous)
-    assert httpx.get(url, verify=known).status_code == 200
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(url, verify=anonymous)
+    assert httpx2.get(url, verify=known).status_code == 200
 
 
 def test_a_misspelt_variable_is_warned_about(samples: Any) -> None:
@@ -231,8 +231,8 @@ def test_a_service_whose_output_nobody_reads_serves_and_stops(samples: Any, stre
 
     def answers() -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
-        except httpx.TransportError:
+            return httpx2.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
+        except httpx2.TransportError:
             return False
 
     samples.wait_until(answers)

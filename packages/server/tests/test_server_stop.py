@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 def test_a_signal_lets_requests_in_flight_finish(samples: Any, number: signal.Signals, line: str) -> None:
     sample = samples.ready()
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"{sample.url}/slow/1.0", timeout=20)
+        slow = pool.submit(httpx2.get, f"{sample.url}/slow/1.0", timeout=20)
         sample.wait_for_log("slow began")
         sample.signal(number)
         answer = slow.result()
@@ -46,23 +46,23 @@ def test_nothing_is_left_behind(samples: Any) -> None:
 def test_while_it_drains_it_serves_new_connections_and_asks_to_close_them(samples: Any) -> None:
     sample = samples.ready(DRAIN_DELAY_SECONDS=60)
     url = sample.url
-    with httpx.Client(base_url=url) as kept:
+    with httpx2.Client(base_url=url) as kept:
         assert "connection" not in kept.get("/pid").headers
         sample.signal(signal.SIGTERM)
         sample.wait_for_log("received SIGTERM")
-        samples.wait_until(lambda: httpx.get(f"{url}/health/ready").status_code == 503)
+        samples.wait_until(lambda: httpx2.get(f"{url}/health/ready").status_code == 503)
 
         ready, on_the_kept_one, on_a_new_one = (
-            httpx.get(f"{url}/health/ready"),
+            httpx2.get(f"{url}/health/ready"),
             kept.get("/pid"),
-            httpx.get(f"{url}/pid"),
+            httpx2.get(f"{url}/pid"),
         )
 
     assert ready.json() == {"status": "draining", "checks": {}}
     assert (on_the_kept_one.status_code, on_the_kept_one.headers["connection"]) == (200, "close")
     assert (on_a_new_one.status_code, on_a_new_one.headers["connection"]) == (200, "close")
-    assert httpx.get(f"{url}/health/live").status_code == 200
-    assert httpx.get(f"{sample.admin}/ready").json()["status"] == "draining"
+    assert httpx2.get(f"{url}/health/live").status_code == 200
+    assert httpx2.get(f"{sample.admin}/ready").json()["status"] == "draining"
 
 
 def test_no_connection_is_refused_during_the_drain_delay(samples: Any) -> None:
@@ -71,10 +71,10 @@ def test_no_connection_is_refused_during_the_drain_delay(samples: Any) -> None:
     sample.signal(signal.SIGTERM)
 
     # As a load balancer does: until the first answer that says not ready; then nothing new is sent.
-    while httpx.get(f"{url}/health/ready").status_code == 200:
-        assert httpx.get(f"{url}/pid").status_code == 200
+    while httpx2.get(f"{url}/health/ready").status_code == 200:
+        assert httpx2.get(f"{url}/pid").status_code == 200
 
-    assert httpx.get(f"{url}/pid").status_code == 200
+    assert httpx2.get(f"{url}/pid").status_code == 200
     assert sample.wait() == 0
 
 
@@ -82,7 +82,7 @@ def test_once_it_stopped_connections_are_refused(samples: Any) -> None:
     sample = samples.ready()
     url, port = sample.url, int(sample.url.rpartition(":")[2])
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"{url}/slow/2.0", timeout=20)
+        slow = pool.submit(httpx2.get, f"{url}/slow/2.0", timeout=20)
         sample.wait_for_log("slow began")
         sample.signal(signal.SIGTERM)
 
@@ -100,7 +100,7 @@ def test_once_it_stopped_connections_are_refused(samples: Any) -> None:
 def test_requests_that_take_longer_than_the_grace_get_a_503(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5)
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"{sample.url}/slow/60.0", timeout=20)
+        slow = pool.submit(httpx2.get, f"{sample.url}/slow/60.0", timeout=20)
         sample.wait_for_log("slow began")
         sample.signal(signal.SIGTERM)
         answer = slow.result()
@@ -118,7 +118,7 @@ def test_requests_that_take_longer_than_the_grace_get_a_503(samples: Any) -> Non
 def test_a_handler_that_cannot_be_cancelled_does_not_keep_the_client_waiting(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5)
     with ThreadPoolExecutor() as pool:
-        deaf = pool.submit(httpx.get, f"{sample.url}/deaf", timeout=20)
+        deaf = pool.submit(httpx2.get, f"{sample.url}/deaf", timeout=20)
         sample.wait_for_log("deaf began")
         sample.signal(signal.SIGTERM)
 
@@ -147,7 +147,7 @@ def test_a_half_sent_body_and_a_half_sent_head_hold_nothing_up(samples: Any) -> 
 
 def test_an_event_stream_is_ended_as_if_it_were_complete(samples: Any) -> None:
     sample = samples.ready()
-    with httpx.stream("GET", f"{sample.url}/events", timeout=20) as stream:
+    with httpx2.stream("GET", f"{sample.url}/events", timeout=20) as stream:
         parts = stream.iter_text()
         assert "hello" in next(parts)
         sample.signal(signal.SIGTERM)
@@ -181,7 +181,7 @@ def test_streams_and_websockets_go_on_during_the_drain_delay(samples: Any) -> No
     with connect(f"{sample.url.replace('http', 'ws')}/live") as live:
         assert live.recv(timeout=10) == "hello"
         sample.signal(signal.SIGTERM)
-        samples.wait_until(lambda: httpx.get(f"{sample.url}/health/ready").status_code == 503)
+        samples.wait_until(lambda: httpx2.get(f"{sample.url}/health/ready").status_code == 503)
 
         live.send("still here")
 
@@ -205,10 +205,10 @@ def test_a_second_signal_ends_everything_at_once(samples: Any) -> None:
 def test_a_worker_that_had_to_be_killed_is_told_by_the_exit_code(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
     with ThreadPoolExecutor() as pool:
-        stuck = pool.submit(httpx.get, f"{sample.url}/stuck", timeout=20)
+        stuck = pool.submit(httpx2.get, f"{sample.url}/stuck", timeout=20)
         sample.wait_for_log("stuck began")
         sample.signal(signal.SIGTERM)
-        assert isinstance(stuck.exception(), httpx.TransportError)
+        assert isinstance(stuck.exception(), httpx2.TransportError)
 
     assert sample.wait() == 70
     assert "worker killed: it did not stop in time" in sample.messages
@@ -226,7 +226,7 @@ def test_a_signal_to_the_whole_process_group_drains_all_the_same(samples: Any) -
     """As a terminal sends Ctrl-C, and systemd SIGTERM."""
     sample = samples.start(WORKERS=2, popen={"start_new_session": True}).wait_until_ready()
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"{sample.url}/slow/1.0", timeout=20)
+        slow = pool.submit(httpx2.get, f"{sample.url}/slow/1.0", timeout=20)
         sample.wait_for_log("slow began")
         samples.signal_group(sample, signal.SIGINT)
         assert slow.result().status_code == 200
@@ -268,16 +268,18 @@ def test_no_request_fails_under_load(samples: Any, workers: int) -> None:
     answered: list[int] = []
 
     def balancer() -> None:
-        while httpx.get(f"{url}/health/ready", timeout=20).status_code == 200:
+        while httpx2.get(f"{url}/health/ready", timeout=20).status_code == 200:
             told.wait(0.2)
         told.set()
 
     def load(number: int) -> None:
-        kept = httpx.Client(base_url=url, timeout=20)
+        kept = httpx2.Client(base_url=url, timeout=20)
         while not told.is_set():
             path = "/slow/0.2" if len(answered) % 50 == 0 else "/pid"
             # A request that fails raises, and fails the test.
-            answered.append((kept.get(path) if number % 2 else httpx.get(url + path, timeout=20)).status_code)
+            answered.append(
+                (kept.get(path) if number % 2 else httpx2.get(url + path, timeout=20)).status_code
+            )
             if len(answered) > 300:
                 under_load.set()
         kept.close()
@@ -302,7 +304,7 @@ def test_a_flush_that_hangs_does_not_hold_the_process_beyond_its_time(samples: A
     with socket.create_connection(address, timeout=20) as head:
         head.sendall(b"GET /pid HTTP/1.1\r\nHo")
         with ThreadPoolExecutor() as pool:
-            slow = pool.submit(httpx.get, f"{sample.url}/slow/60.0", timeout=20)
+            slow = pool.submit(httpx2.get, f"{sample.url}/slow/60.0", timeout=20)
             sample.wait_for_log("slow began")
             sample.signal(signal.SIGTERM)
             assert slow.result().status_code == 503

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -18,7 +18,7 @@ def worker_pids(sample: Any) -> dict[int, int]:
 
 
 def metric(sample: Any, name: str, **labels: str) -> float:
-    families = text_string_to_metric_families(httpx.get(f"{sample.admin}/metrics").text)
+    families = text_string_to_metric_families(httpx2.get(f"{sample.admin}/metrics").text)
     found = [
         s.value for f in families for s in f.samples if s.name == name and labels.items() <= s.labels.items()
     ]
@@ -33,7 +33,7 @@ def test_metrics_are_those_of_all_workers_together(samples: Any) -> None:
     # Until both workers have answered: which one accepts a connection is up to the kernel.
     def both() -> bool:
         nonlocal hits
-        answered.add(httpx.get(f"{sample.url}/pid").json()["pid"])
+        answered.add(httpx2.get(f"{sample.url}/pid").json()["pid"])
         hits += 1
         return len(answered) == 2
 
@@ -46,7 +46,7 @@ def test_metrics_are_those_of_all_workers_together(samples: Any) -> None:
 def test_a_killed_worker_is_replaced_and_its_metrics_go_on(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
     for _ in range(10):
-        httpx.get(f"{sample.url}/pid")
+        httpx2.get(f"{sample.url}/pid")
     before = metric(sample, "sample_hits_total")
     killed = worker_pids(sample)[0]
 
@@ -55,7 +55,7 @@ def test_a_killed_worker_is_replaced_and_its_metrics_go_on(samples: Any) -> None
     died = sample.wait_for_log("worker died", level="error")
     assert (died["index"], died["worker_pid"], died["exit_code"]) == (0, killed, -9)
     sample.wait_for_log("process started", role="worker", index=0, count=2)
-    samples.wait_until(lambda: httpx.get(f"{sample.admin}/ready").status_code == 200)
+    samples.wait_until(lambda: httpx2.get(f"{sample.admin}/ready").status_code == 200)
     assert worker_pids(sample)[0] != killed
     assert metric(sample, "sample_hits_total") == before
     assert metric(sample, "sample_alive") == 2
@@ -69,7 +69,7 @@ def test_connections_wait_while_the_only_worker_is_replaced(samples: Any) -> Non
     sample.wait_for_log("worker died")
 
     # The port is main's: it is open although nobody accepts.
-    assert httpx.get(f"{sample.url}/pid", timeout=20).status_code == 200
+    assert httpx2.get(f"{sample.url}/pid", timeout=20).status_code == 200
 
 
 def test_a_crash_loop_gives_up_and_says_why(samples: Any) -> None:
@@ -86,40 +86,40 @@ def test_a_crash_loop_gives_up_and_says_why(samples: Any) -> None:
 
 def test_a_stuck_worker_is_told_by_the_admin_port(samples: Any) -> None:
     sample = samples.ready()
-    with httpx.Client() as client, client.stream("GET", f"{sample.url}/health/live"):
+    with httpx2.Client() as client, client.stream("GET", f"{sample.url}/health/live"):
         pass
-    stuck = httpx.Client(timeout=0.5)
+    stuck = httpx2.Client(timeout=0.5)
     try:
         stuck.get(f"{sample.url}/stuck")
-    except httpx.TimeoutException:
+    except httpx2.TimeoutException:
         sample.wait_for_log("stuck began")
 
-    answer = samples.wait_until(lambda: (a := httpx.get(f"{sample.admin}/ready")).status_code == 503 and a)
+    answer = samples.wait_until(lambda: (a := httpx2.get(f"{sample.admin}/ready")).status_code == 503 and a)
 
     assert answer.json()["workers"] == [{"index": 0, "status": "unresponsive"}]
-    assert httpx.get(f"{sample.admin}/live").status_code == 200
+    assert httpx2.get(f"{sample.admin}/live").status_code == 200
     stuck.close()
 
 
 def test_readiness_follows_the_checks_and_tells_no_internals(samples: Any) -> None:
     flag = samples.directory / "database-is-away"
     sample = samples.ready(SAMPLE_FLAG=flag)
-    ready = httpx.get(f"{sample.url}/health/ready").json()
+    ready = httpx2.get(f"{sample.url}/health/ready").json()
     assert ready["status"] == "ready"
     assert ready["checks"]["database"].keys() == {"status", "duration_ms", "critical"}
 
     flag.touch()
-    samples.wait_until(lambda: httpx.get(f"{sample.url}/health/ready").status_code == 503)
-    answer = httpx.get(f"{sample.url}/health/ready")
-    samples.wait_until(lambda: httpx.get(f"{sample.admin}/ready").status_code == 503)
+    samples.wait_until(lambda: httpx2.get(f"{sample.url}/health/ready").status_code == 503)
+    answer = httpx2.get(f"{sample.url}/health/ready")
+    samples.wait_until(lambda: httpx2.get(f"{sample.admin}/ready").status_code == 503)
     assert answer.json()["status"] == "not ready"
     assert answer.json()["checks"]["database"]["status"] == "failed"
     assert "hunter2" not in answer.text
-    assert httpx.get(f"{sample.url}/health/live").status_code == 200
-    assert httpx.get(f"{sample.url}/health/started").status_code == 200
+    assert httpx2.get(f"{sample.url}/health/live").status_code == 200
+    assert httpx2.get(f"{sample.url}/health/started").status_code == 200
 
     flag.unlink()
-    samples.wait_until(lambda: httpx.get(f"{sample.url}/health/ready").status_code == 200)
+    samples.wait_until(lambda: httpx2.get(f"{sample.url}/health/ready").status_code == 200)
     # Once for each change, however often it was asked.
     sample.wait_for_log("readiness check passed again")
     assert sample.messages.count("readiness check failed") == 1
@@ -128,10 +128,10 @@ def test_readiness_follows_the_checks_and_tells_no_internals(samples: Any) -> No
 def test_the_admin_port_answers_get_and_head_only(samples: Any) -> None:
     sample = samples.ready()
 
-    assert httpx.get(f"{sample.admin}/nowhere").status_code == 404
-    refused = httpx.post(f"{sample.admin}/metrics")
+    assert httpx2.get(f"{sample.admin}/nowhere").status_code == 404
+    refused = httpx2.post(f"{sample.admin}/metrics")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
-    head = httpx.head(f"{sample.admin}/metrics")
+    head = httpx2.head(f"{sample.admin}/metrics")
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["content-length"]) > 0
 
@@ -139,13 +139,13 @@ def test_the_admin_port_answers_get_and_head_only(samples: Any) -> None:
 def test_openmetrics_is_spoken_to_those_who_ask_for_it(samples: Any) -> None:
     sample = samples.ready()
 
-    asked = httpx.get(
+    asked = httpx2.get(
         f"{sample.admin}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
     )
 
     assert asked.headers["content-type"].startswith("application/openmetrics-text")
     assert asked.text.endswith("# EOF\n")
-    assert httpx.get(f"{sample.admin}/metrics").headers["content-type"].startswith("text/plain")
+    assert httpx2.get(f"{sample.admin}/metrics").headers["content-type"].startswith("text/plain")
 
 
 def test_connections_that_say_nothing_do_not_hold_the_admin_port_up(samples: Any) -> None:
@@ -155,7 +155,7 @@ def test_connections_that_say_nothing_do_not_hold_the_admin_port_up(samples: Any
     address = ("127.0.0.1", int(sample.admin.rpartition(":")[2]))
     silent = [socket.create_connection(address, timeout=5) for _ in range(200)]
 
-    assert httpx.get(f"{sample.admin}/live").status_code == 200
+    assert httpx2.get(f"{sample.admin}/live").status_code == 200
 
     for connection in silent:
         connection.close()
@@ -174,7 +174,7 @@ def test_what_blocks_the_event_loop_is_told_once_for_each_stall(samples: Any) ->
     sample = samples.ready(LOOP_STALL_SECONDS=0.3)
 
     for count in (1, 2):
-        httpx.get(f"{sample.url}/busy/1.0", timeout=20)
+        httpx2.get(f"{sample.url}/busy/1.0", timeout=20)
         told = sample.wait_for_log("event loop blocked", level="error", count=count)
         sample.wait_for_log("event loop went on", count=count)
         assert told["blocked_s"] >= 0.3
@@ -188,10 +188,10 @@ def test_what_blocks_the_event_loop_is_told_once_for_each_stall(samples: Any) ->
 
 def test_an_event_loop_that_is_blocked_while_it_drains_is_told_too(samples: Any) -> None:
     sample = samples.ready(LOOP_STALL_SECONDS=0.3, SHUTDOWN_GRACE_SECONDS=2)
-    stuck = httpx.Client(timeout=0.2)
+    stuck = httpx2.Client(timeout=0.2)
     try:
         stuck.get(f"{sample.url}/stuck")
-    except httpx.TimeoutException:
+    except httpx2.TimeoutException:
         sample.wait_for_log("stuck began")
 
     assert sample.stop() == 70

@@ -6,7 +6,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -36,8 +36,8 @@ def _request(name: str = "GET /", *, trace_id: str = TRACE, **fields: Any) -> by
     return request.SerializeToString()
 
 
-def _send(otlp: OtlpReceiver, body: bytes, **headers: str) -> httpx.Response:
-    return httpx.post(f"{otlp.endpoint}/v1/traces", content=body, headers=PROTOBUF | headers)
+def _send(otlp: OtlpReceiver, body: bytes, **headers: str) -> httpx2.Response:
+    return httpx2.post(f"{otlp.endpoint}/v1/traces", content=body, headers=PROTOBUF | headers)
 
 
 def test_a_span_arrives_as_it_was_sent(otlp: OtlpReceiver) -> None:
@@ -127,17 +127,17 @@ def test_what_is_no_export_is_refused(
 ) -> None:
     headers = {"Content-Type": content_type, "Content-Encoding": encoding}
 
-    assert httpx.post(f"{otlp.endpoint}{path}", content=body, headers=headers).status_code == status
+    assert httpx2.post(f"{otlp.endpoint}{path}", content=body, headers=headers).status_code == status
     assert otlp.spans() == []
 
 
 def test_closing_waits_for_nobody() -> None:
     otlp = OtlpReceiver()
     port = urlsplit(otlp.endpoint).port
-    with socket.create_connection(("127.0.0.1", port or 0)), httpx.Client(base_url=otlp.endpoint) as client:
+    with socket.create_connection(("127.0.0.1", port or 0)), httpx2.Client(base_url=otlp.endpoint) as client:
         client.post("/v1/traces", content=_request(), headers=PROTOBUF)
 
         otlp.close()
 
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(httpx2.TransportError):
             client.post("/v1/traces", content=_request(), headers=PROTOBUF)

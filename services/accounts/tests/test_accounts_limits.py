@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import running, wait_until
 
@@ -58,13 +58,13 @@ def test_workers_share_a_limit_through_redis(
         statuses = []
         for _ in range(8):
             # A connection each, so that both workers are asked.
-            with httpx.Client(base_url=service.url) as client:
+            with httpx2.Client(base_url=service.url) as client:
                 statuses.append(client.post("/api/users", json=body(make.sign_up.build())).status_code)
 
         assert statuses == [201] * 6 + [429] * 2
 
 
-def _is_refusal(answer: httpx.Response) -> None:
+def _is_refusal(answer: httpx2.Response) -> None:
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert int(answer.headers["retry-after"]) >= 1
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import Service
 
@@ -149,11 +149,11 @@ def test_leaving_takes_the_password(
     assert service.client.get("/api/users/me", headers=person.headers).status_code == 200
 
 
-def _token(service: Service, email: str, password: str) -> httpx.Response:
+def _token(service: Service, email: str, password: str) -> httpx2.Response:
     return service.client.post("/api/auth/token", json={"email": email, "password": password})
 
 
-def _is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+def _is_problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"].startswith("application/problem+json")
     problem: dict[str, Any] = answer.json()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import Service, running
 
@@ -106,9 +106,9 @@ def test_of_fifty_at_once_one_is_placed(
     with running("orders", env) as service:
         headers = ada.placing
 
-        def place(_: int) -> httpx.Response:
+        def place(_: int) -> httpx2.Response:
             # A connection each, so that both workers are asked.
-            with httpx.Client(base_url=service.url, timeout=30) as client:
+            with httpx2.Client(base_url=service.url, timeout=30) as client:
                 return client.post("/api/orders", json=PLACEMENT, headers=headers)
 
         with ThreadPoolExecutor(50) as pool:
@@ -150,7 +150,7 @@ def test_a_key_lives_for_its_time(
         assert _place(service, headers).json() == second.json()
 
 
-def _place(service: Service, headers: dict[str, str], **changes: Any) -> httpx.Response:
+def _place(service: Service, headers: dict[str, str], **changes: Any) -> httpx2.Response:
     return service.client.post("/api/orders", json=PLACEMENT | changes, headers=headers)
 
 
@@ -159,7 +159,7 @@ def _placed(service: Service, person: Any) -> list[str]:
     return [order["id"] for order in answer.json()["items"]]
 
 
-def _is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+def _is_problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"].startswith("application/problem+json")
     problem: dict[str, Any] = answer.json()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import Service
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -17,7 +17,7 @@ TIMEOUT_S = 10.0
 class Stream:
     """Server-sent events, one after the other."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         self._lines = response.iter_lines()
 
     def next(self) -> dict[str, str]:
@@ -35,7 +35,7 @@ class Stream:
 @contextmanager
 def watching(service: Service, person: Any, **headers: str) -> Iterator[Stream]:
     with (
-        httpx.Client(base_url=service.url, timeout=TIMEOUT_S) as client,
+        httpx2.Client(base_url=service.url, timeout=TIMEOUT_S) as client,
         client.stream("GET", "/api/orders/events", headers=person.headers | headers) as response,
     ):
         assert response.status_code == 200, response.read()
@@ -147,7 +147,7 @@ def test_a_websocket_without_a_good_token_is_refused(service: Service, forged: A
 def test_live_events_end_with_the_token(service: Service, ada: Any, forged: Any) -> None:
     short = {"Authorization": f"Bearer {forged('none', sub=ada.id, lifetime_s=3)}"}
     with (
-        httpx.Client(base_url=service.url, timeout=TIMEOUT_S) as client,
+        httpx2.Client(base_url=service.url, timeout=TIMEOUT_S) as client,
         client.stream("GET", "/api/orders/events", headers=short) as response,
     ):
         assert response.status_code == 200

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 from starkeel_testing import Service, running, wait_until
 
 from .conftest import WHO
@@ -16,7 +16,7 @@ def environ(database_url: str) -> dict[str, str]:
 
 
 def page(service: Service, path: str) -> Any:
-    answer = httpx.get(service.admin_url + path, timeout=30, trust_env=False)
+    answer = httpx2.get(service.admin_url + path, timeout=30, trust_env=False)
     return answer.json() if answer.status_code == 200 else None
 
 

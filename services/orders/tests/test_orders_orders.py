@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from starkeel_testing import Service
 
@@ -158,12 +158,12 @@ def _placed(service: Service, person: Any) -> tuple[str, str]:
     return answer.json()["id"], answer.headers["etag"]
 
 
-def _change(service: Service, person: Any, order_id: str, change: Any, etag: str) -> httpx.Response:
+def _change(service: Service, person: Any, order_id: str, change: Any, etag: str) -> httpx2.Response:
     headers = person.headers | {"If-Match": etag}
     return service.client.patch(f"/api/orders/{order_id}", json=change, headers=headers)
 
 
-def _is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+def _is_problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"].startswith("application/problem+json")
     problem: dict[str, Any] = answer.json()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import redis
 from starkeel_testing import Service, running, wait_until
@@ -37,7 +37,7 @@ def test_a_client_of_one_worker_sees_orders_placed_at_another(
     workers_env: dict[str, str], new_person: Callable[[], Any]
 ) -> None:
     ada = new_person()
-    with running("orders", workers_env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+    with running("orders", workers_env) as service, httpx2.Client(base_url=service.url, timeout=20) as client:
         # Every connection may be another worker's: several listeners and several orders meet both.
         streams = [client.stream("GET", "/api/orders/events", headers=ada.headers) for _ in range(4)]
         responses = [stream.__enter__() for stream in streams]
@@ -54,14 +54,14 @@ def test_what_was_missed_outlives_the_process(
     workers_env: dict[str, str], new_person: Callable[[], Any]
 ) -> None:
     ada = new_person()
-    with running("orders", workers_env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+    with running("orders", workers_env) as service, httpx2.Client(base_url=service.url, timeout=20) as client:
         with client.stream("GET", "/api/orders/events", headers=ada.headers) as response:
             first = _place(service, ada)
             [(last_seen, order_id)] = _events(response, 1)
             assert order_id == first
         second = _place(service, ada)
 
-    with running("orders", workers_env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+    with running("orders", workers_env) as service, httpx2.Client(base_url=service.url, timeout=20) as client:
         headers = ada.headers | {"Last-Event-ID": last_seen}
         with client.stream("GET", "/api/orders/events", headers=headers) as response:
             third = _place(service, ada)
@@ -105,7 +105,7 @@ def test_orders_are_taken_and_watched_while_redis_is_away(
 ) -> None:
     ada = new_person()
     env = orders_env(accounts) | {"REDIS_URL": f"redis://127.0.0.1:{free_port}/0"}
-    with running("orders", env) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+    with running("orders", env) as service, httpx2.Client(base_url=service.url, timeout=20) as client:
         with client.stream("GET", "/api/orders/events", headers=ada.headers) as response:
             placed = [_place(service, ada) for _ in range(2)]
             assert [order_id for _, order_id in _events(response, 2)] == placed
@@ -115,9 +115,9 @@ def test_orders_are_taken_and_watched_while_redis_is_away(
         assert len(told) == 1
 
 
-def _try_to_place(service: Service, person: Any) -> httpx.Response:
+def _try_to_place(service: Service, person: Any) -> httpx2.Response:
     # A connection each, so that every worker is asked.
-    with httpx.Client(base_url=service.url, timeout=20) as client:
+    with httpx2.Client(base_url=service.url, timeout=20) as client:
         return client.post("/api/orders", json=PLACEMENT, headers=person.placing)
 
 
@@ -127,7 +127,7 @@ def _place(service: Service, person: Any) -> str:
     return str(answer.json()["id"])
 
 
-def _events(response: httpx.Response, count: int) -> list[tuple[str, str]]:
+def _events(response: httpx2.Response, count: int) -> list[tuple[str, str]]:
     """Read so many events: the id of each, and its order's."""
     assert response.status_code == 200
     seen: list[tuple[str, str]] = []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, final
 
 import anyio
-import httpx
+import httpx2
 import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -84,7 +84,7 @@ class RemoteKeys:
         """Fetch the keys now, then for ever before they are too old, and whenever somebody waits for them."""
         verify = ssl.create_default_context()
         # A bare transport: no cookies, redirects or proxies, and no log line of its own.
-        async with httpx.AsyncHTTPTransport(verify=verify, trust_env=False) as transport:
+        async with httpx2.AsyncHTTPTransport(verify=verify, trust_env=False) as transport:
             # Made here, as an event belongs to the loop it is made in.
             self._wanted, self._answered = anyio.Event(), anyio.Event()
             self._is_running = True
@@ -125,7 +125,7 @@ class RemoteKeys:
         self._wanted.set()
         await answered.wait()
 
-    async def _refresh(self, transport: httpx.AsyncHTTPTransport) -> None:
+    async def _refresh(self, transport: httpx2.AsyncHTTPTransport) -> None:
         try:
             keys = await self._fetch(transport)
         except Exception as error:  # noqa: BLE001  (whatever went wrong, the next fetch may go well)
@@ -153,9 +153,9 @@ class RemoteKeys:
             log.info("token keys changed", added=added, removed=removed)
         self._keys = keys
 
-    async def _fetch(self, transport: httpx.AsyncHTTPTransport) -> Keys:
+    async def _fetch(self, transport: httpx2.AsyncHTTPTransport) -> Keys:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        request = httpx.Request("GET", self._settings.jwks_url, headers=headers)
+        request = httpx2.Request("GET", self._settings.jwks_url, headers=headers)
         with anyio.fail_after(self._settings.jwks_timeout_s):
             answer = await transport.handle_async_request(request)
             try:
@@ -164,7 +164,7 @@ class RemoteKeys:
                 await answer.aclose()
 
 
-async def _document(answer: httpx.Response) -> bytes:
+async def _document(answer: httpx2.Response) -> bytes:
     if answer.status_code != 200:
         raise KeySetError(f"the answer has status {answer.status_code}")
     document = bytearray()

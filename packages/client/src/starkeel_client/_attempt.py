@@ -4,7 +4,7 @@ from math import floor
 from typing import Final
 
 import anyio
-import httpx
+import httpx2
 import structlog
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
@@ -25,13 +25,13 @@ class BadAnswerError(Exception):
     """The upstream answered what cannot be read."""
 
 
-UNREADABLE: Final = (httpx.DecodingError, BadAnswerError)
+UNREADABLE: Final = (httpx2.DecodingError, BadAnswerError)
 """What is raised when the upstream answered, but not what can be read."""
 
 
 async def attempt(
-    transport: httpx.AsyncBaseTransport, call: Call, *, resends: int, connect_timeout_s: float
-) -> httpx.Response | Failure:
+    transport: httpx2.AsyncBaseTransport, call: Call, *, resends: int, connect_timeout_s: float
+) -> httpx2.Response | Failure:
     """Make a call once, in a client span of its own.
 
     Args:
@@ -41,7 +41,7 @@ async def attempt(
         connect_timeout_s: Seconds to wait for a connection.
 
     Raises:
-        httpx.LocalProtocolError: The caller's headers cannot be sent.
+        httpx2.LocalProtocolError: The caller's headers cannot be sent.
     """
     name = f"{call.method} {call.route}" if call.route else call.method
     with _TRACER.start_as_current_span(
@@ -61,26 +61,26 @@ async def attempt(
 
 
 async def _outcome(
-    transport: httpx.AsyncBaseTransport, call: Call, connect_timeout_s: float
-) -> httpx.Response | Failure:
+    transport: httpx2.AsyncBaseTransport, call: Call, connect_timeout_s: float
+) -> httpx2.Response | Failure:
     try:
         with anyio.fail_after(max(call.left_s(), 0)):
             return await _exchange(transport, _request(call, connect_timeout_s))
     except TimeoutError as error:
         return Failure("timeout", False, error)
-    except httpx.LocalProtocolError:
+    except httpx2.LocalProtocolError:
         raise
-    except httpx.PoolTimeout as error:
+    except httpx2.PoolTimeout as error:
         # Ours to bear: whoever comes next would only wait as long.
         return Failure(_name_of(error), False, error)
-    except httpx.TransportError as error:
+    except httpx2.TransportError as error:
         return Failure(_name_of(error), True, error)
     except UNREADABLE as error:
         return Failure(_name_of(error), False, error)
 
 
-def _request(call: Call, connect_timeout_s: float) -> httpx.Request:
-    headers = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "identity"})
+def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
+    headers = httpx2.Headers({"Accept": "application/json", "Accept-Encoding": "identity"})
     headers.update(call.headers)
     # Ours win over the caller's: a trace, and a request's name and time, go on unbroken.
     propagated: dict[str, str] = {}
@@ -93,12 +93,12 @@ def _request(call: Call, connect_timeout_s: float) -> httpx.Request:
     headers["X-Request-Timeout"] = f"{max(floor(call.left_s() * 1000), 1) / 1000:.3f}"
     # Reading and writing are bounded by the time that is left for the whole.
     timeouts = {"connect": connect_timeout_s, "pool": connect_timeout_s, "read": None, "write": None}
-    return httpx.Request(
+    return httpx2.Request(
         call.method, call.url, headers=headers, content=call.content, extensions={"timeout": timeouts}
     )
 
 
-async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Request) -> httpx2.Response:
     answer = await transport.handle_async_request(request)
     answer.request = request
     try:
@@ -110,7 +110,7 @@ async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request)
     finally:
         await answer.aclose()
     headers = [(name, value) for name, value in answer.headers.multi_items() if name not in _HOP_HEADERS]
-    return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=request)
+    return httpx2.Response(answer.status_code, headers=headers, content=bytes(body), request=request)
 
 
 def _asked(call: Call, resends: int) -> dict[str, AttributeValue]:
@@ -129,7 +129,7 @@ def _asked(call: Call, resends: int) -> dict[str, AttributeValue]:
     return attributes
 
 
-def _tell(span: Span, outcome: httpx.Response | Failure) -> None:
+def _tell(span: Span, outcome: httpx2.Response | Failure) -> None:
     if isinstance(outcome, Failure):
         _fail(span, outcome.error_type)
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
-import httpx
+import httpx2
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -30,9 +30,9 @@ class Call:
     """
 
     method: Method
-    url: httpx.URL
+    url: httpx2.URL
     route: str | None
-    headers: httpx.Headers
+    headers: httpx2.Headers
     content: bytes | None
     ends_at: float
     is_bound_by_request: bool
@@ -62,7 +62,7 @@ class Failure:
     cause: Exception
 
 
-def url_of(base: str, path: str, params: Mapping[str, str] | None) -> httpx.URL:
+def url_of(base: str, path: str, params: Mapping[str, str] | None) -> httpx2.URL:
     """Put a path behind a base URL.
 
     Raises:
@@ -72,6 +72,6 @@ def url_of(base: str, path: str, params: Mapping[str, str] | None) -> httpx.URL:
     if not _PATH.fullmatch(path) or {".", ".."} & set(unquote(path).split("/")):
         raise ValueError(f"{path!r} is no path of an upstream: quote what you put into it, and give `params`")
     try:
-        return httpx.URL(base + path, params=params or None)
-    except httpx.InvalidURL as error:
+        return httpx2.URL(base + path, params=params or None)
+    except httpx2.InvalidURL as error:
         raise ValueError(f"{path!r} is no path of an upstream: {error}") from None

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, final
 
-import httpx
+import httpx2
 from litestar.serialization import encode_json
 
 from ._call import Call, Method, url_of
@@ -38,7 +38,7 @@ class UpstreamClient:
         route: str | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Ask for something; see `request`."""
         return await self.request("GET", path, route=route, params=params, headers=headers)
 
@@ -49,7 +49,7 @@ class UpstreamClient:
         route: str | None = None,
         headers: Mapping[str, str] | None = None,
         json: object = None,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Send something, once, unless the headers hold an `Idempotency-Key`; see `request`."""
         return await self.request("POST", path, route=route, headers=headers, json=json)
 
@@ -62,7 +62,7 @@ class UpstreamClient:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         json: object = None,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Make a call and return its answer, read to the end.
 
         Args:
@@ -78,7 +78,7 @@ class UpstreamClient:
             HTTPException: 504, the request's time is over; 502, the answer cannot be read.
             ValueError: The path would lead elsewhere.
         """
-        sent = httpx.Headers(dict(headers or {}))
+        sent = httpx2.Headers(dict(headers or {}))
         if json is not None:
             sent.setdefault("Content-Type", "application/json")
         ends_at, is_bound_by_request = self._ends_at()

@@ -5,7 +5,7 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeGuard
 
-import httpx
+import httpx2
 
 from ._call import Failure
 
@@ -17,17 +17,17 @@ _LONGEST_WAIT_S = 1.0
 _LONGEST_RETRY_AFTER_S = 86_400.0
 
 
-def is_answer(outcome: httpx.Response | Failure) -> TypeGuard[httpx.Response]:
+def is_answer(outcome: httpx2.Response | Failure) -> TypeGuard[httpx2.Response]:
     """Whether an attempt brought an answer of the service itself."""
     return not isinstance(outcome, Failure) and outcome.status_code not in AWAY
 
 
-def may_pass(outcome: httpx.Response | Failure) -> bool:
+def may_pass(outcome: httpx2.Response | Failure) -> bool:
     """Whether the next attempt may fare better."""
     return outcome.is_passing if isinstance(outcome, Failure) else outcome.status_code in AWAY
 
 
-def wait_s(outcome: httpx.Response | Failure, resends: int) -> float:
+def wait_s(outcome: httpx2.Response | Failure, resends: int) -> float:
     """Seconds to wait before the next attempt: random up to a growing limit, so that callers spread out.
 
     What the upstream asks for by `Retry-After` is the least.
@@ -37,7 +37,7 @@ def wait_s(outcome: httpx.Response | Failure, resends: int) -> float:
     return max(jitter, retry_after_s(outcome) or 0.0)
 
 
-def retry_after_s(outcome: httpx.Response | Failure) -> float | None:
+def retry_after_s(outcome: httpx2.Response | Failure) -> float | None:
     """Seconds that the upstream asks to be left alone; None when it does not say."""
     if isinstance(outcome, Failure):
         return None

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import final
 
 import anyio
-import httpx
+import httpx2
 import structlog
 from litestar.exceptions import HTTPException, ServiceUnavailableException
 
@@ -35,7 +35,7 @@ class Upstream:
     def __init__(self, name: str, settings: UpstreamSettings) -> None:
         self.name = name
         self.settings = settings
-        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._transport: httpx2.AsyncHTTPTransport | None = None
         self._budget = RetryBudget()
 
     @asynccontextmanager
@@ -43,7 +43,7 @@ class Upstream:
         """Hold the pool open."""
         settings = self.settings
         is_tls = settings.url.startswith("https:")
-        limits = httpx.Limits(
+        limits = httpx2.Limits(
             max_connections=settings.max_connections,
             max_keepalive_connections=settings.max_connections,
             keepalive_expiry=_IDLE_S,
@@ -51,14 +51,14 @@ class Upstream:
         # A bare transport: no cookies (they would travel from one user's call to another's), no redirects, no
         # proxies of the environment, and no log line of its own. Loading the trusted authorities takes time.
         verify = ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        async with httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits) as transport:
+        async with httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits) as transport:
             self._transport = transport
             try:
                 yield
             finally:
                 self._transport = None
 
-    async def send(self, call: Call) -> httpx.Response:
+    async def send(self, call: Call) -> httpx2.Response:
         """Make a call, and make it again while that is harmless, in time and not too often.
 
         Raises:
@@ -83,7 +83,7 @@ class Upstream:
             await anyio.sleep(pause_s)
         raise self._too_late(call, attempts)
 
-    def _pause_s(self, call: Call, outcome: httpx.Response | Failure, attempts: int) -> float | None:
+    def _pause_s(self, call: Call, outcome: httpx2.Response | Failure, attempts: int) -> float | None:
         """Seconds until the next attempt; None when there is to be none."""
         if attempts > self.settings.retries or not call.is_repeatable or not may_pass(outcome):
             return None
@@ -93,7 +93,7 @@ class Upstream:
         # Asked last, as it costs.
         return pause_s if self._budget.withdraw() else None
 
-    def _refusal(self, call: Call, outcome: httpx.Response | Failure, attempts: int) -> HTTPException:
+    def _refusal(self, call: Call, outcome: httpx2.Response | Failure, attempts: int) -> HTTPException:
         """What is raised instead of an answer; it names the upstream and never its address."""
         if isinstance(outcome, Failure) and isinstance(outcome.cause, TimeoutError):
             return self._too_late(call, attempts)

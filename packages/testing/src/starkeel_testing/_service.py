@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal
 
-import httpx
+import httpx2
 from prometheus_client.samples import Sample
 
 from . import _metrics
@@ -44,15 +44,15 @@ class Service:
         return f"http://{self.wait_for_log('admin port opened', timeout_s=60.0)['addr']}"
 
     @cached_property
-    def client(self) -> httpx.Client:
+    def client(self) -> httpx2.Client:
         """A client of the service with kept-alive connections and a timeout; threads may share it."""
         # Not by way of a proxy: it is this machine that is asked. Nobody known signed a test's certificate.
         is_plain = self.url.startswith("http:")
-        return httpx.Client(base_url=self.url, timeout=_REQUEST_S, trust_env=False, verify=is_plain)
+        return httpx2.Client(base_url=self.url, timeout=_REQUEST_S, trust_env=False, verify=is_plain)
 
     def metrics(self) -> list[Sample]:
         """Read every sample on the admin port's `/metrics`."""
-        answer = httpx.get(f"{self.admin_url}/metrics", timeout=_REQUEST_S, trust_env=False)
+        answer = httpx2.get(f"{self.admin_url}/metrics", timeout=_REQUEST_S, trust_env=False)
         assert answer.status_code == 200, answer.text
         return _metrics.parsed(answer.text)
 
@@ -148,7 +148,7 @@ class Service:
     def _passes(self, probe: str) -> bool:
         try:
             return self.client.get(f"/health/{probe}").status_code == 200
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return False
 
     def _first(
