@@ -19,7 +19,7 @@ from starkeel_auth import (
     authenticated,
     generate_private_key_pem,
 )
-from starkeel_auth._jwks import KeySetError, parsed
+from starkeel_auth._tokens.jwks import KeySetError, parsed
 
 Bearer = Callable[..., dict[str, str]]
 MakeSettings = Callable[..., AuthSettings]

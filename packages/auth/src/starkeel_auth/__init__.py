@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._errors import AuthError, KeysUnavailableError, TokenError
-    from ._guards import Guard, authenticated, requires_scope
-    from ._keys import SigningKeys, generate_private_key_pem
     from ._plugin import AuthPlugin
-    from ._principal import Principal
+    from ._requests.authenticator import Principal
+    from ._requests.guards import Guard, authenticated, requires_scope
     from ._settings import AuthSettings, IssuerSettings
-    from ._verifier import Claims, KeySource, TokenVerifier
+    from ._tokens.keys import SigningKeys, generate_private_key_pem
+    from ._tokens.verifier import Claims, KeySource, TokenVerifier
 
 __all__ = [
     "AuthError",
@@ -37,18 +37,18 @@ _HOMES = {
     "AuthError": "_errors",
     "AuthPlugin": "_plugin",
     "AuthSettings": "_settings",
-    "Claims": "_verifier",
-    "Guard": "_guards",
+    "Claims": "_tokens.verifier",
+    "Guard": "_requests.guards",
     "IssuerSettings": "_settings",
-    "KeySource": "_verifier",
+    "KeySource": "_tokens.verifier",
     "KeysUnavailableError": "_errors",
-    "Principal": "_principal",
-    "SigningKeys": "_keys",
+    "Principal": "_requests.authenticator",
+    "SigningKeys": "_tokens.keys",
     "TokenError": "_errors",
-    "TokenVerifier": "_verifier",
-    "authenticated": "_guards",
-    "generate_private_key_pem": "_keys",
-    "requires_scope": "_guards",
+    "TokenVerifier": "_tokens.verifier",
+    "authenticated": "_requests.guards",
+    "generate_private_key_pem": "_tokens.keys",
+    "requires_scope": "_requests.guards",
 }
 
 

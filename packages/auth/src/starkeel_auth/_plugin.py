@@ -3,24 +3,29 @@
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import TYPE_CHECKING, final
 
 import anyio
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityRequirement, SecurityScheme
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
-from litestar.routes import BaseRoute
+from litestar.routes import BaseRoute, HTTPRoute
 
-from ._authenticator import Authenticator
-from ._guards import STATE_KEY, provide_principal
-from ._keys import SigningKeys
-from ._openapi import document, with_scheme
+from ._requests.authenticator import Authenticator
+from ._requests.guards import STATE_KEY, Guard, provide_principal
 from ._settings import AuthSettings, IssuerSettings
-from ._verifier import KeySource, TokenVerifier
+from ._tokens.keys import SigningKeys
+from ._tokens.verifier import KeySource, TokenVerifier
 
 if TYPE_CHECKING:
-    from ._jwks import RemoteKeys
+    from ._tokens.jwks import RemoteKeys
+
+SCHEME = "bearer"
 
 
 @final
@@ -98,6 +103,36 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
 
 def _fetching(settings: AuthSettings, clock: Callable[[], float]) -> "RemoteKeys":
     # Late: an issuer has no use for what fetches keys.
-    from ._jwks import RemoteKeys
+    from ._tokens.jwks import RemoteKeys
 
     return RemoteKeys(settings, clock=clock)
+
+
+def with_scheme(config: OpenAPIConfig) -> OpenAPIConfig:
+    """Return the configuration with our security scheme added, unless the application has one of the name."""
+    components = config.components if isinstance(config.components, list) else [config.components]
+    if any(SCHEME in (component.security_schemes or {}) for component in components):
+        return config
+    scheme = SecurityScheme(
+        type="http", scheme="bearer", bearer_format="JWT", description="An access token (RFC 9068)."
+    )
+    # A copy: applications that bring no configuration share one of Litestar's.
+    extended = copy(config)
+    extended.components = [*components, Components(security_schemes={SCHEME: scheme})]
+    return extended
+
+
+def document(route: BaseRoute) -> None:
+    """Say of each guarded handler of a route that it takes a token, and with which scopes."""
+    if isinstance(route, HTTPRoute):
+        for handler in route.route_handlers:
+            _document(handler)
+
+
+def _document(handler: HTTPRouteHandler) -> None:
+    guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Guard)]
+    if not guards or any(SCHEME in requirement for requirement in handler.security or ()):
+        return
+    scopes = sorted(frozenset[str]().union(*(guard.scopes for guard in guards)))
+    requirement: SecurityRequirement = {SCHEME: scopes}
+    handler.security = [*(handler.security or ()), requirement]

@@ -1,12 +1,11 @@
 """What the environment says about access tokens."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Settings, Variable
-
-from ._url import HttpUrl
 
 # What may stand in a quoted string of a header without escaping: the audience names the challenges' realm.
 Name = Meta(
@@ -15,6 +14,35 @@ Name = Meta(
     pattern=r"^[!#-\[\]-~]+$",
     description='1 to 255 ASCII characters without spaces, `"` and `\\`',
 )
+
+
+class HttpUrl(str):
+    """An absolute `http` or `https` URL without credentials and fragment."""
+
+    __slots__ = ()
+
+    accepts = "an http:// or https:// URL without user, password and fragment"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Check a text.
+
+        Raises:
+            ValueError: It is no such URL; the message never repeats credentials.
+        """
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("has characters that no URL has")
+        parts = urlsplit(text)
+        if parts.scheme not in {"http", "https"}:
+            raise ValueError("is neither http:// nor https://")
+        if "@" in parts.netloc:
+            raise ValueError("has a user or a password in it")
+        # `port` raises ValueError when it is no port.
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("has no host, or port 0")
+        if parts.fragment:
+            raise ValueError("has a fragment")
+        return cls(text)
 
 
 class IssuerSettings(Settings, frozen=True, kw_only=True):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._client import UpstreamClient
     from ._plugin import ClientPlugin
-    from ._settings import UpstreamSettings, upstream
-    from ._url import UpstreamUrl
+    from ._settings import UpstreamSettings, UpstreamUrl, upstream
 
 __all__ = ["ClientPlugin", "UpstreamClient", "UpstreamSettings", "UpstreamUrl", "upstream"]
 
@@ -18,7 +17,7 @@ _HOMES = {
     "ClientPlugin": "_plugin",
     "UpstreamClient": "_client",
     "UpstreamSettings": "_settings",
-    "UpstreamUrl": "_url",
+    "UpstreamUrl": "_settings",
     "upstream": "_settings",
 }
 

@@ -12,9 +12,8 @@ import structlog
 from litestar.exceptions import HTTPException, ServiceUnavailableException
 
 from ._attempt import UNREADABLE, attempt
-from ._budget import RetryBudget
 from ._call import Call, Failure
-from ._retries import is_answer, may_pass, retry_after_s, wait_s
+from ._retry import RetryBudget, is_answer, may_pass, retry_after_s, wait_s
 from ._settings import UpstreamSettings
 
 _IDLE_S = 30.0

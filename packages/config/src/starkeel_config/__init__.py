@@ -1,11 +1,11 @@
 """Settings from the environment, all problems reported at once."""
 
+from ._declare.settings import Environment, ServiceSettings, Settings, Variable, prefixed
+from ._docs.reference import Documented, Reference, Section, reference
+from ._docs.render import render_env_example, render_markdown
 from ._errors import ConfigurationError, DeclarationError, Problem
-from ._load import Entry, Resolved, load, resolve
-from ._reference import Documented, Reference, Section, reference
-from ._render import render_env_example, render_markdown
-from ._secret import Secret
-from ._settings import Environment, ServiceSettings, Settings, Variable, prefixed
+from ._read.load import Entry, Resolved, load, resolve
+from ._show.secret import Secret
 
 __all__ = [
     "ConfigurationError",

@@ -8,7 +8,7 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ._errors import TokenError
+from .._errors import TokenError
 
 MAX_TOKEN_CHARACTERS = 8192
 """A token is refused unread beyond this: ours have a few hundred."""

@@ -13,8 +13,8 @@ import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ._errors import AuthError, KeysUnavailableError
-from ._settings import AuthSettings
+from .._errors import AuthError, KeysUnavailableError
+from .._settings import AuthSettings
 
 MAX_DOCUMENT_BYTES = 65_536
 """A key set larger than this is not read: one of ours has a few hundred bytes."""

@@ -8,10 +8,8 @@ from litestar.exceptions import HTTPException, ImproperlyConfiguredException, We
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
-from ._authenticator import Authenticator
-from ._challenges import missing_scope
-from ._credentials import Connection, accept_subprotocol
-from ._principal import Principal
+from .authenticator import Authenticator, Connection, Principal, accept_subprotocol
+from .challenges import missing_scope
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, 3.3
 STATE_KEY = "starkeel_auth"

@@ -6,10 +6,10 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from ._errors import DeclarationError, Problem
-from ._kinds import Kind, kind_of
-from ._settings import Prefix, Settings, Variable
-from ._shown import shown
+from .._errors import DeclarationError, Problem
+from .._show.shown import shown
+from .kinds import Kind, kind_of
+from .settings import Prefix, Settings, Variable
 
 _NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 

@@ -8,7 +8,7 @@ substituted: `$` is a dollar.
 
 import re
 
-from ._errors import Problem
+from .._errors import Problem
 
 _ACCEPTED = "NAME=VALUE, NAME='VALUE', NAME=\"VALUE\" or a comment"
 _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")

@@ -2,7 +2,7 @@
 
 import re
 
-from ._secret import Secret
+from .._show.secret import Secret
 
 _WORDS = frozenset([
     "admin", "changeit", "changeme", "changethis", "default", "dummy", "example", "fixme", "insecure",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
-from ._errors import Problem
+from .._errors import Problem
 
 Environment = Literal["production", "development"]
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from ._fields import Group, Leaf, group_of
-from ._settings import Settings
-from ._shown import rendered
-from ._sources import file_form
+from .._declare.fields import Group, Leaf, group_of
+from .._declare.settings import Settings
+from .._read.sources import file_form
+from .._show.shown import rendered
 
 
 class Documented(msgspec.Struct, frozen=True, kw_only=True):

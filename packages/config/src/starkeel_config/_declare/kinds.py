@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import msgspec
 
-from ._errors import DeclarationError
-from ._secret import Secret
-from ._shown import quoted, rendered
+from .._errors import DeclarationError
+from .._show.secret import Secret
+from .._show.shown import quoted, rendered
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
 from typing import NamedTuple
 
-from ._reference import Documented, Reference, Section
+from .reference import Documented, Reference, Section
 
 _WIDTH = 100
 _MARKDOWN_HEAD = """\

@@ -6,14 +6,14 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from ._errors import ConfigurationError, Problem
-from ._fields import Group, Leaf, group_of
-from ._near_misses import near_misses
-from ._placeholders import ACCEPTED, placeholder
-from ._secret import Secret
-from ._settings import Environment, ServiceSettings, Settings
-from ._shown import quoted, rendered, shown
-from ._sources import Found, Sources, file_form
+from .._declare.fields import Group, Leaf, group_of
+from .._declare.settings import Environment, ServiceSettings, Settings
+from .._errors import ConfigurationError, Problem
+from .._show.secret import Secret
+from .._show.shown import quoted, rendered, shown
+from .near_misses import near_misses
+from .placeholders import ACCEPTED, placeholder
+from .sources import Found, Sources, file_form
 
 S = TypeVar("S", bound=Settings)
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ._secret import Secret
+from .secret import Secret
 
 HIDDEN = "***"
 _LONGEST = 120

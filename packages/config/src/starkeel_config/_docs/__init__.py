@@ -1,0 +1,1 @@
+"""Reference documentation generated from settings classes."""

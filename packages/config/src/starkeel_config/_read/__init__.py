@@ -1,0 +1,1 @@
+"""Reading of settings from the environment, files and `.env`."""

@@ -1,0 +1,1 @@
+"""Values as text: secrets and credentials are masked."""
