@@ -14,7 +14,7 @@ from litestar.exceptions import ClientException, ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler
 from litestar.plugins import InitPlugin
 from starkeel_http import EdgePlugin, EdgeSettings, Idempotency
-from starkeel_http._idempotency import parse_key
+from starkeel_http._idempotency.key import parse_key
 
 VISIBLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=255)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starkeel_http._forwarded import origin_of, parse_forwarded, parse_node, parse_x_forwarded
+from starkeel_http._client_address.forwarded import client_hop, parse_forwarded, parse_node, parse_x_forwarded
 from starkeel_testing import Service
 
 IPS = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6).filter(lambda ip: ip.ipv4_mapped is None))
@@ -59,7 +59,7 @@ def test_nobody_else_is_believed(run_sample: Any) -> None:
 @given(st.text(max_size=60) | st.text('for=,;"\\[]:1. \tproto', max_size=60))
 def test_no_header_makes_reading_it_fail(text: str) -> None:
     hops = parse_forwarded(text) or []
-    found = origin_of([*hops, *(parse_x_forwarded(text, text) or [])], lambda _: True)
+    found = client_hop([*hops, *(parse_x_forwarded(text, text) or [])], lambda _: True)
     assert found is None or found.address is not None
 
 

@@ -7,16 +7,15 @@ framework for it.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._idempotency import Idempotency
-    from ._network import Network
-    from ._opts import limit_by_address, limit_by_user, request_timeout
-    from ._origin import Origin
+    from ._base.addresses import Network, Origin
+    from ._base.rate import Rate
+    from ._base.route_options import limit_by_address, limit_by_user, request_timeout
+    from ._base.settings import EdgeSettings
+    from ._errors.openapi import ProblemDetails, problem_responses
+    from ._errors.validation import FieldError
+    from ._idempotency.key import Idempotency
+    from ._openapi.page import SchemaPage, openapi
     from ._plugin import EdgePlugin
-    from ._problem_responses import ProblemDetails, problem_responses
-    from ._rate import Rate
-    from ._schema_page import SchemaPage, openapi
-    from ._settings import EdgeSettings
-    from ._validation import FieldError
 
 __all__ = [
     "EdgePlugin",
@@ -35,29 +34,29 @@ __all__ = [
     "request_timeout",
 ]
 
-_HOMES = {
+_MODULES = {
     "EdgePlugin": "_plugin",
-    "EdgeSettings": "_settings",
-    "FieldError": "_validation",
-    "Idempotency": "_idempotency",
-    "Network": "_network",
-    "Origin": "_origin",
-    "ProblemDetails": "_problem_responses",
-    "Rate": "_rate",
-    "SchemaPage": "_schema_page",
-    "limit_by_address": "_opts",
-    "limit_by_user": "_opts",
-    "openapi": "_schema_page",
-    "problem_responses": "_problem_responses",
-    "request_timeout": "_opts",
+    "EdgeSettings": "_base.settings",
+    "FieldError": "_errors.validation",
+    "Idempotency": "_idempotency.key",
+    "Network": "_base.addresses",
+    "Origin": "_base.addresses",
+    "ProblemDetails": "_errors.openapi",
+    "Rate": "_base.rate",
+    "SchemaPage": "_openapi.page",
+    "limit_by_address": "_base.route_options",
+    "limit_by_user": "_base.route_options",
+    "openapi": "_openapi.page",
+    "problem_responses": "_errors.openapi",
+    "request_timeout": "_base.route_options",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value

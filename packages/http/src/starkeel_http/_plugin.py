@@ -16,15 +16,15 @@ from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import Scope
 from msgspec import Meta
 
-from ._opts import Policy, check_limit_names, check_names
-from ._rate import Rate
-from ._settings import EdgeSettings
+from ._base.rate import Rate
+from ._base.route_options import Policy, check_limit_names, check_limits_declared
+from ._base.settings import EdgeSettings
 
 if TYPE_CHECKING:
-    from ._idempotency import AnswerStore
-    from ._idempotent_answers import IdempotentAnswers
-    from ._layer import Edge
-    from ._limiter import Limiter
+    from ._edge.edge import Edge
+    from ._idempotency.key import IdempotencyStore
+    from ._idempotency.middleware import IdempotencyMiddleware
+    from ._rate_limit.limiter import Limiter
 
 log = structlog.get_logger(__name__)
 
@@ -69,8 +69,8 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
         self._edge: Edge | None = None
         self._limiter: Limiter | None = None
-        self._store: AnswerStore | None = None
-        self._answers: IdempotentAnswers | None = None
+        self._store: IdempotencyStore | None = None
+        self._idempotency: IdempotencyMiddleware | None = None
 
     @property
     def readiness_name(self) -> str | None:
@@ -80,9 +80,9 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the layer, the rendering of errors and the strict reading of bodies."""
         # Here and not above: limits and metrics must not be imported where only settings are read.
-        from ._idempotency import Idempotency, Replay, provide_idempotency
-        from ._limiter import Limiter
-        from ._request import strict
+        from ._idempotency.key import Idempotency, Replay, provide_idempotency
+        from ._rate_limit.limiter import Limiter
+        from ._request.strict_json import strict_request_class
 
         if self._namespace is None and app_config.openapi_config is not None:
             self._namespace = app_config.openapi_config.title
@@ -91,7 +91,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             namespace=self._namespace or "service",
             on_error=self.settings.rate_limit_on_error,
         )
-        app_config.request_class = strict(app_config.request_class)
+        app_config.request_class = strict_request_class(app_config.request_class)
         app_config.exception_handlers.setdefault(Exception, _render)
         app_config.exception_handlers.setdefault(Replay, _replay)
         app_config.dependencies.setdefault("idempotency", Provide(provide_idempotency))
@@ -119,7 +119,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         """
         handlers = route.route_handlers if isinstance(route, HTTPRoute) else [route.route_handler]  # type: ignore[attr-defined]  # every other kind has one
         for handler in handlers:
-            self._adopt(handler, f"{handler} at {route.path}")
+            self._configure_handler(handler, f"{handler} at {route.path}")
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
         """Learn how many workers count each for itself.
@@ -148,11 +148,10 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         proxies = len(self.settings.trusted_proxies)
         yield "trusted proxies", bool(proxies), _set("TRUSTED_PROXIES", proxies)
 
-    def _adopt(self, handler: BaseRouteHandler, where: str) -> None:
-        from ._body import BodyReader
-        from ._layer import POLICY
-        from ._request import READER
-        from ._user_limit import UserLimit
+    def _configure_handler(self, handler: BaseRouteHandler, where: str) -> None:
+        from ._edge.edge import POLICY
+        from ._edge.user_limit import UserLimit
+        from ._request.strict_json import DECODER, StrictDecoder
 
         most = self._policy.max_body_bytes
         if isinstance(handler, HTTPRouteHandler):
@@ -160,35 +159,35 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             handler.app.request_max_body_size = most
             most = handler.resolve_request_max_body_size()
             _check_bounds(handler, where)
-            self._keep_answers(handler)
-            handler.opt[READER] = BodyReader(handler)
-        policy = self._policy.told(handler.opt, max_body_bytes=most)
-        check_names(policy, self.limits, where=where)
+            self._add_idempotency(handler)
+            handler.opt[DECODER] = StrictDecoder(handler)
+        policy = self._policy.for_route(handler.opt, max_body_bytes=most)
+        check_limits_declared(policy, self.limits, where=where)
         handler.opt[POLICY] = policy
         guards = handler.resolve_guards()
         if policy.by_user and self._limiter is not None and not any(isinstance(g, UserLimit) for g in guards):
             # Last of all: the others find out who the user is. Litestar keeps the list that it hands out.
             guards.append(UserLimit(self._limiter, policy.by_user))
 
-    def _keep_answers(self, handler: HTTPRouteHandler) -> None:
-        from ._idempotency import Idempotency
-        from ._idempotent_answers import IdempotentAnswers
+    def _add_idempotency(self, handler: HTTPRouteHandler) -> None:
+        from ._idempotency.key import Idempotency
+        from ._idempotency.middleware import IdempotencyMiddleware
 
         if not any(p.annotation is Idempotency for p in handler.parsed_fn_signature.parameters.values()):
             return
-        if self._answers is None:
-            self._answers = IdempotentAnswers(lambda: _found(self._store))
+        if self._idempotency is None:
+            self._idempotency = IdempotencyMiddleware(lambda: _require_store(self._store))
         # Inside all others, those that commit included.
-        handler.middleware = [*(handler.middleware or ()), self._answers]
+        handler.middleware = [*(handler.middleware or ()), self._idempotency]
 
     def _start(self, app: Litestar) -> None:
-        from ._cors import Cors
-        from ._layer import Edge, Rules
-        from ._proxies import TrustedProxies
+        from ._client_address.proxies import TrustedProxies
+        from ._edge.cors import Cors
+        from ._edge.edge import Edge, Rules
 
         self._store = next((p for p in app.plugins if hasattr(p, "claim_idempotency_key")), None)  # type: ignore[assignment]  # by shape
-        if self._answers is not None:
-            _found(self._store)
+        if self._idempotency is not None:
+            _require_store(self._store)
         assert self._limiter is not None
         self._limiter.open({name: rate.shared_by(self._workers) for name, rate in self.limits.items()})
         if self._workers > 1 and self._is_first:
@@ -211,9 +210,9 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
 
 
 def _render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    from ._exchange import KEY, Exchange
-    from ._layer import report
-    from ._problem import MEDIA_TYPE
+    from ._edge.edge import report
+    from ._edge.request_state import KEY, Exchange
+    from ._errors.problem import MEDIA_TYPE
 
     problem = report(error, request.scope)
     exchange = request.scope["state"].get(KEY)
@@ -228,7 +227,7 @@ def _replay(_: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
     return Response(b"", status_code=200)
 
 
-def _found(store: "AnswerStore | None") -> "AnswerStore":
+def _require_store(store: "IdempotencyStore | None") -> "IdempotencyStore":
     if store is None:
         raise ImproperlyConfiguredException(
             "a route takes `idempotency`, but no plugin has `claim_idempotency_key` to keep answers with"
@@ -239,7 +238,7 @@ def _found(store: "AnswerStore | None") -> "AnswerStore":
 def _note_websocket(error: Exception, scope: Scope) -> None:
     from litestar.exceptions import WebSocketException
 
-    from ._layer import report
+    from ._edge.edge import report
 
     if scope["type"] == ScopeType.WEBSOCKET and not isinstance(error, WebSocketException):
         report(error, scope)

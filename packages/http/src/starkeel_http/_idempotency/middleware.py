@@ -8,12 +8,12 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.utils.scope.state import ScopeState
 
-from ._idempotency import FLIGHT, AnswerStore, Flight
+from .key import IN_FLIGHT, IdempotencyStore, InFlightRequest
 
 _FIRST_ERROR: Final = 400
 
 
-class IdempotentAnswers(ASGIMiddleware):
+class IdempotencyMiddleware(ASGIMiddleware):
     """Holds a route's answer back until it is kept, in the unit of work that commits when it starts.
 
     Args:
@@ -22,37 +22,37 @@ class IdempotentAnswers(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, store: Callable[[], AnswerStore]) -> None:
+    def __init__(self, store: Callable[[], IdempotencyStore]) -> None:
         self._store = store
-        self._flying: set[bytes] = set()
+        self._keys_in_flight: set[bytes] = set()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Serve one request."""
-        flight = Flight(self._store(), self._flying)
-        scope["state"][FLIGHT] = flight
+        in_flight = InFlightRequest(self._store(), self._keys_in_flight)
+        scope["state"][IN_FLIGHT] = in_flight
         try:
-            await next_app(scope, receive, _Answer(scope, send, flight).send)
+            await next_app(scope, receive, _Answer(scope, send, in_flight).send)
         finally:
-            flight.end()
-            scope["state"].pop(FLIGHT, None)
+            in_flight.release()
+            scope["state"].pop(IN_FLIGHT, None)
 
 
 class _Answer:
     """One answer on its way out."""
 
-    __slots__ = ("_body", "_flight", "_scope", "_send", "_start")
+    __slots__ = ("_body", "_in_flight", "_scope", "_send", "_start")
 
-    def __init__(self, scope: Scope, send: Send, flight: Flight) -> None:
+    def __init__(self, scope: Scope, send: Send, in_flight: InFlightRequest) -> None:
         self._scope = scope
         self._send = send
-        self._flight = flight
+        self._in_flight = in_flight
         self._start: Any = None
         self._body = b""
 
     async def send(self, sent: Message) -> None:
         message: Any = sent
         kind = message["type"]
-        if kind == "http.response.start" and (self._flight.kept or message["status"] < _FIRST_ERROR):
+        if kind == "http.response.start" and (self._in_flight.stored or message["status"] < _FIRST_ERROR):
             self._start, self._body = message, b""
         elif kind == "http.response.body" and self._start is not None:
             self._body += message.get("body", b"")
@@ -63,18 +63,18 @@ class _Answer:
             await self._send(message)
 
     async def _finish(self) -> None:
-        start, body, kept = self._start, self._body, self._flight.kept
+        start, body, stored = self._start, self._body, self._in_flight.stored
         self._start = None
-        if kept is not None:
-            start, body = {**start, "status": kept.status, "headers": kept.headers}, kept.body
+        if stored is not None:
+            start, body = {**start, "status": stored.status, "headers": stored.headers}, stored.body
         else:
-            await self._keep(start, body)
+            await self._store_response(start, body)
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _keep(self, start: Any, body: bytes) -> None:
+    async def _store_response(self, start: Any, body: bytes) -> None:
         try:
-            await self._flight.keep(
+            await self._in_flight.store_response(
                 self._scope, status=start["status"], headers=start.get("headers", ()), body=body
             )
         except Exception:

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
 
-from ._network import Network
-from ._origin import Origin
+from .addresses import Network, Origin
 
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 

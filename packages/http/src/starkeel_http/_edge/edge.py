@@ -14,15 +14,15 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.utils import normalize_path
 
-from ._cors import Cors
-from ._deadline import Deadlines
-from ._exchange import KEY, TOO_LARGE, DeadlinePassed, Exchange
-from ._headers import Header
-from ._limiter import Limiter
-from ._network import subscriber
-from ._opts import Policy
-from ._problem import MEDIA_TYPE, Problem, name_of, problem_of
-from ._proxies import TrustedProxies, parse_timeout
+from .._base.addresses import rate_limit_key
+from .._base.headers import Header
+from .._base.route_options import Policy
+from .._client_address.proxies import TrustedProxies, parse_timeout
+from .._errors.problem import MEDIA_TYPE, Problem, exception_name, problem_from_exception
+from .._rate_limit.limiter import Limiter
+from .cors import Cors
+from .deadline import Deadlines
+from .request_state import KEY, TOO_LARGE, DeadlinePassed, Exchange
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ _WANTED: Final = frozenset({b"origin", b"content-length", b"x-request-timeout"})
 _TIMED_OUT: Final = Problem(504, "The request took longer than it may.")
 _STALLED: Final = Problem(408, "The request's body did not arrive in time.")
 _CLOSE_TIMED_OUT: Final = 4504
-_ROUTES: Final = 1024
+_MAX_ROUTES: Final = 1024
 _DRAIN_S: Final = 1.0
 _DRAIN_BODIES: Final = 4
 
@@ -65,7 +65,7 @@ class Edge:
 
     def __init__(self, app: Litestar, rules: Rules) -> None:
         self._inner: ASGIApp = app.asgi_handler
-        self._route = lru_cache(_ROUTES)(_routing(app))
+        self._route = lru_cache(_MAX_ROUTES)(_routing(app))
         self._rules = rules
         self._proxies = rules.proxies or None
         self._cors = rules.cors or None
@@ -145,28 +145,28 @@ class Edge:
 
     def _admit(self, scope: Scope, timeout_s: float, wanted: dict[bytes, bytes]) -> float:
         """Believe what a trusted peer says, and return the seconds that the request has."""
-        if self._proxies is None or not self._proxies.speaks(scope):
+        if self._proxies is None or not self._proxies.is_trusted_peer(scope):
             return timeout_s
         self._proxies.apply(scope)
-        told = wanted.get(b"x-request-timeout")
-        left_s = parse_timeout(told) if told is not None else None
+        sent = wanted.get(b"x-request-timeout")
+        left_s = parse_timeout(sent) if sent is not None else None
         return timeout_s if left_s is None else min(timeout_s, left_s)
 
     def _is_preflight(self, scope: Scope, wanted: dict[bytes, bytes]) -> bool:
         return self._rules.cors.allows(wanted[b"origin"]) and _header(scope, _METHOD) is not None
 
     async def _preflight(self, exchange: Exchange) -> None:
-        asked = _header(exchange.scope, b"access-control-request-headers")
-        await exchange.answer(204, self._rules.cors.preflight(asked), b"")
+        requested = _header(exchange.scope, b"access-control-request-headers")
+        await exchange.answer(204, self._rules.cors.preflight(requested), b"")
 
     async def _count(self, exchange: Exchange, name: str) -> None:
         client = exchange.scope.get("client")
-        verdict = await self._rules.limiter.hit(name, subscriber(client[0] if client else "unknown"))
-        if verdict is None:
+        result = await self._rules.limiter.hit(name, rate_limit_key(client[0] if client else "unknown"))
+        if result is None:
             return
-        exchange.limited += (verdict,)
-        if not verdict.is_within:
-            raise verdict.refusal()
+        exchange.limited += (result,)
+        if not result.is_within:
+            raise result.exception()
 
     async def _end(self, exchange: Exchange) -> None:
         """Answer a request whose time is over."""
@@ -180,10 +180,10 @@ class Edge:
             # What is half out cannot be completed truthfully. Raising is how a server learns to hang up.
             raise TimeoutError("the deadline passed while the response was on its way")
         if exchange.is_reading:
-            await _tell(exchange, _STALLED)
+            await _send_problem(exchange, _STALLED)
             return
         _state(scope)["error_type"] = "TimeoutError"
-        await _tell(exchange, _TIMED_OUT)
+        await _send_problem(exchange, _TIMED_OUT)
 
     async def _fail(self, exchange: Exchange, error: Exception) -> None:
         """Answer what was raised above Litestar's own handling, or after an answer had begun."""
@@ -195,11 +195,11 @@ class Edge:
             cause = error.__cause__ or error
             if exchange.client_has_gone or isinstance(error, DeadlinePassed):
                 return
-            _state(scope)["error_type"] = name_of(cause)
+            _state(scope)["error_type"] = exception_name(cause)
             # The server logs the traceback of what is raised.
-            log.error("response broken off", error_type=name_of(cause))
+            log.error("response broken off", error_type=exception_name(cause))
             raise error
-        await _tell(exchange, report(error, scope))
+        await _send_problem(exchange, report(error, scope))
 
     async def _fail_websocket(self, exchange: Exchange, error: Exception) -> None:
         if exchange.is_started:
@@ -226,11 +226,11 @@ def report(error: Exception, scope: Scope) -> Problem:
         error: What was raised.
         scope: The request's.
     """
-    problem = problem_of(error, scope)
+    problem = problem_from_exception(error, scope)
     if problem.status < 500:
         return problem
     state = _state(scope)
-    state["error_type"] = name_of(error)
+    state["error_type"] = exception_name(error)
     exchange = state.get(KEY)
     if problem.status != 500 or isinstance(error, DeadlinePassed):
         return problem
@@ -242,7 +242,7 @@ def report(error: Exception, scope: Scope) -> Problem:
 
 
 async def _refuse_body(exchange: Exchange, limit: int) -> None:
-    await _tell(exchange, Problem(413, TOO_LARGE.format(limit)))
+    await _send_problem(exchange, Problem(413, TOO_LARGE.format(limit)))
     await _linger(exchange)
 
 
@@ -256,7 +256,7 @@ async def _linger(exchange: Exchange) -> None:
         return
 
 
-async def _tell(exchange: Exchange, problem: Problem) -> None:
+async def _send_problem(exchange: Exchange, problem: Problem) -> None:
     body = problem.body(exchange.path)
     headers: list[Header] = [
         (b"content-type", MEDIA_TYPE.encode()),

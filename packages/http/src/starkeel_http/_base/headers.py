@@ -20,7 +20,9 @@ _SECURE: Final[tuple[Header, ...]] = (*_ALWAYS, (b"strict-transport-security", b
 _NAMES: Final = frozenset(name for name, _ in _SECURE)
 
 
-def completed(headers: list[Header], *, is_secure: bool, more: Iterable[Header] = ()) -> list[Header]:
+def with_security_headers(
+    headers: list[Header], *, is_secure: bool, more: Iterable[Header] = ()
+) -> list[Header]:
     """Return an answer's headers with ours, which never replace one that is there.
 
     Args:

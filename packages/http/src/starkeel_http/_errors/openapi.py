@@ -8,7 +8,7 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example
 from msgspec import Meta
 
-from ._validation import FieldError
+from .validation import FieldError
 
 _WHEN = {
     400: "The request cannot be read, or its content is not as described; `errors` lists each field.",

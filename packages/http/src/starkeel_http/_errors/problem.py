@@ -11,7 +11,7 @@ import structlog
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Scope
 
-from ._validation import FieldError, missing_parameter, told_errors
+from .validation import FieldError, errors_from_extra, missing_parameter_error
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -62,7 +62,7 @@ class Problem:
             return _encode(members)
 
 
-def problem_of(error: Exception, scope: Scope) -> Problem:
+def problem_from_exception(error: Exception, scope: Scope) -> Problem:
     """Say what a client may know of an exception.
 
     Args:
@@ -83,7 +83,7 @@ def problem_of(error: Exception, scope: Scope) -> Problem:
     return Problem(error.status_code, detail, headers, more=more)
 
 
-def name_of(error: BaseException) -> str:
+def exception_name(error: BaseException) -> str:
     """Qualified name of the exception that is behind an answer: what an `HTTPException` was raised from."""
     behind = error
     while True:
@@ -98,8 +98,8 @@ def name_of(error: BaseException) -> str:
 
 
 def _of_validation(error: ValidationException, detail: str, headers: dict[str, str], scope: Scope) -> Problem:
-    errors = told_errors(error.extra, scope.get("route_handler"))
-    if missing := missing_parameter(detail):
+    errors = errors_from_extra(error.extra, scope.get("route_handler"))
+    if missing := missing_parameter_error(detail):
         errors.append(missing)
     if missing or _ABOUT_PARAMETERS.fullmatch(detail):
         detail = _summary(errors)

@@ -5,10 +5,10 @@ from typing import Any, Final, cast
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Message, Receive, Scope, Send
 
-from ._deadline import Deadline
-from ._headers import Header, completed
-from ._opts import Policy
-from ._verdict import Verdict, limit_headers
+from .._base.headers import Header, with_security_headers
+from .._base.route_options import Policy
+from .._rate_limit.limiter import RateLimitResult, rate_limit_headers
+from .deadline import Deadline
 
 KEY: Final = "starkeel_http.exchange"
 """Where in `scope["state"]` the exchange stands."""
@@ -36,7 +36,7 @@ class Exchange:
 
     # Defaults on the class: what no request needs costs none anything.
     cors: tuple[Header, ...] = ()
-    limited: tuple[Verdict, ...] = ()
+    limited: tuple[RateLimitResult, ...] = ()
     is_started = False
     is_complete = False
     is_reading = False
@@ -98,7 +98,7 @@ class Exchange:
                 self.is_started = True
                 self._lift_deadline()
             elif kind == "websocket.close":
-                message = _discreet(cast("Any", message))
+                message = _without_details(cast("Any", message))
             await self._send(message)
 
     async def answer(self, status: int, headers: list[Header], body: bytes) -> None:
@@ -113,7 +113,9 @@ class Exchange:
     async def close(self, code: int, reason: str) -> None:
         """Close a WebSocket, or refuse it."""
         self.is_complete = True
-        await self._send(cast("Any", _discreet({"type": "websocket.close", "code": code, "reason": reason})))
+        await self._send(
+            cast("Any", _without_details({"type": "websocket.close", "code": code, "reason": reason}))
+        )
 
     async def drain(self, *, most_bytes: int) -> None:
         """Take what else comes in of a body; who is hung up on while sending may lose the answer."""
@@ -134,15 +136,15 @@ class Exchange:
 
     def _completed(self, headers: list[Header]) -> list[Header]:
         if self.limited:
-            headers += limit_headers(self.limited)
-        return completed(headers, is_secure=self.scope["scheme"] == "https", more=self.cors)
+            headers += rate_limit_headers(self.limited)
+        return with_security_headers(headers, is_secure=self.scope["scheme"] == "https", more=self.cors)
 
     def _lift_deadline(self) -> None:
         self.deadline.lift()
         self.scope["state"].pop("deadline", None)
 
 
-def _discreet(message: dict[str, Any]) -> Any:
+def _without_details(message: dict[str, Any]) -> Any:
     """Tell a WebSocket's client that something failed, not what."""
     reason = str(message.get("reason") or "")
     if message.get("code") == _FAILED:

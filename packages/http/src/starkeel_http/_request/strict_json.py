@@ -6,16 +6,21 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
+from litestar import Request
 from litestar.exceptions import ClientException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.serialization.msgspec_hooks import default_deserializer
+from litestar.types.empty import Empty
 
-from ._validation import FieldError, body_error
+from .._errors.validation import FieldError, body_error
+
+DECODER: Final = "starkeel_http.decoder"
+"""Where in a handler's `opt` its reader stands."""
 
 _MOST_CHOICES: Final = 20
 
 
-class BodyReader:
+class StrictDecoder:
     """Reads JSON bodies as the type that a handler declares, without converting anything.
 
     Litestar reads JSON first and converts it leniently afterwards, so that `"1"` becomes a number.
@@ -36,7 +41,7 @@ class BodyReader:
             self._type = Any
             self._decoder = msgspec.json.Decoder()
 
-    def read(self, body: bytes) -> Any:
+    def decode(self, body: bytes) -> Any:
         """Read a body.
 
         Raises:
@@ -142,3 +147,32 @@ def _with_choices(error: FieldError, hint: Any) -> FieldError:
 def _reason(error: msgspec.DecodeError) -> str:
     text = str(error).removeprefix("JSON is malformed: ")
     return text[:1].lower() + text[1:]
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose JSON is read as the type its handler declares, and to the letter."""
+
+    __slots__ = ()
+
+    async def json(self) -> Any:
+        """Return the body.
+
+        Raises:
+            ValidationException: It is JSON, but not as described.
+            ClientException: It is no JSON that can be read.
+        """
+        if self._json is Empty:
+            body = await self.body()
+            self._json = self._route_decoder().decode(body) if body else None
+        return self._json
+
+    def _route_decoder(self) -> StrictDecoder:
+        decoder = self.route_handler.opt.get(DECODER)
+        return decoder if isinstance(decoder, StrictDecoder) else StrictDecoder(self.route_handler)
+
+
+def strict_request_class(base: type[Request[Any, Any, Any]] | None) -> type[Request[Any, Any, Any]]:
+    """Return a request class that reads strictly and is otherwise an application's own."""
+    if base is None or base is Request:
+        return StrictRequest
+    return type(base.__name__, (StrictRequest, base), {"__slots__": ()})

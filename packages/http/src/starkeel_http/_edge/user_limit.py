@@ -7,8 +7,8 @@ from litestar.connection import ASGIConnection, WebSocket
 from litestar.exceptions import HTTPException, ImproperlyConfiguredException, WebSocketException
 from litestar.handlers import BaseRouteHandler
 
-from ._exchange import KEY, Exchange
-from ._limiter import Limiter
+from .._rate_limit.limiter import Limiter
+from .request_state import KEY, Exchange
 
 _DIGEST_BYTES = 16
 _WEBSOCKET_CODES_FROM = 4000
@@ -56,10 +56,10 @@ class UserLimit:
         key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
         exchange = connection.scope["state"].get(KEY)
         for name in self._names:
-            verdict = await self._limiter.hit(name, key)
-            if verdict is None:
+            result = await self._limiter.hit(name, key)
+            if result is None:
                 continue
             if isinstance(exchange, Exchange):
-                exchange.limited += (verdict,)
-            if not verdict.is_within:
-                raise verdict.refusal()
+                exchange.limited += (result,)
+            if not result.is_within:
+                raise result.exception()

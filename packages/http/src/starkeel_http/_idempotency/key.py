@@ -10,9 +10,9 @@ from litestar.exceptions import ClientException, HTTPException, ImproperlyConfig
 from litestar.params import HeaderParameter
 from litestar.types import Scope
 
-from ._headers import Header
+from .._base.headers import Header
 
-FLIGHT: Final = "starkeel_http.idempotent"
+IN_FLIGHT: Final = "starkeel_http.idempotent"
 """Where in `scope["state"]` a request with a key stands."""
 
 _DIGEST_BYTES: Final = 32
@@ -22,7 +22,7 @@ _QUOTED: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})
 _ESCAPED: Final = re.compile(r'\\(["\\])')
 
 
-class KeptAnswer(NamedTuple):
+class StoredResponse(NamedTuple):
     """An answer, and what it answers.
 
     Args:
@@ -38,7 +38,7 @@ class KeptAnswer(NamedTuple):
     body: bytes
 
 
-class AnswerStore(Protocol):
+class IdempotencyStore(Protocol):
     """What keeps answers; found among an application's plugins by these methods."""
 
     async def claim_idempotency_key(
@@ -86,22 +86,22 @@ class Replay(Exception):
     """The request was answered before; the answer stands in its flight."""
 
 
-class Flight:
+class InFlightRequest:
     """A request with a key, from its claim to its answer.
 
     Args:
         store: What keeps answers.
-        flying: The keys that this process works on.
+        keys_in_flight: The keys that this process works on.
     """
 
-    __slots__ = ("_flying", "_store", "fingerprint", "kept", "key")
+    __slots__ = ("_keys_in_flight", "_store", "fingerprint", "key", "stored")
 
-    def __init__(self, store: AnswerStore, flying: set[bytes]) -> None:
+    def __init__(self, store: IdempotencyStore, keys_in_flight: set[bytes]) -> None:
         self._store = store
-        self._flying = flying
+        self._keys_in_flight = keys_in_flight
         self.key: bytes | None = None
         self.fingerprint = b""
-        self.kept: KeptAnswer | None = None
+        self.stored: StoredResponse | None = None
 
     async def claim(self, scope: Scope, *, key: bytes, fingerprint: bytes) -> None:
         """Go on as the only one with this key.
@@ -111,21 +111,23 @@ class Flight:
             KeyReusedException: Its request was not this one.
             Replay: It has been answered.
         """
-        if key in self._flying:
+        if key in self._keys_in_flight:
             raise KeyInUseException
-        self._flying.add(key)
+        self._keys_in_flight.add(key)
         self.key, self.fingerprint = key, fingerprint
         found = await self._store.claim_idempotency_key(scope, key)
         if found == "taken":
             raise KeyInUseException
         if isinstance(found, tuple):
-            kept_fingerprint, status, headers, body = found
-            if kept_fingerprint != fingerprint:
+            fingerprint_of_stored, status, headers, body = found
+            if fingerprint_of_stored != fingerprint:
                 raise KeyReusedException
-            self.kept = KeptAnswer(kept_fingerprint, status, list(headers), body)
+            self.stored = StoredResponse(fingerprint_of_stored, status, list(headers), body)
             raise Replay
 
-    async def keep(self, scope: Scope, *, status: int, headers: Iterable[Header], body: bytes) -> None:
+    async def store_response(
+        self, scope: Scope, *, status: int, headers: Iterable[Header], body: bytes
+    ) -> None:
         """Keep the answer.
 
         Raises:
@@ -136,14 +138,14 @@ class Flight:
             raise ImproperlyConfiguredException(
                 f"{scope.get('route_handler')} takes `idempotency` and never calls `claim()`"
             )
-        answer = KeptAnswer(self.fingerprint, status, list(headers), body)
+        answer = StoredResponse(self.fingerprint, status, list(headers), body)
         if not await self._store.keep_idempotent_answer(scope, self.key, answer):
             raise KeyInUseException
 
-    def end(self) -> None:
+    def release(self) -> None:
         """Let the key go, whatever became of the request."""
         if self.key is not None:
-            self._flying.discard(self.key)
+            self._keys_in_flight.discard(self.key)
 
 
 @final
@@ -172,8 +174,8 @@ class Idempotency:
         """
         request = self._request
         subject = getattr(request.scope.get("user"), "subject", None)
-        flight = request.scope["state"].get(FLIGHT)
-        if not isinstance(subject, str) or not isinstance(flight, Flight):
+        in_flight = request.scope["state"].get(IN_FLIGHT)
+        if not isinstance(subject, str) or not isinstance(in_flight, InFlightRequest):
             raise ImproperlyConfiguredException(
                 f"{request.route_handler} takes `idempotency`, but no guard of it finds out who the user is"
             )
@@ -185,7 +187,7 @@ class Idempotency:
         )
         key = _digest(subject.encode("utf-8", "surrogatepass"), self._key.encode())
         # Held until the middleware ends the flight, and no longer than the request.
-        await flight.claim(request.scope, key=key, fingerprint=fingerprint)
+        await in_flight.claim(request.scope, key=key, fingerprint=fingerprint)
 
 
 async def provide_idempotency(

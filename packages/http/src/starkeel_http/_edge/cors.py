@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from ._origin import Origin
+from .._base.addresses import Origin
 
 Header = tuple[bytes, bytes]
 
@@ -48,19 +48,19 @@ class Cors:
             return self._by_origin[b"*"] if origin is not None else ()
         return self._by_origin.get(origin, self._foreign) if origin is not None else self._foreign
 
-    def preflight(self, asked: bytes | None) -> list[Header]:
+    def preflight(self, requested: bytes | None) -> list[Header]:
         """Return what the answer to an allowed preflight tells besides.
 
         Args:
-            asked: The request's `Access-Control-Request-Headers`. An origin that is allowed may send any.
+            requested: The request's `Access-Control-Request-Headers`. An origin that is allowed may send any.
         """
         headers = [
             (b"access-control-allow-methods", _METHODS),
             (b"access-control-max-age", _MAX_AGE_S),
             (b"vary", b"Access-Control-Request-Method, Access-Control-Request-Headers"),
         ]
-        if asked and len(asked) <= _MAX_HEADERS:
-            headers.append((b"access-control-allow-headers", asked))
+        if requested and len(requested) <= _MAX_HEADERS:
+            headers.append((b"access-control-allow-headers", requested))
         return headers
 
     def _answer(self, origin: bytes) -> tuple[Header, ...]:

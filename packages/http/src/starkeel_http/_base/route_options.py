@@ -69,7 +69,7 @@ class Policy:
     by_address: tuple[str, ...] = ()
     by_user: tuple[str, ...] = ()
 
-    def told(self, opt: Mapping[str, Any], *, max_body_bytes: int | None) -> "Policy":
+    def for_route(self, opt: Mapping[str, Any], *, max_body_bytes: int | None) -> "Policy":
         """Return what becomes of this with a route's own `opt` and body limit."""
         return Policy(
             timeout_s=opt.get(_TIMEOUT, self.timeout_s),
@@ -79,7 +79,7 @@ class Policy:
         )
 
 
-def check_names(policy: Policy, known: Mapping[str, object], *, where: str) -> None:
+def check_limits_declared(policy: Policy, known: Mapping[str, object], *, where: str) -> None:
     """Refuse limits that nobody declared.
 
     Args:

@@ -82,4 +82,4 @@ def _asset(name: str, media_type: str) -> HTTPRouteHandler:
 
 
 def _text(name: str) -> str:
-    return files(__package__).joinpath("_page", name).read_text("utf-8")
+    return files(__package__).joinpath("static", name).read_text("utf-8")

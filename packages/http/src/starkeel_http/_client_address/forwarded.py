@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from ._network import parse_address
+from .._base.addresses import parse_address
 
 _LONGEST: Final = 8192
 _PAIR: Final = re.compile(
@@ -72,10 +72,10 @@ def parse_x_forwarded(addresses: str, schemes: str) -> list[Hop] | None:
     if len(addresses) > _LONGEST or len(schemes) > _LONGEST:
         return None
     nodes = [part for text in addresses.split(",") if (part := text.strip())]
-    told = [_scheme(text.strip()) for text in schemes.split(",") if text.strip()]
-    if len(told) != len(nodes):
-        told = told[-1:] * len(nodes) or [None] * len(nodes)
-    return [Hop(parse_node(node), scheme) for node, scheme in zip(nodes, told, strict=True)]
+    known = [_scheme(text.strip()) for text in schemes.split(",") if text.strip()]
+    if len(known) != len(nodes):
+        known = known[-1:] * len(nodes) or [None] * len(nodes)
+    return [Hop(parse_node(node), scheme) for node, scheme in zip(nodes, known, strict=True)]
 
 
 def parse_node(text: str) -> str | None:
@@ -95,7 +95,7 @@ def parse_node(text: str) -> str | None:
     return None if address is None else str(address)
 
 
-def origin_of(hops: Sequence[Hop], is_trusted: Callable[[str], bool]) -> Hop | None:
+def client_hop(hops: Sequence[Hop], is_trusted: Callable[[str], bool]) -> Hop | None:
     """Return the last hop that nobody trusted speaks for: what is left of it may be made up.
 
     Args:

@@ -45,10 +45,10 @@ def body_error(error: msgspec.ValidationError, *, within: str = "") -> FieldErro
     if named := _KEY.search(text):
         place = f"{place}.{named[1]}" if place else named[1]
         text = "is required" if "missing" in text else "is unknown"
-    return FieldError(field=_short(place or "body"), message=_told(text), location="body")
+    return FieldError(field=_short(place or "body"), message=_without_value(text), location="body")
 
 
-def told_errors(extra: Any, handler: Any) -> list[FieldError]:
+def errors_from_extra(extra: Any, handler: Any) -> list[FieldError]:
     """Read the list that Litestar's `ValidationException` carries.
 
     Args:
@@ -56,10 +56,10 @@ def told_errors(extra: Any, handler: Any) -> list[FieldError]:
         handler: The route's, which knows what a parameter is called outside.
     """
     items: Iterable[Any] = extra if isinstance(extra, list) else ()
-    return [_told_error(item, handler) for item in items if isinstance(item, dict)]
+    return [_error_from_item(item, handler) for item in items if isinstance(item, dict)]
 
 
-def missing_parameter(detail: str) -> FieldError | None:
+def missing_parameter_error(detail: str) -> FieldError | None:
     """Read Litestar's words for a parameter that is not there."""
     found = _MISSING.fullmatch(detail)
     if found is None:
@@ -67,7 +67,7 @@ def missing_parameter(detail: str) -> FieldError | None:
     return FieldError(field=found[2], message="is required", location=_location(found[1]))
 
 
-def _told_error(item: dict[str, Any], handler: Any) -> FieldError:
+def _error_from_item(item: dict[str, Any], handler: Any) -> FieldError:
     key, message = str(item.get("key", "")), str(item.get("message", ""))
     if message == repr(key):
         # The words of a KeyError, which is how Litestar finds that there is no body.
@@ -76,7 +76,7 @@ def _told_error(item: dict[str, Any], handler: Any) -> FieldError:
     location = _location(str(getattr(item.get("source"), "value", item.get("source"))))
     if key == "data" and location == "body":
         field = "body"
-    return FieldError(field=_short(field), message=_told(message), location=location)
+    return FieldError(field=_short(field), message=_without_value(message), location=location)
 
 
 def _outer_name(key: str, handler: Any) -> str:
@@ -92,7 +92,7 @@ def _location(text: str) -> Location | None:
     return text if text in _LOCATIONS else None  # type: ignore[return-value]  # mypy does not narrow by `in`
 
 
-def _told(message: str) -> str:
+def _without_value(message: str) -> str:
     return _short(_CHOICE.sub("is not one of the accepted values", message))
 
 

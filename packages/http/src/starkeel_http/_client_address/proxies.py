@@ -8,8 +8,8 @@ from math import isfinite
 from litestar.enums import ScopeType
 from litestar.types import Scope
 
-from ._forwarded import Hop, origin_of, parse_forwarded, parse_x_forwarded
-from ._network import Network, parse_address
+from .._base.addresses import Network, parse_address
+from .forwarded import Hop, client_hop, parse_forwarded, parse_x_forwarded
 
 
 class TrustedProxies:
@@ -26,7 +26,7 @@ class TrustedProxies:
     def __bool__(self) -> bool:
         return bool(self._networks)
 
-    def speaks(self, scope: Scope) -> bool:
+    def is_trusted_peer(self, scope: Scope) -> bool:
         """Whether the peer at the other end of the socket is one of them."""
         client = scope.get("client")
         return client is not None and self.trusts(client[0])
@@ -49,8 +49,8 @@ class TrustedProxies:
         standard, usual, schemes = (
             _joined(scope, name) for name in (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto")
         )
-        by_standard = origin_of(parse_forwarded(standard) or (), self.trusts) if standard else None
-        by_usual = origin_of(parse_x_forwarded(usual, schemes) or (), self.trusts) if usual else None
+        by_standard = client_hop(parse_forwarded(standard) or (), self.trusts) if standard else None
+        by_usual = client_hop(parse_x_forwarded(usual, schemes) or (), self.trusts) if usual else None
         if standard and usual:
             # A proxy writes one and hands the other on as the client made it up. Which is which, nobody can
             # tell when they differ.
