@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from starkeel_db._plain_reads import is_plain_read
+from starkeel_db._driver.autocommit_reads import is_plain_read
 
 from .conftest import Book, Open
 

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from starkeel_db._revisions import revisions_in_line
-from starkeel_db._scripts import Scripts
+from starkeel_db._migrations.scripts import Scripts, revisions_in_line
 
 FIRST = 'revision = "0001_first"\ndown_revision = None\n'
 SECOND = 'revision: str = "0002_second"\ndown_revision: str | None = "0001_first"\n'
@@ -54,7 +53,8 @@ def test_a_revision_that_is_computed_is_known_all_the_same(
 
 def test_knowing_what_there_is_imports_no_alembic() -> None:
     code = (
-        "import sys; from starkeel_db import DatabasePlugin; from starkeel_db._scripts import Scripts\n"
+        "import sys; from starkeel_db import DatabasePlugin\n"
+        "from starkeel_db._migrations.scripts import Scripts\n"
         "print(Scripts('orders.migrations').names() != [], 'alembic' in sys.modules)"
     )
     done = subprocess.run(

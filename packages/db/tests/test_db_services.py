@@ -13,8 +13,8 @@ from sqlalchemy import Connection, MetaData, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from starkeel_config import Secret
 from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyKeys, Outbox
-from starkeel_db._revision import comparison
-from starkeel_db._scripts import Scripts
+from starkeel_db._migrations.autogenerate import comparison
+from starkeel_db._migrations.scripts import Scripts
 
 
 @pytest.mark.parametrize(

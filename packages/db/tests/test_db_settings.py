@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from starkeel_config import ConfigurationError, Problem, ServiceSettings, load
 from starkeel_db import DatabaseSettings
-from starkeel_db._postgresql import tls
-from starkeel_db._url import PostgresUrl
+from starkeel_db._base.dsn import PostgresUrl
+from starkeel_db._driver.postgres import tls
 
 PASSWORD = "hunter2"
 

@@ -11,7 +11,7 @@ import aiosqlite
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 from starkeel_db import DatabaseAwayError, NotADatabaseError
-from starkeel_db._sqlite import sqlite_opener
+from starkeel_db._driver.sqlite import sqlite_opener
 
 from .conftest import Package, until
 

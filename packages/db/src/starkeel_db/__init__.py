@@ -7,8 +7,7 @@ SQLAlchemy nor Litestar for it.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._after_commit import after_commit
-    from ._errors import (
+    from ._base.errors import (
         DatabaseAwayError,
         DatabaseError,
         DatabaseUnavailable,
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
         NotADatabaseError,
         SchemaBehindError,
     )
-    from ._followers import Follower
-    from ._idempotency import IdempotencyKeys
-    from ._outbox import Outbox
-    from ._outbox_table import Event
+    from ._base.settings import DatabaseSettings
+    from ._idempotency.plugin import IdempotencyKeys
+    from ._outbox.plugin import Outbox
+    from ._outbox.relay import Broker, BrokerAwayError
+    from ._outbox.subscriptions import Follower, Subscription
+    from ._outbox.table import Event
     from ._plugin import DatabasePlugin
-    from ._relay import Broker, BrokerAwayError
-    from ._repeats import repeat_conflicts
-    from ._session import UnitOfWorkIsOverError
-    from ._settings import DatabaseSettings
+    from ._session.conflict_retry import repeat_conflicts
+    from ._session.session import UnitOfWorkIsOverError, after_commit
 
 __all__ = [
     "Broker",
@@ -43,30 +42,32 @@ __all__ = [
     "NotADatabaseError",
     "Outbox",
     "SchemaBehindError",
+    "Subscription",
     "UnitOfWorkIsOverError",
     "after_commit",
     "repeat_conflicts",
 ]
 
 _HOMES = {
-    "Broker": "_relay",
-    "BrokerAwayError": "_relay",
-    "DatabaseAwayError": "_errors",
-    "DatabaseError": "_errors",
+    "Broker": "_outbox.relay",
+    "BrokerAwayError": "_outbox.relay",
+    "DatabaseAwayError": "_base.errors",
+    "DatabaseError": "_base.errors",
     "DatabasePlugin": "_plugin",
-    "DatabaseSettings": "_settings",
-    "DatabaseUnavailable": "_errors",
-    "Event": "_outbox_table",
-    "Follower": "_followers",
-    "IdempotencyKeys": "_idempotency",
-    "MigrationError": "_errors",
-    "NewerDatabaseError": "_errors",
-    "NotADatabaseError": "_errors",
-    "Outbox": "_outbox",
-    "SchemaBehindError": "_errors",
-    "UnitOfWorkIsOverError": "_session",
-    "after_commit": "_after_commit",
-    "repeat_conflicts": "_repeats",
+    "DatabaseSettings": "_base.settings",
+    "DatabaseUnavailable": "_base.errors",
+    "Event": "_outbox.table",
+    "Follower": "_outbox.subscriptions",
+    "IdempotencyKeys": "_idempotency.plugin",
+    "MigrationError": "_base.errors",
+    "NewerDatabaseError": "_base.errors",
+    "NotADatabaseError": "_base.errors",
+    "Outbox": "_outbox.plugin",
+    "SchemaBehindError": "_base.errors",
+    "Subscription": "_outbox.subscriptions",
+    "UnitOfWorkIsOverError": "_session.session",
+    "after_commit": "_session.session",
+    "repeat_conflicts": "_session.conflict_retry",
 }
 
 

@@ -14,21 +14,18 @@ from litestar.plugins import InitPlugin
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from ._copies import CopyError, back_up, restore
-from ._database import Database
-from ._engine import Share, unpooled_engine
-from ._errors import MigrationError, SchemaBehindError
-from ._migration_metrics import tell_pending
-from ._migrations import Migrations
-from ._repeats import note_conflict
-from ._scripts import Scripts
-from ._session import Sessions
-from ._settings import DatabaseSettings
-from ._sqlite import BEGIN, READING
-from ._unit_of_work import UnitOfWorkMiddleware, close, provide_session
-from ._url import DatabaseUrl, PostgresUrl
-from ._wait import wait_until_answering
-from ._writes import WritesCheck
+from ._base.dsn import DatabaseUrl, PostgresUrl
+from ._base.errors import MigrationError, SchemaBehindError
+from ._base.settings import DatabaseSettings
+from ._driver.sqlite import BEGIN, READING
+from ._engine.database import Database, WritesCheck
+from ._engine.engine import Share, unpooled_engine, wait_until_answering
+from ._migrations.runner import Migrations, tell_pending
+from ._migrations.scripts import Scripts
+from ._session.conflict_retry import note_conflict
+from ._session.session import Sessions
+from ._session.unit_of_work import UnitOfWorkMiddleware, close, provide_session
+from ._sqlite_backup import CopyError, back_up, restore
 
 log = structlog.get_logger(__name__)
 
@@ -136,7 +133,7 @@ class DatabasePlugin(InitPlugin):
         Raises:
             NewerDatabaseError: The database knows revisions that the code does not.
         """
-        from ._dry_run import upgrade_sql
+        from ._migrations.lint import upgrade_sql
 
         scripts = Scripts(self._package)
         async with self._unpooled(self.settings.migrations_target) as engine:
@@ -150,7 +147,7 @@ class DatabasePlugin(InitPlugin):
 
         A revision that does so on purpose has a module variable `blocking` that says why.
         """
-        from ._dry_run import blocking_operations
+        from ._migrations.lint import blocking_operations
 
         return blocking_operations(Scripts(self._package), self._metadata)
 
@@ -163,7 +160,7 @@ class DatabasePlugin(InitPlugin):
         Raises:
             SchemaBehindError: The database lacks a migration that is there already.
         """
-        from ._revision import write_revision
+        from ._migrations.autogenerate import write_revision
 
         async def write() -> list[Path]:
             async with self._unpooled() as engine:

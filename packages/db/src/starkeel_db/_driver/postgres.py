@@ -1,0 +1,130 @@
+"""Opening connections to PostgreSQL."""
+
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+import asyncpg  # type: ignore[import-untyped]  # untyped upstream
+
+from .._base.dsn import Address, PostgresUrl
+from .._base.errors import DatabaseUnavailable
+
+IDLE_IN_TRANSACTION_S = 60
+"""Seconds the server lets a transaction wait for its client: longer than any request, so that only what was
+abandoned is ended and its locks are freed."""
+
+_REASONS = {
+    "28P01": "the password is wrong",
+    "28000": "the user may not connect",
+    "3D000": "there is no such database",
+    "53300": "it has no connection left",
+    "57P03": "it is starting or stopping",
+}
+_LASTING = frozenset({"28P01", "28000", "3D000"})
+_FAILURES = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+_PGBOUNCER = "unsupported startup parameter"
+
+Open = Callable[[], Awaitable[Any]]
+
+
+def postgres_opener(
+    url: PostgresUrl,
+    *,
+    application_name: str,
+    connect_timeout_s: float,
+    server_settings: Mapping[str, str],
+    is_prepared: bool = True,
+) -> Open:
+    """Return what opens a connection.
+
+    Args:
+        url: Where to.
+        application_name: What the server's views call it, unless the URL says otherwise.
+        connect_timeout_s: Seconds that it may take, shared out among the addresses.
+        server_settings: What is set in the session from its start.
+        is_prepared: Whether statements may be kept prepared by the session.
+    """
+    more = {} if is_prepared else {"statement_cache_size": 0}
+    settings = {"application_name": url.application_name or application_name, **server_settings}
+
+    async def connect(address: Address, timeout_s: float) -> Any:
+        try:
+            return await asyncpg.connect(
+                host=address.host,
+                port=address.port,
+                user=url.user,
+                password=url.password,
+                database=url.database,
+                ssl=tls(url),
+                timeout=timeout_s,
+                server_settings=settings,
+                target_session_attrs=url.session_attrs,
+                **more,
+            )
+        except _FAILURES as error:
+            raise _unavailable(url, error) from error
+
+    async def open_connection() -> Any:
+        ends_at = time.monotonic() + connect_timeout_s
+        for number, address in enumerate(url.addresses, start=1):
+            # One that swallows what it is sent leaves the others their part of the time.
+            left_s = max(0.0, ends_at - time.monotonic()) / (len(url.addresses) - number + 1)
+            try:
+                return await connect(address, left_s)
+            except DatabaseUnavailable:
+                if number == len(url.addresses):
+                    raise
+        raise AssertionError("a URL has an address")
+
+    return open_connection
+
+
+def session_settings(statement_timeout_s: float) -> dict[str, str]:
+    """Limits that the server itself holds, for requests.
+
+    Args:
+        statement_timeout_s: Seconds for one statement.
+    """
+    return {
+        "statement_timeout": str(max(1, round(statement_timeout_s * 1000))),
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_S * 1000),
+    }
+
+
+def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:
+    """Return what libpq does for an `sslmode`, as asyncpg wants it.
+
+    The certificates that are trusted are those of `sslrootcert`, else the system's.
+    """
+    if url.ssl_mode == "disable":
+        return False
+    if url.ssl_mode in {"allow", "prefer"}:
+        return "allow" if url.ssl_mode == "allow" else "prefer"
+    root_cert = url.ssl_root_cert if url.ssl_root_cert != "system" else None
+    context = ssl.create_default_context(cafile=root_cert or None)
+    context.check_hostname = url.ssl_mode == "verify-full"
+    # As libpq: with a root certificate at hand, `require` verifies as `verify-ca` does.
+    if url.ssl_mode == "require" and not url.ssl_root_cert:
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _unavailable(url: PostgresUrl, error: Exception) -> DatabaseUnavailable:
+    state = getattr(error, "sqlstate", None)
+    if _PGBOUNCER in str(error):
+        why = "it is a PgBouncer, behind which no session has limits of its own: set DB_PGBOUNCER=true"
+    elif isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        why = f"no server is {url.session_attrs}"
+    elif isinstance(error, TimeoutError):
+        why = "it does not answer"
+    elif state in _REASONS:
+        why = _REASONS[state]
+    else:
+        why = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0].lower()
+    return DatabaseUnavailable(f"{url} cannot be reached: {why}", is_lasting=state in _LASTING)

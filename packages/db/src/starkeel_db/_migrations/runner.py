@@ -1,0 +1,194 @@
+"""Bringing the database to what the code needs, by one process at a time."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import structlog
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from .._base.errors import DatabaseUnavailable, MigrationError
+from .._driver.error_mapping import outage
+from .._driver.sqlite import BEGIN, READING
+from .scripts import Scripts
+
+if TYPE_CHECKING:
+    from prometheus_client import Gauge
+
+log = structlog.get_logger(__name__)
+
+_LOCK_KEY = int.from_bytes(b"starkeel")
+"""Of PostgreSQL's advisory lock; each database has its own."""
+_POLL_S = 0.25
+_LOCK_NOT_AVAILABLE = "55P03"
+
+_INVALID_INDEXES = text(
+    "SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text FROM pg_index AS i"
+    " JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+    " WHERE NOT i.indisvalid AND n.nspname = ANY (current_schemas(false)) ORDER BY 1"
+)
+
+
+class Migrations:
+    """Applies the migrations of a service.
+
+    Args:
+        engine: Without a pool, whose statements may take as long as they need.
+        scripts: The migrations.
+        metadata: The models.
+    """
+
+    def __init__(self, engine: AsyncEngine, scripts: Scripts, metadata: MetaData) -> None:
+        self._engine = engine
+        self._scripts = scripts
+        self._metadata = metadata
+
+    async def missing(self) -> list[str]:
+        """Return what the database lacks, the oldest first.
+
+        Raises:
+            NewerDatabaseError: It knows a revision that the code does not.
+        """
+        async with self._engine.execution_options(**{BEGIN: READING}).connect() as connection:
+            missing = self._scripts.missing(await self._scripts.applied(connection))
+        tell_pending(len(missing))
+        return missing
+
+    async def apply(self) -> int:
+        """Apply what is missing; how many that were.
+
+        Only one of several processes does so at a time, and those that find nothing missing do not wait for
+        it. None waits within a statement or a transaction: PostgreSQL builds no index `CONCURRENTLY` while
+        there is one.
+
+        Raises:
+            MigrationError: One failed. It was rolled back; on PostgreSQL those before it are applied.
+        """
+        if not await self.missing():
+            await self._name_invalid_indexes()
+            return 0
+        if self._engine.dialect.name == "sqlite":
+            async with self._writing() as connection:
+                return await self._apply(connection)
+        async with self._locked(), self._engine.connect() as connection:
+            # Not before: what another process builds just now is not valid yet.
+            await self._name_invalid_indexes()
+            return await self._apply(connection)
+
+    async def _name_invalid_indexes(self) -> None:
+        """Tell of what an index built `CONCURRENTLY` leaves behind when it is interrupted."""
+        if self._engine.dialect.name == "sqlite":
+            return
+        async with self._engine.connect() as connection:
+            for index, table in (await connection.execute(_INVALID_INDEXES)).all():
+                log.warning(
+                    "invalid index found", index=index, table=table, remedy=f"DROP INDEX CONCURRENTLY {index}"
+                )
+
+    async def _apply(self, connection: AsyncConnection) -> int:
+        missing = self._scripts.missing(await self._scripts.applied(connection))
+        if not missing:
+            tell_pending(0)
+            return 0
+        if self._engine.dialect.name != "sqlite":
+            # Alembic opens and commits a transaction for each revision.
+            await connection.rollback()
+        done: list[str] = []
+
+        def note(*, step: Any, **_: Any) -> None:
+            done.append(step.up_revision_id)
+
+        try:
+            await connection.run_sync(self._upgrade, note)
+        except Exception as error:
+            # What fails after the last one, a check on SQLite, is taken for its fault.
+            raise _failed(missing[min(len(done), len(missing) - 1)], error) from error
+        for name in done:
+            log.info("migration applied", revision=name)
+        tell_pending(0)
+        return len(done)
+
+    def _upgrade(self, connection: Connection, note: Any) -> None:
+        from alembic import command
+
+        is_sqlite = connection.dialect.name == "sqlite"
+        options = {"transaction_per_migration": True, "on_version_apply": note}
+        config = self._scripts.config(
+            connection=connection,
+            options={
+                "target_metadata": self._metadata,
+                "version_table": self._scripts.version_table,
+                **options,
+            },
+        )
+        command.upgrade(config, "head")
+        if is_sqlite and (found := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+            raise MigrationError(f"a row of {found[0]} refers to one of {found[2]} that is not there")
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncGenerator[AsyncConnection]:
+        """SQLite: one transaction for all, which only one process at a time can begin."""
+        waits = _Waits()
+        async with self._engine.connect() as connection:
+            while True:
+                try:
+                    transaction = await connection.begin()
+                    break
+                except OperationalError as error:
+                    if outage(error.orig or error, is_disconnect=False) is None:
+                        raise
+                    waits.note()
+                    await anyio.sleep(_POLL_S)
+            yield connection
+            # What does not come to this is rolled back with the end of the connection.
+            await transaction.commit()
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncGenerator[None]:
+        """PostgreSQL: a lock of the session, which ends with it, however the process does."""
+        waits = _Waits()
+        async with self._engine.connect() as plain:
+            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+            while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY}):
+                waits.note()
+                await anyio.sleep(_POLL_S)
+            yield
+
+
+class _Waits:
+    """Tells once that another process migrates."""
+
+    def __init__(self) -> None:
+        self._is_told = False
+
+    def note(self) -> None:
+        if not self._is_told:
+            log.info("another process migrates: waiting for it")
+        self._is_told = True
+
+
+def _failed(name: str, error: Exception) -> Exception:
+    original = getattr(error, "orig", None) or error
+    reason = error.reason if isinstance(error, DatabaseUnavailable) else str(original).splitlines()[0]
+    if getattr(original, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+        reason += " (something else uses the table; end it, or migrate when it is done)"
+    return MigrationError(f"migration {name} failed and was rolled back: {reason}")
+
+
+@cache
+def _pending() -> "Gauge":
+    from prometheus_client import Gauge
+
+    # Main and every worker look at the same database: who looked last is right.
+    return Gauge(
+        "db_migrations_pending", "Migrations that the database lacks.", multiprocess_mode="mostrecent"
+    )
+
+
+def tell_pending(count: int) -> None:
+    """Set how many migrations the database was seen to lack."""
+    _pending().set(count)

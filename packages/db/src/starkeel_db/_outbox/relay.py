@@ -1,0 +1,255 @@
+"""From the outbox to a broker: at least once, and in order for each key."""
+
+import random
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import anyio
+import structlog
+from sqlalchemy import Table, func, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from .._base.errors import DatabaseUnavailable
+from .._plugin import DatabasePlugin
+from .subscriptions import Notifier
+from .table import Event, is_postgres, lock_number
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Gauge
+
+log = structlog.get_logger(__name__)
+
+MOST_ATTEMPTS: Final = 10
+"""How often an event is refused before it is put aside."""
+_AT_ONCE: Final = 100
+_ROUND_S: Final = 2.0
+_PUBLISH_S: Final = 2.0
+_LOOK_EVERY_S: Final = 0.5
+_COUNT_EVERY_S: Final = 5.0
+_LONGEST_PAUSE_S: Final = 30.0
+
+
+class BrokerAwayError(Exception):
+    """The broker cannot be reached, or takes nothing at the moment: no event is to blame."""
+
+
+class Broker(Protocol):
+    """Where events are published. An error other than `BrokerAwayError` means that this event is refused."""
+
+    async def publish(self, event: Event) -> None:
+        """Hand an event over; when this returns the broker has it."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class Relay:
+    """Publishes what has not been published yet, one process at a time.
+
+    Args:
+        database: Where the outbox is.
+        table: The outbox.
+        broker: Where to.
+        notifier: Rung when this process has committed an event.
+    """
+
+    def __init__(self, database: DatabasePlugin, table: Table, broker: Broker, notifier: Notifier) -> None:
+        self._database = database
+        self._table = table
+        self._broker = broker
+        self._notifier = notifier
+        self._metrics = OutboxMetrics()
+        self._lock = lock_number(f"{table.name} relay")
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        counted_at = float("-inf")
+        while True:
+            is_more = await self._attempt()
+            if time.monotonic() - counted_at >= _COUNT_EVERY_S:
+                counted_at = time.monotonic()
+                with anyio.move_on_after(_ROUND_S, shield=True):
+                    await self._count()
+            if self._failures:
+                await anyio.sleep(_pause_s(self._failures))
+            elif not is_more:
+                await self._notifier.wait(at_most_s=_LOOK_EVERY_S)
+
+    async def _attempt(self) -> bool:
+        try:
+            # A stop waits for a round: what was published would be published again otherwise.
+            with anyio.CancelScope(shield=True):
+                is_more = await self._round()
+        except BrokerAwayError as error:
+            if not self._failures:
+                log.warning("events not published", reason=str(error))
+            self._metrics.failures.labels(reason="away").inc()
+            self._failures += 1
+            return False
+        except (DatabaseUnavailable, SQLAlchemyError):
+            # Told where it was met.
+            self._failures += 1
+            return False
+        if self._failures:
+            log.info("events published again")
+        self._failures = 0
+        return is_more
+
+    async def _round(self) -> bool:
+        """Publish some; whether there may be more."""
+        away: BrokerAwayError | None = None
+        async with self._database.session() as session:
+            if not await self._is_my_turn(session):
+                return False
+            events = await self._due(session)
+            published: list[int] = []
+            refused: dict[Event, Exception] = {}
+            try:
+                await self._publish(events, published, refused)
+            except BrokerAwayError as error:
+                away = error
+            await self._note(session, published, refused)
+        self._metrics.published.inc(len(published))
+        if away is not None:
+            raise away
+        return len(events) == _AT_ONCE and bool(published)
+
+    async def _is_my_turn(self, session: AsyncSession) -> bool:
+        if not is_postgres(session):
+            # The transaction has the file to itself.
+            return True
+        return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(self._lock))))
+
+    async def _due(self, session: AsyncSession) -> Sequence[Event]:
+        rows = await session.execute(_DUE, {"now": datetime.now(UTC), "at_once": _AT_ONCE})
+        return [Event(*row) for row in rows]
+
+    async def _publish(
+        self, events: Sequence[Event], published: list[int], refused: dict[Event, Exception]
+    ) -> None:
+        ends_at = time.monotonic() + _ROUND_S
+        waiting: set[str] = set()
+        for event in events:
+            if event.key in waiting:
+                continue
+            if time.monotonic() >= ends_at:
+                return
+            try:
+                with anyio.fail_after(_PUBLISH_S):
+                    await self._broker.publish(event)
+            except BrokerAwayError:
+                raise
+            except TimeoutError as error:
+                raise BrokerAwayError("the broker does not answer") from error
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this event's; the others go on
+                refused[event] = error
+                # Those after it wait for it.
+                waiting.add(event.key)
+            else:
+                published.append(event.position)
+
+    async def _note(
+        self, session: AsyncSession, published: list[int], refused: dict[Event, Exception]
+    ) -> None:
+        table, now = self._table, datetime.now(UTC)
+        if published:
+            done = update(table).where(table.c.position.in_(published)).values(published_at=now)
+            await session.execute(done)
+        for event, error in refused.items():
+            self._metrics.failures.labels(reason="refused").inc()
+            is_this = table.c.position == event.position
+            attempts = await session.scalar(
+                update(table).where(is_this).values(attempts=table.c.attempts + 1).returning(table.c.attempts)
+            )
+            is_dead = (attempts or 0) >= MOST_ATTEMPTS
+            values: dict[str, Any] = {"retry_at": now + timedelta(seconds=_pause_s(attempts or 1))}
+            if is_dead:
+                values = {"dead_at": now}
+                log.error("event put aside", position=event.position, kind=event.kind, error=repr(error))
+            await session.execute(update(table).where(is_this).values(values))
+
+    async def _count(self) -> None:
+        try:
+            async with self._database.session(reads_only=True) as session:
+                pending, dead, oldest = (await session.execute(_counts(self._table))).one()
+        except (DatabaseUnavailable, SQLAlchemyError):
+            return
+        age_s = 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
+        self._metrics.tell(pending=pending, dead=dead, oldest_s=age_s)
+
+
+# One that was refused holds back those of its key, and nobody else.
+_DUE: Final = text(
+    "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o"
+    " WHERE o.published_at IS NULL AND o.dead_at IS NULL AND NOT EXISTS ("
+    "SELECT 1 FROM outbox AS b WHERE b.published_at IS NULL AND b.dead_at IS NULL"
+    " AND b.key = o.key AND b.position <= o.position AND b.retry_at > :now)"
+    " ORDER BY o.position LIMIT :at_once"
+)
+
+
+def _counts(table: Table) -> Any:
+    is_dead = table.c.dead_at.is_not(None)
+    return select(
+        func.count().filter(~is_dead),
+        func.count().filter(is_dead),
+        func.min(table.c.created_at).filter(~is_dead),
+    ).where(table.c.published_at.is_(None))
+
+
+def _pause_s(failures: int) -> float:
+    return min(_LONGEST_PAUSE_S, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+
+
+class _Metrics(NamedTuple):
+    published: "Counter"
+    failures: "Counter"
+    pending: "Gauge"
+    dead: "Gauge"
+    oldest: "Gauge"
+
+
+@cache
+def _metrics() -> _Metrics:
+    from prometheus_client import Counter, Gauge
+
+    def gauge(name: str, text: str) -> "Gauge":
+        # Every worker counts the same rows.
+        return Gauge(f"outbox_{name}", text, multiprocess_mode="mostrecent")
+
+    return _Metrics(
+        Counter("outbox_published_total", "Events published."),
+        Counter("outbox_failures_total", "Attempts to publish that failed.", ["reason"]),
+        gauge("pending", "Events that are not published yet."),
+        gauge("dead_letters", "Events that were put aside."),
+        gauge("oldest_pending_seconds", "Age of the oldest event that is not published yet."),
+    )
+
+
+class OutboxMetrics:
+    """Tells of one outbox."""
+
+    def __init__(self) -> None:
+        self.published = _metrics().published
+        self.failures = _metrics().failures
+        # From 0 on: the first of a series that is born at 1 is no increase to those who watch.
+        for reason in ("away", "refused"):
+            self.failures.labels(reason=reason)
+
+    def tell(self, *, pending: int, dead: int, oldest_s: float) -> None:
+        """Set what was counted.
+
+        Args:
+            pending: Events not published yet.
+            dead: Events put aside.
+            oldest_s: Seconds since the oldest of the pending.
+        """
+        metrics = _metrics()
+        metrics.pending.set(pending)
+        metrics.dead.set(dead)
+        metrics.oldest.set(oldest_s)
