@@ -10,9 +10,13 @@ import structlog
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
-from litestar.plugins import InitPlugin
+from litestar.handlers import HTTPRouteHandler
+from litestar.plugins import InitPlugin, ReceiveRoutePlugin
+from litestar.routes import BaseRoute, HTTPRoute
+from litestar.types import Scope
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from starkeel_asgi import pipeline_of
 
 from ._base.dsn import DatabaseUrl, PostgresUrl
 from ._base.errors import MigrationError, SchemaBehindError
@@ -22,16 +26,16 @@ from ._engine.database import Database, WritesCheck
 from ._engine.engine import Share, unpooled_engine, wait_until_answering
 from ._migrations.runner import Migrations, tell_pending
 from ._migrations.scripts import Scripts
-from ._session.conflict_retry import note_conflict
+from ._session.conflict_retry import ConflictRetry, attempts_of, note_conflict
 from ._session.session import Sessions
-from ._session.unit_of_work import UnitOfWorkMiddleware, close, provide_session
+from ._session.unit_of_work import UnitOfWorkProvider, close
 from ._sqlite_backup import CopyError, back_up, restore
 
 log = structlog.get_logger(__name__)
 
 
 @final
-class DatabasePlugin(InitPlugin):
+class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
     """Opens a pool, migrates, and gives every request a unit of work as the dependency `session`.
 
     The dependency `database` is this plugin. Its place in the list of plugins does not matter.
@@ -52,14 +56,14 @@ class DatabasePlugin(InitPlugin):
         self._share = Share.of(settings, index=0, workers=1)
         self._database: Database | None = None
         self._is_schema_known_good = False
+        self._units_of_work = UnitOfWorkProvider(self._sessions)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependencies, the unit of work and the life of the pool."""
-        app_config.dependencies.setdefault("session", Provide(provide_session, sync_to_thread=False))
+        app_config.dependencies.setdefault("session", Provide(self.request_session, sync_to_thread=False))
         app_config.dependencies.setdefault("database", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(DatabasePlugin)
-        # The innermost of the application's: what others wrap around a response sees the one that is sent.
-        app_config.middleware.append(UnitOfWorkMiddleware(self._sessions))
+        app_config.on_startup.append(_add_pipeline)
         app_config.after_exception.append(note_conflict)
         if isinstance(self.settings.target, PostgresUrl):
             app_config.plugins.append(WritesCheck(self._opened))
@@ -70,6 +74,23 @@ class DatabasePlugin(InitPlugin):
         """Take this process's share of the connections."""
         if role == "worker":
             self._share = Share.of(self.settings, index=index, workers=workers)
+
+    def receive_route(self, route: BaseRoute) -> None:
+        """Add retries to the handlers that have `repeat_conflicts`."""
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            if (attempts := attempts_of(handler.opt)) > 1:
+                _add_retries(handler, attempts)
+
+    def request_session(self, scope: Scope) -> AsyncSession:
+        """Return the session of a request's unit of work; the dependency `session`.
+
+        Args:
+            scope: The request's.
+
+        Raises:
+            ImproperlyConfiguredException: It is no request, but a WebSocket.
+        """
+        return self._units_of_work.provide(scope)
 
     @asynccontextmanager
     async def session(self, *, reads_only: bool = False) -> AsyncGenerator[AsyncSession]:
@@ -271,3 +292,13 @@ class DatabasePlugin(InitPlugin):
                 yield
         finally:
             self._database = None
+
+
+def _add_pipeline(app: Litestar) -> None:
+    pipeline_of(app)
+
+
+def _add_retries(handler: HTTPRouteHandler, attempts: int) -> None:
+    present = handler.middleware or ()
+    if not any(isinstance(middleware, ConflictRetry) for middleware in present):
+        handler.middleware = [*present, ConflictRetry(attempts)]

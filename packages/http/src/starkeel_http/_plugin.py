@@ -15,6 +15,7 @@ from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import Scope
 from msgspec import Meta
+from starkeel_asgi import current, pipeline_of
 
 from ._base.rate import Rate
 from ._base.route_options import Policy, check_limit_names, check_limits_declared
@@ -23,13 +24,9 @@ from ._base.settings import EdgeSettings
 if TYPE_CHECKING:
     from ._edge.edge import Edge
     from ._idempotency.key import IdempotencyStore
-    from ._idempotency.middleware import IdempotencyMiddleware
     from ._rate_limit.limiter import Limiter
 
 log = structlog.get_logger(__name__)
-
-ASGI_LAYER: Final = 10
-"""Inside telemetry (20) and the drain guard (30)."""
 
 _BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
 
@@ -70,7 +67,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         self._edge: Edge | None = None
         self._limiter: Limiter | None = None
         self._store: IdempotencyStore | None = None
-        self._idempotency: IdempotencyMiddleware | None = None
+        self._needs_store = False
 
     @property
     def readiness_name(self) -> str | None:
@@ -80,7 +77,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the layer, the rendering of errors and the strict reading of bodies."""
         # Here and not above: limits and metrics must not be imported where only settings are read.
-        from ._idempotency.key import Idempotency, Replay, provide_idempotency
+        from ._idempotency.key import Idempotency, IdempotencyProvider, Replay
         from ._rate_limit.limiter import Limiter
         from ._request.strict_json import strict_request_class
 
@@ -94,7 +91,9 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         app_config.request_class = strict_request_class(app_config.request_class)
         app_config.exception_handlers.setdefault(Exception, _render)
         app_config.exception_handlers.setdefault(Replay, _replay)
-        app_config.dependencies.setdefault("idempotency", Provide(provide_idempotency))
+        app_config.dependencies.setdefault(
+            "idempotency", Provide(IdempotencyProvider(self._found_store).provide)
+        )
         app_config.signature_types.append(Idempotency)
         app_config.after_exception.append(_note_websocket)
         if app_config.logging_config is not None and hasattr(app_config.logging_config, "log_exceptions"):
@@ -104,9 +103,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         def wrap(app: Litestar) -> None:
             self._start(app)
 
-        wrap.asgi_layer = ASGI_LAYER  # type: ignore[attr-defined]  # a mark for those who sort hooks by layer
         app_config.on_startup.append(wrap)
-        app_config.on_startup.sort(key=_layer)
         app_config.on_shutdown.append(self._limiter.close)
         return app_config
 
@@ -159,7 +156,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             handler.app.request_max_body_size = most
             most = handler.resolve_request_max_body_size()
             _check_bounds(handler, where)
-            self._add_idempotency(handler)
+            self._needs_store = self._needs_store or _takes_idempotency(handler)
             handler.opt[DECODER] = StrictDecoder(handler)
         policy = self._policy.for_route(handler.opt, max_body_bytes=most)
         check_limits_declared(policy, self.limits, where=where)
@@ -169,25 +166,22 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             # Last of all: the others find out who the user is. Litestar keeps the list that it hands out.
             guards.append(UserLimit(self._limiter, policy.by_user))
 
-    def _add_idempotency(self, handler: HTTPRouteHandler) -> None:
-        from ._idempotency.key import Idempotency
-        from ._idempotency.middleware import IdempotencyMiddleware
-
-        if not any(p.annotation is Idempotency for p in handler.parsed_fn_signature.parameters.values()):
-            return
-        if self._idempotency is None:
-            self._idempotency = IdempotencyMiddleware(lambda: _require_store(self._store))
-        # Inside all others, those that commit included.
-        handler.middleware = [*(handler.middleware or ()), self._idempotency]
+    def _found_store(self) -> "IdempotencyStore":
+        assert self._store is not None
+        return self._store
 
     def _start(self, app: Litestar) -> None:
+        from ._base.headers import SECURITY_HEADERS, SECURITY_HEADERS_HTTPS
+        from ._client_address.layer import ClientAddress
         from ._client_address.proxies import TrustedProxies
         from ._edge.cors import Cors
-        from ._edge.edge import Edge, Rules
+        from ._edge.edge import Edge, Rules, close_message, error_response
 
         self._store = next((p for p in app.plugins if hasattr(p, "claim_idempotency_key")), None)  # type: ignore[assignment]  # by shape
-        if self._idempotency is not None:
-            _require_store(self._store)
+        if self._needs_store and self._store is None:
+            raise ImproperlyConfiguredException(
+                "a route takes `idempotency`, but no plugin has `claim_idempotency_key` to keep answers with"
+            )
         assert self._limiter is not None
         self._limiter.open({name: rate.shared_by(self._workers) for name, rate in self.limits.items()})
         if self._workers > 1 and self._is_first:
@@ -200,23 +194,24 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         if self._edge is not None:
             self._edge.open()
             return
-        rules = Rules(
-            policy=self._policy,
-            proxies=TrustedProxies(self.settings.trusted_proxies),
-            cors=Cors(self.settings.cors_allowed_origins),
-            limiter=self._limiter,
-        )
-        app.asgi_handler = self._edge = Edge(app, rules)
+        pipeline = pipeline_of(app)
+        if proxies := TrustedProxies(self.settings.trusted_proxies):
+            pipeline.add(ClientAddress(proxies))
+        cors = Cors(self.settings.cors_allowed_origins)
+        self._edge = Edge(app, Rules(policy=self._policy, cors=cors, limiter=self._limiter))
+        pipeline.add(self._edge)
+        pipeline.error_response = error_response
+        pipeline.config.close_message = close_message
+        pipeline.config.set_default_headers(http=SECURITY_HEADERS, https=SECURITY_HEADERS_HTTPS)
 
 
 def _render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     from ._edge.edge import report
-    from ._edge.request_state import KEY, Exchange
     from ._errors.problem import MEDIA_TYPE
 
     problem = report(error, request.scope)
-    exchange = request.scope["state"].get(KEY)
-    path = exchange.path if isinstance(exchange, Exchange) else request.scope["path"]
+    exchange = current(request.scope)
+    path = request.scope["path"] if exchange is None else exchange.path
     return Response(
         problem.body(path), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
     )
@@ -227,12 +222,10 @@ def _replay(_: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
     return Response(b"", status_code=200)
 
 
-def _require_store(store: "IdempotencyStore | None") -> "IdempotencyStore":
-    if store is None:
-        raise ImproperlyConfiguredException(
-            "a route takes `idempotency`, but no plugin has `claim_idempotency_key` to keep answers with"
-        )
-    return store
+def _takes_idempotency(handler: HTTPRouteHandler) -> bool:
+    from ._idempotency.key import Idempotency
+
+    return any(p.annotation is Idempotency for p in handler.parsed_fn_signature.parameters.values())
 
 
 def _note_websocket(error: Exception, scope: Scope) -> None:
@@ -265,8 +258,3 @@ def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:
 
 def _set(variable: str, count: int) -> str:
     return f"{variable} names {count}" if count else f"{variable} is not set"
-
-
-def _layer(hook: Any) -> int:
-    layer: int = getattr(hook, "asgi_layer", 0)
-    return layer

@@ -20,6 +20,7 @@ from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.plugins import InitPlugin
 from litestar.response import ServerSentEvent, Stream
 from msgspec import Meta
+from starkeel_asgi import LayerOrder, pipeline_of
 from starkeel_http import EdgePlugin, limit_by_address, limit_by_user, request_timeout
 from starkeel_server import ServerPlugin
 
@@ -46,40 +47,33 @@ class User(NamedTuple):
     subject: str
 
 
+class SampleTelemetry:
+    """Binds request ids and logs outcomes, as the telemetry layer does."""
+
+    order = LayerOrder.TELEMETRY
+
+    def begin(self, exchange: Any) -> None:
+        request_id = exchange.headers.get(b"x-request-id", b"made-up").decode()
+        exchange.context = structlog.contextvars.bind_contextvars(request_id=request_id)
+
+    def end(self, exchange: Any, error: BaseException | None) -> None:
+        outcome = "returned" if error is None else type(error).__name__
+        error_type = exchange.scope["state"].get("error_type")
+        log.info("seen", path=exchange.path, outcome=outcome, error_type=error_type)
+        structlog.contextvars.reset_contextvars(**exchange.context)
+
+
 class Logging(InitPlugin):
-    """Logs as JSON, and names requests, as telemetry would."""
+    """Logs as JSON, and adds the telemetry layer."""
 
     def start_process(self, **told: Any) -> None:
         Lines().start_process(**told)
 
     def on_app_init(self, app_config: Any) -> Any:
-        def wrap(app: Litestar) -> None:
-            inner = app.asgi_handler
+        def add(app: Litestar) -> None:
+            pipeline_of(app).add(SampleTelemetry())
 
-            async def telemetry(scope: Any, receive: Any, send: Any) -> None:
-                request_id = next(
-                    (v.decode() for k, v in scope["headers"] if k == b"x-request-id"), "made-up"
-                )
-                with structlog.contextvars.bound_contextvars(request_id=request_id):
-                    outcome = "returned"
-                    try:
-                        await inner(scope, receive, send)
-                    except BaseException as error:
-                        outcome = type(error).__name__
-                        raise
-                    finally:
-                        log.info(
-                            "seen",
-                            path=scope["path"],
-                            outcome=outcome,
-                            error_type=scope["state"].get("error_type"),
-                        )
-
-            app.asgi_handler = telemetry
-
-        wrap.asgi_layer = 20  # type: ignore[attr-defined]
-        app_config.on_startup.append(wrap)
-        app_config.on_startup.sort(key=lambda hook: getattr(hook, "asgi_layer", 0))
+        app_config.on_startup.append(add)
         return app_config
 
 

@@ -16,7 +16,6 @@ from .._outbox.table import is_postgres
 from .._outbox.writer import event_parameters, last_to_write
 from .._plugin import DatabasePlugin
 from .._retention import swept
-from .._session.unit_of_work import provide_session
 from .table import CLAIM_OF_POSTGRES, CLAIM_OF_SQLITE, KEEP, KEEP_WITH_EVENT, idempotency_table
 
 _SWEEP_EVERY_S: Final = 60.0
@@ -65,7 +64,7 @@ class IdempotencyKeys(InitPlugin):
             scope: The request's.
             key: 32 bytes.
         """
-        session = provide_session(scope)
+        session = self._database.request_session(scope)
         parameters: dict[str, Any] = {"key": key, "now": datetime.now(UTC)}
         if is_postgres(session):
             parameters["turn"] = int.from_bytes(key[:_LOCK_BYTES], "big", signed=True)
@@ -89,7 +88,7 @@ class IdempotencyKeys(InitPlugin):
             key: 32 bytes.
             answer: The request's fingerprint, and the answer's status, headers and body.
         """
-        session = provide_session(scope)
+        session = self._database.request_session(scope)
         fingerprint, status, headers, body = _Answer(*answer)
         now = datetime.now(UTC)
         parameters: dict[str, Any] = {

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import structlog
-from litestar.types import Message, Receive, Scope, Send
-from litestar.types.empty import Empty
-from litestar.utils.scope.state import ScopeState
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
+from starkeel_asgi import GateOrder, HttpExchange, Response, current
 
 from .._base.errors import DatabaseUnavailable
 
@@ -55,65 +56,58 @@ async def note_conflict(error: Exception, scope: Scope) -> None:
 
 
 class ConflictLost(Exception):
-    """A request is to be executed again: nothing of its answer was sent."""
+    """The request is to be executed again; nothing of its response was sent."""
 
 
-class Attempts:
-    """One request, and what it takes to execute it again.
+class ConflictRetry(ASGIMiddleware):
+    """Executes a route again when it lost a conflict.
 
     Args:
-        scope: The request's.
-        receive: Where its body comes from.
-        send: Where its answer goes.
-        most: How often it may be executed.
+        attempts: Number of executions at most, the first included.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, most: int) -> None:
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._left = most
-        self._state = dict(scope["state"])
-        self._received: list[Any] = []
-        self._again: list[Any] = []
+    scopes = (ScopeType.HTTP,)
 
-    async def receive(self) -> Any:
-        """Receive what was received before, then what comes."""
-        if self._again:
-            return self._again.pop(0)
-        message = await self._receive()
-        if message["type"] == "http.request" and self._left > 1:
-            self._received.append(message)
-        return message
+    def __init__(self, attempts: int) -> None:
+        self._attempts = attempts
 
-    async def send(self, message: Message) -> None:
-        """Send, unless it is an answer that another attempt may better.
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Serve one request."""
+        exchange = current(scope)
+        assert isinstance(exchange, HttpExchange)
+        state: Any = scope["state"]
+        before = dict(state)
+        left = self._attempts
 
-        Raises:
-            ConflictLost: There is one.
-        """
-        if message["type"] == "http.response.start" and self._left > 1 and _CONFLICT in self._scope["state"]:
-            raise ConflictLost
-        await self._send(message)
+        async def check_conflict(_: Response) -> None:
+            if left > 1 and _CONFLICT in state:
+                raise ConflictLost
 
-    async def prepare_next(self) -> None:
-        """Put the request back to what it was, and let the others pass."""
-        state: Any = self._scope["state"]
-        reason = state[_CONFLICT]
-        _retries().labels(reason=reason).inc()
-        log.debug("request executed again", reason=reason)
-        inner = ScopeState.from_scope(self._scope)
-        inner.response_started, inner.dependency_cache = False, Empty
-        state.clear()
-        state.update(self._state)
-        self._again = list(self._received)
-        self._left -= 1
-        await anyio.sleep(self._pause_s())
+        exchange.keep_body()
+        exchange.add_gate(check_conflict, GateOrder.VERIFY)
+        while True:
+            try:
+                await next_app(scope, receive, send)
+            except ConflictLost:
+                left -= 1
+                _count_retry(state[_CONFLICT])
+                await exchange.restart()
+                state.clear()
+                state.update(before)
+                await anyio.sleep(_pause_s(before.get("deadline")))
+            else:
+                return
 
-    def _pause_s(self) -> float:
-        pause_s = random.uniform(0, _PAUSE_S)  # noqa: S311 - those who collided shall not come at once again
-        ends_at = self._state.get("deadline")
-        return pause_s if ends_at is None else max(0.0, min(pause_s, ends_at - time.monotonic()))
+
+def _count_retry(reason: str) -> None:
+    _retries().labels(reason=reason).inc()
+    log.debug("request executed again", reason=reason)
+
+
+def _pause_s(ends_at: float | None) -> float:
+    # Random: requests that collided must not collide again.
+    pause_s = random.uniform(0, _PAUSE_S)  # noqa: S311
+    return pause_s if ends_at is None else max(0.0, min(pause_s, ends_at - time.monotonic()))
 
 
 @cache

@@ -5,15 +5,12 @@ from typing import Any, Final
 
 import anyio
 import structlog
-from litestar.enums import ScopeType
 from litestar.exceptions import ImproperlyConfiguredException
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from litestar.utils.scope.state import ScopeState
+from litestar.types import Scope
 from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_asgi import GateOrder, HttpExchange, Response, current
 
 from .._base.errors import DatabaseUnavailable
-from .conflict_retry import Attempts, ConflictLost, attempts_of
 from .session import Sessions, end
 
 log = structlog.get_logger(__name__)
@@ -71,6 +68,15 @@ class UnitOfWork:
             if session.in_transaction():
                 await close(session)
 
+    async def end_with(self, response: Response) -> None:
+        """Commit before a successful response starts, roll back before another."""
+        if not self.is_over:
+            await self.finish(succeeded=response.status < _FIRST_ERROR)
+
+    async def abandon(self) -> None:
+        """Roll back what was not committed."""
+        await self.finish(succeeded=False)
+
 
 async def close(session: AsyncSession) -> None:
     """Roll back what is open and give the connection back, whatever is being cancelled, within a time."""
@@ -82,66 +88,36 @@ async def close(session: AsyncSession) -> None:
             await session.invalidate()
 
 
-class UnitOfWorkMiddleware(ASGIMiddleware):
-    """Gives every matched route a unit of work, which ends with the first byte of its response.
+class UnitOfWorkProvider:
+    """Provides a request's session, which is committed before the response starts.
 
     Args:
-        sessions: What makes sessions while the application runs.
+        sessions: Returns the session factory while the application runs.
     """
-
-    scopes = (ScopeType.HTTP,)
 
     def __init__(self, sessions: Callable[[], Sessions]) -> None:
         self._sessions = sessions
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Serve one request, several times if it loses conflicts and may be repeated."""
-        most = attempts_of(scope["route_handler"].opt)
-        if most == 1:
-            await self._serve(scope, receive, send, next_app)
-            return
-        attempts = Attempts(scope, receive, send, most=most)
-        while True:
-            try:
-                await self._serve(scope, attempts.receive, attempts.send, next_app)
-            except ConflictLost:
-                await attempts.prepare_next()
-            else:
-                return
+    def provide(self, scope: Scope) -> AsyncSession:
+        """Return the session of a request's unit of work.
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        Raises:
+            ImproperlyConfiguredException: In a WebSocket, which would keep a connection while it is open,
+                or where the application was not started.
+        """
+        exchange = current(scope)
+        if not isinstance(exchange, HttpExchange):
+            raise ImproperlyConfiguredException(
+                "only requests of a started application have the dependency `session`; in a WebSocket use"
+                " `async with database.session()`"
+            )
         state: MutableMapping[str, Any] = scope["state"]
-        work = state[_KEY] = UnitOfWork(self._sessions, state, reads_only=scope.get("method") in _SAFE)
-
-        async def send_when_committed(message: Message) -> None:
-            if message["type"] == "http.response.start" and not work.is_over:
-                try:
-                    await work.finish(succeeded=message["status"] < _FIRST_ERROR)
-                except Exception:
-                    # Litestar noted the start before it came here. Nothing was sent, so it may still answer
-                    # with the error, which is what comes through here next.
-                    ScopeState.from_scope(scope).response_started = False
-                    raise
-            await send(message)
-
-        try:
-            await next_app(scope, receive, send_when_committed)
-        finally:
-            await work.finish(succeeded=False)
-
-
-def provide_session(scope: Scope) -> AsyncSession:
-    """Return the session of a request's unit of work.
-
-    Raises:
-        ImproperlyConfiguredException: A WebSocket has none: it would keep a connection while it lives.
-    """
-    work = scope["state"].get(_KEY)
-    if not isinstance(work, UnitOfWork):
-        raise ImproperlyConfiguredException(
-            "only requests have the dependency `session`; in a WebSocket use `async with database.session()`"
-        )
-    return work.session
+        work = state.get(_KEY)
+        if not isinstance(work, UnitOfWork):
+            work = state[_KEY] = UnitOfWork(self._sessions, state, reads_only=scope.get("method") in _SAFE)
+            exchange.add_gate(work.end_with, GateOrder.COMMIT)
+            exchange.add_cleanup(work.abandon)
+        return work.session
 
 
 def _reason(error: Exception) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-from .._base.addresses import Origin
+from starkeel_asgi import Header
 
-Header = tuple[bytes, bytes]
+from .._base.addresses import Origin
 
 _METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _MAX_AGE_S: Final = b"600"

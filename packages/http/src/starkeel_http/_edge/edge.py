@@ -1,4 +1,4 @@
-"""The layer around the application that every request passes."""
+"""The edge layer: deadline, body limit, rate limits by address, CORS, headers and error responses."""
 
 import asyncio
 import time
@@ -9,207 +9,231 @@ from typing import Any, Final
 
 import structlog
 from litestar import Litestar
-from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Scope
 from litestar.utils import normalize_path
+from starkeel_asgi import (
+    TOO_LARGE,
+    DeadlineExceeded,
+    DeadlineQueue,
+    DeadlineQueues,
+    Exchange,
+    Header,
+    HttpExchange,
+    LayerOrder,
+    WebSocketExchange,
+    current,
+)
 
 from .._base.addresses import rate_limit_key
-from .._base.headers import Header
 from .._base.route_options import Policy
-from .._client_address.proxies import TrustedProxies, parse_timeout
+from .._client_address.proxies import parse_timeout
 from .._errors.problem import MEDIA_TYPE, Problem, exception_name, problem_from_exception
-from .._rate_limit.limiter import Limiter
+from .._rate_limit.limiter import Limiter, add_rate_limit_headers
 from .cors import Cors
-from .deadline import Deadlines
-from .request_state import KEY, TOO_LARGE, DeadlinePassed, Exchange
 
 log = structlog.get_logger(__name__)
 
 POLICY: Final = "starkeel_http.policy"
-"""Where in a handler's `opt` its policy stands."""
+"""Key of a route's policy in its handler's `opt`."""
 
-_WANTED: Final = frozenset({b"origin", b"content-length", b"x-request-timeout"})
 _TIMED_OUT: Final = Problem(504, "The request took longer than it may.")
 _STALLED: Final = Problem(408, "The request's body did not arrive in time.")
 _CLOSE_TIMED_OUT: Final = 4504
+_CLOSE_FAILED: Final = 4500
+_MAX_CLOSE_REASON: Final = 123
+"""Bytes that a close frame has for its reason (RFC 6455, 5.5)."""
 _MAX_ROUTES: Final = 1024
-_DRAIN_S: Final = 1.0
-_DRAIN_BODIES: Final = 4
+_DISCARD_S: Final = 1.0
+_DISCARD_BODIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the edge goes by.
+    """What the edge applies.
 
     Args:
-        policy: What applies where a route says nothing.
-        proxies: Who is believed about clients.
-        cors: Whose pages may read.
-        limiter: What counts.
+        policy: The policy of requests whose route has none.
+        cors: The origins that may read responses.
+        limiter: Counts requests.
     """
 
     policy: Policy
-    proxies: TrustedProxies
     cors: Cors
     limiter: Limiter
 
 
 class Edge:
-    """Deadline, body limit, limits by address, CORS and headers, around everything that Litestar does.
+    """Applies the policy of its route to each request.
 
     Args:
-        app: The application, whose handler this wraps.
-        rules: What it goes by.
+        app: The application.
+        rules: What is applied.
     """
 
+    order: Final = LayerOrder.EDGE
+
     def __init__(self, app: Litestar, rules: Rules) -> None:
-        self._inner: ASGIApp = app.asgi_handler
         self._route = lru_cache(_MAX_ROUTES)(_routing(app))
-        self._rules = rules
-        self._proxies = rules.proxies or None
+        self._policy = rules.policy
+        self._limiter = rules.limiter
         self._cors = rules.cors or None
-        self._deadlines = Deadlines()
+        self._deadlines = DeadlineQueues()
 
     def open(self) -> None:
-        """Get ready for another event loop."""
-        self._deadlines = Deadlines()
+        """Prepare for another event loop."""
+        self._deadlines = DeadlineQueues()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request or WebSocket."""
-        policy = self._policy(scope)
-        wanted = {name: value for name, value in scope["headers"] if name in _WANTED}
-        timeout_s = self._admit(scope, policy.timeout_s, wanted)
-        state: Any = scope.setdefault("state", {})
-        state["deadline"] = time.monotonic() + timeout_s
-        deadlines = self._deadlines
-        is_usual = timeout_s == policy.timeout_s
-        deadline = deadlines.of_route(timeout_s) if is_usual else deadlines.of_request(timeout_s)
-        exchange = Exchange(scope, receive, send, policy=policy, deadline=deadline)
-        state[KEY] = exchange
+    def begin(self, exchange: Any) -> None:
+        """Start the deadline, and decide whether the application runs at once."""
+        policy = exchange.policy = self._policy_of(exchange.scope)
+        timeout_s = policy.timeout_s
+        queue = self._deadlines.shared(timeout_s)
+        if exchange.is_peer_trusted and (told := exchange.headers.get(b"x-request-timeout")) is not None:
+            left_s = parse_timeout(told)
+            if left_s is not None and left_s < timeout_s:
+                timeout_s, queue = left_s, DeadlineQueue(left_s)
+        exchange.set_deadline(queue, time.monotonic() + timeout_s)
+        headers = exchange.headers
         if self._cors is not None:
-            exchange.cors = self._cors.headers(wanted.get(b"origin"))
-        failure: BaseException | None = None
-        try:
-            await self._serve(exchange, wanted)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (answered, or raised again)
-            failure = error
-        finally:
-            deadline.lift()
-        if deadline.is_over or failure is not None:
-            await self._conclude(exchange, failure)
-        # Each holds the other: left to the garbage collector, that costs more than all of the above.
-        state.pop(KEY, None)
+            exchange.added_headers = self._cors.headers(headers.get(b"origin"))
+        if type(exchange) is HttpExchange:
+            limit = exchange.max_body_bytes = policy.max_body_bytes
+            if (limit is not None and b"content-length" in headers and _content_length(exchange) > limit) or (
+                b"origin" in headers and exchange.facts[0] == "OPTIONS"
+            ):
+                exchange.intercept = self._intercept
+        if policy.by_address:
+            exchange.intercept = self._intercept
 
-    async def _conclude(self, exchange: Exchange, failure: BaseException | None) -> None:
-        if exchange.deadline.is_over:
-            is_alone = exchange.deadline.is_alone()
-            if isinstance(failure, asyncio.CancelledError) and not is_alone:
-                raise failure
-            # Also for an application that was cancelled and would not have it: the client is owed an answer.
-            if not exchange.is_complete:
-                await self._end(exchange)
-        elif isinstance(failure, Exception):
-            await self._fail(exchange, failure)
-        elif failure is not None:
-            raise failure
+    def end(self, exchange: Exchange, _error: BaseException | None) -> None:
+        """Remove the deadline."""
+        exchange.lift_deadline()
 
-    async def _serve(self, exchange: Exchange, wanted: dict[bytes, bytes]) -> None:
-        scope = exchange.scope
-        if scope["type"] == ScopeType.HTTP:
-            if b"origin" in wanted and scope["method"] == "OPTIONS" and self._is_preflight(scope, wanted):
-                await self._preflight(exchange)
-                return
-            limit = exchange.policy.max_body_bytes
-            if limit is not None and _length(wanted) > limit:
-                await _refuse_body(exchange, limit)
-                return
-        for name in exchange.policy.by_address:
+    async def conclude(
+        self, exchange: HttpExchange | WebSocketExchange, error: BaseException | None
+    ) -> BaseException | None:
+        """Respond where the deadline passed or the application raised; return what the server must know."""
+        if exchange.is_expired:
+            is_alone = exchange.is_cancelled_by_deadline_alone()
+            if isinstance(error, asyncio.CancelledError) and not is_alone:
+                return error
+            # Also for an application that ignored its cancellation: the client must get a response.
+            return None if exchange.is_complete else await self._time_out(exchange)
+        exchange.lift_deadline()
+        if isinstance(exchange, HttpExchange):
+            if exchange.is_body_too_large and error is None:
+                await _discard(exchange)
+            return _broken_off(exchange, error) if exchange.is_started else error
+        if isinstance(error, Exception) and not exchange.is_started:
+            problem = report(error, exchange.scope)
+            await exchange.close(4000 + problem.status, problem.detail)
+            return None
+        return error
+
+    async def _intercept(self, exchange: HttpExchange | WebSocketExchange) -> bool:
+        policy: Policy = exchange.policy
+        if isinstance(exchange, HttpExchange):
+            if exchange.method == "OPTIONS" and self._is_preflight(exchange):
+                await self._respond_to_preflight(exchange)
+                return False
+            limit = policy.max_body_bytes
+            if limit is not None and _content_length(exchange) > limit:
+                await _respond(exchange, Problem(413, TOO_LARGE.format(limit)))
+                await _discard(exchange)
+                return False
+        for name in policy.by_address:
             await self._count(exchange, name)
-        await self._inner(scope, exchange.receive, exchange.send)
-        if exchange.is_too_large:
-            await _linger(exchange)
+        return True
 
-    def _policy(self, scope: Scope) -> Policy:
+    def _policy_of(self, scope: Scope) -> Policy:
         path = scope["path"]
         if root := scope.get("root_path", ""):
             path = path.split(root, maxsplit=1)[-1]
         try:
             policy, template = self._route(path, scope.get("method"))
         except HTTPException:
-            # No such route, or method: the router says so itself.
-            return self._rules.policy
-        # As the router does later: what is refused here counts as its route's, too.
+            # No route, or not with this method: the router raises that itself.
+            return self._policy
+        # As the router does later: a request that is refused here counts for its route.
         scope["path_template"] = template
-        return self._rules.policy if policy is None else policy
+        return self._policy if policy is None else policy
 
-    def _admit(self, scope: Scope, timeout_s: float, wanted: dict[bytes, bytes]) -> float:
-        """Believe what a trusted peer says, and return the seconds that the request has."""
-        if self._proxies is None or not self._proxies.is_trusted_peer(scope):
-            return timeout_s
-        self._proxies.apply(scope)
-        sent = wanted.get(b"x-request-timeout")
-        left_s = parse_timeout(sent) if sent is not None else None
-        return timeout_s if left_s is None else min(timeout_s, left_s)
+    def _is_preflight(self, exchange: Exchange) -> bool:
+        origin = exchange.headers.get(b"origin")
+        return (
+            origin is not None
+            and self._cors is not None
+            and self._cors.allows(origin)
+            and b"access-control-request-method" in exchange.headers
+        )
 
-    def _is_preflight(self, scope: Scope, wanted: dict[bytes, bytes]) -> bool:
-        return self._rules.cors.allows(wanted[b"origin"]) and _header(scope, _METHOD) is not None
-
-    async def _preflight(self, exchange: Exchange) -> None:
-        requested = _header(exchange.scope, b"access-control-request-headers")
-        await exchange.answer(204, self._rules.cors.preflight(requested), b"")
+    async def _respond_to_preflight(self, exchange: HttpExchange) -> None:
+        assert self._cors is not None
+        requested = exchange.headers.get(b"access-control-request-headers")
+        await exchange.respond(204, self._cors.preflight(requested), b"")
 
     async def _count(self, exchange: Exchange, name: str) -> None:
-        client = exchange.scope.get("client")
-        result = await self._rules.limiter.hit(name, rate_limit_key(client[0] if client else "unknown"))
+        result = await self._limiter.hit(name, rate_limit_key(exchange.client or "unknown"))
         if result is None:
             return
-        exchange.limited += (result,)
+        add_rate_limit_headers(exchange, result)
         if not result.is_within:
             raise result.exception()
 
-    async def _end(self, exchange: Exchange) -> None:
-        """Answer a request whose time is over."""
+    async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:
         scope = exchange.scope
         log.warning("request timed out", method=scope.get("method"), route=scope.get("path_template"))
-        if scope["type"] == ScopeType.WEBSOCKET:
-            if not exchange.is_started:
-                await exchange.close(_CLOSE_TIMED_OUT, "Gateway Timeout")
-            return
+        if isinstance(exchange, WebSocketExchange):
+            await exchange.close(_CLOSE_TIMED_OUT, "Gateway Timeout")
+            return None
         if exchange.is_started:
-            # What is half out cannot be completed truthfully. Raising is how a server learns to hang up.
-            raise TimeoutError("the deadline passed while the response was on its way")
-        if exchange.is_reading:
-            await _send_problem(exchange, _STALLED)
-            return
-        _state(scope)["error_type"] = "TimeoutError"
-        await _send_problem(exchange, _TIMED_OUT)
+            # A partially sent response cannot be corrected; raise so that the server closes the connection.
+            return TimeoutError("the deadline passed while the response was being sent")
+        if exchange.is_reading_body:
+            await _respond(exchange, _STALLED)
+            return None
+        scope["state"]["error_type"] = "TimeoutError"
+        await _respond(exchange, _TIMED_OUT)
+        return None
 
-    async def _fail(self, exchange: Exchange, error: Exception) -> None:
-        """Answer what was raised above Litestar's own handling, or after an answer had begun."""
-        scope = exchange.scope
-        if scope["type"] == ScopeType.WEBSOCKET:
-            await self._fail_websocket(exchange, error)
-            return
-        if exchange.is_started:
-            cause = error.__cause__ or error
-            if exchange.client_has_gone or isinstance(error, DeadlinePassed):
-                return
-            _state(scope)["error_type"] = exception_name(cause)
-            # The server logs the traceback of what is raised.
-            log.error("response broken off", error_type=exception_name(cause))
-            raise error
-        await _send_problem(exchange, report(error, scope))
 
-    async def _fail_websocket(self, exchange: Exchange, error: Exception) -> None:
-        if exchange.is_started:
-            raise error
-        problem = report(error, exchange.scope)
-        await exchange.close(4000 + problem.status, problem.detail)
+def close_message(message: dict[str, Any]) -> Any:
+    """Return a WebSocket's close message without details of an internal error."""
+    reason = str(message.get("reason") or "")
+    if message.get("code") == _CLOSE_FAILED:
+        reason = "Internal Server Error"
+    return {**message, "reason": reason.encode()[:_MAX_CLOSE_REASON].decode(errors="ignore")}
+
+
+def error_response(exchange: Exchange, error: Exception) -> tuple[int, list[Header], bytes]:
+    """Return the response to an exception, and log it if it is unexpected."""
+    return _rendered(report(error, exchange.scope), exchange)
+
+
+def report(error: Exception, scope: Scope) -> Problem:
+    """Return the problem that a client may see of an exception; log the exception if it is unexpected.
+
+    Args:
+        error: The exception.
+        scope: The request's.
+    """
+    problem = problem_from_exception(error, scope)
+    if problem.status < 500:
+        return problem
+    error_type = scope["state"]["error_type"] = exception_name(error)
+    if problem.status != 500 or isinstance(error, DeadlineExceeded):
+        return problem
+    exchange = current(scope)
+    if isinstance(exchange, HttpExchange) and exchange.client_disconnected:
+        log.info("client disconnected", error_type=error_type)
+    else:
+        log.error("request failed", error_type=error_type, exc_info=error)
+    return problem
 
 
 def _routing(app: Litestar) -> Callable[[str, Any], tuple[Policy | None, str]]:
-    # What the router itself asks, and remembers: nothing is routed twice.
+    # What the router itself calls, and caches: nothing is routed twice.
     route = app.asgi_router.handle_routing
 
     def found(path: str, method: Any) -> tuple[Policy | None, str]:
@@ -219,44 +243,23 @@ def _routing(app: Litestar) -> Callable[[str, Any], tuple[Policy | None, str]]:
     return found
 
 
-def report(error: Exception, scope: Scope) -> Problem:
-    """Say what a client may know of an exception, and tell ourselves the rest.
-
-    Args:
-        error: What was raised.
-        scope: The request's.
-    """
-    problem = problem_from_exception(error, scope)
-    if problem.status < 500:
-        return problem
-    state = _state(scope)
-    state["error_type"] = exception_name(error)
-    exchange = state.get(KEY)
-    if problem.status != 500 or isinstance(error, DeadlinePassed):
-        return problem
-    if isinstance(exchange, Exchange) and exchange.client_has_gone:
-        log.info("client went away", error_type=state["error_type"])
-    else:
-        log.error("request failed", error_type=state["error_type"], exc_info=error)
-    return problem
+def _broken_off(exchange: HttpExchange, error: BaseException | None) -> BaseException | None:
+    if not isinstance(error, Exception) or isinstance(error, DeadlineExceeded):
+        return None if isinstance(error, DeadlineExceeded) else error
+    if exchange.client_disconnected:
+        return None
+    name = exception_name(error.__cause__ or error)
+    exchange.scope["state"]["error_type"] = name
+    # The server logs the traceback of what is raised.
+    log.error("response broken off", error_type=name)
+    return error
 
 
-async def _refuse_body(exchange: Exchange, limit: int) -> None:
-    await _send_problem(exchange, Problem(413, TOO_LARGE.format(limit)))
-    await _linger(exchange)
+async def _respond(exchange: HttpExchange, problem: Problem) -> None:
+    await exchange.respond(*_rendered(problem, exchange))
 
 
-async def _linger(exchange: Exchange) -> None:
-    """Take for a while what the client still sends: who is hung up on while sending may lose the answer."""
-    most_bytes = _DRAIN_BODIES * (exchange.policy.max_body_bytes or 0)
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            await exchange.drain(most_bytes=most_bytes)
-    except TimeoutError:
-        return
-
-
-async def _send_problem(exchange: Exchange, problem: Problem) -> None:
+def _rendered(problem: Problem, exchange: Exchange) -> tuple[int, list[Header], bytes]:
     body = problem.body(exchange.path)
     headers: list[Header] = [
         (b"content-type", MEDIA_TYPE.encode()),
@@ -265,23 +268,19 @@ async def _send_problem(exchange: Exchange, problem: Problem) -> None:
     headers += [
         (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()
     ]
-    is_head = exchange.scope.get("method") == "HEAD"
-    await exchange.answer(problem.status, headers, b"" if is_head else body)
+    return problem.status, headers, b"" if exchange.method == "HEAD" else body
 
 
-def _length(wanted: dict[bytes, bytes]) -> int:
-    text = wanted.get(b"content-length", b"0")
+async def _discard(exchange: HttpExchange) -> None:
+    """Read the rest of a body for a while: a client that is cut off while sending may lose the response."""
+    try:
+        async with asyncio.timeout(_DISCARD_S):
+            await exchange.incoming.discard(max_bytes=_DISCARD_BODIES * (exchange.policy.max_body_bytes or 0))
+    except TimeoutError:
+        return
+
+
+def _content_length(exchange: Exchange) -> int:
+    text = exchange.headers.get(b"content-length", b"0")
     # Enough digits to be too large, and not so many that Python refuses them.
     return int(text[:18]) if text.isdigit() else 0
-
-
-_METHOD: Final = b"access-control-request-method"
-
-
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    return next((value for key, value in scope["headers"] if key == name), None)
-
-
-def _state(scope: Scope) -> dict[str, Any]:
-    state: dict[str, Any] = scope["state"]
-    return state

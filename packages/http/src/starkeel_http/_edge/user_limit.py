@@ -6,9 +6,9 @@ from typing import Any, final
 from litestar.connection import ASGIConnection, WebSocket
 from litestar.exceptions import HTTPException, ImproperlyConfiguredException, WebSocketException
 from litestar.handlers import BaseRouteHandler
+from starkeel_asgi import current
 
-from .._rate_limit.limiter import Limiter
-from .request_state import KEY, Exchange
+from .._rate_limit.limiter import Limiter, add_rate_limit_headers
 
 _DIGEST_BYTES = 16
 _WEBSOCKET_CODES_FROM = 4000
@@ -54,12 +54,12 @@ class UserLimit:
     async def _count(self, connection: ASGIConnection[Any, Any, Any, Any], subject: str) -> None:
         # Who somebody is stands in no key: Redis may be somebody else's.
         key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
-        exchange = connection.scope["state"].get(KEY)
+        exchange = current(connection.scope)
         for name in self._names:
             result = await self._limiter.hit(name, key)
             if result is None:
                 continue
-            if isinstance(exchange, Exchange):
-                exchange.limited += (result,)
+            if exchange is not None:
+                add_rate_limit_headers(exchange, result)
             if not result.is_within:
                 raise result.exception()

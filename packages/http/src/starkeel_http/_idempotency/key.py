@@ -1,7 +1,7 @@
 """`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same request is executed once."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, final
 
@@ -9,13 +9,10 @@ from litestar import Request
 from litestar.exceptions import ClientException, HTTPException, ImproperlyConfiguredException
 from litestar.params import HeaderParameter
 from litestar.types import Scope
-
-from .._base.headers import Header
-
-IN_FLIGHT: Final = "starkeel_http.idempotent"
-"""Where in `scope["state"]` a request with a key stands."""
+from starkeel_asgi import GateOrder, Header, HttpExchange, Response, current
 
 _DIGEST_BYTES: Final = 32
+_FIRST_ERROR: Final = 400
 _TOKEN: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]{1,255}")
 # A string of RFC 8941, as the draft has it; clients that send the bare key are understood as well.
 _QUOTED: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
@@ -86,64 +83,70 @@ class Replay(Exception):
     """The request was answered before; the answer stands in its flight."""
 
 
-class InFlightRequest:
-    """A request with a key, from its claim to its answer.
+class _InFlightRequest:
+    """A request with a key, from its claim to its response.
 
     Args:
-        store: What keeps answers.
-        keys_in_flight: The keys that this process works on.
+        exchange: The request.
+        store: Stores responses.
+        keys_in_flight: Keys of the requests that this process works on.
     """
 
-    __slots__ = ("_keys_in_flight", "_store", "fingerprint", "key", "stored")
+    __slots__ = ("_exchange", "_keys_in_flight", "_store", "_stored", "fingerprint", "key")
 
-    def __init__(self, store: IdempotencyStore, keys_in_flight: set[bytes]) -> None:
+    def __init__(self, exchange: HttpExchange, store: IdempotencyStore, keys_in_flight: set[bytes]) -> None:
+        self._exchange = exchange
         self._store = store
         self._keys_in_flight = keys_in_flight
         self.key: bytes | None = None
         self.fingerprint = b""
-        self.stored: StoredResponse | None = None
+        self._stored: StoredResponse | None = None
+        exchange.buffer_response(self._is_buffered)
+        exchange.add_gate(self._store_response, GateOrder.STORE)
+        exchange.add_cleanup(self._release)
 
-    async def claim(self, scope: Scope, *, key: bytes, fingerprint: bytes) -> None:
-        """Go on as the only one with this key.
+    async def claim(self, *, key: bytes, fingerprint: bytes) -> None:
+        """Claim the key for this request.
 
         Raises:
-            KeyInUseException: There is another.
-            KeyReusedException: Its request was not this one.
-            Replay: It has been answered.
+            KeyInUseException: Another request with this key is in progress.
+            KeyReusedException: The key belongs to a different request.
+            Replay: The request has a stored response.
         """
         if key in self._keys_in_flight:
             raise KeyInUseException
         self._keys_in_flight.add(key)
         self.key, self.fingerprint = key, fingerprint
-        found = await self._store.claim_idempotency_key(scope, key)
+        found = await self._store.claim_idempotency_key(self._exchange.scope, key)
         if found == "taken":
             raise KeyInUseException
         if isinstance(found, tuple):
-            fingerprint_of_stored, status, headers, body = found
-            if fingerprint_of_stored != fingerprint:
+            stored_fingerprint, status, headers, body = found
+            if stored_fingerprint != fingerprint:
                 raise KeyReusedException
-            self.stored = StoredResponse(fingerprint_of_stored, status, list(headers), body)
+            self._stored = StoredResponse(stored_fingerprint, status, list(headers), body)
             raise Replay
 
-    async def store_response(
-        self, scope: Scope, *, status: int, headers: Iterable[Header], body: bytes
-    ) -> None:
-        """Keep the answer.
+    def _is_buffered(self, status: int) -> bool:
+        return self._stored is not None or status < _FIRST_ERROR
 
-        Raises:
-            KeyInUseException: Another was faster.
-            ImproperlyConfiguredException: The handler has not claimed the key.
-        """
+    async def _store_response(self, response: Response) -> None:
+        """Store the response, or replace it by the stored one; runs before the unit of work commits."""
+        if response.body is None:
+            return
+        if (stored := self._stored) is not None:
+            response.status, response.headers, response.body = stored.status, stored.headers, stored.body
+            return
+        scope = self._exchange.scope
         if self.key is None:
             raise ImproperlyConfiguredException(
                 f"{scope.get('route_handler')} takes `idempotency` and never calls `claim()`"
             )
-        answer = StoredResponse(self.fingerprint, status, list(headers), body)
-        if not await self._store.keep_idempotent_answer(scope, self.key, answer):
+        stored = StoredResponse(self.fingerprint, response.status, response.headers, response.body)
+        if not await self._store.keep_idempotent_answer(scope, self.key, stored):
             raise KeyInUseException
 
-    def release(self) -> None:
-        """Let the key go, whatever became of the request."""
+    async def _release(self) -> None:
         if self.key is not None:
             self._keys_in_flight.discard(self.key)
 
@@ -154,30 +157,32 @@ class Idempotency:
 
     Args:
         request: The request.
-        key: As the client chose it.
+        key: The client's key.
+        in_flight: Claims it.
     """
 
-    def __init__(self, request: Request[Any, Any, Any], key: str) -> None:
+    def __init__(self, request: Request[Any, Any, Any], key: str, in_flight: _InFlightRequest) -> None:
         self._request = request
         self._key = key
+        self._in_flight = in_flight
 
     async def claim(self) -> None:
-        """Go on only if this request has not been answered before, and nobody is about to.
+        """Continue only if this request is new: neither in progress nor completed before.
 
-        What the handler does before is done each time; what it does after that, once. The answer to a request
-        that was answered before is given here: nothing after this runs. An answer from 400 on is not kept.
+        Work before this call is repeated with each retry; work after it is executed once. A completed request
+        gets its stored response, and nothing after this call runs. Responses with status 400 or higher are not
+        stored.
 
         Raises:
-            ClientException: A request with this key is being worked on (409).
-            HTTPException: The key was another request's (422).
-            ImproperlyConfiguredException: No guard has found out who the user is.
+            ClientException: A request with this key is in progress (409).
+            HTTPException: The key was used for a different request (422).
+            ImproperlyConfiguredException: The route has no guard that authenticates the user.
         """
         request = self._request
         subject = getattr(request.scope.get("user"), "subject", None)
-        in_flight = request.scope["state"].get(IN_FLIGHT)
-        if not isinstance(subject, str) or not isinstance(in_flight, InFlightRequest):
+        if not isinstance(subject, str):
             raise ImproperlyConfiguredException(
-                f"{request.route_handler} takes `idempotency`, but no guard of it finds out who the user is"
+                f"{request.route_handler} takes `idempotency`, but none of its guards authenticates the user"
             )
         fingerprint = _digest(
             request.method.encode(),
@@ -186,29 +191,43 @@ class Idempotency:
             await request.body(),
         )
         key = _digest(subject.encode("utf-8", "surrogatepass"), self._key.encode())
-        # Held until the middleware ends the flight, and no longer than the request.
-        await in_flight.claim(request.scope, key=key, fingerprint=fingerprint)
+        await self._in_flight.claim(key=key, fingerprint=fingerprint)
 
 
-async def provide_idempotency(
-    request: Request[Any, Any, Any],
-    idempotency_key: Annotated[
-        str,
-        HeaderParameter(
-            name="Idempotency-Key",
-            description="Of the client's choosing, a UUID perhaps; 1 to 255 visible characters, in double"
-            " quotes or without. The same request with the same key is executed once and answered alike.",
-        ),
-    ],
-) -> Idempotency:
-    """Read the header.
+class IdempotencyProvider:
+    """Provides the dependency `idempotency`.
 
-    Raises:
-        ClientException: It is no key.
+    Args:
+        store: Returns what stores responses, once the application has started.
     """
-    if len(request.headers.getall("idempotency-key", [])) != 1:
-        raise ClientException("`Idempotency-Key` must be sent once.")
-    return Idempotency(request, parse_key(idempotency_key))
+
+    def __init__(self, store: Callable[[], IdempotencyStore]) -> None:
+        self._store = store
+        self._keys_in_flight: set[bytes] = set()
+
+    async def provide(
+        self,
+        request: Request[Any, Any, Any],
+        idempotency_key: Annotated[
+            str,
+            HeaderParameter(
+                name="Idempotency-Key",
+                description="Client-generated unique key, such as a UUID; 1 to 255 visible ASCII characters,"
+                " in double quotes or without. Retries with the same key return the original response.",
+            ),
+        ],
+    ) -> Idempotency:
+        """Parse the header.
+
+        Raises:
+            ClientException: The header is missing, repeated or malformed.
+        """
+        if len(request.headers.getall("idempotency-key", [])) != 1:
+            raise ClientException("`Idempotency-Key` must be sent once.")
+        key = parse_key(idempotency_key)
+        exchange = current(request.scope)
+        assert isinstance(exchange, HttpExchange)
+        return Idempotency(request, key, _InFlightRequest(exchange, self._store(), self._keys_in_flight))
 
 
 def parse_key(text: str) -> str:

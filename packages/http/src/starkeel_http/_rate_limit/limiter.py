@@ -16,8 +16,8 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.strategies import MovingWindowRateLimiter
 from litestar.exceptions import ServiceUnavailableException, TooManyRequestsException
 from prometheus_client import Counter
+from starkeel_asgi import Exchange, Header
 
-from .._base.headers import Header
 from .._base.rate import Rate
 from .storage import ProcessStorage, open_redis
 
@@ -70,6 +70,13 @@ def rate_limit_headers(results: Sequence[RateLimitResult]) -> list[Header]:
     policies = ", ".join(f'"{r.name}";q={r.quota};w={r.window_s}' for r in results)
     states = ", ".join(f'"{r.name}";r={r.remaining};t={r.reset_s}' for r in results)
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", states.encode())]
+
+
+def add_rate_limit_headers(exchange: Exchange, result: RateLimitResult) -> None:
+    """Add a result to the headers of the response."""
+    exchange.limits = (*exchange.limits, result)
+    others = [header for header in exchange.added_headers if not header[0].startswith(b"ratelimit")]
+    exchange.added_headers = (*others, *rate_limit_headers(exchange.limits))
 
 
 class Limiter:

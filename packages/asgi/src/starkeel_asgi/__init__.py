@@ -1,0 +1,32 @@
+"""One object per request: what the layers around a Litestar application share."""
+
+from ._exchange.config import REQUEST_ID, ExchangeConfig
+from ._exchange.deadline import DeadlineQueue, DeadlineQueues
+from ._exchange.exchange import DeadlineExceeded, Exchange, current
+from ._exchange.gates import GateOrder, Response
+from ._exchange.headers import Header, header_map
+from ._exchange.http import HttpExchange
+from ._exchange.incoming import TOO_LARGE
+from ._exchange.websocket import WebSocketExchange
+from ._pipeline.pipeline import Layer, LayerOrder, Pipeline, pipeline_of
+
+__all__ = [
+    "REQUEST_ID",
+    "TOO_LARGE",
+    "DeadlineExceeded",
+    "DeadlineQueue",
+    "DeadlineQueues",
+    "Exchange",
+    "ExchangeConfig",
+    "GateOrder",
+    "Header",
+    "HttpExchange",
+    "Layer",
+    "LayerOrder",
+    "Pipeline",
+    "Response",
+    "WebSocketExchange",
+    "current",
+    "header_map",
+    "pipeline_of",
+]

@@ -1,0 +1,233 @@
+"""One HTTP request and its response."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from litestar.types import Receive, Scope, Send
+
+from .._compat import forget_response, forget_start
+from .config import REQUEST_ID, ExchangeConfig
+from .exchange import Exchange, drop_message
+from .gates import Gate, GateOrder, Gates
+from .headers import Header
+from .incoming import Incoming
+
+_UNAVAILABLE: Final = (
+    b'{"type":"about:blank","title":"Service Unavailable","status":503,'
+    b'"detail":"The service is shutting down and could not finish this request."}'
+)
+
+
+class HttpExchange(Exchange):
+    """A request and its response.
+
+    Response headers are completed in one place: default headers, `added_headers` and the request id.
+    """
+
+    __slots__ = (
+        *("_gates", "_incoming", "_is_streaming", "is_abandoned", "max_body_bytes", "must_close"),
+        "body_timeout_s",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
+        super().__init__(scope, receive, send, config)
+        self._incoming: Incoming | None = None
+        self._gates: Gates | None = None
+        self._is_streaming = False
+        self.is_abandoned = False
+        """Whether the client disconnected before the response was complete."""
+        self.max_body_bytes: int | None = None
+        """Size from which a request body is refused with 413."""
+        self.body_timeout_s: float | None = config.body_timeout_s
+        """Seconds that the client may keep the application waiting for the body."""
+        self.must_close = False
+        """Whether the client is asked to close the connection."""
+
+    @property
+    def incoming(self) -> Incoming:
+        """The messages of the client."""
+        if self._incoming is None:
+            self._incoming = Incoming(
+                self._receive, max_bytes=self.max_body_bytes, timeout_s=self.body_timeout_s
+            )
+        return self._incoming
+
+    def receive(self) -> Awaitable[Any]:
+        """Receive the next message of the client; the application's `receive`.
+
+        Raises:
+            HTTPException: With 408 when the body did not arrive in time.
+            RequestEntityTooLarge: The body is larger than `max_body_bytes`.
+        """
+        return self.incoming.receive()
+
+    def send(self, message: Any) -> Awaitable[None]:
+        """Send a message to the client; the application's `send`.
+
+        Raises:
+            DeadlineExceeded: The deadline passed.
+        """
+        # Not a coroutine: awaiting what the server returns is one call less for each message.
+        if self._divert is not None:
+            return self._divert(message)
+        return self._pass(message)
+
+    def _pass(self, message: Any) -> Awaitable[None]:
+        kind = message["type"]
+        if kind == "http.response.body":
+            self.sent_bytes += len(message.get("body", b""))
+            if message.get("more_body"):
+                self._is_streaming = True
+            elif self._is_streaming:
+                return self._send_last(message)
+            else:
+                self._complete()
+        elif kind == "http.response.start":
+            return self._send(self._started(message))
+        return self._send(message)
+
+    async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
+        """Send a whole response in place of the application's, whatever the deadline or gates say."""
+        self._divert = drop_message
+        start = self._started({"type": "http.response.start", "status": status, "headers": headers})
+        self._complete()
+        self.sent_bytes += len(body)
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def add_gate(self, gate: Gate, order: GateOrder) -> None:
+        """Run an async function before the response starts; if it raises, nothing has been sent."""
+        self._held().add(gate, order)
+
+    def buffer_response(self, wants: Callable[[int], bool]) -> None:
+        """Hold the body back until the gates have run, where `wants(status)` is true."""
+        self._held().buffer(wants)
+
+    def keep_body(self) -> None:
+        """Keep the request body for `restart`."""
+        self.incoming.kept = []
+
+    async def restart(self) -> None:
+        """Prepare for another run of the application; nothing must have been sent.
+
+        Runs the cleanups, removes all gates but those that verify, and delivers the kept body again.
+        """
+        await self.clean_up()
+        if self._gates is not None:
+            self._gates.keep_only(GateOrder.VERIFY)
+        self.incoming.rewind()
+        forget_response(self.scope)
+
+    @property
+    def client_disconnected(self) -> bool:
+        """Whether the client disconnected before the response was complete."""
+        if self.is_complete:
+            return self.is_abandoned
+        return self._incoming is not None and self._incoming.is_disconnected
+
+    @property
+    def is_body_too_large(self) -> bool:
+        """Whether the application was refused a body larger than `max_body_bytes`."""
+        return self._incoming is not None and self._incoming.is_too_large
+
+    @property
+    def is_reading_body(self) -> bool:
+        """Whether the application waits for the request body."""
+        return self._incoming is not None and self._incoming.is_reading_body
+
+    def stop_listening(self) -> None:
+        """Stop listening for the client's disconnect."""
+        if self._incoming is not None:
+            self._incoming.stop()
+
+    def end(self) -> bool:
+        """End an event stream: the application sees a disconnect. Return whether this is one.
+
+        A stream that starts later ends as soon as it starts.
+        """
+        self.is_ending = self.needs_conclusion = True
+        if self.is_event_stream:
+            self.incoming.end()
+        return self.is_event_stream
+
+    async def finish(self) -> None:
+        """Send the last chunk of an event stream that was ended: the client sees a complete response."""
+        if self.is_event_stream and self.is_ending and not self.is_complete:
+            self._divert = drop_message
+            await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def abort(self) -> None:
+        """Respond with 503 or end the stream, and cancel the application, as the service stops."""
+        self.is_aborted = True
+        if not self.status:
+            self.must_close = True
+            headers = [
+                (b"content-type", b"application/problem+json"),
+                (b"content-length", str(len(_UNAVAILABLE)).encode()),
+                (b"retry-after", b"1"),
+            ]
+            await self.respond(503, headers, _UNAVAILABLE)
+        else:
+            await self.finish()
+        # A partially sent response cannot be corrected: its connection is dropped.
+        self._divert = drop_message
+        self.task.cancel()
+
+    def _started(self, message: Any) -> Any:
+        self.status = message["status"]
+        given = message.get("headers", ())
+        names = dict(given)
+        if names.get(b"content-type", b"")[:17] == b"text/event-stream":
+            self._start_event_stream()
+        config = self.config
+        if config.before_headers is not None:
+            config.before_headers(self)
+        defaults = config.headers_https if self.facts[4] == "https" else config.headers_http
+        if config.header_names.isdisjoint(names):
+            headers = [*given, *defaults, *self.added_headers]
+        else:
+            headers = [header for header in given if header[0] != REQUEST_ID or not self.id_bytes]
+            headers += [header for header in defaults if header[0] not in names]
+            headers += self.added_headers
+        if self.id_bytes:
+            headers.append((REQUEST_ID, self.id_bytes))
+        if self.must_close or (self._incoming is not None and self._incoming.is_late):
+            headers = [header for header in headers if header[0] != b"connection"]
+            headers.append((b"connection", b"close"))
+        return {**message, "headers": headers}
+
+    def _start_event_stream(self) -> None:
+        self.is_event_stream = True
+        self.lift_deadline()
+        if self.is_ending:
+            self.incoming.end()
+
+    def _complete(self) -> None:
+        if (incoming := self._incoming) is not None:
+            self.is_abandoned = incoming.is_disconnected
+            self.needs_conclusion = self.needs_conclusion or incoming.is_too_large
+        self.is_complete = True
+        # Background tasks are not part of the response.
+        self.lift_deadline()
+
+    async def _send_last(self, message: Any) -> None:
+        # The server may wait for the client here: the deadline holds until the last chunk is accepted.
+        await self._send(message)
+        self._complete()
+
+    def _held(self) -> Gates:
+        if self._gates is None:
+            self._gates = Gates(self._pass, opened=self._open, failed=self._fail)
+            if self._divert is None:
+                self._divert = self._gates.send
+        return self._gates
+
+    def _fail(self) -> None:
+        forget_start(self.scope)
+
+    def _open(self) -> None:
+        # Unless the deadline passed while the gates ran: bound methods are equal, never identical.
+        if self._gates is not None and self._divert == self._gates.send:
+            self._divert = None
+        elif self._divert is not None:
+            self._gates = None

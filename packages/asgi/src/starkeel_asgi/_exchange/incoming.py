@@ -1,0 +1,205 @@
+"""The messages of a client: the request body, then its disconnect."""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any, Final
+
+from litestar.exceptions import HTTPException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.types import Receive
+
+_DISCONNECT: Final = {"type": "http.disconnect"}
+_LATE: Final = "The body did not arrive within {:g} seconds."
+TOO_LARGE: Final = "The body is larger than the {} bytes that are accepted."
+
+
+class Incoming:
+    """Receives for an application, and can listen for the disconnect while the application does not receive.
+
+    ASGI reports a disconnect only to an application that calls `receive`, which few do.
+
+    Args:
+        receive: The server's.
+        max_bytes: Size from which a body is refused; `None` for no limit.
+        timeout_s: Seconds that the client may keep the application waiting for the body; `None` for no limit.
+    """
+
+    __slots__ = (
+        *("_ahead", "_ended", "_is_receiving", "_left_s", "_max_bytes", "_receive", "_reading", "_received"),
+        *(
+            "_timeout_s",
+            "is_body_read",
+            "is_disconnected",
+            "is_late",
+            "is_reading_body",
+            "is_too_large",
+            "kept",
+        ),
+    )
+
+    def __init__(self, receive: Receive, *, max_bytes: int | None, timeout_s: float | None) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._timeout_s = self._left_s = timeout_s
+        self._received = 0
+        self._ahead: deque[Any] = deque()
+        self._reading: asyncio.Future[Any] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._is_receiving = False
+        self.is_body_read = False
+        self.is_reading_body = False
+        """Whether the application waits for the body."""
+        self.is_disconnected = False
+        self.is_late = False
+        self.is_too_large = False
+        self.kept: list[Any] | None = None
+        """Body messages received so far, for `rewind`; `None` unless they are kept."""
+
+    async def receive(self) -> Any:
+        """Receive the next message, as the server's `receive`.
+
+        Raises:
+            HTTPException: With 408 when the body did not arrive in time.
+            RequestEntityTooLarge: The body is larger than `max_bytes`.
+        """
+        if not self._ahead:
+            if self.is_body_read:
+                await self._wait(None)
+            elif self._reading is None:
+                return self._delivered(await self._receive_body())
+            else:
+                await self._wait_for_body()
+        return self._delivered(self._ahead.popleft())
+
+    def listen(self) -> bool:
+        """Listen for the disconnect in the background; return whether this needs no second call."""
+        if self._is_receiving:
+            return False
+        if not self.is_disconnected and self._reading is None:
+            self._read()
+        return True
+
+    def stop(self) -> None:
+        """Stop listening."""
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def end(self) -> None:
+        """Report a disconnect to the application, although the client is still connected."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+        if not self._ended.done():
+            self._ended.set_result(None)
+        # Granian holds a lock while it receives; nothing could be sent meanwhile.
+        self.stop()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether `end` was called."""
+        return self._ended is not None and self._ended.done()
+
+    def rewind(self) -> None:
+        """Deliver the kept body again."""
+        if self.kept:
+            self._ahead.extendleft(reversed(self.kept))
+            self.kept = []
+            self._received = 0
+            self.is_body_read = False
+
+    async def discard(self, *, max_bytes: int) -> None:
+        """Read and drop the rest of the body: a client cut off while sending may lose the response."""
+        taken = 0
+        while taken <= max_bytes:
+            message: Any = await self._receive()
+            taken += len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
+
+    async def _receive_body(self) -> Any:
+        self._is_receiving = self.is_reading_body = True
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._left_s):
+                message: Any = await self._receive()
+        except TimeoutError:
+            raise self._too_late() from None
+        finally:
+            self._is_receiving = False
+            self._count_wait(began)
+        # Still set where this was cancelled: a deadline that passes here is the client's fault.
+        self.is_reading_body = False
+        return message
+
+    async def _wait_for_body(self) -> None:
+        self.is_reading_body = True
+        began = time.monotonic()
+        try:
+            if not await self._wait(self._left_s):
+                raise self._too_late()
+        finally:
+            self._count_wait(began)
+        self.is_reading_body = False
+
+    async def _wait(self, timeout_s: float | None) -> bool:
+        """Wait until a message is there; return whether it came within the timeout."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+        while not self._ahead:
+            if self._ended.done():
+                self._ahead.append(_DISCONNECT)
+                return True
+            if self._reading is None:
+                self._read()
+            reading: Any = self._reading
+            # Not awaited directly: if this call were cancelled, a message could be lost.
+            done, _ = await asyncio.wait(
+                {reading, self._ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                return False
+            if reading in done and not reading.cancelled() and (error := reading.exception()) is not None:
+                raise error
+        return True
+
+    def _read(self) -> None:
+        self._reading = reading = asyncio.ensure_future(self._receive())
+        reading.add_done_callback(self._on_read)
+
+    def _on_read(self, reading: "asyncio.Future[Any]") -> None:
+        if self._reading is reading:
+            self._reading = None
+        if reading.cancelled() or reading.exception() is not None:
+            return
+        message = reading.result()
+        self._ahead.append(message)
+        if message["type"] == "http.disconnect":
+            self.is_disconnected = True
+        elif not message.get("more_body", False) and self._reading is None:
+            # Only the disconnect can follow; the application may read the body before.
+            self._read()
+
+    def _delivered(self, message: Any) -> Any:
+        if message["type"] != "http.request":
+            self.is_disconnected = self.is_disconnected or message is not _DISCONNECT
+            return message
+        self.is_body_read = not message.get("more_body", False)
+        if self.kept is not None:
+            self.kept.append(message)
+        if self._max_bytes is not None:
+            self._received += len(message.get("body", b""))
+            if self._received > self._max_bytes:
+                self.is_too_large = True
+                raise RequestEntityTooLarge(TOO_LARGE.format(self._max_bytes))
+        return message
+
+    def _count_wait(self, began: float) -> None:
+        if self._left_s is not None:
+            self._left_s = max(0.0, self._left_s - (time.monotonic() - began))
+
+    def _too_late(self) -> HTTPException:
+        self.is_late = True
+        # A second call must not wait again.
+        self._left_s = 0.0
+        return HTTPException(_LATE.format(self._timeout_s or 0.0), status_code=408)

@@ -1,0 +1,128 @@
+"""One WebSocket."""
+
+import asyncio
+from typing import Any, Final
+
+from litestar.types import Receive, Scope, Send
+
+from .config import REQUEST_ID, ExchangeConfig
+from .exchange import Exchange, drop_message
+
+SERVICE_RESTART: Final = 1012
+_SWITCHING_PROTOCOLS: Final = 101
+_FORBIDDEN: Final = 403
+"""What servers respond to a handshake that is refused without a status."""
+
+
+class WebSocketExchange(Exchange):
+    """A WebSocket, from its handshake on."""
+
+    __slots__ = ("_ended", "is_accepted", "is_closed")
+
+    client_disconnected = False
+    is_body_too_large = False
+    is_reading_body = False
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
+        super().__init__(scope, receive, send, config)
+        self._ended: asyncio.Future[None] | None = None
+        self.is_event_stream = True
+        self.is_accepted = False
+        self.is_closed = False
+
+    async def receive(self) -> Any:
+        """Receive the next message of the client; when the WebSocket is ended, it is closed with 1012."""
+        if not self.is_accepted:
+            return await self._receive()
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+            if self.is_ending:
+                self._ended.set_result(None)
+        if not self._ended.done():
+            incoming: asyncio.Future[Any] = asyncio.ensure_future(self._receive())
+            try:
+                either: set[Any] = {incoming, self._ended}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if incoming.done():
+                    return incoming.result()
+            finally:
+                # Granian holds a lock while it receives; nothing could be sent meanwhile.
+                incoming.cancel()
+        await self._restart()
+        return {"type": "websocket.disconnect", "code": SERVICE_RESTART, "reason": ""}
+
+    async def send(self, message: Any) -> None:
+        """Send a message to the client; nothing once the WebSocket is closed.
+
+        Raises:
+            DeadlineExceeded: The deadline passed.
+        """
+        if self._divert is not None:
+            await self._divert(message)
+            return
+        kind: str = message["type"]
+        if kind == "websocket.send":
+            self.sent_bytes += _size(message)
+        elif kind == "websocket.accept":
+            self.is_accepted = True
+            self.lift_deadline()
+            message = self._started(message, _SWITCHING_PROTOCOLS)
+        elif kind == "websocket.close":
+            self._closed()
+            message = self._close_message(message)
+        elif kind == "websocket.http.response.start":
+            message = self._started(message, message["status"])
+        elif kind == "websocket.http.response.body" and not message.get("more_body", False):
+            self.is_complete = self.is_closed = True
+        await self._send(message)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the WebSocket or refuse its handshake, in place of the application."""
+        if self.is_closed:
+            return
+        self._closed()
+        self._divert = drop_message
+        message = {"type": "websocket.close", "code": code, "reason": reason}
+        await self._send(self._close_message(message))
+
+    def stop_listening(self) -> None:
+        """Do nothing: only the application listens."""
+
+    def end(self) -> bool:
+        """Close the WebSocket with 1012 (service restart); return `True`."""
+        self.is_ending = self.needs_conclusion = True
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+        return True
+
+    async def finish(self) -> None:
+        """Do nothing: closing ends a WebSocket."""
+
+    async def abort(self) -> None:
+        """Close the WebSocket and cancel the application, as the service stops."""
+        self.is_aborted = True
+        await self._restart()
+        self.task.cancel()
+
+    async def _restart(self) -> None:
+        await self.close(SERVICE_RESTART, "service restart")
+
+    def _closed(self) -> None:
+        self.is_complete = self.is_closed = True
+        self.status = self.status or _FORBIDDEN
+        self._divert = drop_message
+
+    def _close_message(self, message: Any) -> Any:
+        change = self.config.close_message
+        return message if change is None else change(message)
+
+    def _started(self, message: Any, status: int) -> Any:
+        self.status = status
+        if not self.id_bytes:
+            return message
+        headers = [header for header in message.get("headers") or () if header[0].lower() != REQUEST_ID]
+        return {**message, "headers": [*headers, (REQUEST_ID, self.id_bytes)]}
+
+
+def _size(message: Any) -> int:
+    return len(message.get("bytes") or b"") or len((message.get("text") or "").encode())
