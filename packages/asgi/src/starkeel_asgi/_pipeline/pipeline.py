@@ -198,42 +198,6 @@ def pipeline_of(app: Litestar) -> Pipeline:
     return pipeline
 
 
-_CAUSED_BY_ABORT) else None
-        for layer in self._concluding:
-            error = await layer.conclude(exchange, error)
-        if isinstance(error, Exception) and isinstance(exchange, HttpExchange) and not exchange.is_started:
-            await exchange.respond(*self.error_response(exchange, error))
-            return None
-        return error
-
-    def _close(self, exchange: AnyExchange, outer: Exchange | None) -> None:
-        if exchange in self.recent:
-            del self.recent[exchange]
-        else:
-            self.lasting.pop(exchange, None)
-            exchange.stop_listening()
-        # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
-        if outer is None:
-            del exchange.scope[SCOPE_KEY]  # type: ignore[typeddict-item]  # our own key
-        else:
-            exchange.scope[SCOPE_KEY] = outer  # type: ignore[typeddict-unknown-key]  # our own key
-        if self.on_closed is not None:
-            self.on_closed()
-
-
-def pipeline_of(app: Litestar) -> Pipeline:
-    """Return the pipeline of an application; the first call puts it around the application.
-
-    To be called when the application starts: what wraps it before then is inside the pipeline.
-    """
-    handler = app.asgi_handler
-    if isinstance(handler, Pipeline):
-        return handler
-    pipeline = Pipeline(app)
-    app.asgi_handler = pipeline
-    return pipeline
-
-
 _CAUSED_BY_ABORT: Final = (asyncio.CancelledError, Exception)
 
 
