@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 from starkeel_testing import wait_until
-from starkeel_testing._account import ordinary_account
-from starkeel_testing._directory import temporary_directory
-from starkeel_testing._ports import unused_port
-from starkeel_testing._process import Process
+from starkeel_testing._process.process import Process
+from starkeel_testing._process.temporary_directory import temporary_directory
+from starkeel_testing._process.unprivileged_user import ordinary_account
+from starkeel_testing._wait import unused_port
 
 CONFIGURATION = """
 [databases]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 from starkeel_testing import OwnPostgres, wait_until
-from starkeel_testing._directory import temporary_directory
+from starkeel_testing._process.temporary_directory import temporary_directory
 
 from .sql import value
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 from starkeel_testing import OwnPostgres, wait_until
-from starkeel_testing._directory import temporary_directory
+from starkeel_testing._process.temporary_directory import temporary_directory
 
 from .shop import Load, Shop, Writer, told
 from .sql import execute, value

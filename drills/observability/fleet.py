@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from starkeel_auth import generate_private_key_pem
 from starkeel_testing import OtlpReceiver, OwnPostgres, Service, running, running_postgres
-from starkeel_testing._installations import find_redis
-from starkeel_testing._otlp import receiving as receiving_spans
-from starkeel_testing._redis import redis_server_of
+from starkeel_testing._servers.installations import find_redis
+from starkeel_testing._servers.redis import redis_server_of
+from starkeel_testing._telemetry.otlp import receiving as receiving_spans
 
 from .inbox import Inbox
 from .inbox import receiving as receiving_alerts

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from starkeel_auth import generate_private_key_pem
 from starkeel_testing import OtlpReceiver, running
-from starkeel_testing._otlp import receiving
+from starkeel_testing._telemetry.otlp import receiving
 
 from .programs import collector
 

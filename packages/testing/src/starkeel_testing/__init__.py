@@ -1,12 +1,12 @@
 """pytest plugin: real service processes, real PostgreSQL, Redis and OTLP receiver."""
 
-from ._otlp import OtlpReceiver
-from ._own_postgres import OwnPostgres, running_postgres
-from ._postgres import PostgresServer
-from ._redis import RedisServer
-from ._running import Finished, exits, running
-from ._service import Service
-from ._spans import Span
+from ._servers.own_postgres import OwnPostgres, running_postgres
+from ._servers.postgres import PostgresServer
+from ._servers.redis import RedisServer
+from ._service.running import Finished, exits, running
+from ._service.service import Service
+from ._telemetry.otlp import OtlpReceiver
+from ._telemetry.spans import Span
 from ._wait import wait_until
 
 __all__ = [

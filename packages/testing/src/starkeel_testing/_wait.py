@@ -1,5 +1,6 @@
-"""Waiting for a fact."""
+"""Waiting for conditions, and unused ports."""
 
+import socket
 import time
 from collections.abc import Callable
 from threading import Event
@@ -31,3 +32,10 @@ def wait_until(
             raise AssertionError(f"waited {timeout_s:g} s in vain for {told or condition}")
         pause.wait(_PAUSE_S)
     return found
+
+
+def unused_port() -> int:
+    """Return a port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

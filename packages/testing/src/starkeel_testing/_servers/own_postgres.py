@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
 
-from ._account import Account, ordinary_account
-from ._directory import temporary_directory
-from ._installations import find_postgres
-from ._ports import unused_port
-from ._postgres import SETTINGS, accepts, initialised, served_at
-from ._process import Process
+from .._process.process import Process
+from .._process.temporary_directory import temporary_directory
+from .._process.unprivileged_user import Account, ordinary_account
+from .._wait import unused_port
+from .installations import find_postgres
+from .postgres import SETTINGS, accepts, initialised, served_at
 
 _STOP_S = 30.0
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ._directory import temporary_directory
-from ._process import Process
-from ._service import Service
+from .._process.process import Process
+from .._process.temporary_directory import temporary_directory
+from .service import Service
 
 _START_S = 60.0
 

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from ._spans import Span, received
+from .spans import Span, received
 
 
 class OtlpReceiver:

@@ -6,34 +6,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from ._fixtures import (
-    database_url,
-    database_urls,
-    free_port,
-    otlp,
-    own_postgres,
-    postgres_server,
-    postgres_url,
-    redis_server,
-    redis_url,
-    session_database,
-)
-from ._missing import NEEDS, LeftOut, leave_out
-from ._run import RUN, Run
-from ._shared import Door
+from ._requirements import REQUIREMENTS, Deselected, deselect_unmet
+from ._servers.shared_postgres import BROKER, PostgresBroker
 
-__all__ = [
-    "database_url",
-    "database_urls",
-    "free_port",
-    "otlp",
-    "own_postgres",
-    "postgres_server",
-    "postgres_url",
-    "redis_server",
-    "redis_url",
-    "session_database",
-]
+pytest_plugins = ["starkeel_testing.fixtures"]
+
+_DESELECTED = pytest.StashKey[Deselected]()
 
 
 class Node(Protocol):
@@ -45,26 +23,24 @@ class Node(Protocol):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin a run."""
-    for name in NEEDS:
+    for name in REQUIREMENTS:
         config.addinivalue_line(
             "markers", f"needs_{name}: needs a {name} server; left out where none can be had"
         )
-    config.stash[RUN] = Run()
+    config.stash[BROKER] = PostgresBroker()
+    config.stash[_DESELECTED] = Deselected()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Node) -> None:
     """Tell a process of pytest-xdist where it gets what all share."""
-    run = node.config.stash[RUN]
-    if run.door is None:
-        run.door = Door(run.postgres)
-    node.workerinput["starkeel_door"] = run.door.address
+    node.workerinput["starkeel_postgres"] = node.config.stash[BROKER].listen()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what cannot run here."""
-    config.stash[RUN].left_out = leave_out(config, items)
+    config.stash[_DESELECTED] = deselect_unmet(config, items)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -73,13 +49,13 @@ def pytest_testnodedown(node: Node, error: object | None) -> None:
     del error
     told = getattr(node, "workeroutput", {}).get("starkeel_left_out")
     if told is not None:
-        node.config.stash[RUN].left_out = LeftOut(told["count"], set(told["needs"]))
+        node.config.stash[_DESELECTED] = Deselected(told["count"], set(told["needs"]))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     """Say on the last line what was left out; under CI that is a failure."""
-    left_out = session.config.stash[RUN].left_out
+    left_out = session.config.stash[_DESELECTED]
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["starkeel_left_out"] = {"count": left_out.count, "needs": sorted(left_out.needs)}
@@ -94,4 +70,4 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End what the run shared."""
-    config.stash[RUN].close()
+    config.stash[BROKER].close()

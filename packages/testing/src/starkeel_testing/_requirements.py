@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ._installations import find_postgres, find_redis
+from ._servers.installations import find_postgres, find_redis
 
 
 @dataclass(frozen=True)
-class Need:
+class Requirement:
     """A server that tests may need.
 
     Attributes:
@@ -30,18 +30,18 @@ class Need:
         return bool(os.environ.get(self.url_variable)) or self.is_served()
 
 
-NEEDS = {
-    "postgres": Need(
+REQUIREMENTS = {
+    "postgres": Requirement(
         "postgres_server", "STARKEEL_TEST_POSTGRES_URL", "postgresql", lambda: find_postgres() is not None
     ),
-    "redis": Need(
+    "redis": Requirement(
         "redis_server", "STARKEEL_TEST_REDIS_URL", "redis-server", lambda: find_redis() is not None
     ),
 }
 
 
 @dataclass
-class LeftOut:
+class Deselected:
     """How many tests were left out, and which needs were not met."""
 
     count: int = 0
@@ -49,25 +49,25 @@ class LeftOut:
 
     def line(self) -> str:
         """Say so, with what brings the servers."""
-        packages = " ".join(NEEDS[name].package for name in sorted(self.needs))
+        packages = " ".join(REQUIREMENTS[name].package for name in sorted(self.needs))
         tests = "1 test needs" if self.count == 1 else f"{self.count} tests need"
         return f"{tests} a server that is not here and did not run: apt-get install {packages}"
 
 
-def leave_out(config: pytest.Config, items: list[pytest.Item]) -> LeftOut:
+def deselect_unmet(config: pytest.Config, items: list[pytest.Item]) -> Deselected:
     """Deselect the tests whose needs cannot be met, and return what that was."""
     wanted = {name for item in items for name in _needs(item)}
-    missing = {name for name in wanted if not NEEDS[name].is_met()}
+    missing = {name for name in wanted if not REQUIREMENTS[name].is_met()}
     if not missing:
-        return LeftOut()
+        return Deselected()
     out = [item for item in items if missing.intersection(_needs(item))]
     items[:] = [item for item in items if not missing.intersection(_needs(item))]
     config.hook.pytest_deselected(items=out)
-    return LeftOut(len(out), missing)
+    return Deselected(len(out), missing)
 
 
 def _needs(item: pytest.Item) -> Iterable[str]:
     used: Iterable[str] = getattr(item, "fixturenames", ())
-    for name, need in NEEDS.items():
+    for name, need in REQUIREMENTS.items():
         if need.fixture in used or item.get_closest_marker(f"needs_{name}"):
             yield name

@@ -8,11 +8,11 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from threading import Thread
 
-from ._account import Account
-from ._family import Member, members
-from ._janitor import JANITOR
-from ._output import Output
-from ._wait import wait_until
+from .._wait import wait_until
+from .output import Output
+from .process_tree import Member, members
+from .reaper import JANITOR
+from .unprivileged_user import Account
 
 _LEFT_S = 5.0
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ._account import Account
-from ._janitor import JANITOR
+from .reaper import JANITOR
+from .unprivileged_user import Account
 
 
 @contextmanager

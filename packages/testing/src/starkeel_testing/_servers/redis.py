@@ -9,11 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
-from ._directory import temporary_directory
-from ._installations import Installation
-from ._ports import unused_port
-from ._process import Process
-from ._wait import wait_until
+from .._process.process import Process
+from .._process.temporary_directory import temporary_directory
+from .._wait import unused_port, wait_until
+from .installations import Installation
 
 _ATTEMPTS = 3
 _DATABASES = 16

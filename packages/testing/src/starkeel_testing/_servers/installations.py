@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ._account import Account, ordinary_account
+from .._process.unprivileged_user import Account, ordinary_account
 
 Source = Literal["auto", "installed", "wheels"]
 

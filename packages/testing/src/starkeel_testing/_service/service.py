@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 import httpx2
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from . import _metrics
-from ._family import members
-from ._process import Process
-from ._wait import wait_until
+from .._process.process import Process
+from .._process.process_tree import members
+from .._wait import wait_until
 
 _REQUEST_S = 30.0
 _STOP_S = 40.0
@@ -54,7 +54,8 @@ class Service:
         """Read every sample on the admin port's `/metrics`."""
         answer = httpx2.get(f"{self.admin_url}/metrics", timeout=_REQUEST_S, trust_env=False)
         assert answer.status_code == 200, answer.text
-        return _metrics.parsed(answer.text)
+        families = text_string_to_metric_families(answer.text)
+        return [sample for family in families for sample in family.samples]
 
     def metric(self, name: str, **labels: str) -> float:
         """Add up the series of one metric.
@@ -63,7 +64,13 @@ class Service:
             name: As exported, like `http_requests_total` or `order_creation_duration_seconds_count`.
             labels: Those that a series must have; it may have others. With none that fits the sum is 0.0.
         """
-        return _metrics.total(self.metrics(), name, labels)
+        return float(
+            sum(
+                sample.value
+                for sample in self.metrics()
+                if sample.name == name and labels.items() <= sample.labels.items()
+            )
+        )
 
     def output(self) -> str:
         """Return everything said on stdout and stderr so far."""

@@ -14,12 +14,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg  # type: ignore[import-untyped]  # has no types
 
-from ._account import Account, ordinary_account
-from ._directory import temporary_directory
-from ._installations import Installation
-from ._ports import unused_port
-from ._process import Process
-from ._wait import wait_until
+from .._process.process import Process
+from .._process.temporary_directory import temporary_directory
+from .._process.unprivileged_user import Account, ordinary_account
+from .._wait import unused_port, wait_until
+from .installations import Installation
 
 _ATTEMPTS = 3
 _ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}

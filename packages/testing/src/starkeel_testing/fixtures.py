@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ._installations import find_redis
-from ._otlp import OtlpReceiver, receiving
-from ._own_postgres import OwnPostgres, running_postgres
-from ._ports import unused_port
-from ._postgres import PostgresServer
-from ._redis import RedisServer, given_redis, redis_server_of
-from ._run import RUN
-from ._shared import asked
+from ._servers.installations import find_redis
+from ._servers.own_postgres import OwnPostgres, running_postgres
+from ._servers.postgres import PostgresServer
+from ._servers.redis import RedisServer, given_redis, redis_server_of
+from ._servers.shared_postgres import BROKER, request_url
+from ._telemetry.otlp import OtlpReceiver, receiving
+from ._wait import unused_port
 
 _KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)]
 
@@ -27,7 +26,7 @@ def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
         return PostgresServer(given)
     worker = getattr(pytestconfig, "workerinput", None)
     return PostgresServer(
-        asked(worker["starkeel_door"]) if worker else pytestconfig.stash[RUN].postgres.url()
+        request_url(worker["starkeel_postgres"]) if worker else pytestconfig.stash[BROKER].url()
     )
 
 

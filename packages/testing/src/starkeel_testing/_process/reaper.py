@@ -8,7 +8,7 @@ from pathlib import Path
 from signal import SIGKILL, Signals
 from threading import Lock
 
-_PROGRAM = Path(__file__).with_name("_janitor_program.py")
+_PROGRAM = Path(__file__).with_name("reaper_main.py")
 
 
 class Janitor:
