@@ -58,7 +58,7 @@ drill *args:
 # What something costs against others, in one run: just bench telemetry, just bench database (--rounds 9 --seconds 8)
 [group('quality')]
 bench name *args:
-    @name="$1"; shift; uv run --quiet --frozen python "benchmarks/$name/run.py" "$@"
+    @name="$1"; shift; uv run --quiet --frozen python -m "benchmarks.$name.run" "$@"
 
 # What a change must pass beside the tests: format, lint, types, layers, dead code, length, generated files
 [group('quality')]
@@ -102,7 +102,7 @@ dashboards:
 [group('generate')]
 clean:
     rm -rf .data dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-    find packages services tests tools -name __pycache__ -prune -exec rm -rf {} +
+    find packages services tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # Docker Compose's command and file; another command by COMPOSE="podman compose" just up
 compose := env("COMPOSE", "docker compose") + " --file deploy/compose.yaml"

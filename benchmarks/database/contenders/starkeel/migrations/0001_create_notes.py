@@ -1,8 +1,7 @@
-"""Create what the models have."""
+"""Create the table and the rows that are read."""
 
 from alembic import op
-
-from shop.app import Base
+from starkeel.app import Base
 
 revision = "0001_create_notes"
 down_revision = None

@@ -1,4 +1,4 @@
-"""The same handlers on FastAPI with SQLAlchemy, and with what is usually seen of them."""
+"""The handlers on FastAPI with SQLAlchemy; with BENCH_TELEMETRY also with its usual telemetry."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -16,7 +16,6 @@ app = FastAPI(openapi_url=None)
 
 
 async def provide_session() -> AsyncGenerator[AsyncSession]:
-    """Give each request a session."""
     async with sessions() as session:
         yield session
 
@@ -24,15 +23,12 @@ async def provide_session() -> AsyncGenerator[AsyncSession]:
 Session = Annotated[AsyncSession, Depends(provide_session)]
 
 
-class Draft(BaseModel):
-    """What is written."""
-
+class NewNote(BaseModel):
     title: str
 
 
 @app.get("/notes/{note_id}")
 async def read(note_id: int, session: Session) -> dict[str, Any]:
-    """Read one row."""
     note = await session.scalar(select(Note).where(Note.id == note_id))
     if note is None:
         raise HTTPException(404)
@@ -40,20 +36,19 @@ async def read(note_id: int, session: Session) -> dict[str, Any]:
 
 
 @app.post("/notes", status_code=201)
-async def write(draft: Draft, session: Session) -> dict[str, Any]:
-    """Write one row, committed before the answer."""
-    note = Note(title=draft.title)
+async def write(data: NewNote, session: Session) -> dict[str, Any]:
+    note = Note(title=data.title)
     session.add(note)
     await session.commit()
     return {"id": note.id, "title": note.title}
 
 
-if os.environ.get("BENCH_TOLD"):
+if os.environ["BENCH_TELEMETRY"]:
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+    from otel_sdk import AccessLog, instrument, provider
     from prometheus_fastapi_instrumentator import Instrumentator
-    from telemetry import AccessLine, provider, watch
 
-    watch(engine.sync_engine)
-    app.add_middleware(AccessLine)
+    instrument(engine.sync_engine)
+    app.add_middleware(AccessLog)
     FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
     Instrumentator().instrument(app).expose(app)

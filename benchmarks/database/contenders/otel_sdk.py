@@ -1,4 +1,4 @@
-"""What the others are usually seen by: the SDK's spans, and an access line by structlog."""
+"""Usual telemetry of the other stacks: spans by the OpenTelemetry SDK, a JSON access line by structlog."""
 
 import os
 import time
@@ -18,8 +18,8 @@ provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(_endpoint), max_
 trace.set_tracer_provider(provider)
 
 
-def watch(engine: Engine) -> None:
-    """Have a span for every statement of an engine."""
+def instrument(engine: Engine) -> None:
+    """Make a span for every statement of an engine."""
     SQLAlchemyInstrumentor().instrument(engine=engine, tracer_provider=provider)
 
 
@@ -35,27 +35,26 @@ structlog.configure(
 _log = structlog.get_logger()
 
 
-class AccessLine:
-    """A JSON line for every request."""
+class AccessLog:
+    """ASGI middleware that logs every request."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
 
-        async def note(message: Any) -> None:
+        async def send_and_keep_status(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, note)
+            await self._app(scope, receive, send_and_keep_status)
         finally:
             _log.info(
                 "request completed",

@@ -1,4 +1,4 @@
-"""The same handlers on Litestar with advanced-alchemy, and with what is usually seen of them."""
+"""The handlers on Litestar with advanced-alchemy; with BENCH_TELEMETRY also with Litestar's own plugins."""
 
 import os
 from typing import Any
@@ -17,15 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 
-class Draft(msgspec.Struct, frozen=True):
-    """What is written."""
-
+class NewNote(msgspec.Struct, frozen=True):
     title: str
 
 
 @get("/notes/{note_id:int}")
 async def read(note_id: int, db_session: AsyncSession) -> dict[str, Any]:
-    """Read one row."""
     note = await db_session.scalar(select(Note).where(Note.id == note_id))
     if note is None:
         raise NotFoundException
@@ -33,8 +30,7 @@ async def read(note_id: int, db_session: AsyncSession) -> dict[str, Any]:
 
 
 @post("/notes")
-async def write(data: Draft, db_session: AsyncSession) -> dict[str, Any]:
-    """Write one row."""
+async def write(data: NewNote, db_session: AsyncSession) -> dict[str, Any]:
     note = Note(title=data.title)
     db_session.add(note)
     await db_session.flush()
@@ -50,18 +46,16 @@ config = SQLAlchemyAsyncConfig(
 
 
 def bare() -> Litestar:
-    """Nothing else."""
     return Litestar([read, write], openapi_config=None, plugins=[SQLAlchemyPlugin(config=config)])
 
 
-def told() -> Litestar:
-    """With its own three plugins, and OpenTelemetry's instrumentation of SQLAlchemy."""
+def with_telemetry() -> Litestar:
     from litestar.plugins.opentelemetry import OpenTelemetryConfig, OpenTelemetryPlugin
     from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
     from litestar.plugins.structlog import StructlogPlugin
-    from telemetry import provider, watch
+    from otel_sdk import instrument, provider
 
-    watch(config.get_engine().sync_engine)
+    instrument(config.get_engine().sync_engine)
     return Litestar(
         [read, write, PrometheusController],
         openapi_config=None,
@@ -74,4 +68,4 @@ def told() -> Litestar:
     )
 
 
-app = told() if os.environ.get("BENCH_TOLD") else bare()
+app = with_telemetry() if os.environ["BENCH_TELEMETRY"] else bare()

@@ -1,4 +1,4 @@
-"""The handlers, with telemetry, edge, drain guard, unit of work, idempotency keys and outbox."""
+"""The handlers with telemetry, HTTP edge, drain, unit of work, idempotency keys and outbox."""
 
 import json
 from datetime import timedelta
@@ -22,34 +22,27 @@ from starkeel_server import ServerPlugin, ServerSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """All of it."""
-
     observability: ObservabilitySettings
     server: ServerSettings
     http: EdgeSettings
     database: DatabaseSettings
 
 
-class Draft(msgspec.Struct, frozen=True):
-    """What is written."""
-
+class NewNote(msgspec.Struct, frozen=True):
     title: str
 
 
 class User:
-    """Whose keys they are."""
-
     subject = "ada"
 
 
-async def known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Let everybody in, as the same."""
+async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Treat every request as one user's: an idempotency key belongs to a user."""
     connection.scope["user"] = User()
 
 
 @get("/notes/{note_id:int}")
 async def read(note_id: FromPath[int], session: NamedDependency[AsyncSession]) -> dict[str, Any]:
-    """Read one row."""
     note = await session.scalar(select(Note).where(Note.id == note_id))
     if note is None:
         raise NotFoundException
@@ -57,35 +50,33 @@ async def read(note_id: FromPath[int], session: NamedDependency[AsyncSession]) -
 
 
 @post("/notes")
-async def write(data: JSONBody[Draft], session: NamedDependency[AsyncSession]) -> dict[str, Any]:
-    """Write one row."""
+async def write(data: JSONBody[NewNote], session: NamedDependency[AsyncSession]) -> dict[str, Any]:
     note = Note(title=data.title)
     session.add(note)
     await session.flush()
     return {"id": note.id, "title": note.title}
 
 
-@post("/notes/once", guards=[known])
+@post("/notes/once", guards=[authenticate])
 async def write_once(
-    data: JSONBody[Draft],
+    data: JSONBody[NewNote],
     session: NamedDependency[AsyncSession],
     idempotency: NamedDependency[Idempotency],
     outbox: NamedDependency[Outbox],
 ) -> dict[str, Any]:
-    """Write one row, its event and its answer."""
+    """Write one row, its event and its response."""
     await idempotency.claim()
     note = Note(title=data.title)
     session.add(note)
     await session.flush()
-    seen = {"id": note.id, "title": note.title}
-    # A key each, as most requests are different users'.
-    await outbox.add(session, key=str(note.id), kind="note.written", payload=json.dumps(seen))
-    return seen
+    written = {"id": note.id, "title": note.title}
+    # A key of its own: most requests are about different rows.
+    await outbox.add(session, key=str(note.id), kind="note.written", payload=json.dumps(written))
+    return written
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Put it together."""
-    database = DatabasePlugin(settings.database, metadata=Base.metadata, migrations="shop.migrations")
+    database = DatabasePlugin(settings.database, metadata=Base.metadata, migrations="starkeel.migrations")
     hour = timedelta(hours=1)
     return Litestar(
         [read, write, write_once],

@@ -1,12 +1,12 @@
-"""The same handler with Litestar's own three plugins: Prometheus, OpenTelemetry, structlog."""
+"""The handler with Litestar's own plugins: Prometheus, OpenTelemetry, structlog."""
 
 import os
 
-from bare import item
 from litestar import Litestar
 from litestar.plugins.opentelemetry import OpenTelemetryConfig, OpenTelemetryPlugin
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.plugins.structlog import StructlogPlugin
+from litestar_bare import item
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider

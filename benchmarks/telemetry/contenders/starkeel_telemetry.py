@@ -1,17 +1,15 @@
-"""The same handler with the whole of telemetry, on the same server."""
+"""The handler with Starkeel's telemetry alone, on the same server as the bare one."""
 
 import atexit
 import os
 
-from bare import item
 from litestar import Litestar
+from litestar_bare import item
 from starkeel_config import ServiceSettings, load
 from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """Telemetry alone."""
-
     observability: ObservabilitySettings
 
 

@@ -1,7 +1,7 @@
-"""The same handler on the whole chassis: telemetry, the edge, and the server with its drain guard."""
+"""The handler on the whole chassis: telemetry, HTTP edge, and the server with drain and supervision."""
 
-from bare import item
 from litestar import Litestar
+from litestar_bare import item
 from starkeel_config import ServiceSettings
 from starkeel_http import EdgePlugin, EdgeSettings
 from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
@@ -9,15 +9,12 @@ from starkeel_server import ServerPlugin, ServerSettings, Service, run
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """All that a service without a database has."""
-
     observability: ObservabilitySettings
     server: ServerSettings
     http: EdgeSettings
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Make the application."""
     plugins = [
         ObservabilityPlugin(settings.observability),
         ServerPlugin(settings.server),
@@ -27,4 +24,4 @@ def create_app(settings: Settings) -> Litestar:
 
 
 if __name__ == "__main__":
-    run(Service(name="bench", settings="chassis:Settings", app="chassis:create_app"))
+    run(Service(name="bench", settings="starkeel:Settings", app="starkeel:create_app"))

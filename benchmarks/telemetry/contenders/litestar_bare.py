@@ -1,4 +1,4 @@
-"""The handler, with Litestar on Granian and nothing else."""
+"""The handler on Litestar without any plugin."""
 
 from litestar import Litestar, get
 from litestar.params import FromPath

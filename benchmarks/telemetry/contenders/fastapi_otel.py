@@ -1,4 +1,4 @@
-"""The same handler on FastAPI, observed as usual: OpenTelemetry, prometheus-instrumentator, JSON lines."""
+"""The handler on FastAPI with OpenTelemetry, prometheus-instrumentator and JSON logs."""
 
 import os
 import sys

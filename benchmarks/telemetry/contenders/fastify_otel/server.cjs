@@ -1,4 +1,4 @@
-// The same handler on Fastify, with OpenTelemetry, fastify-metrics and its pino log.
+// The handler on Fastify with OpenTelemetry, fastify-metrics and its pino log.
 "use strict";
 
 const { NodeSDK } = require("@opentelemetry/sdk-node");

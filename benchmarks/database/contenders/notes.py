@@ -1,4 +1,4 @@
-"""The row that every contender reads and writes."""
+"""Table that every contender reads and writes, and the size of every pool."""
 
 from sqlalchemy import BigInteger, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
