@@ -8,17 +8,17 @@ default:
 [group('run')]
 dev port="3000" metrics_port="9090":
     @uv sync --quiet --frozen
-    @exec .venv/bin/python tools/dev.py "$@"
+    @exec .venv/bin/python -m tools.dev "$@"
 
 # The curl tour against the running services, each exchange shown
 [group('run')]
 tour *args:
-    @uv run --quiet --frozen python tools/tour.py "$@"
+    @uv run --quiet --frozen python -m tools.tour "$@"
 
 # The slowest and failed requests of the last minute, as a waterfall (just traces --limit 10 --trace ID)
 [group('run')]
 traces *args:
-    @uv run --quiet --frozen python tools/traces.py "$@"
+    @uv run --quiet --frozen python -m tools.traces "$@"
 
 # A service's effective settings, secrets hidden, and where each comes from
 [group('run')]
@@ -53,12 +53,12 @@ test *args:
 # Real processes under load, stopped, reloaded and killed; the figures are printed (just drill lifecycle --count 10)
 [group('quality')]
 drill *args:
-    @uv run --quiet --frozen python tools/drill.py "$@"
+    @uv run --quiet --frozen python -m tools.drill "$@"
 
 # What something costs against others, in one run: just bench telemetry, just bench database (--rounds 9 --seconds 8)
 [group('quality')]
 bench name *args:
-    @name="$1"; shift; uv run --quiet --frozen python "benchmarks/$name/run.py" "$@"
+    @name="$1"; shift; uv run --quiet --frozen python -m "benchmarks.$name.run" "$@"
 
 # What a change must pass beside the tests: format, lint, types, layers, dead code, length, generated files
 [group('quality')]
@@ -69,12 +69,12 @@ check:
     uv run --frozen mypy --strict packages/*/src services/*/src tools
     uv run --frozen lint-imports
     uv run --frozen vulture
-    uv run --frozen python tools/length.py
-    uv run --frozen python tools/reference.py --check
-    uv run --frozen python tools/openapi.py --check
-    uv run --frozen python tools/dashboards.py --check
-    uv run --frozen python tools/prometheus_rule.py --check
-    uv run --frozen python tools/tour.py --check
+    uv run --frozen python -m tools.checks.module_length
+    uv run --frozen python -m tools.generate.configuration --check
+    uv run --frozen python -m tools.generate.openapi --check
+    uv run --frozen python -m tools.generate.dashboards --check
+    uv run --frozen python -m tools.generate.prometheus_rule --check
+    uv run --frozen python -m tools.tour --check
 
 # Format the code and mend what can be mended by a machine
 [group('quality')]
@@ -85,24 +85,24 @@ fmt:
 # Write docs/configuration.md and .env.example from the settings
 [group('generate')]
 reference:
-    uv run --frozen python tools/reference.py
+    uv run --frozen python -m tools.generate.configuration
 
 # Write every service's OpenAPI document, docs/openapi/NAME.json
 [group('generate')]
 openapi:
-    uv run --frozen python tools/openapi.py
+    uv run --frozen python -m tools.generate.openapi
 
 # Write Grafana's dashboards and Kubernetes' form of the alert rules, below deploy/observability
 [group('generate')]
 dashboards:
-    uv run --frozen python tools/dashboards.py
-    uv run --frozen python tools/prometheus_rule.py
+    uv run --frozen python -m tools.generate.dashboards
+    uv run --frozen python -m tools.generate.prometheus_rule
 
 # Remove development databases, logs, caches and builds
 [group('generate')]
 clean:
     rm -rf .data dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-    find packages services tests tools -name __pycache__ -prune -exec rm -rf {} +
+    find packages services tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # Docker Compose's command and file; another command by COMPOSE="podman compose" just up
 compose := env("COMPOSE", "docker compose") + " --file deploy/compose.yaml"

@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
-from fleet import ROOT, Member, arguments, environment, fleet
-from ports import taken
-from tour import script
 from watchfiles import PythonFilter, awatch
+
+from .tour import script
+from .workspace import ROOT, Member, arguments, environment, fleet, taken
 
 _COLOURS = (36, 35, 33, 32, 34, 31)
 _READY_POLL_S = 0.1

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fleet import ROOT, Member, arguments, fleet
+from .workspace import ROOT, Member, arguments, fleet
 
 STEPS = Path(__file__).with_name("tour.sh")
 _README = ROOT / "README.md"

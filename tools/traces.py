@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 
-from fleet import arguments, fleet
+from .workspace import arguments, fleet
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
--- What wrk sends: BENCH_OPERATION is read, write or once.
+-- Requests of wrk: BENCH_OPERATION is read, write or write_once; BENCH_RUN makes keys unique.
 local operation = os.getenv("BENCH_OPERATION")
 local run = os.getenv("BENCH_RUN")
 local sent = 0

@@ -1,0 +1,1 @@
+"""Benchmarks: the same handlers on Starkeel and on other stacks, measured in interleaved rounds."""

@@ -1,0 +1,92 @@
+"""The contenders: how each is installed and how it is started."""
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from ...server_process import ServerProcess, free_port
+from ...virtualenv import installed_python
+
+HERE = Path(__file__).parent
+_OTEL_SDK = (
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-instrumentation-sqlalchemy",
+    "structlog",
+)
+_PACKAGES = {
+    "litestar_advanced_alchemy": ("litestar[prometheus,opentelemetry,structlog]", *_OTEL_SDK),
+    "fastapi_sqlalchemy": (
+        "fastapi",
+        "opentelemetry-instrumentation-fastapi",
+        "prometheus-fastapi-instrumentator",
+        *_OTEL_SDK,
+    ),
+}
+# Of these every contender has the workspace's own version.
+_SHARED = ("granian", "uvloop", "sqlalchemy", "asyncpg", "greenlet")
+_SAME_VERSIONS = {
+    "litestar_advanced_alchemy": (*_SHARED, "litestar", "advanced-alchemy", "msgspec"),
+    "fastapi_sqlalchemy": _SHARED,
+}
+_GRANIAN = ("--interface", "asgi", "--http", "1", "--workers", "1", "--loop", "uvloop", "--no-access-log")
+
+
+class Contender(NamedTuple):
+    """A stack that serves the handlers with one worker.
+
+    Attributes:
+        module: What is started, `starkeel` or a module with an `app`.
+        has_telemetry: Whether it has its usual telemetry, with a span for each request.
+        operations: What it serves: `read`, `write`, `write_once`.
+    """
+
+    module: str
+    has_telemetry: bool
+    operations: tuple[str, ...] = ("read", "write")
+
+    def serve(self, *, database: str, endpoint: str) -> ServerProcess:
+        """Start it.
+
+        Args:
+            database: URL of PostgreSQL.
+            endpoint: OTLP endpoint for its spans.
+        """
+        port = free_port()
+        env = {
+            "PATH": os.environ["PATH"],
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_BSP_MAX_QUEUE_SIZE": "200000",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",
+        }
+        if self.module == "starkeel":
+            env |= {
+                "DATABASE_URL": database,
+                "HOST": "127.0.0.1",
+                "PORT": str(port),
+                "METRICS_HOST": "127.0.0.1",
+                "METRICS_PORT": str(free_port()),
+                "SERVICE_VERSION": "1",
+            }
+            return ServerProcess([sys.executable, "-m", "starkeel"], cwd=HERE, env=env, port=port)
+        env |= {
+            "BENCH_DATABASE_URL": database.replace("postgresql://", "postgresql+asyncpg://"),
+            "BENCH_TELEMETRY": "1" if self.has_telemetry else "",
+            "GRANIAN_HOST": "127.0.0.1",
+            "GRANIAN_PORT": str(port),
+        }
+        same = tuple(f"{name}=={version(name)}" for name in _SAME_VERSIONS[self.module])
+        python = installed_python(f"database-{self.module}", (*_PACKAGES[self.module], *same))
+        command = [python, "-m", "granian", *_GRANIAN, f"{self.module}:app"]
+        return ServerProcess(command, cwd=HERE, env=env, port=port)
+
+
+CONTENDERS = {
+    "starkeel": Contender("starkeel", has_telemetry=True, operations=("read", "write", "write_once")),
+    "litestar_otel": Contender("litestar_advanced_alchemy", has_telemetry=True),
+    "fastapi_otel": Contender("fastapi_sqlalchemy", has_telemetry=True),
+    "litestar_bare": Contender("litestar_advanced_alchemy", has_telemetry=False),
+    "fastapi_bare": Contender("fastapi_sqlalchemy", has_telemetry=False),
+}

@@ -1,0 +1,1 @@
+"""The handlers as a Starkeel service with everything on."""

@@ -1,0 +1,92 @@
+"""The handlers with telemetry, HTTP edge, drain, unit of work, idempotency keys and outbox."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from litestar import Litestar, get, post
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, JSONBody
+from notes import Base, Note
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_config import ServiceSettings
+from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyKeys, Outbox
+from starkeel_http import EdgePlugin, EdgeSettings, Idempotency
+from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
+from starkeel_server import ServerPlugin, ServerSettings
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    observability: ObservabilitySettings
+    server: ServerSettings
+    http: EdgeSettings
+    database: DatabaseSettings
+
+
+class NewNote(msgspec.Struct, frozen=True):
+    title: str
+
+
+class User:
+    subject = "ada"
+
+
+async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Treat every request as one user's: an idempotency key belongs to a user."""
+    connection.scope["user"] = User()
+
+
+@get("/notes/{note_id:int}")
+async def read(note_id: FromPath[int], session: NamedDependency[AsyncSession]) -> dict[str, Any]:
+    note = await session.scalar(select(Note).where(Note.id == note_id))
+    if note is None:
+        raise NotFoundException
+    return {"id": note.id, "title": note.title}
+
+
+@post("/notes")
+async def write(data: JSONBody[NewNote], session: NamedDependency[AsyncSession]) -> dict[str, Any]:
+    note = Note(title=data.title)
+    session.add(note)
+    await session.flush()
+    return {"id": note.id, "title": note.title}
+
+
+@post("/notes/once", guards=[authenticate])
+async def write_once(
+    data: JSONBody[NewNote],
+    session: NamedDependency[AsyncSession],
+    idempotency: NamedDependency[Idempotency],
+    outbox: NamedDependency[Outbox],
+) -> dict[str, Any]:
+    """Write one row, its event and its response."""
+    await idempotency.claim()
+    note = Note(title=data.title)
+    session.add(note)
+    await session.flush()
+    written = {"id": note.id, "title": note.title}
+    # A key of its own: most requests are about different rows.
+    await outbox.add(session, key=str(note.id), kind="note.written", payload=json.dumps(written))
+    return written
+
+
+def create_app(settings: Settings) -> Litestar:
+    database = DatabasePlugin(settings.database, metadata=Base.metadata, migrations="starkeel.migrations")
+    hour = timedelta(hours=1)
+    return Litestar(
+        [read, write, write_once],
+        openapi_config=None,
+        plugins=[
+            ObservabilityPlugin(settings.observability),
+            ServerPlugin(settings.server),
+            EdgePlugin(settings.http),
+            database,
+            IdempotencyKeys(database, metadata=Base.metadata, lifetime=hour),
+            Outbox(database, metadata=Base.metadata, retention=hour),
+        ],
+    )

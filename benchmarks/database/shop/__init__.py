@@ -1,1 +1,0 @@
-"""The contender that is ours: a service with everything on."""

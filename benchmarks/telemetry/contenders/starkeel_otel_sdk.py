@@ -1,0 +1,18 @@
+"""`starkeel_telemetry` with spans made and exported by the OpenTelemetry SDK.
+
+Starkeel keeps a tracer provider that the application has installed, so request ids, logs and metrics are
+Starkeel's own and only the spans are not.
+"""
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+_provider = TracerProvider()
+_provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+trace.set_tracer_provider(_provider)
+
+from starkeel_telemetry import app  # noqa: E402 - it starts telemetry, which looks for a provider
+
+__all__ = ["app"]

@@ -1,0 +1,50 @@
+"""A second PostgreSQL that follows a first, and may take its place."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+from starkeel_testing import OwnPostgres, wait_until
+from starkeel_testing._process.temporary_directory import temporary_directory
+
+from ...support.postgres import value
+
+REPLICATION = {"wal_level": "replica", "max_wal_senders": "4", "hot_standby": "on", "fsync": "on"}
+
+
+@contextmanager
+def standby_of(primary: OwnPostgres) -> Iterator[OwnPostgres]:
+    """Run a standby without which the primary acknowledges nothing; the primary is restarted for it."""
+    primary.stop()
+    primary.start(**REPLICATION)
+    account = primary._account
+    with temporary_directory("starkeel-standby-", owner=account) as directory:
+        data = directory / "data"
+        command = [primary._programs / "pg_basebackup", "--dbname", primary.url, "--pgdata", data]
+        done = subprocess.run(
+            [*command, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            **account.popen,
+        )
+        assert done.returncode == 0, done.stderr
+        standby = OwnPostgres(primary._programs, data, account, password=str(urlsplit(primary.url).password))
+        try:
+            standby.start(**REPLICATION)
+            primary.stop()
+            primary.start(**REPLICATION, synchronous_standby_names="*", synchronous_commit="on")
+            streams = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+            wait_until(lambda: value(primary.url, streams) == 1, timeout_s=60, what=standby.said)
+            yield standby
+        finally:
+            standby.close()
+
+
+def both(first: OwnPostgres, second: OwnPostgres) -> str:
+    """Return one URL for two servers, of which the one that can be written to is wanted."""
+    parts = urlsplit(first.url)
+    netloc = f"{parts.netloc},{urlsplit(second.url).netloc.rpartition('@')[2]}"
+    return urlunsplit(parts._replace(netloc=netloc, query="target_session_attrs=read-write"))

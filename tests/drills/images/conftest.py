@@ -1,0 +1,90 @@
+"""What the tests of the images share: an engine, the images, and a fleet of containers."""
+
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from .container_fleet import Container, Fleet, fleet
+from .docker import Docker
+from .docker_engine import engine, locked
+from .fake_images import provide
+
+ROOT = Path(__file__).parents[3]
+SERVICES = ("accounts", "orders")
+_BUILDING_S = 1200
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test of each process the time to have everything built."""
+    for item in items:
+        if "docker" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_BUILDING_S))
+
+
+def told(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """Print a figure where it is seen when everything is fine, too."""
+    with capsys.disabled():
+        sys.stdout.write(f"\n{text}\n")
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Docker]:
+    """A Docker with the images that ours are built on."""
+    with engine() as running:
+        client = Docker(running)
+        provide(client, "uv", "debian", "distroless-debug", "distroless-nonroot", "postgres", "valkey")
+        yield client
+
+
+@pytest.fixture(scope="session")
+def images(docker: Docker) -> Mapping[str, str]:
+    """Both services' images, built from this tree."""
+    tree = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
+    names = {service: f"starkeel-test/{service}:{tree}" for service in SERVICES}
+    with locked("images"):
+        for service, name in names.items():
+            labels = {"SERVICE": service, "VERSION": "1.2.3", "REVISION": "0123abc"}
+            labels["CREATED"] = "2026-01-02T03:04:05Z"
+            docker.build(ROOT, name, "--file", ROOT / "deploy/Dockerfile", arguments=labels)
+    return names
+
+
+@pytest.fixture(scope="module")
+def containers(
+    docker: Docker, images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """A network with a PostgreSQL and a Redis."""
+    with fleet(docker, images, tmp_path_factory.mktemp("secrets")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def accounts(containers: Fleet) -> Container:
+    """Accounts, ready."""
+    container = containers.service("accounts")
+    container.wait_until_ready()
+    return container
+
+
+@pytest.fixture(scope="module")
+def orders(containers: Fleet, accounts: Container) -> Container:
+    """Orders, ready."""
+    container = containers.service("orders")
+    container.wait_until_ready()
+    return container
+
+
+@pytest.fixture(scope="module")
+def token(accounts: Container) -> str:
+    """An access token of somebody who signed up."""
+    person = {"email": "grace@example.com", "password": "seven quiet lighthouses"}
+    with httpx2.Client(base_url=accounts.url(), timeout=30, trust_env=False) as client:
+        signed_up = client.post("/api/users", json=person)
+        assert signed_up.status_code == 201, signed_up.text
+        answer = client.post("/api/auth/token", json=person)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["access_token"])

@@ -1,0 +1,189 @@
+"""Both services as containers, on a PostgreSQL and a Redis that are containers, too."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from starkeel_testing import wait_until
+
+from .docker import Docker
+from .fake_images import public_name
+
+HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "128")
+MEMORY = ("--memory", "256m", "--memory-swap", "256m")
+_LOOK_S = 1.0
+"""Seconds between two looks whether a container that is waited for still runs."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container."""
+
+    docker: Docker
+    name: str
+
+    def url(self, port: int = 3000) -> str:
+        """Where a published port is on this machine."""
+        return f"http://{self.docker('port', self.name, str(port)).splitlines()[0]}"
+
+    def state(self) -> dict[str, Any]:
+        """Return what the engine says of it: `Status`, `ExitCode`, `OOMKilled`, `Health`."""
+        state: dict[str, Any] = self.docker.inspect(self.name)["State"]
+        return state
+
+    def output(self) -> str:
+        """Return everything it said."""
+        done = self.docker.tried("logs", self.name)
+        return done.stdout + done.stderr
+
+    def logs(self) -> list[dict[str, Any]]:
+        """Return its lines of JSON."""
+        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+
+    def wait_until_ready(self, path: str = "/health/ready", *, port: int = 3000) -> None:
+        """Wait for a 200.
+
+        Asked for often, and cheaply: what asks must not take the time that is waited for.
+        """
+        looked_at = time.monotonic()
+
+        def is_ready() -> bool:
+            nonlocal looked_at
+            if time.monotonic() - looked_at > _LOOK_S:
+                assert self.state()["Status"] == "running", f"{self.name} ended\n{self.output()}"
+                looked_at = time.monotonic()
+            try:
+                return client.get(path).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        with httpx2.Client(base_url=self.url(port), timeout=5, trust_env=False) as client:
+            wait_until(is_ready, timeout_s=60, what=lambda: f"{self.name}\n{self.output()}")
+
+
+@dataclass
+class Fleet:
+    """Starts containers on one network, and has the addresses and secrets they need."""
+
+    docker: Docker
+    network: str
+    directory: Path
+    images: Mapping[str, str]
+    stack: ExitStack
+
+    def run(self, alias: str, image: str, *options: str, command: tuple[str, ...] = ()) -> Container:
+        """Start a container that the others find by its alias; removed at the end."""
+        name = f"{self.network}-{alias}-{secrets.token_hex(2)}"
+        self.stack.callback(self.docker.remove, name)
+        names = ("--name", name, "--network", self.network, "--network-alias", alias)
+        self.docker("run", "--detach", *names, *options, image, *command)
+        return Container(self.docker, name)
+
+    def file(self, name: str, content: str) -> Path:
+        """Write a file that containers may read."""
+        path = self.directory / name
+        path.write_text(content)
+        path.chmod(0o644)
+        return path
+
+    def service(
+        self, name: str, *options: str, env: Mapping[str, str] | None = None, alias: str = ""
+    ) -> Container:
+        """Start a service as hardened as it is deployed."""
+        given = self.environment(name) | dict(env or {})
+        variables = [part for pair in given.items() for part in ("--env", "=".join(pair))]
+        secret = ["--volume", f"{self.directory}:/run/secrets:ro"]
+        ports = ["--publish", "127.0.0.1::3000", "--publish", "127.0.0.1::9090"]
+        return self.run(
+            alias or name, self.images[name], *HARDENED, *MEMORY, *variables, *secret, *ports, *options
+        )
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return what a service is told in production."""
+        return {
+            "DATABASE_URL_FILE": f"/run/secrets/{name}-database",
+            "REDIS_URL_FILE": "/run/secrets/redis",
+            "JWT_ISSUER": "http://accounts:3000",
+            "JWT_AUDIENCE": "starkeel",
+            "DRAIN_DELAY_SECONDS": "1",
+        } | _OWN[name]
+
+
+_OWN = {
+    "accounts": {"JWT_PRIVATE_KEY_FILE": "/run/secrets/signing-key"},
+    "orders": {
+        "JWT_JWKS_URL": "http://accounts:3000/.well-known/jwks.json",
+        "ACCOUNTS_URL": "http://accounts:3000",
+    },
+}
+
+
+def signing_key() -> str:
+    """Make a key as accounts needs it."""
+    private = Ed25519PrivateKey.generate()
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@contextmanager
+def fleet(docker: Docker, images: Mapping[str, str], directory: Path) -> Iterator[Fleet]:
+    """Make a network with a PostgreSQL and a Redis on it, until the block ends."""
+    with ExitStack() as stack:
+        network = f"starkeel-test-{secrets.token_hex(3)}"
+        docker("network", "create", network)
+        stack.callback(docker.tried, "network", "rm", network)
+        one = Fleet(docker, network, directory, images, stack)
+        directory.chmod(0o755)  # mounted, and read by others
+        password = secrets.token_urlsafe(18)
+        one.file("password", password)
+        one.file("redis", "redis://redis:6379/0")
+        one.file("signing-key", signing_key())
+        for name in images:
+            one.file(f"{name}-database", f"postgresql://postgres:{password}@postgres:5432/{name}")
+        database = postgres(one, "postgres")
+        for name in images:
+            command = ("psql", "-h", "/tmp", "-U", "postgres", "-c", f"CREATE DATABASE {name}")
+            docker("exec", "--env", f"PGPASSWORD={password}", database.name, *command)
+        one.run("redis", public_name("valkey"), "--user", "999", *HARDENED, command=_REDIS)
+        yield one
+
+
+_REDIS = ("valkey-server", "--save", "", "--protected-mode", "no")
+
+
+def postgres(one: Fleet, alias: str, *options: str, settings: tuple[str, ...] = ()) -> Container:
+    """Start a PostgreSQL that keeps nothing, and wait until it answers.
+
+    Args:
+        one: Whose network it is on.
+        alias: Its name there.
+        options: Of the container.
+        settings: Like `ssl=on`.
+    """
+    places = ("--tmpfs", "/tmp", "--tmpfs", "/var/lib/postgresql/data:uid=999")
+    secret = (
+        "--volume",
+        f"{one.directory}/password:/password:ro",
+        "--env",
+        "POSTGRES_PASSWORD_FILE=/password",
+    )
+    given = ("unix_socket_directories=/tmp", "fsync=off", *settings)
+    command = ("postgres", *(part for setting in given for part in ("-c", setting)))
+    user = ("--user", "999:999", *HARDENED)
+    container = one.run(alias, public_name("postgres"), *user, *places, *secret, *options, command=command)
+
+    def is_up() -> bool:
+        assert container.state()["Status"] == "running", container.output()
+        # By TCP: while it makes its files it listens on the socket alone.
+        asked = one.docker.tried("exec", container.name, "pg_isready", "-h", "127.0.0.1")
+        return asked.returncode == 0
+
+    wait_until(is_up, timeout_s=60, what=container.output)
+    return container

@@ -1,0 +1,142 @@
+"""What dashboards and rules ask, taken apart into what must have data."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import yaml
+
+from .stack_processes import ROOT, STACK
+
+_THRESHOLD = re.compile(r"\s*(?:==|!=|>=|<=|>|<)\s*[\d.eE+-]+\s*$")
+_SET_OPERATOR = re.compile(r"\b(?:and|or|unless)\b(?:\s+(?:on|ignoring)\s*\([^)]*\))?")
+_VARIABLES = {
+    "$service": "accounts|orders",
+    "$instance": ".*",
+    # The whole drill, so that what happened only once is in it.
+    "$__rate_interval": "5m",
+    "$__interval": "5m",
+    "$__range": "5m",
+}
+_LABEL_VALUES = re.compile(r"label_values\((?P<series>.*),\s*(?P<label>\w+)\)")
+
+
+class Asked(NamedTuple):
+    """A query and where it stands."""
+
+    where: str
+    expr: str
+
+
+def dashboards() -> list[dict[str, Any]]:
+    return [json.loads(path.read_text("utf-8")) for path in (STACK / "grafana/dashboards").glob("*.json")]
+
+
+def groups() -> list[dict[str, Any]]:
+    """Return all groups of rules."""
+    found = []
+    for path in sorted((STACK / "rules").glob("*.yaml")):
+        found += yaml.safe_load(path.read_text("utf-8"))["groups"]
+    return found
+
+
+def rules(kind: str) -> list[dict[str, Any]]:
+    """Return the rules that are an `alert` or a `record`."""
+    return [rule for group in groups() for rule in group["rules"] if kind in rule]
+
+
+def asked_by_dashboards(source: str) -> list[Asked]:
+    """Return every query of every panel, annotation and variable that asks a source."""
+    return [asked for board in dashboards() for asked in _asked_by(board) if asked.where.startswith(source)]
+
+
+def asked_by_rules() -> list[Asked]:
+    """Return the recorded expressions, and those of alerts taken apart with their thresholds removed."""
+    found = [Asked(rule["record"], rule["expr"]) for rule in rules("record")]
+    found += [Asked(rule["record"], rule["record"]) for rule in rules("record")]
+    for rule in rules("alert"):
+        found += [Asked(rule["alert"], part) for part in operands(rule["expr"])]
+    return found
+
+
+def quoted_by_runbooks() -> list[Asked]:
+    """Return the queries that pages of instructions quote, one a line."""
+    found = []
+    for path in sorted((ROOT / "docs/runbooks").glob("*.md")):
+        for block in re.findall(r"```promql\n(.*?)```", path.read_text("utf-8"), re.DOTALL):
+            found += [Asked(path.stem, line) for line in block.splitlines()]
+    return found
+
+
+def operands(expr: str) -> list[str]:
+    """Return what stands between `and`, `or` and `unless`, without what it is compared with."""
+    expr = expr.strip()
+    while _is_enclosed(expr):
+        expr = expr[1:-1].strip()
+    parts = _split(expr)
+    if len(parts) > 1:
+        return [found for part in parts for found in operands(part)]
+    bare = _THRESHOLD.sub("", expr)
+    return [bare] if bare == expr else operands(bare)
+
+
+def names(expr: str) -> set[str]:
+    """Return the names of metrics in a query."""
+    bare = re.sub(r'"[^"]*"', '""', expr)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", bare)
+    bare = re.sub(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\([^)]*\)", " ", bare)
+    found = set(re.findall(r"[a-zA-Z_:][\w:]*(?!\s*\()\b", bare))
+    functions = set(re.findall(r"([a-zA-Z_:][\w:]*)\s*\(", bare))
+    return found - functions - {"and", "or", "unless", "bool", "offset"}
+
+
+def filled(expr: str) -> str:
+    """Return a query with Grafana's variables filled in, the longest names first."""
+    for name in sorted(_VARIABLES, key=len, reverse=True):
+        expr = expr.replace(name, _VARIABLES[name])
+    return expr
+
+
+def _asked_by(board: dict[str, Any]) -> Iterator[Asked]:
+    for panel in board["panels"]:
+        for target in panel.get("targets", []):
+            source = target["datasource"]["type"]
+            expr = target.get("expr") or target["query"]
+            yield Asked(f"{source}: {board['title']}, {panel['title']}, {target['refId']}", filled(expr))
+    for annotation in board["annotations"]["list"]:
+        yield Asked(f"prometheus: {board['title']}, {annotation['name']}", filled(annotation["expr"]))
+    for variable in board["templating"]["list"]:
+        found = _LABEL_VALUES.fullmatch(variable["query"])
+        assert found is not None, variable["query"]
+        series = f"group by ({found['label']}) ({found['series']})"
+        yield Asked(f"prometheus: {board['title']}, ${variable['name']}", filled(series))
+
+
+def _is_enclosed(expr: str) -> bool:
+    """Whether the first bracket is closed by the last."""
+    if not (expr.startswith("(") and expr.endswith(")")):
+        return False
+    return all(depth > 0 for depth in _depths(expr)[:-1])
+
+
+def _split(expr: str) -> list[str]:
+    depths = _depths(expr)
+    parts, begin = [], 0
+    for found in _SET_OPERATOR.finditer(expr):
+        if depths[found.start()] == 0:
+            parts.append(expr[begin : found.start()])
+            begin = found.end()
+    return [*parts, expr[begin:]]
+
+
+def _depths(expr: str) -> list[int]:
+    depths, depth, is_text = [], 0, False
+    for letter in expr:
+        if letter == '"':
+            is_text = not is_text
+        if not is_text:
+            depth += (letter in "({[") - (letter in ")}]")
+        # What is in quotes is nobody's operator.
+        depths.append(depth + is_text)
+    return depths

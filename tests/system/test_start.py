@@ -1,0 +1,135 @@
+"""A service that cannot start says why, in one place, with its exit code."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from starkeel_testing import exits, running, wait_until
+
+SERVICES = ("accounts", "orders")
+REVISIONS = Path(__file__).parents[2] / "services/orders/src/orders/migrations"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_missing_variable_is_named_at_once(service: str) -> None:
+    finished = exits(service, {"ENVIRONMENT": "production"})
+
+    assert finished.code == 78
+    required = {"accounts": ("DATABASE_URL", "JWT_PRIVATE_KEY"), "orders": ("DATABASE_URL", "JWT_JWKS_URL")}[
+        service
+    ]
+    for variable in required:
+        assert variable in finished.output
+    assert "Traceback" not in finished.output
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_wrong_variable_is_named_with_what_is_accepted(service: str) -> None:
+    wrong = {
+        "PORT": "70000",
+        "WORKERS": "many",
+        "LOG_FORMAT": "xml",
+        "DATABASE_URL": "oracle://u:hunter2@db/x",
+    }
+
+    finished = exits(service, wrong)
+
+    assert finished.code == 78
+    assert all(name in finished.output for name in wrong)
+    assert "65535" in finished.output
+    assert "hunter2" not in finished.output
+
+
+@pytest.mark.parametrize("variable", ["PORT", "METRICS_PORT"])
+def test_a_taken_port_is_named(variable: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        finished = exits("accounts", {variable: port, "DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db"})
+
+    assert finished.code == 71
+    assert port in finished.output
+    assert variable in finished.output
+    assert "Traceback" not in finished.output
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_main_reads_settings_by_imports_no_framework(service: str) -> None:
+    code = (
+        f"import sys, starkeel_server._main, {service}.settings\n"
+        f"{service}.settings.Settings.__struct_fields__\n"
+        "heavy = 'litestar sqlalchemy alembic advanced_alchemy granian uvloop httpx2 redis jwt'\n"
+        "print(*sorted(set(heavy.split()) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == []
+
+
+def test_an_unreachable_database_is_given_up_after_the_configured_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    url = f"postgresql://starkeel:hunter2@127.0.0.1:{port}/accounts"
+
+    finished = exits("accounts", {"DATABASE_URL": url, "DB_STARTUP_TIMEOUT_SECONDS": "1"})
+
+    assert finished.code == 69
+    assert "hunter2" not in finished.output
+    assert "Traceback" not in finished.output
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.db"
+    path.write_bytes(b"this is not a database, whatever its name says" * 100)
+
+    finished = exits("accounts", {"DATABASE_URL": f"sqlite:///{path}", "DB_STARTUP_TIMEOUT_SECONDS": "1"})
+
+    assert finished.code in {65, 69}
+    assert "Traceback" not in finished.output
+
+
+def test_the_start_is_told_in_order(database_url: str) -> None:
+    with running("accounts", {"DATABASE_URL": database_url}) as service:
+        wanted = ["starting application", "database connected", "migrations complete", "listening"]
+        messages = [line["message"] for line in service.logs() if line["message"] in wanted]
+        complete = service.wait_for_log("migrations complete")
+
+    assert messages == wanted
+    assert complete["applied"] > 0
+
+
+def test_sigterm_stops_with_the_lines_an_operator_looks_for(database_url: str) -> None:
+    with running("accounts", {"DATABASE_URL": database_url, "DRAIN_DELAY_SECONDS": "0"}) as service:
+        assert service.terminate() == 0
+        wanted = ["received SIGTERM", "closing database connections", "shutdown complete"]
+        messages = [line["message"] for line in service.logs() if line["message"] in wanted]
+
+    assert messages == wanted
+
+
+def test_probes_of_a_service_that_is_not_ready_fill_no_log(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/accounts.db"
+    environ = {"DATABASE_URL": url, "RUN_MIGRATIONS": "false", "LOG_LEVEL": "info"}
+    with running("accounts", environ, until="started") as service:
+        assert [service.client.get("/health/ready").status_code for _ in range(3)] == [503] * 3
+        service.client.get("/nowhere")
+        service.wait_for_log("request completed", path="/nowhere")
+
+        assert not [line for line in service.logs() if str(line.get("path", "")).startswith("/health/")]
+        assert len([line for line in service.logs() if line["message"] == "readiness check failed"]) == 1
+
+
+def test_missing_migrations_are_counted_until_somebody_applies_them(database_url: str) -> None:
+    environ = {"DATABASE_URL": database_url, "RUN_MIGRATIONS": "false"}
+    with running("orders", environ, until="started") as service:
+        assert service.client.get("/health/ready").status_code == 503
+        pending = service.metric("db_migrations_pending")
+        assert pending == len(list(REVISIONS.glob("[0-9]*.py"))) > 0
+
+        assert exits("orders", {"DATABASE_URL": database_url}, "migrate").code == 0
+        wait_until(lambda: service.client.get("/health/ready").status_code == 200, what="it is ready")
+
+        assert service.metric("db_migrations_pending") == 0

@@ -1,0 +1,182 @@
+"""`just dev` and `just tour`, as a newcomer types them."""
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+from starkeel_testing import wait_until
+
+ROOT = Path(__file__).parents[2]
+START_S = 60
+
+
+def free_ports() -> int:
+    """Return the first of two ports in a row that are free."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port: int = first.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port + 1)).close()
+            except OSError:
+                continue
+            return port
+
+
+class Dev:
+    """`just dev` in a terminal of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ports = [str(free_ports()), str(free_ports())]
+        terminal, theirs = pty.openpty()
+        self._terminal = terminal
+        self._text: list[str] = []
+        environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tools.dev", *self.ports, "--directory", directory],
+            stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environ, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self._reading = Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                chunk = os.read(self._terminal, 65_536)
+            except OSError:  # nobody has the other side any more
+                return
+            if not chunk:
+                return
+            self._text.append(chunk.decode(errors="replace"))
+
+    @property
+    def shown(self) -> str:
+        return "".join(self._text)
+
+    @property
+    def plain(self) -> str:
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.shown)
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def wait_for(self, text: str, *, count: int = 1) -> None:
+        def is_shown() -> bool:
+            assert self.process.poll() is None, self.plain
+            return self.plain.count(text) >= count
+
+        wait_until(is_shown, timeout_s=START_S, what=lambda: f"{text!r} in\n{self.plain}")
+
+    def tour(self) -> subprocess.CompletedProcess[str]:
+        return self.tool("tour")
+
+    def tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", f"tools.{name}", *self.ports, "--directory", str(self.directory)]
+        return subprocess.run(
+            [*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def close(self) -> None:
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            for one in [*self.children(), psutil.Process(self.process.pid)]:
+                one.kill()
+            self.process.wait(10)
+        self._reading.join(10)
+        os.close(self._terminal)
+
+
+@contextmanager
+def dev(directory: Path) -> Iterator[Dev]:
+    running = Dev(directory)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Dev]:
+    with dev(tmp_path) as running:
+        running.wait_for("The tour, to paste")
+        yield running
+
+
+def test_the_tour_works_to_its_end_and_crosses_services(fleet: Dev) -> None:
+    toured = fleet.tour()
+
+    assert toured.returncode == 0, f"{toured.stdout}{toured.stderr}\n{fleet.plain}"
+    assert "HTTP/1.1 201" in toured.stdout
+    assert "HTTP/1.1 400" in toured.stdout
+    assert re.search(r'^orders_created_total\{product="oak-plank"\} 1\.0$', toured.stdout, re.MULTILINE)
+    traced = fleet.tool("traces", "--limit", "100")
+    assert (traced.returncode, traced.stderr) == (0, ""), traced
+    assert re.search(r"^orders · POST /api/orders 201 .*ms$", traced.stdout, re.MULTILINE), traced.stdout
+    assert re.search(r"^│ └ GET /api/users/me +accounts ", traced.stdout, re.MULTILINE), traced.stdout
+    one_trace = toured.stdout.rpartition("# One trace")[2]
+    assert "order created" in one_trace
+    assert "/api/users/me" in one_trace
+
+
+def test_an_option_of_traces_is_not_taken_for_a_port() -> None:
+    command = [sys.executable, "-m", "tools.traces", "--limit", "few"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+    assert "argument --limit: invalid int value: 'few'" in done.stderr
+
+
+def test_ctrl_c_stops_everything_and_leaves_nothing(fleet: Dev) -> None:
+    children = fleet.children()
+    assert len(children) >= 4  # a main process and a worker each
+
+    shown = len(fleet.plain)
+    fleet.process.send_signal(signal.SIGINT)
+
+    assert fleet.process.wait(30) == 0
+    assert not [child for child in children if child.is_running()]
+    wait_until(lambda: fleet.plain[shown:].count("shutdown complete") == 2, timeout_s=5, what=fleet.plain)
+    assert fleet.plain[shown:].count("received Ctrl+C") == 2
+
+
+def test_lines_name_their_service_in_its_colour(fleet: Dev) -> None:
+    for name in ("accounts", "orders"):
+        assert re.search(rf"\x1b\[\d+m{name} +│\x1b\[0m .*listening", fleet.shown)
+
+
+def test_a_change_of_code_starts_its_service_again_and_no_other(fleet: Dev) -> None:
+    (ROOT / "services" / "orders" / "src" / "orders" / "messages.py").touch()
+
+    fleet.wait_for("received SIGTERM")
+    fleet.wait_for("listening", count=3)
+    assert re.search(r"orders +│ .*received SIGTERM", fleet.plain)
+    assert not re.search(r"accounts +│ .*received SIGTERM", fleet.plain)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["port", "metrics port"])
+def test_a_taken_port_is_named_with_who_has_it_and_the_way_out(which: int, tmp_path: Path) -> None:
+    ports = [free_ports(), free_ports()]
+    with socket.create_server(("127.0.0.1", ports[which] + 1)):
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.dev", *map(str, ports), "--directory", tmp_path],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 71
+    assert f"port {ports[which] + 1}, wanted by orders, is taken by process {os.getpid()}" in done.stderr
+    assert "uv run just dev" in done.stderr

@@ -1,0 +1,1 @@
+"""Development commands; the justfile has a recipe for each."""

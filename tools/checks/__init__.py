@@ -1,0 +1,1 @@
+"""Checks of `just check` for which no linter exists."""

@@ -1,0 +1,1 @@
+"""Generators of files that are committed; `just check` fails when one is stale."""
