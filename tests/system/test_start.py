@@ -57,7 +57,7 @@ def test_a_taken_port_is_named(variable: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_what_main_reads_settings_by_imports_no_framework(service: str) -> None:
     code = (
-        f"import sys, starkeel_server._main, {service}.settings\n"
+        f"import sys, starkeel_server._cli.serve, {service}.settings\n"
         f"{service}.settings.Settings.__struct_fields__\n"
         "heavy = 'litestar sqlalchemy alembic advanced_alchemy granian uvloop httpx2 redis jwt'\n"
         "print(*sorted(set(heavy.split()) & set(sys.modules)))"

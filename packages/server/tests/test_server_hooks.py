@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from litestar import Litestar
 from litestar.plugins import InitPlugin
-from starkeel_server._hooks import Hooks
+from starkeel_server._app.plugin_hooks import PluginHooks
 
 COUNT = 20  # so many that a set would hardly keep their order by chance
 
@@ -26,7 +26,7 @@ def numbered(number: int, told: list[int]) -> InitPlugin:
 def test_plugins_are_started_as_listed_and_stopped_the_other_way_round() -> None:
     told: list[int] = []
     numbers = list(range(1, COUNT + 1))
-    hooks = Hooks(Litestar(plugins=[numbered(number, told) for number in numbers]))
+    hooks = PluginHooks(Litestar(plugins=[numbered(number, told) for number in numbers]))
 
     hooks.start_process(role="main", index=0, workers=1)
     hooks.stop_process(timeout_s=1)

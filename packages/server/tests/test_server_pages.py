@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
-from starkeel_server._peers import is_local
+from starkeel_server._admin.http_server import is_local
 
 from .test_server_workers import worker_pids
 

@@ -8,18 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from starkeel_server._board import Board, State
-from starkeel_server._crew import Crew
-from starkeel_server._settings import ServerSettings
-from starkeel_server._supervisor import Supervisor
+from starkeel_server._config.settings import ServerSettings
+from starkeel_server._ipc.scoreboard import Scoreboard, WorkerState
+from starkeel_server._supervisor.supervisor import Supervisor
+from starkeel_server._supervisor.worker_pool import WorkerPool
 
 
 class ComingUp:
     """A process that is further than main saw when main ends it."""
 
-    def __init__(self, index: int, seat: Any, state: State) -> None:
-        self.index, self.seat, self.slot, self.pid = index, seat, seat.slot, 0
-        self.is_up = self.is_dismissed = False
+    def __init__(self, index: int, slot: Any, state: WorkerState) -> None:
+        self.index, self.slot, self.slot_number, self.pid = index, slot, slot.number, 0
+        self.is_up = self.was_terminated = False
         self._state = state
         self._process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
@@ -28,32 +28,32 @@ class ComingUp:
         return self._process.poll()
 
     def kill(self) -> None:
-        self.is_dismissed = True
-        self.seat.state = self._state
+        self.was_terminated = True
+        self.slot.state = self._state
         self._process.kill()
 
 
-@pytest.mark.parametrize("state", [State.BOOTING, State.OPENING, State.UP])
-def test_a_worker_that_comes_up_while_main_stops_has_not_died(tmp_path: Path, state: State) -> None:
-    board = Board.create(tmp_path / "board", slots=2)
+@pytest.mark.parametrize("state", [WorkerState.BOOTING, WorkerState.OPENING, WorkerState.UP])
+def test_a_worker_that_comes_up_while_main_stops_has_not_died(tmp_path: Path, state: WorkerState) -> None:
+    scoreboard = Scoreboard.create(tmp_path / "scoreboard", slots=2)
 
-    def spawn(index: int, seat: Any, _: bool) -> Any:
-        return ComingUp(index, seat, state)
+    def spawn(index: int, slot: Any, _: bool) -> Any:
+        return ComingUp(index, slot, state)
 
-    crew = Crew(board, spawn=spawn)
-    configuration: Any = SimpleNamespace(proven=SimpleNamespace(server=ServerSettings()))
-    turnover: Any = None
+    pool = WorkerPool(scoreboard, spawn=spawn)
+    config: Any = SimpleNamespace(active=SimpleNamespace(server=ServerSettings()))
+    rolling_restart: Any = None
     died: list[bool] = []
     listener = socket.create_server(("127.0.0.1", 0))
     supervisor = Supervisor(
-        configuration,
-        board,
+        config,
+        scoreboard,
         listener,
-        crew=crew,
-        turnover=turnover,
-        on_end=lambda _, has_died: died.append(has_died),
+        pool=pool,
+        rolling_restart=rolling_restart,
+        on_exit=lambda _, has_died: died.append(has_died),
     )
-    crew.start(0)
+    pool.start(0)
     supervisor.stop()
 
     code = supervisor.run()

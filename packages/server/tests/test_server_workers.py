@@ -167,7 +167,7 @@ def test_shared_memory_is_private(samples: Any) -> None:
     (directory,) = samples.tmp.iterdir()
 
     assert directory.stat().st_mode & 0o777 == 0o700
-    assert Path(directory / "board").exists()
+    assert Path(directory / "scoreboard").exists()
 
 
 def test_what_blocks_the_event_loop_is_told_once_for_each_stall(samples: Any) -> None:

@@ -125,7 +125,7 @@ def test_no_module_of_the_standard_library_is_compiled_at_each_start(
 ) -> None:
     program = (
         f"import importlib.util, os, sys; from {service}.app import create_app\n"
-        "import starkeel_server._main, starkeel_server._worker, starkeel_server._engine\n"
+        "import starkeel_server._cli.serve, starkeel_server._worker.worker\n"
         "files = [getattr(m, '__file__', None) or '' for m in list(sys.modules.values())]\n"
         "compiled = importlib.util.cache_from_source\n"
         "print([f for f in files if f.endswith('.py') and not os.path.exists(compiled(f))])"

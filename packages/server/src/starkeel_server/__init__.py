@@ -7,20 +7,20 @@ must not pay for a framework it does not need.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._application import application
-    from ._cli import run
-    from ._plugin import ServerPlugin
-    from ._service import Service
-    from ._settings import ServerSettings
+    from ._app.asgi import application
+    from ._app.plugin import ServerPlugin
+    from ._cli.parser import run
+    from ._config.service import Service
+    from ._config.settings import ServerSettings
 
 __all__ = ["ServerPlugin", "ServerSettings", "Service", "application", "run"]
 
 _HOMES = {
-    "ServerPlugin": "_plugin",
-    "ServerSettings": "_settings",
-    "Service": "_service",
-    "application": "_application",
-    "run": "_cli",
+    "ServerPlugin": "_app.plugin",
+    "ServerSettings": "_config.settings",
+    "Service": "_config.service",
+    "application": "_app.asgi",
+    "run": "_cli.parser",
 }
 
 

@@ -1,0 +1,37 @@
+"""The application for servers other than ours."""
+
+import atexit
+import sys
+from typing import TYPE_CHECKING
+
+from starkeel_config import ConfigurationError, load
+
+from .._config.service import ENVIRON, Service
+from .plugin_hooks import PluginHooks
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+_FLUSH_S = 3.0
+
+
+def application(service: Service) -> "Litestar":
+    """Make a service's application from the environment, for `litestar --app` and other ASGI servers.
+
+    Nothing is migrated, and how the process drains is up to the server.
+
+    Args:
+        service: The service.
+
+    Raises:
+        SystemExit: With 78 when the configuration is wrong; it is told on stderr.
+    """
+    try:
+        app = service.create_app(load(service.settings_class(), ENVIRON, service=service.name))
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None
+    hooks = PluginHooks(app)
+    hooks.start_process(role="worker", index=0, workers=1)
+    atexit.register(hooks.stop_process, timeout_s=_FLUSH_S)
+    return app

@@ -1,0 +1,270 @@
+"""The main process: everything before the first request, and everything after the last."""
+
+import gc
+import os
+import platform
+import signal
+import sys
+import traceback
+from threading import Event, Lock
+from typing import NoReturn
+
+import structlog
+from starkeel_config import ConfigurationError, Resolved, ServiceSettings, resolve
+
+from .._admin.endpoints import MainStatus, operator_endpoints
+from .._admin.http_server import AdminRequest, AdminResponse, Endpoint, serve_admin
+from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
+from .._config.service import ENVIRON, Service
+from .._control.process_hooks import ProcessHooks
+from .._ipc.spawn import SpareProcess
+from .._ipc.startup_channel import StartupFailure
+from .._metrics import multiprocess
+from .._process.runtime_dir import RuntimeDirectory
+from .._process.signals import STOPS, SignalWatch
+from .._process.sockets import BACKLOG, ListenSocket
+from .._supervisor.config_reload import ReloadableConfig
+from .._supervisor.supervisor import Supervision, Supervisor, build_supervisor
+
+log = structlog.get_logger(__name__)
+
+_EARLY_FLUSH_S = 0.5
+"""Seconds for flushing when the process ends before it served, or is told to end at once."""
+_ROLL_BACK_S = 1.5
+"""Seconds a migration that is interrupted may take to roll back; together with flushing no more than two."""
+
+
+def serve(service: Service, signals: SignalWatch, first: SpareProcess) -> NoReturn:
+    """Serve until a signal says stop, and end the process with the code that tells how it went.
+
+    Args:
+        service: What to serve.
+        signals: Handed over by whoever watched them so far.
+        first: Will be the first worker.
+    """
+    main = _MainProcess(service, first)
+    signals.hand_over(main.on_stop, on_reload=main.on_reload, on_child=main.on_child)
+    leave(main.run())
+
+
+class _MainProcess:
+    """The life of the main process.
+
+    The main thread boots and supervises; the thread of the signals may end the process at any moment.
+    """
+
+    def __init__(self, service: Service, first: SpareProcess) -> None:
+        self._service = service
+        self._first = first
+        self._lock = Lock()
+        self._must_stop = False
+        self._must_reload = False
+        self._ends_at_once = False
+        self._parts: ProcessHooks | None = None
+        self._directory: RuntimeDirectory | None = None
+        self._supervision: Supervision | None = None
+        self._supervisor: Supervisor | None = None
+        self._state = MainStatus()
+
+    def run(self) -> int:
+        """Boot, serve, drain; the exit code."""
+        flush_s = _EARLY_FLUSH_S
+        try:
+            resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
+            config = ReloadableConfig(self._service, resolved)
+            supervisor = self._boot(resolved, config)
+            code = supervisor.run()
+            if self._ends_at_once:
+                _park()
+            log.info("shutdown complete")
+            flush_s = max(flush_s, supervisor.flush_s)
+        except ConfigurationError as error:
+            # The text is for people and complete: nothing else stands around it.
+            sys.stderr.write(f"{error}\n")
+            code = error.exit_code
+        except StartupFailure as error:
+            code = error.exit_code
+            self._tell(str(error), trace=error.trace)
+        except StartError as error:
+            code = error.exit_code
+            self._tell(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process ends and says it
+            code = CRASH_LOOP
+            self._tell(f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+        if self._supervisor is None:
+            if self._must_stop:
+                _park()
+            self._terminate_workers()
+        self._clean(flush_s)
+        return code
+
+    def on_stop(self, received: signal.Signals) -> None:
+        """Stop, or end at once when that was asked for before; called in the thread of the signals."""
+        with self._lock:
+            is_second, self._must_stop = self._must_stop, True
+            supervisor = self._supervisor
+        if is_second:
+            self._end_at_once(received)
+        self._say(STOPS[received])
+        if supervisor is not None:
+            supervisor.stop()
+        else:
+            self._end_early()
+
+    def on_reload(self) -> None:
+        """Read the configuration anew, as soon as there are workers; called in the thread of the signals."""
+        with self._lock:
+            self._must_reload = True
+            supervisor = self._supervisor
+        self._say("received SIGHUP")
+        if supervisor is not None:
+            supervisor.reload()
+
+    def on_child(self) -> None:
+        """A worker has ended; called in the thread of the signals."""
+        if self._supervisor is not None:
+            self._supervisor.wake()
+
+    def _boot(self, resolved: Resolved[ServiceSettings], config: ReloadableConfig) -> Supervisor:
+        """Everything before workers may serve."""
+        server = config.active.server
+        self._directory = RuntimeDirectory(self._service.name)
+        multiprocess.prepare(self._directory.metrics)
+        port = ListenSocket(server.host, server.port, variable="PORT")
+        # First of all: they have far more to import than is done here meanwhile.
+        supervision = self._start_workers(
+            build_supervisor(self._service, config, self._directory, port.socket, first=self._first)
+        )
+        multiprocess.name_process("main")
+        supervision.metrics.begin()
+        self._set_up(resolved, config)
+        self._prepare(supervision)
+        port.open(backlog=BACKLOG)
+        return self._open(supervision, port, uses_tls=server.uses_tls)
+
+    def _set_up(self, resolved: Resolved[ServiceSettings], config: ReloadableConfig) -> None:
+        parts = ProcessHooks.of_main(resolved.settings)
+        parts.start_process(role="main", index=0, workers=config.active.server.workers)
+        self._parts = parts
+        _report_start(self._service, resolved)
+        self._open_admin_port(config, parts)
+        gc.freeze()
+        gc.enable()
+
+    def _open_admin_port(self, config: ReloadableConfig, parts: ProcessHooks) -> None:
+        server = config.active.server
+        port = ListenSocket(server.metrics_host, server.metrics_port, variable="METRICS_PORT")
+        port.open(backlog=128)
+        registry = multiprocess.registry(self._dir.metrics, parts.collectors())
+
+        def metrics(asked: AdminRequest) -> AdminResponse:
+            body, content_type = multiprocess.render(registry, asked.headers.get("accept", ""))
+            return AdminResponse(200, content_type, body)
+
+        endpoints = {
+            "/metrics": Endpoint(metrics),
+            "/live": Endpoint(self._state.live),
+            "/ready": Endpoint(self._state.ready),
+        }
+        private = operator_endpoints(self._service, config, parts, self._dir.path, self._state.workers)
+        serve_admin(port.socket, endpoints | private)
+        log.info("admin port opened", addr=port.address)
+
+    def _start_workers(self, supervision: Supervision) -> Supervision:
+        with self._lock:
+            must_stop = self._must_stop
+            self._supervision = supervision
+        if must_stop:
+            _park()
+        self._state.migrating()
+        for index in supervision.pool.indexes:
+            supervision.pool.start(index)
+        return supervision
+
+    def _prepare(self, supervision: Supervision) -> None:
+        try:
+            supervision.preparation.run()
+        except StartupFailure:
+            # They are ended when that is what was asked for, and tell nothing then.
+            if self._must_stop:
+                _park()
+            raise
+
+    def _open(self, supervision: Supervision, port: ListenSocket, *, uses_tls: bool) -> Supervisor:
+        with self._lock:
+            if not self._must_stop:
+                self._supervisor = supervision.supervisor
+            must_reload = self._must_reload
+        if self._supervisor is None:
+            _park()
+        log.info("listening", addr=port.address, tls=uses_tls)
+        self._state.serving(supervision.scoreboard, supervision.pool)
+        supervision.scoreboard.open()
+        if must_reload:
+            supervision.supervisor.reload()
+        return supervision.supervisor
+
+    @property
+    def _dir(self) -> RuntimeDirectory:
+        assert self._directory is not None
+        return self._directory
+
+    def _end_early(self) -> NoReturn:
+        """End before anything was served; a migration is given the time to roll back."""
+        self._terminate_workers()
+        self._say("shutdown complete")
+        self._clean(_EARLY_FLUSH_S)
+        leave(STOPPED)
+
+    def _terminate_workers(self) -> None:
+        if self._supervision is not None:
+            self._supervision.pool.terminate_all(timeout_s=_ROLL_BACK_S)
+
+    def _end_at_once(self, received: signal.Signals) -> NoReturn:
+        # Before the workers are killed: the main thread, which notices that, is not to end the process first.
+        self._ends_at_once = True
+        self._say(f"{STOPS[received]} again: ending at once")
+        if self._supervision is not None:
+            self._supervision.supervisor.kill()
+        self._clean(_EARLY_FLUSH_S)
+        leave(SECOND_SIGNAL)
+
+    def _clean(self, flush_s: float) -> None:
+        if self._parts is not None:
+            self._parts.stop_process(timeout_s=flush_s)
+        if self._directory is not None:
+            self._directory.remove()
+
+    def _say(self, message: str) -> None:
+        # Until logging is set up there is nothing to log by, and nothing being imported must be waited for.
+        if self._parts is None:
+            os.write(2, f"{message}\n".encode())
+        else:
+            log.info(message)
+
+    def _tell(self, reason: str, *, trace: str = "") -> None:
+        """Say why the service could not start, and where it was found when that was not foreseen."""
+        if self._parts is not None:
+            log.error("could not start", reason=reason, **({"exception": trace} if trace else {}))
+            return
+        sys.stderr.write(f"{trace}{self._service.name} could not start: {reason}\n")
+
+
+def _report_start(service: Service, resolved: Resolved[ServiceSettings]) -> None:
+    """Say what starts, and what in its configuration looks wrong."""
+    log.info(
+        "starting application",
+        service=service.name,
+        version=service.version(),
+        environment=resolved.settings.environment,
+        pid=os.getpid(),
+        python=platform.python_version(),
+    )
+    for warning in resolved.warnings:
+        log.warning("configuration looks wrong", problem=warning)
+
+
+def _park() -> NoReturn:
+    """Leave the rest to the thread that is ending the process."""
+    Event().wait()
+    raise AssertionError

@@ -1,0 +1,164 @@
+"""The workers that there are: who serves, who is to take over, who leaves."""
+
+import socket
+import sys
+import time
+from collections.abc import Callable
+from threading import Lock
+
+from .._config.service import Service
+from .._ipc.scoreboard import Phase, Scoreboard, WorkerSlot
+from .._ipc.spawn import SpareProcess
+from .._ipc.startup_channel import StartupListener
+from .._ipc.worker_process import WorkerProcess, WorkerSpec
+from .._process.runtime_dir import RuntimeDirectory
+from .config_reload import ReloadableConfig
+
+Spawn = Callable[[int, WorkerSlot, bool], WorkerProcess]
+"""Starts a worker, given its number, its seat, and whether it is to try what was read last."""
+_LOOK_S = 0.01
+
+
+class WorkerPool:
+    """As many workers as are wanted, and for a while one more while one is replaced.
+
+    Args:
+        scoreboard: The memory shared with them, with one seat more than there are workers.
+        spawn: Starts a worker.
+    """
+
+    def __init__(self, scoreboard: Scoreboard, *, spawn: Spawn) -> None:
+        self._scoreboard = scoreboard
+        self._spawn = spawn
+        self._lock = Lock()
+        self._is_closed = False
+        self._size = scoreboard.slots - 1
+        self._slots = {index: scoreboard.slot(index) for index in range(self._size)}
+        self.serving: dict[int, WorkerProcess] = {}
+        self.replacement: WorkerProcess | None = None
+        self.retiring: WorkerProcess | None = None
+
+    @property
+    def indexes(self) -> range:
+        """The numbers of the workers."""
+        return range(self._size)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether every worker serves."""
+        return len(self.serving) == self._size and all(worker.is_up for worker in self.serving.values())
+
+    def slots(self) -> list[WorkerSlot]:
+        """The seat of each worker by its number, of the one before while it is replaced after a crash."""
+        return list(self._slots.values())
+
+    def all(self) -> list[WorkerProcess]:
+        """Every worker that was started and not struck off."""
+        return [
+            *self.serving.values(),
+            *(worker for worker in (self.replacement, self.retiring) if worker is not None),
+        ]
+
+    def start(self, index: int) -> None:
+        """Start a worker that serves as soon as it can."""
+        with self._lock:
+            if not self._is_closed:
+                self.serving[index] = self._spawn(index, self._slots[index], False)
+
+    def start_replacement(self, index: int) -> WorkerProcess | None:
+        """Start a worker that is to take another's place; none once all is over."""
+        with self._lock:
+            if not self._is_closed:
+                self.replacement = self._spawn(index, self._free_slot(), True)
+        return self.replacement
+
+    def promote(self) -> WorkerProcess | None:
+        """Have the arriving worker take its place; the one that is to leave for it, if it still runs."""
+        assert self.replacement is not None
+        index = self.replacement.index
+        self.retiring = self.serving.pop(index, None)
+        self._slots[index] = self.replacement.slot
+        self.serving[index], self.replacement = self.replacement, None
+        return self.retiring
+
+    def remove(self, worker: WorkerProcess) -> None:
+        """Forget a worker that has ended."""
+        if self.replacement is worker:
+            self.replacement = None
+        elif self.retiring is worker:
+            self.retiring = None
+        else:
+            del self.serving[worker.index]
+
+    def kill(self) -> None:
+        """End every worker at once, and start none any more; may be called from other threads."""
+        with self._lock:
+            self._is_closed = True
+            for worker in self.all():
+                worker.kill()
+
+    def terminate_all(self, *, timeout_s: float) -> None:
+        """End every worker before any has served; may be called from other threads.
+
+        Args:
+            timeout_s: Seconds for the one that prepares the start to roll back.
+        """
+        with self._lock:
+            self._is_closed = True
+        self._scoreboard.phase = Phase.STOPPING
+        until = time.monotonic() + timeout_s
+        while any(worker.is_preparing for worker in self.all()) and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+        self.kill()
+        for worker in self.all():
+            worker.wait()
+
+    def _free_slot(self) -> WorkerSlot:
+        taken = {slot.number for slot in self._slots.values()}
+        taken |= {worker.slot_number for worker in self.all()}
+        return self._scoreboard.slot(
+            next(slot for slot in range(self._scoreboard.slots) if slot not in taken)
+        )
+
+
+class WorkerSpawner:
+    """Starts workers, the first of which prepares the start."""
+
+    def __init__(
+        self,
+        service: Service,
+        config: ReloadableConfig,
+        directory: RuntimeDirectory,
+        listener: socket.socket,
+        workers: int,
+        first: SpareProcess,
+    ) -> None:
+        self._service = service
+        self._config = config
+        self._directory = directory
+        self._listener = listener
+        self._workers = workers
+        self._first: SpareProcess | None = first
+        self.preparation = StartupListener()
+        self._uses_tls = config.active.server.uses_tls
+
+    def __call__(self, index: int, slot: WorkerSlot, is_trial: bool) -> WorkerProcess:
+        snapshot = self._config.candidate if is_trial else self._config.active
+        first, self._first = self._first, None
+        preparation = None if first is None else self.preparation.writer
+        own = (self._listener.fileno(), *(() if preparation is None else (preparation,)))
+        spec = WorkerSpec(
+            service=self._service,
+            scoreboard=str(self._directory.scoreboard),
+            metrics=str(self._directory.metrics),
+            descriptors=[*snapshot.descriptors, *own],
+            index=index,
+            slot=slot.number,
+            workers=self._workers,
+            environ=snapshot.environ,
+            uses_tls=self._uses_tls,
+            listener=self._listener.fileno(),
+            path=sys.path,
+            preparation=preparation,
+        )
+        return WorkerProcess(first or SpareProcess(), spec, slot)
