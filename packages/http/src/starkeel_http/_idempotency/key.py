@@ -169,9 +169,9 @@ class Idempotency:
     async def claim(self) -> None:
         """Continue only if this request is new: neither in progress nor completed before.
 
-        Work before this call is repeated with each retry; work after it is executed once. A completed
-        request gets its stored response, and nothing after this call runs. Responses with status 400 or higher
-        are not stored.
+        Work before this call is repeated with each retry; work after it is executed once. A
+        completed request gets its stored response, and nothing after this call runs. Responses with status
+        400 or higher are not stored.
 
         Raises:
             ClientException: A request with this key is in progress (409).
