@@ -23,7 +23,7 @@ from msgspec import Meta
 from starkeel_http import EdgePlugin, limit_by_address, limit_by_user, request_timeout
 from starkeel_server import ServerPlugin
 
-from .settings import Lines
+from .settings import JsonLogging
 
 log = structlog.get_logger("http_sample")
 
@@ -47,10 +47,10 @@ class User(NamedTuple):
 
 
 class Logging(InitPlugin):
-    """Logs as JSON, and names requests, as telemetry would."""
+    """Logs as JSON and binds request ids, as telemetry does."""
 
-    def start_process(self, **told: Any) -> None:
-        Lines().start_process(**told)
+    def start_process(self, **kwargs: Any) -> None:
+        JsonLogging().start_process(**kwargs)
 
     def on_app_init(self, app_config: Any) -> Any:
         def wrap(app: Litestar) -> None:
@@ -58,7 +58,7 @@ class Logging(InitPlugin):
 
             async def telemetry(scope: Any, receive: Any, send: Any) -> None:
                 request_id = next(
-                    (v.decode() for k, v in scope["headers"] if k == b"x-request-id"), "made-up"
+                    (v.decode() for k, v in scope["headers"] if k == b"x-request-id"), "generated"
                 )
                 with structlog.contextvars.bound_contextvars(request_id=request_id):
                     outcome = "returned"
@@ -69,7 +69,7 @@ class Logging(InitPlugin):
                         raise
                     finally:
                         log.info(
-                            "seen",
+                            "request finished",
                             path=scope["path"],
                             outcome=outcome,
                             error_type=scope["state"].get("error_type"),
@@ -83,15 +83,15 @@ class Logging(InitPlugin):
         return app_config
 
 
-async def known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     user = connection.headers.get("x-user")
     if not user:
-        raise NotAuthorizedException("Who are you?", headers={"WWW-Authenticate": "Sample"})
+        raise NotAuthorizedException("`X-User` is required.", headers={"WWW-Authenticate": "Sample"})
     connection.scope["user"] = User(user)
 
 
 @post("/items")
-async def make(data: JSONBody[Item]) -> Item:
+async def create_item(data: JSONBody[Item]) -> Item:
     return data
 
 
@@ -145,21 +145,21 @@ async def long(request: Request[Any, Any, Any]) -> str:
     return await _sleep("long", 1.5)
 
 
-@get("/stubborn")
-async def stubborn() -> str:
+@get("/swallows-cancellation")
+async def swallows_cancellation() -> str:
     try:
         await asyncio.sleep(60)
     except BaseException:  # noqa: BLE001
-        log.info("would not have it")
+        log.info("cancellation swallowed")
     return "late"
 
 
-@get("/bitter")
-async def bitter() -> str:
+@get("/raises-when-cancelled")
+async def raises_when_cancelled() -> str:
     try:
         await asyncio.sleep(60)
     except BaseException as error:
-        raise RuntimeError("cancelled, indeed") from error
+        raise RuntimeError("raised while cancelled") from error
     return "late"
 
 
@@ -222,12 +222,12 @@ async def internal() -> None:
     raise InternalServerException("the password is hunter2", extra={"password": "hunter2"})
 
 
-@get("/away")
-async def away() -> None:
+@get("/unavailable")
+async def unavailable() -> None:
     try:
         raise ConnectionRefusedError("10.0.0.7 refused")
     except OSError as error:
-        raise ServiceUnavailableException("Come back later.", headers={"Retry-After": "7"}) from error
+        raise ServiceUnavailableException("Try again later.", headers={"Retry-After": "7"}) from error
 
 
 class OutOfCredit(ClientException):
@@ -239,10 +239,10 @@ async def credit() -> None:
     raise OutOfCredit("Not enough.", extra={"balance": 3, "status": 999, "odd": object()})
 
 
-@post("/signs", status_code=200)
-async def signs() -> None:
-    errors = [{"key": "email", "message": "is no address", "source": "body"}]
-    raise ValidationException("`email` is no address", extra=errors)
+@post("/validation", status_code=200)
+async def validation() -> None:
+    errors = [{"key": "email", "message": "is not an address", "source": "body"}]
+    raise ValidationException("`email` is not an address", extra=errors)
 
 
 @get("/limited", opt=limit_by_address("by_address"))
@@ -255,20 +255,20 @@ async def limited_body(data: JSONBody[Item]) -> str:
     return "ok"
 
 
-@get("/mine", guards=[known], opt=limit_by_user("by_user"))
-async def mine() -> int:
+@get("/user-limited", guards=[authenticate], opt=limit_by_user("by_user"))
+async def user_limited() -> int:
     return os.getpid()
 
 
-@get("/nobodys", opt=limit_by_user("by_user"))
-async def nobodys() -> None:
+@get("/unauthenticated", opt=limit_by_user("by_user"))
+async def unauthenticated() -> None:
     return None
 
 
-@get("/who")
-async def who(request: Request[Any, Any, Any]) -> dict[str, str | None]:
-    client = request.scope["client"]
-    return {"client": client[0] if client else None, "scheme": request.scope["scheme"]}
+@get("/client")
+async def client_info(request: Request[Any, Any, Any]) -> dict[str, str | None]:
+    address = request.scope["client"]
+    return {"client": address[0] if address else None, "scheme": request.scope["scheme"]}
 
 
 @get("/own-headers")
@@ -289,10 +289,10 @@ async def nothing() -> None:
 
 
 HANDLERS = [
-    away,
-    bitter,
     boom,
     broken_stream,
+    client_info,
+    create_item,
     credit,
     deadline,
     events,
@@ -302,22 +302,22 @@ HANDLERS = [
     limited,
     limited_body,
     long,
-    make,
-    mine,
-    nobodys,
     nothing,
     own_headers,
     points,
     query,
+    raises_when_cancelled,
     raw,
     short,
-    signs,
     slow,
     socket,
     socket_broken,
-    stubborn,
+    swallows_cancellation,
+    unauthenticated,
+    unavailable,
     upload,
-    who,
+    user_limited,
+    validation,
 ]
 
 

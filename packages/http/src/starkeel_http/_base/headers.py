@@ -1,4 +1,4 @@
-"""Headers that make a browser careful (OWASP REST Security Cheat Sheet)."""
+"""Default security headers (OWASP REST Security Cheat Sheet)."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -23,15 +23,15 @@ _NAMES: Final = frozenset(name for name, _ in _SECURE)
 def with_security_headers(
     headers: list[Header], *, is_secure: bool, more: Iterable[Header] = ()
 ) -> list[Header]:
-    """Return an answer's headers with ours, which never replace one that is there.
+    """Return a response's headers with the defaults added; headers that are present are not replaced.
 
     Args:
-        headers: The answer's, their names in lower case, as ASGI has them.
-        is_secure: Whether the client speaks TLS, be it to a proxy.
-        more: Headers that are added in any case.
+        headers: The response's headers, names in lower case as ASGI requires.
+        is_secure: Whether the client uses TLS, to this server or to a trusted proxy.
+        more: Headers to add in any case.
     """
-    ours = _SECURE if is_secure else _ALWAYS
+    defaults = _SECURE if is_secure else _ALWAYS
     present = {name for name, _ in headers}
     if present.isdisjoint(_NAMES):
-        return [*headers, *ours, *more]
-    return [*headers, *[header for header in ours if header[0] not in present], *more]
+        return [*headers, *defaults, *more]
+    return [*headers, *[header for header in defaults if header[0] not in present], *more]

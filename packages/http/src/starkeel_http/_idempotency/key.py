@@ -1,4 +1,4 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same request is executed once."""
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a retried request is executed once."""
 
 import re
 from collections.abc import Iterable
@@ -13,23 +13,23 @@ from litestar.types import Scope
 from .._base.headers import Header
 
 IN_FLIGHT: Final = "starkeel_http.idempotent"
-"""Where in `scope["state"]` a request with a key stands."""
+"""Key of the request's `InFlightRequest` in `scope["state"]`."""
 
 _DIGEST_BYTES: Final = 32
 _TOKEN: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]{1,255}")
-# A string of RFC 8941, as the draft has it; clients that send the bare key are understood as well.
+# The draft requires a string of RFC 8941; the bare key is accepted as well.
 _QUOTED: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
 _ESCAPED: Final = re.compile(r'\\(["\\])')
 
 
 class StoredResponse(NamedTuple):
-    """An answer, and what it answers.
+    """A stored response and the fingerprint of its request.
 
     Args:
-        fingerprint: Of the request.
+        fingerprint: Digest of method, path, query and body of the request.
         status: HTTP status code.
-        headers: As the application sent them.
-        body: All of it.
+        headers: Headers as the application sent them.
+        body: The whole body.
     """
 
     fingerprint: bytes
@@ -39,59 +39,59 @@ class StoredResponse(NamedTuple):
 
 
 class IdempotencyStore(Protocol):
-    """What keeps answers; found among an application's plugins by these methods."""
+    """Storage of responses; the plugin of the application that has these methods."""
 
     async def claim_idempotency_key(
         self, scope: Scope, key: bytes
     ) -> Literal["free", "taken"] | tuple[bytes, int, Iterable[tuple[bytes, bytes]], bytes]:
-        """Claim a key for the rest of a request's unit of work, or return what was kept under it.
+        """Claim a key for the rest of a request's unit of work, or return its stored response.
 
         Args:
-            scope: The request's.
+            scope: Scope of the request.
             key: 32 bytes.
 
         Returns:
-            Whether it is now this request's, or another's that is being worked on; or the kept answer.
+            `free` if the key is claimed, `taken` if a concurrent request has it; or the stored response.
         """
 
     async def keep_idempotent_answer(
         self, scope: Scope, key: bytes, answer: tuple[bytes, int, list[tuple[bytes, bytes]], bytes]
     ) -> bool:
-        """Write an answer in the request's unit of work; whether the key was still free."""
+        """Store a response in the request's unit of work; return False if the key is taken."""
 
 
 class KeyInUseException(ClientException):
-    """A request with this key is being worked on."""
+    """A concurrent request has the same key."""
 
     status_code = 409
 
     def __init__(self) -> None:
         super().__init__(
-            "A request with this `Idempotency-Key` is being worked on.", headers={"Retry-After": "1"}
+            "A request with this `Idempotency-Key` is being processed.", headers={"Retry-After": "1"}
         )
 
 
 class KeyReusedException(HTTPException):
-    """The key was another request's."""
+    """The key was used for a different request."""
 
     status_code = 422
 
     def __init__(self) -> None:
         super().__init__(
-            "This `Idempotency-Key` was sent with another request before. Take a new one for a new request."
+            "This `Idempotency-Key` was used for a different request. Use a new key for a new request."
         )
 
 
 class Replay(Exception):
-    """The request was answered before; the answer stands in its flight."""
+    """Ends a repeated request; the middleware sends the stored response."""
 
 
 class InFlightRequest:
-    """A request with a key, from its claim to its answer.
+    """A request with a key, from its claim to its response.
 
     Args:
-        store: What keeps answers.
-        keys_in_flight: The keys that this process works on.
+        store: Storage of responses.
+        keys_in_flight: Keys claimed in this process.
     """
 
     __slots__ = ("_keys_in_flight", "_store", "fingerprint", "key", "stored")
@@ -104,12 +104,12 @@ class InFlightRequest:
         self.stored: StoredResponse | None = None
 
     async def claim(self, scope: Scope, *, key: bytes, fingerprint: bytes) -> None:
-        """Go on as the only one with this key.
+        """Claim the key.
 
         Raises:
-            KeyInUseException: There is another.
-            KeyReusedException: Its request was not this one.
-            Replay: It has been answered.
+            KeyInUseException: A concurrent request has the key.
+            KeyReusedException: The key was used for a different request.
+            Replay: A response is stored.
         """
         if key in self._keys_in_flight:
             raise KeyInUseException
@@ -119,42 +119,42 @@ class InFlightRequest:
         if found == "taken":
             raise KeyInUseException
         if isinstance(found, tuple):
-            fingerprint_of_stored, status, headers, body = found
-            if fingerprint_of_stored != fingerprint:
+            stored_fingerprint, status, headers, body = found
+            if stored_fingerprint != fingerprint:
                 raise KeyReusedException
-            self.stored = StoredResponse(fingerprint_of_stored, status, list(headers), body)
+            self.stored = StoredResponse(stored_fingerprint, status, list(headers), body)
             raise Replay
 
     async def store_response(
         self, scope: Scope, *, status: int, headers: Iterable[Header], body: bytes
     ) -> None:
-        """Keep the answer.
+        """Store the response.
 
         Raises:
-            KeyInUseException: Another was faster.
+            KeyInUseException: Another request stored a response under the key first.
             ImproperlyConfiguredException: The handler has not claimed the key.
         """
         if self.key is None:
             raise ImproperlyConfiguredException(
-                f"{scope.get('route_handler')} takes `idempotency` and never calls `claim()`"
+                f"{scope.get('route_handler')} requires `idempotency`, but did not call `claim()`"
             )
-        answer = StoredResponse(self.fingerprint, status, list(headers), body)
-        if not await self._store.keep_idempotent_answer(scope, self.key, answer):
+        response = StoredResponse(self.fingerprint, status, list(headers), body)
+        if not await self._store.keep_idempotent_answer(scope, self.key, response):
             raise KeyInUseException
 
     def release(self) -> None:
-        """Let the key go, whatever became of the request."""
+        """Release the key."""
         if self.key is not None:
             self._keys_in_flight.discard(self.key)
 
 
 @final
 class Idempotency:
-    """The key of a request, as the dependency `idempotency`; a handler that takes it requires the header.
+    """The dependency `idempotency`: the request's `Idempotency-Key`, which becomes a required header.
 
     Args:
         request: The request.
-        key: As the client chose it.
+        key: The key as the client sent it, unquoted.
     """
 
     def __init__(self, request: Request[Any, Any, Any], key: str) -> None:
@@ -162,22 +162,22 @@ class Idempotency:
         self._key = key
 
     async def claim(self) -> None:
-        """Go on only if this request has not been answered before, and nobody is about to.
+        """Claim the key, so that the rest of the handler runs once per key.
 
-        What the handler does before is done each time; what it does after that, once. The answer to a request
-        that was answered before is given here: nothing after this runs. An answer from 400 on is not kept.
+        If a response is stored, it is sent and the rest of the handler does not run. Responses with a status
+        of 400 or above are not stored. Code before the call runs for every request.
 
         Raises:
-            ClientException: A request with this key is being worked on (409).
-            HTTPException: The key was another request's (422).
-            ImproperlyConfiguredException: No guard has found out who the user is.
+            ClientException: A concurrent request has the same key (409).
+            HTTPException: The key was used for a different request (422).
+            ImproperlyConfiguredException: No guard authenticated the user.
         """
         request = self._request
         subject = getattr(request.scope.get("user"), "subject", None)
         in_flight = request.scope["state"].get(IN_FLIGHT)
         if not isinstance(subject, str) or not isinstance(in_flight, InFlightRequest):
             raise ImproperlyConfiguredException(
-                f"{request.route_handler} takes `idempotency`, but no guard of it finds out who the user is"
+                f"{request.route_handler} requires `idempotency`, but no guard set `scope['user']`"
             )
         fingerprint = _digest(
             request.method.encode(),
@@ -186,7 +186,7 @@ class Idempotency:
             await request.body(),
         )
         key = _digest(subject.encode("utf-8", "surrogatepass"), self._key.encode())
-        # Held until the middleware ends the flight, and no longer than the request.
+        # The middleware releases the key when the request ends.
         await in_flight.claim(request.scope, key=key, fingerprint=fingerprint)
 
 
@@ -196,26 +196,26 @@ async def provide_idempotency(
         str,
         HeaderParameter(
             name="Idempotency-Key",
-            description="Of the client's choosing, a UUID perhaps; 1 to 255 visible characters, in double"
-            " quotes or without. The same request with the same key is executed once and answered alike.",
+            description="Client-generated unique key, such as a UUID; 1 to 255 visible ASCII characters, in"
+            " double quotes or bare. Retries with the same key return the original response.",
         ),
     ],
 ) -> Idempotency:
-    """Read the header.
+    """Provide the dependency `idempotency`.
 
     Raises:
-        ClientException: It is no key.
+        ClientException: The header is invalid or repeated.
     """
     if len(request.headers.getall("idempotency-key", [])) != 1:
-        raise ClientException("`Idempotency-Key` must be sent once.")
+        raise ClientException("`Idempotency-Key` must be sent exactly once.")
     return Idempotency(request, parse_key(idempotency_key))
 
 
 def parse_key(text: str) -> str:
-    """Read the header's value.
+    """Parse the header's value, quoted or bare.
 
     Raises:
-        ClientException: It is no key.
+        ClientException: The value is invalid.
     """
     text = text.strip(" \t")
     if quoted := _QUOTED.fullmatch(text):
@@ -223,7 +223,7 @@ def parse_key(text: str) -> str:
     if _TOKEN.fullmatch(text):
         return text
     raise ClientException(
-        "`Idempotency-Key` must be 1 to 255 visible ASCII characters, best in double quotes."
+        "`Idempotency-Key` must be 1 to 255 visible ASCII characters, preferably in double quotes."
     )
 
 
