@@ -1,4 +1,4 @@
-"""The sample service, as a process."""
+"""Fixtures that run the sample service as a process."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -12,7 +12,7 @@ Run = Callable[..., AbstractContextManager[Service]]
 
 @pytest.fixture(scope="session")
 def run_sample() -> Run:
-    """Run the sample with some variables."""
+    """Return a function that runs the sample with environment variables."""
 
     def run(**env: str) -> AbstractContextManager[Service]:
         return running("http_sample", {"PYTHONPATH": str(Path(__file__).parent), **env})
@@ -22,7 +22,7 @@ def run_sample() -> Run:
 
 @pytest.fixture(scope="module")
 def sample(run_sample: Run) -> Iterator[Service]:
-    """One sample for a module's tests that need nothing special."""
+    """Run one sample for all tests of a module."""
     with run_sample(
         REQUEST_TIMEOUT_SECONDS="1",
         MAX_BODY_BYTES="1000000",

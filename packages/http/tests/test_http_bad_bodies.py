@@ -1,4 +1,4 @@
-"""Bodies that cannot be read, are not described or are too large: a problem each, never a 5xx."""
+"""Malformed, invalid and oversized bodies are problems, never a 5xx."""
 
 import socket
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ PROBLEM = "application/problem+json"
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
         (b"", "required"),
         (b"{", "JSON"),
@@ -53,29 +53,31 @@ PROBLEM = "application/problem+json"
     ],
     ids=lambda content: content[:40].decode("latin-1") if isinstance(content, bytes) else content,
 )
-def test_a_body_that_is_not_as_described_is_a_problem(sample: Service, content: bytes, says: str) -> None:
-    answer = sample.client.post("/items", content=content, headers=JSON)
+def test_an_invalid_body_is_a_problem(sample: Service, content: bytes, expected: str) -> None:
+    response = sample.client.post("/items", content=content, headers=JSON)
 
-    assert answer.status_code == 400, answer.text
-    assert answer.headers["content-type"] == PROBLEM
-    assert says in answer.text
-    assert "hunter2" not in answer.text
+    assert response.status_code == 400, response.text
+    assert response.headers["content-type"] == PROBLEM
+    assert expected in response.text
+    assert "hunter2" not in response.text
 
 
 @pytest.mark.parametrize(
     "content", [b"[" * 100_000, b'{"a":' * 50_000, b"\xff", b"NaN", b"1e400", b"9" * 5000, b'"\\ud800"', b"{"]
 )
-def test_so_is_one_whose_handler_reads_it_itself(sample: Service, content: bytes) -> None:
-    answer = sample.client.post("/raw", content=content, headers=JSON)
+def test_malformed_json_read_by_the_handler_is_a_problem(sample: Service, content: bytes) -> None:
+    response = sample.client.post("/raw", content=content, headers=JSON)
 
-    assert (answer.status_code, answer.headers["content-type"]) == (400, PROBLEM), answer.text
+    assert (response.status_code, response.headers["content-type"]) == (400, PROBLEM), response.text
 
 
-def test_every_field_that_is_wrong_is_listed(sample: Service) -> None:
-    answer = sample.client.post("/items", json={"name": "x" * 21, "parts": [-1], "kind": "nail", "price": 1})
+def test_all_invalid_fields_are_listed(sample: Service) -> None:
+    response = sample.client.post(
+        "/items", json={"name": "x" * 21, "parts": [-1], "kind": "nail", "price": 1}
+    )
 
-    problem = answer.json()
-    assert problem["detail"] == "4 fields are not as described."
+    problem = response.json()
+    assert problem["detail"] == "4 fields are invalid."
     assert {error["field"]: error["message"] for error in problem["errors"]} == {
         "quantity": "is required",
         "name": "Expected `str` of length <= 20",
@@ -86,30 +88,30 @@ def test_every_field_that_is_wrong_is_listed(sample: Service) -> None:
 
 
 @pytest.mark.parametrize("media_type", [None, "application/x-www-form-urlencoded", "text/plain", "a/b; c"])
-def test_a_body_is_read_as_what_the_route_declares(sample: Service, media_type: str | None) -> None:
+def test_a_body_is_decoded_whatever_its_content_type(sample: Service, media_type: str | None) -> None:
     headers = {"Content-Type": media_type} if media_type else {}
-    answer = sample.client.post("/items", content=b'{"quantity": 7, "kind": "nail"}', headers=headers)
+    response = sample.client.post("/items", content=b'{"quantity": 7, "kind": "nail"}', headers=headers)
 
-    assert answer.status_code == 201, answer.text
-    assert answer.json()["quantity"] == 7
+    assert response.status_code == 201, response.text
+    assert response.json()["quantity"] == 7
 
 
-def test_lists_of_dataclasses_are_read_to_the_letter_too(sample: Service) -> None:
+def test_lists_of_dataclasses_are_decoded_strictly(sample: Service) -> None:
     assert sample.client.post("/points", json=[{"x": 1}, {"x": 2}]).json() == 3
     refused = sample.client.post("/points", json=[{"x": "1"}])
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "[0].x")
 
 
-def test_query_and_header_parameters_are_bounded_and_named(sample: Service) -> None:
+def test_invalid_query_and_header_parameters_are_named(sample: Service) -> None:
     assert sample.client.get("/query?limit=100").json() == 100
-    for question, field, location in (
+    for url, field, location in (
         ("/query?limit=101&token=hunter2", "limit", "query"),
         ("/query?limit=x&token=hunter2", "limit", "query"),
         ("/query?limit=1e400", "limit", "query"),
         ("/query?limit=" + "9" * 5000, "limit", "query"),
         ("/query?token=hunter2", "limit", "query"),
     ):
-        problem = sample.client.get(question).json()
+        problem = sample.client.get(url).json()
         assert problem["status"] == 400, problem
         assert [(e["field"], e["location"]) for e in problem["errors"]] == [(field, location)], problem
         assert "hunter2" not in str(problem)
@@ -117,7 +119,7 @@ def test_query_and_header_parameters_are_bounded_and_named(sample: Service) -> N
     assert [(e["field"], e["location"]) for e in problem["errors"]] == [("X-Tag", "header")]
 
 
-def test_a_body_that_announces_too_much_is_refused_before_it_comes(sample: Service) -> None:
+def test_an_oversized_content_length_is_rejected_at_once(sample: Service) -> None:
     with _connected(sample) as connection:
         connection.sendall(
             b"POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: 1000001\r\nExpect: 100-continue\r\n\r\n"
@@ -126,38 +128,38 @@ def test_a_body_that_announces_too_much_is_refused_before_it_comes(sample: Servi
 
 
 @pytest.mark.parametrize("length", ["9" * 18, "9" * 19, "9" * 40])
-def test_an_absurd_length_is_no_server_error(sample: Service, length: str) -> None:
+def test_an_absurd_content_length_is_a_client_error(sample: Service, length: str) -> None:
     with _connected(sample) as connection:
         connection.sendall(f"POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
         assert connection.recv(65536).split(b" ")[1] in {b"413", b"400"}
 
 
 @pytest.mark.parametrize("size", [1_000_001, 1_100_000, 3_000_000])
-def test_a_body_over_the_limit_gets_its_answer_and_the_next_request_too(sample: Service, size: int) -> None:
+def test_the_connection_survives_an_oversized_body(sample: Service, size: int) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(size // 50_000):
             yield b" " * 50_000
         yield b" " * (size % 50_000) or b" "
 
     for content in (b" " * size, chunks()):
-        answer = sample.client.post("/items", content=content, headers=JSON)
-        assert (answer.status_code, answer.headers["content-type"]) == (413, PROBLEM)
-        assert "1000000" in answer.json()["detail"]
+        response = sample.client.post("/items", content=content, headers=JSON)
+        assert (response.status_code, response.headers["content-type"]) == (413, PROBLEM)
+        assert "1000000" in response.json()["detail"]
         assert sample.client.post("/items", json={"quantity": 1}).status_code == 201
 
 
-def test_a_body_at_the_limit_is_read(sample: Service) -> None:
+def test_a_body_at_the_limit_is_accepted(sample: Service) -> None:
     content = b'{"quantity": 1}'
-    answer = sample.client.post("/items", content=content + b" " * (1_000_000 - len(content)), headers=JSON)
-    assert answer.status_code == 201
+    response = sample.client.post("/items", content=content + b" " * (1_000_000 - len(content)), headers=JSON)
+    assert response.status_code == 201
 
 
-def test_a_route_may_take_larger_bodies(sample: Service) -> None:
+def test_a_route_may_accept_larger_bodies(sample: Service) -> None:
     assert sample.client.put("/upload", content=b"x" * 3_000_000).json() == 3_000_000
     assert sample.client.put("/upload", content=b"x" * 4_000_001).status_code == 413
 
 
-def test_a_body_that_never_comes_is_the_clients_fault(sample: Service) -> None:
+def test_a_stalled_body_is_a_408(sample: Service) -> None:
     with _connected(sample) as connection:
         connection.sendall(b"POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{")
         assert connection.recv(65536).startswith(b"HTTP/1.1 408")
@@ -168,6 +170,6 @@ def _connected(sample: Service) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=10)
 
 
-def test_nothing_of_that_was_a_failure_of_ours(sample: Service) -> None:
+def test_no_invalid_body_was_logged_as_a_failure(sample: Service) -> None:
     failed: list[Any] = [line for line in sample.logs() if line["message"] == "request failed"]
     assert not failed

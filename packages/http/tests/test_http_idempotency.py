@@ -1,4 +1,4 @@
-"""`Idempotency-Key`, as it is read and refused; how it works is seen with a database, in orders."""
+"""Parsing of `Idempotency-Key` and its errors; the tests of orders cover it with a database."""
 
 import asyncio
 from typing import Any
@@ -20,14 +20,14 @@ VISIBLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_siz
 
 
 @given(VISIBLE)
-def test_a_quoted_key_reads_back(key: str) -> None:
+def test_parsing_inverts_quoting(key: str) -> None:
     escaped = key.replace("\\", "\\\\").replace('"', '\\"')
 
     assert parse_key(f'"{escaped}"') == key
 
 
 @given(st.text(max_size=300))
-def test_any_text_is_a_key_or_a_400(text: str) -> None:
+def test_any_text_is_a_valid_key_or_a_400(text: str) -> None:
     try:
         key = parse_key(text)
     except ClientException:
@@ -41,25 +41,25 @@ class User:
     subject = "ada"
 
 
-async def known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     connection.scope["user"] = User()
 
 
-class Memory(InitPlugin):
-    """A store by shape."""
+class MemoryStore(InitPlugin):
+    """In-memory storage of responses."""
 
     def __init__(self) -> None:
-        self.kept: dict[bytes, Any] = {}
+        self.stored: dict[bytes, Any] = {}
 
     async def claim_idempotency_key(self, scope: Any, key: bytes) -> Any:
-        return self.kept.get(key, "free")
+        return self.stored.get(key, "free")
 
-    async def keep_idempotent_answer(self, scope: Any, key: bytes, answer: Any) -> bool:
-        return self.kept.setdefault(key, tuple(answer)) == tuple(answer)
+    async def keep_idempotent_answer(self, scope: Any, key: bytes, response: Any) -> bool:
+        return self.stored.setdefault(key, tuple(response)) == tuple(response)
 
 
-def test_an_application_without_a_store_does_not_start() -> None:
-    @post("/", guards=[known])
+def test_without_storage_the_application_does_not_start() -> None:
+    @post("/", guards=[authenticate])
     async def handler(idempotency: NamedDependency[Idempotency]) -> None: ...
 
     app = Litestar([handler], plugins=[EdgePlugin(EdgeSettings())])
@@ -73,49 +73,53 @@ def test_an_application_without_a_store_does_not_start() -> None:
     assert caught.group_contains(ImproperlyConfiguredException, match="claim_idempotency_key")
 
 
-async def test_one_of_two_at_once_is_told_to_come_back() -> None:
-    begun, goes_on = asyncio.Event(), asyncio.Event()
+async def test_a_concurrent_request_with_the_same_key_is_a_409() -> None:
+    started, proceed = asyncio.Event(), asyncio.Event()
     executed = 0
 
-    @post("/", guards=[known])
+    @post("/", guards=[authenticate])
     async def handler(idempotency: NamedDependency[Idempotency]) -> str:
         nonlocal executed
         await idempotency.claim()
         executed += 1
-        begun.set()
-        await goes_on.wait()
+        started.set()
+        await proceed.wait()
         return "done"
 
     async with _client(handler) as client, asyncio.TaskGroup() as tasks:
         first = tasks.create_task(client.post("/", headers={"Idempotency-Key": "k"}))
-        await begun.wait()
-        refused = await client.post("/", headers={"Idempotency-Key": "k"})
-        goes_on.set()
-        answered = await first
-        again = await client.post("/", headers={"Idempotency-Key": '"k"'})
+        await started.wait()
+        conflict = await client.post("/", headers={"Idempotency-Key": "k"})
+        proceed.set()
+        first_response = await first
+        retried = await client.post("/", headers={"Idempotency-Key": '"k"'})
         other = await client.post("/?x=1", headers={"Idempotency-Key": "k"})
 
-    assert (refused.status_code, refused.headers["retry-after"]) == (409, "1")
-    assert (answered.status_code, answered.text) == (again.status_code, again.text) == (201, "done")
+    assert (conflict.status_code, conflict.headers["retry-after"]) == (409, "1")
+    assert (
+        (first_response.status_code, first_response.text)
+        == (retried.status_code, retried.text)
+        == (201, "done")
+    )
     assert other.status_code == 422
     assert executed == 1
 
 
-async def test_a_handler_that_never_claims_is_a_500_and_not_a_promise() -> None:
-    @post("/", guards=[known])
+async def test_a_handler_that_never_claims_is_a_500() -> None:
+    @post("/", guards=[authenticate])
     async def handler(idempotency: NamedDependency[Idempotency]) -> str:
         return "done"
 
     async with _client(handler) as client:
-        answer = await client.post("/", headers={"Idempotency-Key": "k"})
+        response = await client.post("/", headers={"Idempotency-Key": "k"})
 
-    assert answer.status_code == 500
-    assert "done" not in answer.text
+    assert response.status_code == 500
+    assert "done" not in response.text
 
 
-class _client:  # noqa: N801 - reads as what it gives
+class _client:  # noqa: N801 - used like a function
     def __init__(self, handler: Any) -> None:
-        self._app = Litestar([handler], plugins=[EdgePlugin(EdgeSettings()), Memory()])
+        self._app = Litestar([handler], plugins=[EdgePlugin(EdgeSettings()), MemoryStore()])
 
     async def __aenter__(self) -> httpx2.AsyncClient:
         self._life = self._app.lifespan()

@@ -1,4 +1,4 @@
-"""Every error is a problem, and none tells an internal."""
+"""Every error is a problem response without internal details."""
 
 import httpx2
 import pytest
@@ -10,62 +10,62 @@ PROBLEM = "application/problem+json"
 
 
 @pytest.mark.parametrize("path", ["/boom", "/internal"])
-def test_a_failure_says_nothing_and_is_logged_once(sample: Service, path: str) -> None:
+def test_a_500_has_no_details_and_is_logged_once(sample: Service, path: str) -> None:
     before = _failures(sample)
-    answer = sample.client.get(path, headers={"X-Request-ID": "abc"})
+    response = sample.client.get(path, headers={"X-Request-ID": "abc"})
 
-    assert (answer.status_code, answer.headers["content-type"]) == (500, PROBLEM)
-    assert answer.json() == {
+    assert (response.status_code, response.headers["content-type"]) == (500, PROBLEM)
+    assert response.json() == {
         "type": "about:blank",
         "title": "Internal Server Error",
         "status": 500,
         "instance": path,
         "request_id": "abc",
     }
-    later = f"after-{path.removeprefix('/')}"
-    sample.client.get("/who", headers={"X-Request-ID": later})
-    sample.wait_for_log("seen", path="/who", request_id=later)
+    marker = f"after-{path.removeprefix('/')}"
+    sample.client.get("/client", headers={"X-Request-ID": marker})
+    sample.wait_for_log("request finished", path="/client", request_id=marker)
     [logged] = [line for line in sample.logs() if line["message"] == "request failed"][before:]
     assert logged["level"] == "error"
     assert logged["request_id"] == "abc"
     assert "Traceback" in logged["exception"]
     assert "hunter2" in logged["exception"]
-    # By nobody else either.
+    # Nothing else logged it.
     assert sample.output().count("hunter2") == sum(
         line["exception"].count("hunter2") for line in sample.logs() if line["message"] == "request failed"
     )
 
 
-def test_the_exception_behind_a_5xx_is_named_for_telemetry(sample: Service) -> None:
+def test_the_cause_of_a_5xx_is_reported_to_telemetry(sample: Service) -> None:
     sample.client.get("/boom", headers={"X-Request-ID": "named"})
-    sample.client.get("/away")
+    sample.client.get("/unavailable")
     sample.client.get("/nowhere")
 
-    sample.wait_for_log("seen", path="/boom", request_id="named", error_type="RuntimeError")
-    sample.wait_for_log("seen", path="/away", error_type="ConnectionRefusedError")
-    sample.wait_for_log("seen", path="/nowhere", error_type=None)
+    sample.wait_for_log("request finished", path="/boom", request_id="named", error_type="RuntimeError")
+    sample.wait_for_log("request finished", path="/unavailable", error_type="ConnectionRefusedError")
+    sample.wait_for_log("request finished", path="/nowhere", error_type=None)
 
 
-def test_a_failure_meant_for_the_client_keeps_its_words_and_headers(sample: Service) -> None:
-    answer = sample.client.get("/away")
+def test_an_http_exception_keeps_its_detail_and_headers(sample: Service) -> None:
+    response = sample.client.get("/unavailable")
 
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "7"
-    assert answer.json()["detail"] == "Come back later."
-    assert "10.0.0.7" not in answer.text
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "7"
+    assert response.json()["detail"] == "Try again later."
+    assert "10.0.0.7" not in response.text
 
 
-def test_an_exception_of_the_services_own_keeps_its_status_and_members(sample: Service) -> None:
+def test_a_custom_http_exception_keeps_its_status_and_members(sample: Service) -> None:
     problem = sample.client.get("/credit").json()
 
     assert (problem["status"], problem["detail"], problem["balance"]) == (402, "Not enough.", 3)
 
 
-def test_errors_that_a_handler_finds_are_listed_like_ours(sample: Service) -> None:
-    problem = sample.client.post("/signs").json()
+def test_field_errors_from_a_handler_are_listed(sample: Service) -> None:
+    problem = sample.client.post("/validation").json()
 
-    assert problem["detail"] == "`email` is no address"
-    assert problem["errors"] == [{"field": "email", "message": "is no address", "location": "body"}]
+    assert problem["detail"] == "`email` is not an address"
+    assert problem["errors"] == [{"field": "email", "message": "is not an address", "location": "body"}]
 
 
 @pytest.mark.parametrize(
@@ -83,36 +83,36 @@ def test_errors_that_a_handler_finds_are_listed_like_ours(sample: Service) -> No
 def test_unknown_routes_and_methods_are_problems(
     sample: Service, method: str, path: str, status: int
 ) -> None:
-    answer = sample.client.request(method, path)
+    response = sample.client.request(method, path)
 
-    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
-    assert answer.json()["instance"] == httpx2.URL(path).raw_path.partition(b"?")[0].decode().replace(
+    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
+    assert response.json()["instance"] == httpx2.URL(path).raw_path.partition(b"?")[0].decode().replace(
         "%0d%0a", "%0D%0A"
     )
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-content-type-options"] == "nosniff"
     if status == 405:
-        assert "POST" in answer.headers["allow"]
+        assert "POST" in response.headers["allow"]
 
 
 def test_problems_of_head_requests_have_no_body(sample: Service) -> None:
     for path, status in (("/headed", 400), ("/nowhere", 404)):
-        answer = sample.client.head(path)
-        assert (answer.status_code, answer.content) == (status, b"")
-        assert answer.headers["content-type"] == PROBLEM
-    # The connection is still in step.
+        response = sample.client.head(path)
+        assert (response.status_code, response.content) == (status, b"")
+        assert response.headers["content-type"] == PROBLEM
+    # The connection still works.
     assert sample.client.get("/nothing").status_code == 204
-    assert sample.client.get("/who").status_code == 200
+    assert sample.client.get("/client").status_code == 200
 
 
-def test_a_stream_that_breaks_is_cut_off_and_logged(sample: Service) -> None:
+def test_a_failing_stream_is_aborted_and_logged(sample: Service) -> None:
     with pytest.raises(httpx2.RemoteProtocolError):
         sample.client.get("/broken-stream")
 
     assert sample.wait_for_log("response broken off")["error_type"] == "RuntimeError"
-    sample.wait_for_log("seen", path="/broken-stream", error_type="RuntimeError")
+    sample.wait_for_log("request finished", path="/broken-stream", error_type="RuntimeError")
 
 
-def test_a_websocket_that_fails_says_nothing_either(sample: Service) -> None:
+def test_a_failing_websocket_sends_no_details(sample: Service) -> None:
     address = sample.url.replace("http", "ws")
     with (
         websockets.sync.client.connect(f"{address}/socket-broken") as connection,
@@ -125,12 +125,12 @@ def test_a_websocket_that_fails_says_nothing_either(sample: Service) -> None:
         websockets.sync.client.connect(f"{address}/nowhere")
 
 
-def test_a_client_that_goes_away_is_no_failure(sample: Service) -> None:
+def test_a_client_disconnect_is_not_a_failure(sample: Service) -> None:
     before = _failures(sample)
-    # The timeout of the client is what makes it go.
+    # The client disconnects on its own timeout.
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.get(f"{sample.url}/long", timeout=0.2, headers={"X-Request-ID": "gone"})
-    sample.wait_for_log("seen", path="/long", request_id="gone")
+    sample.wait_for_log("request finished", path="/long", request_id="gone")
     assert _failures(sample) == before
 
 

@@ -1,4 +1,4 @@
-"""Whom a request is from."""
+"""Client address and scheme behind proxies."""
 
 from typing import Any
 
@@ -37,34 +37,34 @@ IPS = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6).filter(lambda ip: ip.
         ({"Forwarded": "for=_hidden, for=10.1.2.3"}, "10.1.2.3", "http"),
         ({"Forwarded": "for=192.0.2.7;for=1.1.1.1"}, "127.0.0.1", "http"),
         ({"Forwarded": 'for="192.0.2.7'}, "127.0.0.1", "http"),
-        # Which of the two the proxy wrote, nobody can tell.
+        # It is unknown which of the two the proxy wrote.
         ({"Forwarded": "for=1.1.1.1", "X-Forwarded-For": "192.0.2.7"}, "127.0.0.1", "http"),
         ({"Forwarded": "for=192.0.2.7", "X-Forwarded-For": "192.0.2.7"}, "192.0.2.7", "http"),
         ({"X-Forwarded-For": "1.1.1.1," * 2000}, "127.0.0.1", "http"),
     ],
 )
-def test_the_last_hop_that_nobody_trusted_speaks_for_is_the_client(
+def test_the_right_most_untrusted_hop_is_the_client(
     sample: Service, headers: dict[str, str], client: str, scheme: str
 ) -> None:
-    assert sample.client.get("/who", headers=headers).json() == {"client": client, "scheme": scheme}
+    assert sample.client.get("/client", headers=headers).json() == {"client": client, "scheme": scheme}
 
 
-def test_nobody_else_is_believed(run_sample: Any) -> None:
+def test_headers_of_untrusted_peers_are_ignored(run_sample: Any) -> None:
     with run_sample(TRUSTED_PROXIES="10.0.0.0/8") as service:
         for name, value in (("X-Forwarded-For", "10.0.0.1"), ("Forwarded", "for=10.0.0.1;proto=https")):
-            answer = service.client.get("/who", headers={name: value, "X-Forwarded-Proto": "https"})
-            assert answer.json() == {"client": "127.0.0.1", "scheme": "http"}
+            response = service.client.get("/client", headers={name: value, "X-Forwarded-Proto": "https"})
+            assert response.json() == {"client": "127.0.0.1", "scheme": "http"}
 
 
 @given(st.text(max_size=60) | st.text('for=,;"\\[]:1. \tproto', max_size=60))
-def test_no_header_makes_reading_it_fail(text: str) -> None:
+def test_parsing_never_raises(text: str) -> None:
     hops = parse_forwarded(text) or []
     found = client_hop([*hops, *(parse_x_forwarded(text, text) or [])], lambda _: True)
     assert found is None or found.address is not None
 
 
 @given(st.lists(IPS, min_size=1, max_size=8), st.integers(1, 65535), st.booleans())
-def test_what_was_written_is_read(addresses: list[Any], port: int, with_port: bool) -> None:
+def test_parsing_inverts_formatting(addresses: list[Any], port: int, with_port: bool) -> None:
     def node(ip: Any) -> str:
         host = f"[{ip}]" if ip.version == 6 else str(ip)
         return f'"{host}:{port}"' if with_port else f'"{host}"'
@@ -73,12 +73,12 @@ def test_what_was_written_is_read(addresses: list[Any], port: int, with_port: bo
     hops = parse_forwarded(", ".join(f"for={node(ip)};proto=https" for ip in addresses))
     assert hops is not None
     assert [(hop.address, hop.scheme) for hop in hops] == [(ip, "https") for ip in expected]
-    usual = parse_x_forwarded(",".join(expected), "http")
-    assert usual is not None
-    assert [(hop.address, hop.scheme) for hop in usual] == [(ip, "http") for ip in expected]
+    x_forwarded = parse_x_forwarded(",".join(expected), "http")
+    assert x_forwarded is not None
+    assert [(hop.address, hop.scheme) for hop in x_forwarded] == [(ip, "http") for ip in expected]
 
 
 @given(st.text(max_size=40))
-def test_an_address_or_nothing(text: str) -> None:
+def test_parsed_nodes_are_normalized(text: str) -> None:
     address = parse_node(text)
     assert address is None or parse_node(address) == address

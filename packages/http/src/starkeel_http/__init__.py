@@ -1,7 +1,7 @@
-"""The edge of a Litestar service: problem details, deadlines, limits, CORS, headers.
+"""HTTP edge of a Litestar service: problem details, timeouts, limits, CORS, headers.
 
-Names are imported when they are first used: the main process of a service reads settings, and needs no
-framework for it.
+Names are imported on first use: the main process of a service reads only the settings and does not need
+Litestar.
 """
 
 from typing import TYPE_CHECKING, Any

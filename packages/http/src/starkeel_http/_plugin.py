@@ -1,4 +1,4 @@
-"""The edge, as a plugin of the application."""
+"""Litestar plugin of the HTTP edge."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, final
@@ -33,21 +33,21 @@ _BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length"
 
 @final
 class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
-    """Puts the edge around an application: problem details, deadline, limits, CORS, headers.
+    """Adds the HTTP edge to an application: problem details, timeout, limits, CORS, headers.
 
-    Its place in the list of plugins does not matter.
+    Its position in the list of plugins does not matter.
 
     Args:
-        settings: What the environment says.
-        limits: Limits by the names that `limit_by_address` and `limit_by_user` use.
-        namespace: What tells this service's counts from another's in the same Redis; the title of its OpenAPI
-            document unless given.
+        settings: Settings of the edge.
+        limits: Rate limits, by the names that `limit_by_address` and `limit_by_user` use.
+        namespace: Separates this service's counters from others in the same Redis; defaults to the title of
+            the OpenAPI document.
 
     Raises:
-        ValueError: A limit has a name that cannot stand in a header.
+        ValueError: The name of a limit has characters that a header does not allow.
     """
 
-    # Without Redis requests are still answered, one way or the other.
+    # Requests are served without Redis, as `RATE_LIMIT_ON_ERROR` says.
     readiness_critical = False
 
     def __init__(
@@ -71,12 +71,12 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
 
     @property
     def readiness_name(self) -> str | None:
-        """Name of the readiness check; none where there is nothing to ask."""
+        """Name of the readiness check; None without Redis."""
         return "rate limits" if self.limits and self.settings.redis_url is not None else None
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the layer, the rendering of errors and the strict reading of bodies."""
-        # Here and not above: limits and metrics must not be imported where only settings are read.
+        """Add the ASGI layer, the rendering of exceptions and the strict decoding of bodies."""
+        # Lazy: a process that only reads settings must not import limits and metrics.
         from ._idempotency.key import Idempotency, IdempotencyProvider, Replay
         from ._rate_limit.limiter import Limiter
         from ._request.strict_json import strict_request_class
@@ -95,9 +95,9 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             "idempotency", Provide(IdempotencyProvider(self._found_store).provide)
         )
         app_config.signature_types.append(Idempotency)
-        app_config.after_exception.append(_note_websocket)
+        app_config.after_exception.append(_report_websocket)
         if app_config.logging_config is not None and hasattr(app_config.logging_config, "log_exceptions"):
-            # Said once, by us.
+            # The edge logs exceptions itself.
             app_config.logging_config.log_exceptions = "never"
 
         def wrap(app: Litestar) -> None:
@@ -108,38 +108,42 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Read what a route's handlers say of themselves.
+        """Apply the options of a route's handlers.
 
         Raises:
-            ImproperlyConfiguredException: One is limited by what is no limit, or declares bounds that nobody
-                would check.
+            ImproperlyConfiguredException: A handler uses an undeclared limit, or declares a bound that
+                Litestar does not enforce.
         """
-        handlers = route.route_handlers if isinstance(route, HTTPRoute) else [route.route_handler]  # type: ignore[attr-defined]  # every other kind has one
+        handlers = route.route_handlers if isinstance(route, HTTPRoute) else [route.route_handler]  # type: ignore[attr-defined]  # the other kinds have one
         for handler in handlers:
             self._configure_handler(handler, f"{handler} at {route.path}")
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
-        """Learn how many workers count each for itself.
+        """Set the number of workers among which limits are divided without Redis.
 
         Args:
-            role: What this process is.
-            index: Which worker.
-            workers: How many there are.
+            role: Role of this process.
+            index: Index of the worker.
+            workers: Number of workers.
         """
         if self.limits and self.settings.redis_url is None:
             self._workers = workers
         self._is_first = role == "worker" and index == 0
 
     async def check_ready(self) -> None:
-        """Raise when Redis is used and does not answer."""
+        """Raise if Redis is configured and unavailable."""
         if self.limits and self._limiter is not None:
             await self._limiter.check()
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
-        """What is on, and why."""
+        """Return the features with their state and its reason."""
         where = "in each worker" if self.settings.redis_url is None else "in Redis"
         rates = ", ".join(f"{name} {rate}" for name, rate in self.limits.items())
-        yield "rate limits", bool(self.limits), f"{rates}; counted {where}" if rates else "no route has one"
+        yield (
+            "rate limits",
+            bool(self.limits),
+            f"{rates}; counted {where}" if rates else "no limits declared",
+        )
         origins = len(self.settings.cors_allowed_origins)
         yield "cors", bool(origins), _set("CORS_ALLOWED_ORIGINS", origins)
         proxies = len(self.settings.trusted_proxies)
@@ -152,7 +156,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
 
         most = self._policy.max_body_bytes
         if isinstance(handler, HTTPRouteHandler):
-            # Litestar takes this from its constructor alone, whatever stands in `AppConfig`.
+            # Litestar ignores this field of `AppConfig`.
             handler.app.request_max_body_size = most
             most = handler.resolve_request_max_body_size()
             _check_bounds(handler, where)
@@ -163,7 +167,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         handler.opt[POLICY] = policy
         guards = handler.resolve_guards()
         if policy.by_user and self._limiter is not None and not any(isinstance(g, UserLimit) for g in guards):
-            # Last of all: the others find out who the user is. Litestar keeps the list that it hands out.
+            # Last, after the guards that authenticate the user.
             guards.append(UserLimit(self._limiter, policy.by_user))
 
     def _found_store(self) -> "IdempotencyStore":
@@ -180,16 +184,16 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         self._store = next((p for p in app.plugins if hasattr(p, "claim_idempotency_key")), None)  # type: ignore[assignment]  # by shape
         if self._needs_store and self._store is None:
             raise ImproperlyConfiguredException(
-                "a route takes `idempotency`, but no plugin has `claim_idempotency_key` to keep answers with"
+                "a route requires `idempotency`, but no plugin has `claim_idempotency_key` to store responses"
             )
         assert self._limiter is not None
         self._limiter.open({name: rate.shared_by(self._workers) for name, rate in self.limits.items()})
         if self._workers > 1 and self._is_first:
-            # Not in `start_process`: whoever sets logging up may not have had its turn yet.
+            # Not in `start_process`: logging may not be configured yet.
             log.warning(
                 "rate limits divided among workers",
                 workers=self._workers,
-                reason="REDIS_URL is not set, so that they cannot count together",
+                reason="REDIS_URL is not set, so workers do not share counters",
             )
         if self._edge is not None:
             self._edge.open()
@@ -218,7 +222,7 @@ def _render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
 
 
 def _replay(_: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
-    # The middleware puts the kept answer in the place of this one.
+    # The middleware replaces this response with the stored one.
     return Response(b"", status_code=200)
 
 
@@ -228,7 +232,7 @@ def _takes_idempotency(handler: HTTPRouteHandler) -> bool:
     return any(p.annotation is Idempotency for p in handler.parsed_fn_signature.parameters.values())
 
 
-def _note_websocket(error: Exception, scope: Scope) -> None:
+def _report_websocket(error: Exception, scope: Scope) -> None:
     from litestar.exceptions import WebSocketException
 
     from ._edge.edge import report
@@ -238,7 +242,7 @@ def _note_websocket(error: Exception, scope: Scope) -> None:
 
 
 def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:
-    """Refuse bounds on parameters that Litestar reads, documents and does not check."""
+    """Reject bounds on parameters that Litestar documents and does not enforce."""
     for name, field in handler.parsed_fn_signature.parameters.items():
         kwarg = field.kwarg_definition
         if not isinstance(kwarg, ParameterKwarg):
@@ -246,15 +250,13 @@ def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:
         for meta in field.metadata:
             if not isinstance(meta, Meta):
                 continue
-            bounds = [
-                one for one in _BOUNDS if getattr(meta, one) is not None and getattr(kwarg, one) is None
-            ]
+            bounds = [b for b in _BOUNDS if getattr(meta, b) is not None and getattr(kwarg, b) is None]
             if bounds:
                 raise ImproperlyConfiguredException(
-                    f"`{name}` of {where} has a bound in a `msgspec.Meta`, which nobody checks for a"
-                    f" parameter: give `{bounds[0]}` to `QueryParameter` or its like"
+                    f"parameter `{name}` of {where} has a bound in `msgspec.Meta`, which Litestar does not"
+                    f" enforce for parameters: pass `{bounds[0]}` to `QueryParameter` (or header, cookie)"
                 )
 
 
 def _set(variable: str, count: int) -> str:
-    return f"{variable} names {count}" if count else f"{variable} is not set"
+    return f"{variable} has {count}" if count else f"{variable} is not set"

@@ -1,1 +1,1 @@
-"""A service with an edge and nothing else, which the tests run as a process."""
+"""Sample service with only the HTTP edge, run as a process by the tests."""

@@ -24,7 +24,7 @@ from starkeel_asgi import LayerOrder, pipeline_of
 from starkeel_http import EdgePlugin, limit_by_address, limit_by_user, request_timeout
 from starkeel_server import ServerPlugin
 
-from .settings import Lines
+from .settings import JsonLogging
 
 log = structlog.get_logger("http_sample")
 
@@ -53,21 +53,21 @@ class SampleTelemetry:
     order = LayerOrder.TELEMETRY
 
     def begin(self, exchange: Any) -> None:
-        request_id = exchange.headers.get(b"x-request-id", b"made-up").decode()
+        request_id = exchange.headers.get(b"x-request-id", b"generated").decode()
         exchange.context = structlog.contextvars.bind_contextvars(request_id=request_id)
 
     def end(self, exchange: Any, error: BaseException | None) -> None:
         outcome = "returned" if error is None else type(error).__name__
         error_type = exchange.scope["state"].get("error_type")
-        log.info("seen", path=exchange.path, outcome=outcome, error_type=error_type)
+        log.info("request finished", path=exchange.path, outcome=outcome, error_type=error_type)
         structlog.contextvars.reset_contextvars(**exchange.context)
 
 
 class Logging(InitPlugin):
     """Logs as JSON, and adds the telemetry layer."""
 
-    def start_process(self, **told: Any) -> None:
-        Lines().start_process(**told)
+    def start_process(self, **kwargs: Any) -> None:
+        JsonLogging().start_process(**kwargs)
 
     def on_app_init(self, app_config: Any) -> Any:
         def add(app: Litestar) -> None:
@@ -77,15 +77,15 @@ class Logging(InitPlugin):
         return app_config
 
 
-async def known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     user = connection.headers.get("x-user")
     if not user:
-        raise NotAuthorizedException("Who are you?", headers={"WWW-Authenticate": "Sample"})
+        raise NotAuthorizedException("`X-User` is required.", headers={"WWW-Authenticate": "Sample"})
     connection.scope["user"] = User(user)
 
 
 @post("/items")
-async def make(data: JSONBody[Item]) -> Item:
+async def create_item(data: JSONBody[Item]) -> Item:
     return data
 
 
@@ -139,21 +139,21 @@ async def long(request: Request[Any, Any, Any]) -> str:
     return await _sleep("long", 1.5)
 
 
-@get("/stubborn")
-async def stubborn() -> str:
+@get("/swallows-cancellation")
+async def swallows_cancellation() -> str:
     try:
         await asyncio.sleep(60)
     except BaseException:  # noqa: BLE001
-        log.info("would not have it")
+        log.info("cancellation swallowed")
     return "late"
 
 
-@get("/bitter")
-async def bitter() -> str:
+@get("/raises-when-cancelled")
+async def raises_when_cancelled() -> str:
     try:
         await asyncio.sleep(60)
     except BaseException as error:
-        raise RuntimeError("cancelled, indeed") from error
+        raise RuntimeError("raised while cancelled") from error
     return "late"
 
 
@@ -216,12 +216,12 @@ async def internal() -> None:
     raise InternalServerException("the password is hunter2", extra={"password": "hunter2"})
 
 
-@get("/away")
-async def away() -> None:
+@get("/unavailable")
+async def unavailable() -> None:
     try:
         raise ConnectionRefusedError("10.0.0.7 refused")
     except OSError as error:
-        raise ServiceUnavailableException("Come back later.", headers={"Retry-After": "7"}) from error
+        raise ServiceUnavailableException("Try again later.", headers={"Retry-After": "7"}) from error
 
 
 class OutOfCredit(ClientException):
@@ -233,10 +233,10 @@ async def credit() -> None:
     raise OutOfCredit("Not enough.", extra={"balance": 3, "status": 999, "odd": object()})
 
 
-@post("/signs", status_code=200)
-async def signs() -> None:
-    errors = [{"key": "email", "message": "is no address", "source": "body"}]
-    raise ValidationException("`email` is no address", extra=errors)
+@post("/validation", status_code=200)
+async def validation() -> None:
+    errors = [{"key": "email", "message": "is not an address", "source": "body"}]
+    raise ValidationException("`email` is not an address", extra=errors)
 
 
 @get("/limited", opt=limit_by_address("by_address"))
@@ -249,20 +249,20 @@ async def limited_body(data: JSONBody[Item]) -> str:
     return "ok"
 
 
-@get("/mine", guards=[known], opt=limit_by_user("by_user"))
-async def mine() -> int:
+@get("/user-limited", guards=[authenticate], opt=limit_by_user("by_user"))
+async def user_limited() -> int:
     return os.getpid()
 
 
-@get("/nobodys", opt=limit_by_user("by_user"))
-async def nobodys() -> None:
+@get("/unauthenticated", opt=limit_by_user("by_user"))
+async def unauthenticated() -> None:
     return None
 
 
-@get("/who")
-async def who(request: Request[Any, Any, Any]) -> dict[str, str | None]:
-    client = request.scope["client"]
-    return {"client": client[0] if client else None, "scheme": request.scope["scheme"]}
+@get("/client")
+async def client_info(request: Request[Any, Any, Any]) -> dict[str, str | None]:
+    address = request.scope["client"]
+    return {"client": address[0] if address else None, "scheme": request.scope["scheme"]}
 
 
 @get("/own-headers")
@@ -283,10 +283,10 @@ async def nothing() -> None:
 
 
 HANDLERS = [
-    away,
-    bitter,
     boom,
     broken_stream,
+    client_info,
+    create_item,
     credit,
     deadline,
     events,
@@ -296,22 +296,22 @@ HANDLERS = [
     limited,
     limited_body,
     long,
-    make,
-    mine,
-    nobodys,
     nothing,
     own_headers,
     points,
     query,
+    raises_when_cancelled,
     raw,
     short,
-    signs,
     slow,
     socket,
     socket_broken,
-    stubborn,
+    swallows_cancellation,
+    unauthenticated,
+    unavailable,
     upload,
-    who,
+    user_limited,
+    validation,
 ]
 
 

@@ -7,10 +7,10 @@ from starkeel_http import EdgeSettings, Rate
 from starkeel_server import ServerSettings
 
 
-class Lines(Settings, frozen=True, kw_only=True):
-    """Lines of JSON, as telemetry would write them."""
+class JsonLogging(Settings, frozen=True, kw_only=True):
+    """Logs as JSON lines, as telemetry does."""
 
-    def main_process(self) -> "Lines":
+    def main_process(self) -> "JsonLogging":
         return self
 
     def start_process(self, **_: Any) -> None:
@@ -27,10 +27,10 @@ class Lines(Settings, frozen=True, kw_only=True):
 
 
 class SampleSettings(ServiceSettings, frozen=True, kw_only=True):
-    """The sample."""
+    """Settings of the sample."""
 
-    lines: Lines
+    logging: JsonLogging
     server: ServerSettings
     http: EdgeSettings
     rate: Annotated[Rate, Variable("RATE_LIMIT_SAMPLE")] = Rate.parse("3/hour")
-    """How often."""
+    """Rate of both limits."""

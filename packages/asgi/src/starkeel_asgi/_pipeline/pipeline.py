@@ -203,7 +203,8 @@ _CAUSED_BY_ABORT: Final = (asyncio.CancelledError, Exception)
 
 async def _handled(handler: ASGIApp | None, exchange: AnyExchange, error: Exception) -> BaseException | None:
     """Have Litestar respond to an exception of the application; return what it raises."""
-    if handler is None or exchange.is_complete or (exchange.is_started and isinstance(exchange, HttpExchange)):
+    is_http_started = exchange.is_started and isinstance(exchange, HttpExchange)
+    if handler is None or exchange.is_complete or is_http_started:
         return error
     try:
         await respond_to(handler, error, exchange.scope, exchange.receive, exchange.send)

@@ -1,11 +1,11 @@
-"""Addresses and the networks they are in."""
+"""IP addresses, networks and web origins."""
 
 import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Self, final
 
-_SUBSCRIBER_BITS = 64
+_IPV6_CLIENT_PREFIX: Final = 64
 _ORIGIN: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]{0,30})://(?P<host>\[[0-9a-f:.]{2,45}\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)"
     r"(?::(?P<port>[0-9]{1,5}))?"
@@ -15,7 +15,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 @final
 class Network(str):
-    """A network in CIDR notation; a single address is the network of just that address."""
+    """A network in CIDR notation; a single address is a network of one address."""
 
     __slots__ = ()
 
@@ -23,24 +23,52 @@ class Network(str):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Check a text.
+        """Parse a network.
 
         Raises:
-            ValueError: It is no network, or an address within one.
+            ValueError: The text is not a network, or has bits set after the prefix.
         """
         try:
             return cls(ip_network(text))
         except ValueError:
             pass
         try:
-            meant = ip_network(text, strict=False)
+            network = ip_network(text, strict=False)
         except ValueError:
-            raise ValueError("is no network") from None
-        raise ValueError(f"has bits set behind the prefix: {meant} is the network it is in")
+            raise ValueError("is not a network") from None
+        raise ValueError(f"has bits set after the prefix; its network is {network}")
+
+
+@final
+class Origin(str):
+    """A web origin as browsers send it (RFC 6454, 6.2): scheme, host and non-default port."""
+
+    __slots__ = ()
+
+    accepts = "an origin: scheme://host or scheme://host:port, without a path"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse and normalize an origin; `*` stands for every origin.
+
+        Raises:
+            ValueError: The text is not an origin.
+        """
+        if text == "*":
+            return cls(text)
+        found = _ORIGIN.fullmatch(text.lower())
+        if found is None:
+            raise ValueError("is not an origin")
+        scheme, host, port = found["scheme"], found["host"], int(found["port"] or 0)
+        if found["port"] and not 0 < port < 65536:
+            raise ValueError("has a port out of range")
+        if not port or port == _DEFAULT_PORTS.get(scheme):
+            return cls(f"{scheme}://{host}")
+        return cls(f"{scheme}://{host}:{port}")
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address, an IPv4 one written as IPv6 as what it is; None for anything else."""
+    """Parse an IP address; an IPv4-mapped IPv6 address becomes IPv4, invalid text None."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -52,43 +80,13 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 @lru_cache(4096)
 def rate_limit_key(host: str) -> str:
-    """Return what tells one client from another: an IPv4 address, or the /64 an IPv6 address is in.
+    """Return the key under which a client is counted: its IPv4 address, or the /64 of its IPv6 address.
 
-    Whoever has one IPv6 address has at least the 2**64 of its network (RFC 6177).
-
-    Args:
-        host: The address; a text that is none stands for itself.
+    A client with one IPv6 address usually controls a /64 (RFC 6177). Text that is not an address is returned
+    unchanged.
     """
     address = parse_address(host)
     if isinstance(address, IPv6Address):
-        bits = 128 - _SUBSCRIBER_BITS
-        return f"{IPv6Address(int(address) >> bits << bits)}/{_SUBSCRIBER_BITS}"
+        bits = 128 - _IPV6_CLIENT_PREFIX
+        return f"{IPv6Address(int(address) >> bits << bits)}/{_IPV6_CLIENT_PREFIX}"
     return str(address or host)
-
-
-@final
-class Origin(str):
-    """An origin as browsers send it (RFC 6454, 6.2): scheme, host, and a port that is not the usual one."""
-
-    __slots__ = ()
-
-    accepts = "an origin: scheme://host or scheme://host:port, nothing after it"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Check a text, and write it as a browser would. `*` stands for every origin.
-
-        Raises:
-            ValueError: It is no origin.
-        """
-        if text == "*":
-            return cls(text)
-        found = _ORIGIN.fullmatch(text.lower())
-        if found is None:
-            raise ValueError("is no origin")
-        scheme, host, port = found["scheme"], found["host"], int(found["port"] or 0)
-        if found["port"] and not 0 < port < 65536:
-            raise ValueError("has no such port")
-        if not port or port == _DEFAULT_PORTS.get(scheme):
-            return cls(f"{scheme}://{host}")
-        return cls(f"{scheme}://{host}:{port}")

@@ -1,4 +1,4 @@
-"""Headers that make a browser careful (OWASP REST Security Cheat Sheet)."""
+"""Default security headers (OWASP REST Security Cheat Sheet)."""
 
 from typing import Final
 

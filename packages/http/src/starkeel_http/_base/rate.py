@@ -1,4 +1,4 @@
-"""How often something is allowed."""
+"""Rates such as `10/minute`."""
 
 import re
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from typing import ClassVar, Final, Self, final
 
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _RATE: Final = re.compile(r"([0-9]{1,5}) ?/ ?(?:([0-9]{1,5}) ?)?(second|minute|hour|day)s?")
-_MOST = 10_000
-_LONGEST_S = 31 * 86400
+_MAX_AMOUNT: Final = 10_000
+_MAX_WINDOW_S: Final = 31 * 86400
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many times within a window that moves with the clock.
+    """Number of requests allowed in a moving window.
 
     Args:
-        amount: How often.
+        amount: Requests per window.
         window_s: Seconds of the window.
     """
 
     accepts: ClassVar[str] = (
-        "how often in how long: 10/minute, 100/hour or 5/10 seconds, at most 10000 in 31 days"
+        "a number of requests per time: 10/minute, 100/hour or 5/10 seconds, at most 10000 in 31 days"
     )
 
     amount: int
@@ -29,10 +29,10 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `10/minute`, `100/hour`, `5/10 seconds`.
+        """Parse `10/minute`, `100/hour`, `5/10 seconds`.
 
         Raises:
-            ValueError: It is no rate, or one that nothing could keep count of.
+            ValueError: The text is not a rate, or out of range.
         """
         found = _RATE.fullmatch(text.strip().lower())
         if found is None:
@@ -40,17 +40,13 @@ class Rate:
         amount, count, unit = found.groups()
         rate = cls(int(amount), int(count or 1) * _SECONDS[unit])
         if rate.amount == 0:
-            raise ValueError("allows nothing at all")
-        if rate.window_s == 0 or rate.window_s > _LONGEST_S or rate.amount > _MOST:
-            raise ValueError("cannot be counted")
+            raise ValueError("allows no request")
+        if not 0 < rate.window_s <= _MAX_WINDOW_S or rate.amount > _MAX_AMOUNT:
+            raise ValueError("is out of range")
         return rate
 
     def shared_by(self, workers: int) -> "Rate":
-        """What each of several workers, who do not count together, may allow: at least once.
-
-        Args:
-            workers: How many there are.
-        """
+        """Return the share of one of several workers that count separately; at least one request."""
         return Rate(max(1, self.amount // workers), self.window_s)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a route says of itself in its `opt`."""
+"""Route options in a handler's `opt`: rate limits and timeout."""
 
 import re
 from collections.abc import Mapping
@@ -14,54 +14,54 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def limit_by_address(*names: str) -> dict[str, Any]:
-    """Limit how often one client address may call a route.
+    """Return route options that limit the requests of one client address.
 
-    Given as the route's `opt`; several are joined by `|`.
+    Pass them as the route's `opt`; join several with `|`.
 
     Args:
         names: Names of limits given to `EdgePlugin`.
 
     Raises:
-        ValueError: There is no name.
+        ValueError: No name is given.
     """
-    return {_BY_ADDRESS: _checked(names)}
+    return {_BY_ADDRESS: _required(names)}
 
 
 def limit_by_user(*names: str) -> dict[str, Any]:
-    """Limit how often one user may call a route, which a guard has to let in only those it knows.
+    """Return route options that limit the requests of one user; the route needs an authentication guard.
 
     Args:
         names: Names of limits given to `EdgePlugin`.
 
     Raises:
-        ValueError: There is no name.
+        ValueError: No name is given.
     """
-    return {_BY_USER: _checked(names)}
+    return {_BY_USER: _required(names)}
 
 
 def request_timeout(seconds: float) -> dict[str, Any]:
-    """Give a route a time of its own, shorter or longer than `REQUEST_TIMEOUT_SECONDS`.
+    """Return route options that replace `REQUEST_TIMEOUT_SECONDS`, with a shorter or a longer time.
 
     Args:
-        seconds: Seconds a request may take as a whole.
+        seconds: Seconds for the whole request.
 
     Raises:
-        ValueError: It is not between 0 and a day.
+        ValueError: The value is not between 0 and a day.
     """
     if not 0 < seconds <= 86_400:
-        raise ValueError(f"a request cannot take {seconds} seconds")
+        raise ValueError(f"the request timeout is {seconds} seconds; it must be above 0 and at most 86400")
     return {_TIMEOUT: float(seconds)}
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What applies to the requests of a route.
+    """Limits that apply to a route.
 
     Args:
-        timeout_s: Seconds a request may take.
-        max_body_bytes: Bytes its body may have; None for any number.
-        by_address: Names of the limits for its client's address.
-        by_user: Names of the limits for its user.
+        timeout_s: Seconds for the whole request.
+        max_body_bytes: Maximum size of the body; None for no limit.
+        by_address: Names of the rate limits per client address.
+        by_user: Names of the rate limits per user.
     """
 
     timeout_s: float
@@ -70,7 +70,7 @@ class Policy:
     by_user: tuple[str, ...] = ()
 
     def for_route(self, opt: Mapping[str, Any], *, max_body_bytes: int | None) -> "Policy":
-        """Return what becomes of this with a route's own `opt` and body limit."""
+        """Return this policy with a route's own options and body limit."""
         return Policy(
             timeout_s=opt.get(_TIMEOUT, self.timeout_s),
             max_body_bytes=max_body_bytes,
@@ -79,37 +79,39 @@ class Policy:
         )
 
 
-def check_limits_declared(policy: Policy, known: Mapping[str, object], *, where: str) -> None:
-    """Refuse limits that nobody declared.
+def check_limits_declared(policy: Policy, declared: Mapping[str, object], *, where: str) -> None:
+    """Check that `EdgePlugin` was given every limit that a route uses.
 
     Args:
-        policy: Of a route.
-        known: The limits, by name.
-        where: The route.
+        policy: The route's policy.
+        declared: Limits given to `EdgePlugin`, by name.
+        where: The route, for the message.
 
     Raises:
-        ImproperlyConfiguredException: One of its limits is unknown.
+        ImproperlyConfiguredException: A limit is missing.
     """
     for name in (*policy.by_address, *policy.by_user):
-        if name not in known:
-            declared = ", ".join(f"`{one}`" for one in known) or "none"
+        if name not in declared:
+            names = ", ".join(f"`{other}`" for other in declared) or "empty"
             raise ImproperlyConfiguredException(
-                f"{where} is limited by `{name}`, which EdgePlugin was not given: its limits are {declared}"
+                f"{where} uses the rate limit `{name}`, which is not in `limits` of EdgePlugin ({names})"
             )
 
 
 def check_limit_names(names: Mapping[str, object]) -> None:
-    """Refuse names that cannot stand in a header.
+    """Check that the names of limits can be sent in a header.
 
     Raises:
-        ValueError: One cannot.
+        ValueError: A name has other characters than lower-case letters, digits and underscores.
     """
     for name in names:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a limit: lower case, digits and underscores make one")
+            raise ValueError(
+                f"{name!r} is not a valid name of a limit: use lower-case letters, digits and underscores"
+            )
 
 
-def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
+def _required(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
-        raise ValueError("name a limit")
+        raise ValueError("at least one name of a limit is required")
     return names

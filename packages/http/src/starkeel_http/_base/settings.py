@@ -1,4 +1,4 @@
-"""What the environment says about the edge."""
+"""Settings of the HTTP edge."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -12,37 +12,37 @@ _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class EdgeSettings(Settings, frozen=True, kw_only=True):
-    """What every request meets first."""
+    """Timeout, body limit, CORS, trusted proxies and rate limits of every request."""
 
     request_timeout_s: Annotated[float, Variable("REQUEST_TIMEOUT_SECONDS"), Meta(ge=0.01, le=3600)] = 30.0
-    """Seconds a request may take as a whole, unless its route says otherwise; its work is cancelled then.
+    """Seconds for a whole request, unless its route sets another; its work is then cancelled.
 
     Event streams and WebSockets are exempt once they have started.
     """
 
     max_body_bytes: Annotated[int, Variable("MAX_BODY_BYTES"), Meta(ge=0, le=1_073_741_824)] = 1_048_576
-    """Bytes of the largest body that is read, unless a route says otherwise."""
+    """Maximum size of a request body in bytes, unless its route sets another."""
 
     cors_allowed_origins: Annotated[
         tuple[Origin, ...], Variable("CORS_ALLOWED_ORIGINS"), Meta(max_length=1000)
     ] = ()
-    """Origins whose pages may read answers in a browser; `*`, every one, only in development."""
+    """Origins whose pages may read responses in a browser; `*`, every origin, only in development."""
 
     trusted_proxies: Annotated[tuple[Network, ...], Variable("TRUSTED_PROXIES"), Meta(max_length=1000)] = ()
     """Networks of load balancers and services whose `Forwarded`, `X-Forwarded-*` and `X-Request-Timeout` are
-    believed.
+    trusted.
     """
 
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
-    """Redis in which all workers and instances count together; without it every worker counts its share."""
+    """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 
     rate_limit_on_error: Annotated[Literal["open", "closed"], Variable("RATE_LIMIT_ON_ERROR")] = "open"
-    """What happens to limited requests while Redis is away: `open` lets them pass, `closed` answers 503."""
+    """Rate-limited requests while Redis is unavailable: `open` allows them, `closed` returns 503."""
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Refuse every origin in production, and what is no URL of a Redis."""
+        """Reject `*` as an origin in production, and an invalid URL of Redis."""
         if environment == "production" and "*" in self.cors_allowed_origins:
             yield Problem("CORS_ALLOWED_ORIGINS", "is *, which is for development", "exact origins")
         if self.redis_url is not None and not self.redis_url.reveal().startswith(_REDIS_SCHEMES):
             accepted = "a redis://, rediss:// or unix:// URL"
-            yield Problem("REDIS_URL", "is no URL of a Redis", accepted)
+            yield Problem("REDIS_URL", "is not a URL of Redis", accepted)

@@ -1,4 +1,4 @@
-"""What proxies say of the client they speak for: `Forwarded` (RFC 7239) and `X-Forwarded-For`."""
+"""Parsers of `Forwarded` (RFC 7239) and `X-Forwarded-For`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from .._base.addresses import parse_address
 
-_LONGEST: Final = 8192
+_MAX_LENGTH: Final = 8192
 _PAIR: Final = re.compile(
     r"""[ \t]*(?:(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=
     (?P<value>[!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[^"\\]|\\.)*"))?[ \t]*(?P<end>[;,]|\Z)""",
@@ -17,11 +17,11 @@ _PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 class Hop(NamedTuple):
-    """One step on the way of a request.
+    """One hop of a request's path, as reported by the proxy that received it.
 
     Args:
-        address: Who sent it; None when the proxy does not tell.
-        scheme: `http` or `https`; None when the proxy does not tell.
+        address: Address of the sender; None if unknown.
+        scheme: `http` or `https`; None if unknown.
     """
 
     address: str | None
@@ -29,15 +29,15 @@ class Hop(NamedTuple):
 
 
 def parse_forwarded(text: str) -> list[Hop] | None:
-    """Read a `Forwarded` header, the client first.
+    """Parse a `Forwarded` header; the client comes first.
 
     Args:
-        text: All its lines, joined by commas.
+        text: All header lines, joined by commas.
 
     Returns:
-        None when it is malformed: nothing of it is believed then.
+        None if the header is malformed.
     """
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         return None
     hops: list[Hop] = []
     pairs: dict[str, str] = {}
@@ -60,16 +60,17 @@ def parse_forwarded(text: str) -> list[Hop] | None:
 
 
 def parse_x_forwarded(addresses: str, schemes: str) -> list[Hop] | None:
-    """Read `X-Forwarded-For` and `X-Forwarded-Proto`, the client first.
+    """Parse `X-Forwarded-For` and `X-Forwarded-Proto`; the client comes first.
 
     Args:
-        addresses: All lines of the one, joined by commas.
-        schemes: All lines of the other. One scheme stands for every hop: it is the nearest proxy's word.
+        addresses: All lines of `X-Forwarded-For`, joined by commas.
+        schemes: All lines of `X-Forwarded-Proto`. If the numbers differ, the last scheme, which the nearest
+            proxy wrote, applies to every hop.
 
     Returns:
-        None when they are too long.
+        None if a header is too long.
     """
-    if len(addresses) > _LONGEST or len(schemes) > _LONGEST:
+    if len(addresses) > _MAX_LENGTH or len(schemes) > _MAX_LENGTH:
         return None
     nodes = [part for text in addresses.split(",") if (part := text.strip())]
     known = [_scheme(text.strip()) for text in schemes.split(",") if text.strip()]
@@ -79,7 +80,7 @@ def parse_x_forwarded(addresses: str, schemes: str) -> list[Hop] | None:
 
 
 def parse_node(text: str) -> str | None:
-    """Read an address with or without a port; None for `unknown`, an obfuscated name and garbage."""
+    """Parse an address with an optional port; return None for `unknown`, obfuscated or invalid nodes."""
     host, separator, port = text, "", ""
     if text.startswith("["):
         host, separator, rest = text[1:].partition("]")
@@ -88,7 +89,7 @@ def parse_node(text: str) -> str | None:
         separator, port = rest[:1], rest[1:]
     elif text.count(":") == 1:
         host, separator, port = text.partition(":")
-    # RFC 7239, 6: a port may be obfuscated as well.
+    # A port may be obfuscated (RFC 7239, 6).
     if separator and not (_PORT.fullmatch(port) or port.startswith("_")):
         return None
     address = parse_address(host)
@@ -96,14 +97,14 @@ def parse_node(text: str) -> str | None:
 
 
 def client_hop(hops: Sequence[Hop], is_trusted: Callable[[str], bool]) -> Hop | None:
-    """Return the last hop that nobody trusted speaks for: what is left of it may be made up.
+    """Return the right-most hop that is not a trusted proxy; the hops to its left may be forged.
 
     Args:
-        hops: The client first.
-        is_trusted: Whether an address is a proxy of ours.
+        hops: The client comes first.
+        is_trusted: Whether an address is a trusted proxy.
 
     Returns:
-        None when the nearest proxy does not tell.
+        The last known hop if an address is unknown or all proxies are trusted; None without a known hop.
     """
     found: Hop | None = None
     for hop in reversed(hops):

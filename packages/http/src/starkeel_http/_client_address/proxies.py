@@ -1,4 +1,4 @@
-"""Whom a request is from, when it comes through proxies."""
+"""Client address and scheme of requests that come through trusted proxies."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,30 +13,30 @@ from .forwarded import Hop, client_hop, parse_forwarded, parse_x_forwarded
 
 
 class TrustedProxies:
-    """The proxies that are believed.
+    """Proxies whose forwarding headers are trusted.
 
     Args:
-        networks: Where they are.
+        networks: Their addresses.
     """
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self._networks = [ip_network(network) for network in networks]
-        self.trusts = lru_cache(4096)(self._trusts)
+        self._trusts = lru_cache(4096)(self._is_in_networks)
 
     def __bool__(self) -> bool:
         return bool(self._networks)
 
     def is_trusted_peer(self, scope: Scope) -> bool:
-        """Whether the peer at the other end of the socket is one of them."""
+        """Return whether the peer of the connection is a trusted proxy."""
         client = scope.get("client")
-        return client is not None and self.trusts(client[0])
+        return client is not None and self._trusts(client[0])
 
     def apply(self, scope: Scope) -> None:
-        """Write into the scope whom a request that one of them sent is from, and by which scheme."""
-        hop = self._hop(scope)
+        """Replace `client` and `scheme` in the scope of a request from a trusted proxy."""
+        hop = self._client_hop(scope)
         if hop is None or hop.address is None:
             return
-        # The port of a client behind a proxy is nobody's business.
+        # Proxies do not report the client's port.
         scope["client"] = (hop.address, 0)
         if hop.scheme is not None:
             secure = hop.scheme == "https"
@@ -45,26 +45,25 @@ class TrustedProxies:
             else:
                 scope["scheme"] = hop.scheme
 
-    def _hop(self, scope: Scope) -> Hop | None:
-        standard, usual, schemes = (
+    def _client_hop(self, scope: Scope) -> Hop | None:
+        forwarded, x_forwarded, schemes = (
             _joined(scope, name) for name in (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto")
         )
-        by_standard = client_hop(parse_forwarded(standard) or (), self.trusts) if standard else None
-        by_usual = client_hop(parse_x_forwarded(usual, schemes) or (), self.trusts) if usual else None
-        if standard and usual:
-            # A proxy writes one and hands the other on as the client made it up. Which is which, nobody can
-            # tell when they differ.
-            agree = by_standard and by_usual and by_standard.address == by_usual.address
-            return by_standard if agree else None
-        return by_standard or by_usual
+        hop = client_hop(parse_forwarded(forwarded) or (), self._trusts)
+        x_hop = client_hop(parse_x_forwarded(x_forwarded, schemes) or (), self._trusts)
+        if forwarded and x_forwarded:
+            # A proxy sets one header and passes the other on as the client sent it. If they differ, it is
+            # unknown which is forged.
+            return hop if hop and x_hop and hop.address == x_hop.address else None
+        return hop or x_hop
 
-    def _trusts(self, host: str) -> bool:
+    def _is_in_networks(self, host: str) -> bool:
         address = parse_address(host)
         return address is not None and any(address in network for network in self._networks)
 
 
 def parse_timeout(value: bytes) -> float | None:
-    """Read an `X-Request-Timeout`: seconds; None when it is no positive number."""
+    """Parse `X-Request-Timeout`: a positive number of seconds; return None for anything else."""
     try:
         seconds = float(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Limits by user: a guard after all others, which have found out who that is."""
+"""Rate limits per user, enforced by a guard that runs after the authentication guards."""
 
 from hashlib import blake2b
 from typing import Any, final
@@ -16,11 +16,11 @@ _WEBSOCKET_CODES_FROM = 4000
 
 @final
 class UserLimit:
-    """A guard that counts a user's requests.
+    """Guard that counts a user's requests.
 
     Args:
-        limiter: What counts.
-        names: The limits.
+        limiter: Counts the requests.
+        names: Names of the limits.
     """
 
     def __init__(self, limiter: Limiter, names: tuple[str, ...]) -> None:
@@ -30,18 +30,18 @@ class UserLimit:
     async def __call__(
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
     ) -> None:
-        """Let a user's request pass, and count it.
+        """Count a request of the authenticated user.
 
         Raises:
-            TooManyRequestsException: It is one too many.
-            ServiceUnavailableException: Nobody can tell, and requests do not pass then.
-            WebSocketException: Either, for a WebSocket, with the status plus 4000 as close code.
-            ImproperlyConfiguredException: No guard has found out who the user is.
+            TooManyRequestsException: A limit is exceeded.
+            ServiceUnavailableException: Redis is unavailable and requests are refused.
+            WebSocketException: Either of them on a WebSocket, with 4000 plus the status as close code.
+            ImproperlyConfiguredException: No guard before this one authenticated the user.
         """
         subject = getattr(connection.scope.get("user"), "subject", None)
         if not isinstance(subject, str):
             raise ImproperlyConfiguredException(
-                f"{handler} is limited by user, but no guard of it finds out who that is"
+                f"{handler} has a rate limit per user, but no guard before it set `scope['user']`"
             )
         try:
             await self._count(connection, subject)
@@ -52,7 +52,7 @@ class UserLimit:
             raise WebSocketException(detail=error.detail, code=code) from error
 
     async def _count(self, connection: ASGIConnection[Any, Any, Any, Any], subject: str) -> None:
-        # Who somebody is stands in no key: Redis may be somebody else's.
+        # Hashed: Redis may be shared, and keys must not contain identities.
         key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
         exchange = current(connection.scope)
         for name in self._names:

@@ -1,4 +1,4 @@
-"""Problem details in the OpenAPI document of a service."""
+"""Problem details in a service's OpenAPI document."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -8,44 +8,45 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example
 from msgspec import Meta
 
+from .problem import MEDIA_TYPE
 from .validation import FieldError
 
-_WHEN = {
-    400: "The request cannot be read, or its content is not as described; `errors` lists each field.",
-    401: "No token, or one that is expired, forged or meant for somebody else.",
-    403: "The caller may not do this.",
-    404: "There is no such thing, or not for this caller.",
-    409: "What is there does not allow it.",
-    412: "`If-Match` does not name what is there now.",
-    413: "The body is larger than the service accepts.",
-    422: "The content is well-formed and still makes no sense.",
-    428: "`If-Match` is missing.",
-    429: "Too often; `Retry-After` says when to come back.",
-    502: "Something behind the service answered what cannot be read.",
-    503: "Something behind the service is away; `Retry-After` says when to come back.",
-    504: "The request's time is over.",
+_DESCRIPTIONS = {
+    400: "The request is malformed or invalid; `errors` lists each invalid field.",
+    401: "The access token is missing, expired, forged or for another audience.",
+    403: "The caller has no permission.",
+    404: "The resource does not exist or is not visible to the caller.",
+    409: "The request conflicts with the current state of the resource.",
+    412: "`If-Match` does not match the current version of the resource.",
+    413: "The body is larger than the limit.",
+    422: "The request is well-formed, but cannot be processed.",
+    428: "`If-Match` is required.",
+    429: "The rate limit is exceeded; `Retry-After` holds the seconds to wait.",
+    502: "An upstream service returned an invalid response.",
+    503: "A required service is unavailable; `Retry-After` holds the seconds to wait.",
+    504: "The request timed out.",
 }
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went wrong (RFC 9457). Members not listed here may be present."""
+    """Problem details (RFC 9457). Further members may be present."""
 
     type: Annotated[str, Meta(examples=["about:blank"])]
-    title: Annotated[str, Meta(description="The status in words.", examples=["Not Found"])]
+    title: Annotated[str, Meta(description="Reason phrase of the status.", examples=["Not Found"])]
     status: Annotated[int, Meta(examples=[404])]
-    detail: Annotated[str, Meta(description="What happened this time.")] = ""
-    instance: Annotated[str, Meta(description="The path that was asked for.")] = ""
-    request_id: Annotated[str, Meta(description="`X-Request-ID` of the answer; stands in the log.")] = ""
-    errors: Annotated[
-        tuple[FieldError, ...], Meta(description="The fields that are not as described, of a 400.")
-    ] = ()
+    detail: Annotated[str, Meta(description="Description of this occurrence.")] = ""
+    instance: Annotated[str, Meta(description="Path of the request.")] = ""
+    request_id: Annotated[str, Meta(description="`X-Request-ID` of the response, also found in the log.")] = (
+        ""
+    )
+    errors: Annotated[tuple[FieldError, ...], Meta(description="Invalid fields of the request.")] = ()
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """Return what a handler's `responses` says of the problems it answers with.
+    """Return a handler's `responses` for the problems it may return.
 
     Args:
-        statuses: Status codes; their usual reasons are described.
+        statuses: Status codes; each gets its usual description.
     """
     return {status: _response(status) for status in sorted(statuses)}
 
@@ -56,7 +57,7 @@ def _response(status: int) -> ResponseSpec:
     return ResponseSpec(
         ProblemDetails,
         generate_examples=False,
-        description=_WHEN.get(status, title),
-        media_type="application/problem+json",
+        description=_DESCRIPTIONS.get(status, title),
+        media_type=MEDIA_TYPE,
         examples=[Example(summary=title, value=example)],
     )

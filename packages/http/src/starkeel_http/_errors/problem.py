@@ -1,4 +1,4 @@
-"""From an exception to problem details (RFC 9457)."""
+"""Convert exceptions to problem details (RFC 9457)."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,21 +17,21 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 _RESERVED: Final = frozenset({"type", "title", "status", "detail", "instance", "request_id", "errors"})
 _SAFE_IN_PATH: Final = "/:@!$&'()*+,;=-._~"
-# Litestar's own words repeat the query, which may hold what nobody should read in a log.
+# Litestar's text repeats the query, which may hold secrets.
 _ABOUT_PARAMETERS: Final = re.compile(r"Validation failed for \S+ .*", re.DOTALL)
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An answer that says what went wrong.
+    """A problem response.
 
     Args:
         status: HTTP status code.
-        detail: What happened, in words for the client; empty when there is nothing to tell.
-        headers: Headers of the answer.
-        errors: The fields that are not as described.
-        more: Members of the problem's own.
+        detail: Description for the client; empty to omit it.
+        headers: Response headers.
+        errors: Invalid fields of the request.
+        more: Extension members.
     """
 
     status: int
@@ -41,10 +41,10 @@ class Problem:
     more: dict[str, Any] = field(default_factory=dict)
 
     def body(self, path: str) -> bytes:
-        """Write it.
+        """Render the problem as JSON.
 
         Args:
-            path: What was asked for.
+            path: Path of the request.
         """
         members: dict[str, Any] = {"type": "about:blank", "title": _title(self.status), "status": self.status}
         if self.detail:
@@ -58,23 +58,23 @@ class Problem:
         try:
             return _encode(members | self.more)
         except (TypeError, ValueError, RecursionError):
-            # What an exception carried along cannot be written: a problem must not fail.
+            # An extension member that cannot be encoded must not turn the problem into a failure.
             return _encode(members)
 
 
 def problem_from_exception(error: Exception, scope: Scope) -> Problem:
-    """Say what a client may know of an exception.
+    """Return the problem that an exception is rendered as.
 
     Args:
-        error: What was raised. Only an `HTTPException` that is no 500 is for the client's eyes.
-        scope: The request's.
+        error: The exception. Details are taken only from an `HTTPException` with another status than 500.
+        scope: Scope of the request.
     """
     if not isinstance(error, HTTPException) or error.status_code == 500 or not 400 <= error.status_code < 600:
         return Problem(500)
     headers = dict(error.headers or {})
     detail = error.detail
     if isinstance(error, ValidationException):
-        return _of_validation(error, detail, headers, scope)
+        return _from_validation(error, detail, headers, scope)
     if detail == _title(error.status_code):
         detail = ""
     more: dict[str, Any] = {}
@@ -84,32 +84,35 @@ def problem_from_exception(error: Exception, scope: Scope) -> Problem:
 
 
 def exception_name(error: BaseException) -> str:
-    """Qualified name of the exception that is behind an answer: what an `HTTPException` was raised from."""
-    behind = error
+    """Return the qualified name of the exception behind a response: the cause of an `HTTPException`."""
+    cause = error
     while True:
-        if isinstance(behind, HTTPException) and behind.__cause__ is not None:
-            behind = behind.__cause__
-        elif isinstance(behind, BaseExceptionGroup) and len(behind.exceptions) == 1:
-            behind = behind.exceptions[0]
+        if isinstance(cause, HTTPException) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        elif isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
+            cause = cause.exceptions[0]
         else:
             break
-    kind = type(behind)
+    kind = type(cause)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _of_validation(error: ValidationException, detail: str, headers: dict[str, str], scope: Scope) -> Problem:
+def summary(errors: list[FieldError]) -> str:
+    """Return the detail text for invalid fields."""
+    if len(errors) == 1:
+        return f"`{errors[0].field}`: {errors[0].message}"
+    return f"{len(errors)} fields are invalid." if errors else "The request is invalid."
+
+
+def _from_validation(
+    error: ValidationException, detail: str, headers: dict[str, str], scope: Scope
+) -> Problem:
     errors = errors_from_extra(error.extra, scope.get("route_handler"))
     if missing := missing_parameter_error(detail):
         errors.append(missing)
     if missing or _ABOUT_PARAMETERS.fullmatch(detail):
-        detail = _summary(errors)
+        detail = summary(errors)
     return Problem(error.status_code, detail, headers, tuple(errors))
-
-
-def _summary(errors: list[FieldError]) -> str:
-    if len(errors) == 1:
-        return f"`{errors[0].field}`: {errors[0].message}"
-    return f"{len(errors)} fields are not as described." if errors else "The request is not as described."
 
 
 def _title(status: int) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with a request, field by field."""
+"""Field errors of invalid requests, from the exceptions of msgspec and Litestar."""
 
 import re
 from collections.abc import Iterable
@@ -16,51 +16,53 @@ _CHOICE: Final = re.compile(r"Invalid enum value .*", re.DOTALL)
 _MISSING: Final = re.compile(r"Missing required (\w+) parameter '([^']*)' for path .*", re.DOTALL)
 _PATH: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`\Z", re.DOTALL)
 _KEY: Final = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`\Z", re.DOTALL)
-_LONGEST: Final = 200
+_MAX_LENGTH: Final = 200
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One field that is not as described."""
+    """One invalid field of a request."""
 
     field: Annotated[
-        str, Meta(description="Its name, or its place: `items[0].price`.", examples=["quantity"])
+        str, Meta(description="Name or path of the field, such as `items[0].price`.", examples=["quantity"])
     ]
     message: Annotated[str, Meta(examples=["Expected `int` >= 1"])]
-    location: Annotated[Location | None, Meta(description="Where it stands.", examples=["body"])] = None
+    location: Annotated[
+        Location | None, Meta(description="Part of the request that holds the field.", examples=["body"])
+    ] = None
 
 
 def body_error(error: msgspec.ValidationError, *, within: str = "") -> FieldError:
-    """Say what msgspec found in a body.
+    """Convert an error of msgspec about a body.
 
     Args:
-        error: What it raised.
-        within: The field whose value it was reading; empty for the whole body.
+        error: The error.
+        within: Field whose value was decoded; empty for the whole body.
     """
     text = str(error)
-    place = ""
+    path = ""
     if found := _PATH.search(text):
-        text, place = text[: found.start()], found[1]
+        text, path = text[: found.start()], found[1]
     if within:
-        place = within + (place if place.startswith("[") or not place else f".{place}")
-    if named := _KEY.search(text):
-        place = f"{place}.{named[1]}" if place else named[1]
+        path = within + (path if path.startswith("[") or not path else f".{path}")
+    if key := _KEY.search(text):
+        path = f"{path}.{key[1]}" if path else key[1]
         text = "is required" if "missing" in text else "is unknown"
-    return FieldError(field=_short(place or "body"), message=_without_value(text), location="body")
+    return FieldError(field=_shortened(path or "body"), message=_without_value(text), location="body")
 
 
 def errors_from_extra(extra: Any, handler: Any) -> list[FieldError]:
-    """Read the list that Litestar's `ValidationException` carries.
+    """Convert the `extra` list of Litestar's `ValidationException`.
 
     Args:
         extra: The list.
-        handler: The route's, which knows what a parameter is called outside.
+        handler: The route's handler, for the external names of its parameters.
     """
     items: Iterable[Any] = extra if isinstance(extra, list) else ()
     return [_error_from_item(item, handler) for item in items if isinstance(item, dict)]
 
 
 def missing_parameter_error(detail: str) -> FieldError | None:
-    """Read Litestar's words for a parameter that is not there."""
+    """Convert Litestar's error text about a missing parameter; return None for other texts."""
     found = _MISSING.fullmatch(detail)
     if found is None:
         return None
@@ -70,16 +72,16 @@ def missing_parameter_error(detail: str) -> FieldError | None:
 def _error_from_item(item: dict[str, Any], handler: Any) -> FieldError:
     key, message = str(item.get("key", "")), str(item.get("message", ""))
     if message == repr(key):
-        # The words of a KeyError, which is how Litestar finds that there is no body.
+        # The text of the KeyError that Litestar raises for a missing body.
         message = "is required"
-    field = _outer_name(key, handler)
+    field = _external_name(key, handler)
     location = _location(str(getattr(item.get("source"), "value", item.get("source"))))
     if key == "data" and location == "body":
         field = "body"
-    return FieldError(field=_short(field), message=_without_value(message), location=location)
+    return FieldError(field=_shortened(field), message=_without_value(message), location=location)
 
 
-def _outer_name(key: str, handler: Any) -> str:
+def _external_name(key: str, handler: Any) -> str:
     signature = getattr(handler, "parsed_fn_signature", None)
     definition = signature.parameters.get(key) if signature is not None else None
     kwarg = definition.kwarg_definition if definition is not None else None
@@ -93,8 +95,8 @@ def _location(text: str) -> Location | None:
 
 
 def _without_value(message: str) -> str:
-    return _short(_CHOICE.sub("is not one of the accepted values", message))
+    return _shortened(_CHOICE.sub("is not one of the accepted values", message))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same request is executed once."""
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a retried request is executed once."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -14,19 +14,19 @@ from starkeel_asgi import GateOrder, Header, HttpExchange, Response, current
 _DIGEST_BYTES: Final = 32
 _FIRST_ERROR: Final = 400
 _TOKEN: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]{1,255}")
-# A string of RFC 8941, as the draft has it; clients that send the bare key are understood as well.
+# The draft requires a string of RFC 8941; the bare key is accepted as well.
 _QUOTED: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
 _ESCAPED: Final = re.compile(r'\\(["\\])')
 
 
 class StoredResponse(NamedTuple):
-    """An answer, and what it answers.
+    """A stored response and the fingerprint of its request.
 
     Args:
-        fingerprint: Of the request.
+        fingerprint: Digest of method, path, query and body of the request.
         status: HTTP status code.
-        headers: As the application sent them.
-        body: All of it.
+        headers: Headers as the application sent them.
+        body: The whole body.
     """
 
     fingerprint: bytes
@@ -36,51 +36,51 @@ class StoredResponse(NamedTuple):
 
 
 class IdempotencyStore(Protocol):
-    """What keeps answers; found among an application's plugins by these methods."""
+    """Storage of responses; the plugin of the application that has these methods."""
 
     async def claim_idempotency_key(
         self, scope: Scope, key: bytes
     ) -> Literal["free", "taken"] | tuple[bytes, int, Iterable[tuple[bytes, bytes]], bytes]:
-        """Claim a key for the rest of a request's unit of work, or return what was kept under it.
+        """Claim a key for the rest of a request's unit of work, or return its stored response.
 
         Args:
-            scope: The request's.
+            scope: Scope of the request.
             key: 32 bytes.
 
         Returns:
-            Whether it is now this request's, or another's that is being worked on; or the kept answer.
+            `free` if the key is claimed, `taken` if a concurrent request has it; or the stored response.
         """
 
     async def keep_idempotent_answer(
         self, scope: Scope, key: bytes, answer: tuple[bytes, int, list[tuple[bytes, bytes]], bytes]
     ) -> bool:
-        """Write an answer in the request's unit of work; whether the key was still free."""
+        """Store a response in the request's unit of work; return False if the key is taken."""
 
 
 class KeyInUseException(ClientException):
-    """A request with this key is being worked on."""
+    """A concurrent request has the same key."""
 
     status_code = 409
 
     def __init__(self) -> None:
         super().__init__(
-            "A request with this `Idempotency-Key` is being worked on.", headers={"Retry-After": "1"}
+            "A request with this `Idempotency-Key` is being processed.", headers={"Retry-After": "1"}
         )
 
 
 class KeyReusedException(HTTPException):
-    """The key was another request's."""
+    """The key was used for a different request."""
 
     status_code = 422
 
     def __init__(self) -> None:
         super().__init__(
-            "This `Idempotency-Key` was sent with another request before. Take a new one for a new request."
+            "This `Idempotency-Key` was used for a different request. Use a new key for a new request."
         )
 
 
 class Replay(Exception):
-    """The request was answered before; the answer stands in its flight."""
+    """Ends a repeated request; the middleware sends the stored response."""
 
 
 class _InFlightRequest:
@@ -140,7 +140,7 @@ class _InFlightRequest:
         scope = self._exchange.scope
         if self.key is None:
             raise ImproperlyConfiguredException(
-                f"{scope.get('route_handler')} takes `idempotency` and never calls `claim()`"
+                f"{scope.get('route_handler')} requires `idempotency`, but did not call `claim()`"
             )
         stored = StoredResponse(self.fingerprint, response.status, response.headers, response.body)
         if not await self._store.keep_idempotent_answer(scope, self.key, stored):
@@ -153,7 +153,7 @@ class _InFlightRequest:
 
 @final
 class Idempotency:
-    """The key of a request, as the dependency `idempotency`; a handler that takes it requires the header.
+    """The dependency `idempotency`: the request's `Idempotency-Key`, which becomes a required header.
 
     Args:
         request: The request.
@@ -213,7 +213,7 @@ class IdempotencyProvider:
             HeaderParameter(
                 name="Idempotency-Key",
                 description="Client-generated unique key, such as a UUID; 1 to 255 visible ASCII characters,"
-                " in double quotes or without. Retries with the same key return the original response.",
+                " in double quotes or bare. Retries with the same key return the original response.",
             ),
         ],
     ) -> Idempotency:
@@ -223,7 +223,7 @@ class IdempotencyProvider:
             ClientException: The header is missing, repeated or malformed.
         """
         if len(request.headers.getall("idempotency-key", [])) != 1:
-            raise ClientException("`Idempotency-Key` must be sent once.")
+            raise ClientException("`Idempotency-Key` must be sent exactly once.")
         key = parse_key(idempotency_key)
         exchange = current(request.scope)
         assert isinstance(exchange, HttpExchange)
@@ -231,10 +231,10 @@ class IdempotencyProvider:
 
 
 def parse_key(text: str) -> str:
-    """Read the header's value.
+    """Parse the header's value, quoted or bare.
 
     Raises:
-        ClientException: It is no key.
+        ClientException: The value is invalid.
     """
     text = text.strip(" \t")
     if quoted := _QUOTED.fullmatch(text):
@@ -242,7 +242,7 @@ def parse_key(text: str) -> str:
     if _TOKEN.fullmatch(text):
         return text
     raise ClientException(
-        "`Idempotency-Key` must be 1 to 255 visible ASCII characters, best in double quotes."
+        "`Idempotency-Key` must be 1 to 255 visible ASCII characters, preferably in double quotes."
     )
 
 

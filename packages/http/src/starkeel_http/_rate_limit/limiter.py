@@ -32,7 +32,7 @@ REDIS_RETRY_S: Final = 1.0
 
 RATE_LIMITED = Counter(
     "rate_limit_requests",
-    "Requests to limited routes: within, over, or not counted because Redis was away (passed or refused).",
+    "Requests to rate-limited routes: within, over, or not counted without Redis (passed or refused).",
     ["limit", "result"],
 )
 
@@ -60,7 +60,7 @@ class RateLimitResult:
     def exception(self) -> TooManyRequestsException:
         """Return the exception for a request that exceeds the limit."""
         return TooManyRequestsException(
-            "Too many requests; `Retry-After` says when to come back.",
+            "The rate limit is exceeded. Retry after the seconds in `Retry-After`.",
             headers={"Retry-After": str(max(1, self.reset_s))},
         )
 
@@ -96,7 +96,7 @@ class Limiter:
         self._counters: dict[str, MovingWindowRateLimiter] = {}
         self._redis: Redis | None = None
         self._failures: tuple[type[Exception], ...] = (OSError, TimeoutError)
-        self._is_away = False
+        self._is_failing = False
         self._retry_at = 0.0
 
     def open(self, rates: Mapping[str, Rate]) -> None:
@@ -185,17 +185,19 @@ class Limiter:
             return
         RATE_LIMITED.labels(name, "unchecked_refused").inc()
         raise ServiceUnavailableException(
-            "Requests cannot be counted at the moment.", headers={"Retry-After": str(ceil(REDIS_RETRY_S))}
+            "The rate limit cannot be checked now.",
+            headers={"Retry-After": str(ceil(REDIS_RETRY_S))},
         )
 
     def _record_failure(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + REDIS_RETRY_S
-        if not self._is_away:
-            self._is_away = True
-            doing = "requests pass uncounted" if self._on_error == "open" else "limited requests are refused"
-            log.error("rate limits lost", error=str(error) or type(error).__name__, consequence=doing)
+        if not self._is_failing:
+            self._is_failing = True
+            effect = "requests pass uncounted" if self._on_error == "open" else "limited requests are refused"
+            reason = str(error) or type(error).__name__
+            log.error("rate limit storage failed", error=reason, consequence=effect)
 
     def _record_success(self) -> None:
-        if self._is_away:
-            self._is_away = False
-            log.warning("rate limits regained")
+        if self._is_failing:
+            self._is_failing = False
+            log.warning("rate limit storage recovered")

@@ -1,4 +1,4 @@
-"""Bodies, read to the letter: a text is no number, and what is not described is not taken."""
+"""Strict JSON decoding: no type coercion, unknown fields rejected."""
 
 import enum
 import types
@@ -12,41 +12,43 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.serialization.msgspec_hooks import default_deserializer
 from litestar.types.empty import Empty
 
+from .._errors.problem import summary
 from .._errors.validation import FieldError, body_error
 
 DECODER: Final = "starkeel_http.decoder"
-"""Where in a handler's `opt` its reader stands."""
+"""Key of the route's decoder in a handler's `opt`."""
 
-_MOST_CHOICES: Final = 20
+_MAX_CHOICES: Final = 20
+_MAX_UNKNOWN_FIELDS: Final = 10
 
 
 class StrictDecoder:
-    """Reads JSON bodies as the type that a handler declares, without converting anything.
+    """Decodes JSON bodies as the type that a handler declares, without coercion.
 
-    Litestar reads JSON first and converts it leniently afterwards, so that `"1"` becomes a number.
+    Litestar decodes JSON first and converts it leniently afterwards, so that `"1"` becomes a number.
 
     Args:
-        handler: The route's handler; one that declares no body may read whatever JSON there is.
+        handler: The route's handler; without a declared body any JSON is accepted.
     """
 
     def __init__(self, handler: HTTPRouteHandler) -> None:
         hook = partial(default_deserializer, type_decoders=handler.resolve_type_decoders())
-        self._type = _declared(handler)
+        self._type = _declared_type(handler)
         self._hook = hook
         self._decoder: msgspec.json.Decoder[Any]
         try:
             self._decoder = msgspec.json.Decoder(self._type, dec_hook=hook)
         except TypeError:
-            # Of a library that msgspec does not know: Litestar's own conversion has to do.
+            # A type that msgspec does not support is left to Litestar's conversion.
             self._type = Any
             self._decoder = msgspec.json.Decoder()
 
     def decode(self, body: bytes) -> Any:
-        """Read a body.
+        """Decode a body.
 
         Raises:
-            ValidationException: It is JSON, but not as described; `extra` lists each field.
-            ClientException: It is no JSON that can be read.
+            ValidationException: The body does not match the type; `extra` lists each invalid field.
+            ClientException: The body is not valid JSON.
         """
         try:
             return self._decoder.decode(body)
@@ -59,21 +61,21 @@ class StrictDecoder:
         except msgspec.DecodeError as error:
             raise ClientException(f"The body is not valid JSON: {_reason(error)}.") from None
         except (ValueError, OverflowError):
-            raise ClientException("The body holds a value that cannot be read.") from None
+            raise ClientException("The body has a value that cannot be decoded.") from None
 
     def _errors(self, body: bytes, first: msgspec.ValidationError) -> list[FieldError]:
-        """List what is wrong with each field; msgspec itself stops at the first."""
+        """List all invalid fields; msgspec itself stops at the first."""
         struct = _only_struct(self._type)
         if struct is None:
             return [_with_choices(body_error(first), self._type)]
         try:
             values = msgspec.json.decode(body)
         except (ValueError, RecursionError):
-            # A body with more than one flaw: the first will do.
+            # The rest of the body is not valid JSON.
             return [body_error(first)]
         if not isinstance(values, dict):
             return [body_error(first)]
-        return [*self._field_errors(struct, values)] or [body_error(first)]
+        return self._field_errors(struct, values) or [body_error(first)]
 
     def _field_errors(self, struct: Any, values: dict[str, Any]) -> list[FieldError]:
         errors = []
@@ -88,16 +90,45 @@ class StrictDecoder:
             except msgspec.ValidationError as error:
                 errors.append(_with_choices(body_error(error, within=name), field.type))
         if struct.__struct_config__.forbid_unknown_fields:
-            unknown = [
-                name for name in values if name not in fields and name != struct.__struct_config__.tag_field
-            ]
+            tag = struct.__struct_config__.tag_field
+            unknown = [name for name in values if name not in fields and name != tag]
             errors += [
-                FieldError(field=name[:100], message="is unknown", location="body") for name in unknown[:10]
+                FieldError(field=name[:100], message="is unknown", location="body")
+                for name in unknown[:_MAX_UNKNOWN_FIELDS]
             ]
         return errors
 
 
-def _declared(handler: HTTPRouteHandler) -> Any:
+class StrictRequest(Request[Any, Any, Any]):
+    """Request whose JSON body is decoded by its route's `StrictDecoder`."""
+
+    __slots__ = ()
+
+    async def json(self) -> Any:
+        """Return the decoded body; None if it is empty.
+
+        Raises:
+            ValidationException: The body does not match the declared type.
+            ClientException: The body is not valid JSON.
+        """
+        if self._json is Empty:
+            body = await self.body()
+            self._json = self._route_decoder().decode(body) if body else None
+        return self._json
+
+    def _route_decoder(self) -> StrictDecoder:
+        decoder = self.route_handler.opt.get(DECODER)
+        return decoder if isinstance(decoder, StrictDecoder) else StrictDecoder(self.route_handler)
+
+
+def strict_request_class(base: type[Request[Any, Any, Any]] | None) -> type[Request[Any, Any, Any]]:
+    """Return a subclass of an application's request class that decodes strictly."""
+    if base is None or base is Request:
+        return StrictRequest
+    return type(base.__name__, (StrictRequest, base), {"__slots__": ()})
+
+
+def _declared_type(handler: HTTPRouteHandler) -> Any:
     field = handler.parsed_data_field
     if field is None or handler.resolve_data_dto() is not None:
         return Any
@@ -105,12 +136,8 @@ def _declared(handler: HTTPRouteHandler) -> Any:
 
 
 def _invalid(errors: list[FieldError]) -> ValidationException:
-    if len(errors) == 1:
-        detail = f"`{errors[0].field}`: {errors[0].message}"
-    else:
-        detail = f"{len(errors)} fields are not as described."
     extra = [{"key": error.field, "message": error.message, "source": "body"} for error in errors]
-    return ValidationException(detail, extra=extra)
+    return ValidationException(summary(errors), extra=extra)
 
 
 def _only_struct(hint: Any) -> Any:
@@ -129,7 +156,7 @@ def _members(hint: Any) -> tuple[Any, ...]:
 
 
 def _with_choices(error: FieldError, hint: Any) -> FieldError:
-    """Name what is accepted where that is one of a few words."""
+    """List the accepted values of an enumeration in its error message."""
     if error.message != "is not one of the accepted values":
         return error
     choices: list[Any] = []
@@ -138,7 +165,7 @@ def _with_choices(error: FieldError, hint: Any) -> FieldError:
             choices += get_args(member)
         elif isinstance(member, type) and issubclass(member, enum.Enum):
             choices += [choice.value for choice in member]
-    if not 0 < len(choices) <= _MOST_CHOICES:
+    if not 0 < len(choices) <= _MAX_CHOICES:
         return error
     accepted = ", ".join(f"`{choice}`" for choice in choices)
     return FieldError(field=error.field, message=f"is not one of {accepted}", location=error.location)
@@ -147,32 +174,3 @@ def _with_choices(error: FieldError, hint: Any) -> FieldError:
 def _reason(error: msgspec.DecodeError) -> str:
     text = str(error).removeprefix("JSON is malformed: ")
     return text[:1].lower() + text[1:]
-
-
-class StrictRequest(Request[Any, Any, Any]):
-    """A request whose JSON is read as the type its handler declares, and to the letter."""
-
-    __slots__ = ()
-
-    async def json(self) -> Any:
-        """Return the body.
-
-        Raises:
-            ValidationException: It is JSON, but not as described.
-            ClientException: It is no JSON that can be read.
-        """
-        if self._json is Empty:
-            body = await self.body()
-            self._json = self._route_decoder().decode(body) if body else None
-        return self._json
-
-    def _route_decoder(self) -> StrictDecoder:
-        decoder = self.route_handler.opt.get(DECODER)
-        return decoder if isinstance(decoder, StrictDecoder) else StrictDecoder(self.route_handler)
-
-
-def strict_request_class(base: type[Request[Any, Any, Any]] | None) -> type[Request[Any, Any, Any]]:
-    """Return a request class that reads strictly and is otherwise an application's own."""
-    if base is None or base is Request:
-        return StrictRequest
-    return type(base.__name__, (StrictRequest, base), {"__slots__": ()})
