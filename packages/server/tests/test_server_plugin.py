@@ -93,15 +93,3 @@ async def test_health_is_outside_the_documentation_and_marked_for_guards(setting
         assert (await client.get("/")).status_code == 401
         assert (await client.get("/health/ready")).status_code == 200
     assert list(app.openapi_schema.paths or {}) == ["/"]
-
-
-def test_layers_are_sorted_whatever_the_order_of_the_plugins(settings: ServerSettings) -> None:
-    def edge() -> None: ...
-
-    edge.asgi_layer = 10  # type: ignore[attr-defined]  # the mark that such a hook carries
-    app = Litestar(plugins=[ServerPlugin(settings)], on_startup=[edge])
-    app_later = Litestar(plugins=[ServerPlugin(settings)])
-
-    assert app.on_startup[0] is edge
-    assert [getattr(hook, "asgi_layer", 0) for hook in app.on_startup] == [10, 30]
-    assert [getattr(hook, "asgi_layer", 0) for hook in app_later.on_startup] == [30]

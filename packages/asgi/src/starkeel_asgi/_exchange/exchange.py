@@ -189,6 +189,10 @@ class Exchange:
             self._deadline = None
             self.scope["state"].pop("deadline", None)
 
+    def end(self) -> bool:
+        """End it because the service stops, if it is a stream; return whether it is."""
+        raise NotImplementedError
+
     def expire(self) -> None:
         """Cancel the application: the deadline passed."""
         self.is_expired = self.needs_conclusion = True

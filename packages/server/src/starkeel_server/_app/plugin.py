@@ -7,14 +7,12 @@ from litestar import Litestar, Response, get
 from litestar.config.app import AppConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import InitPlugin
+from starkeel_asgi import pipeline_of
 
 from .._config.settings import ServerSettings
 from .._ipc.scoreboard import Phase, WorkerSlot
-from .drain_middleware import DrainMiddleware
+from .drain import Drain
 from .readiness import Readiness
-
-ASGI_LAYER = 30
-"""Outside everything: the edge is 10, telemetry 20."""
 
 _OPT = {"exclude_from_auth": True}
 _UNCACHED = {"Cache-Control": "no-store"}
@@ -34,7 +32,7 @@ class ServerPlugin(InitPlugin):
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self._slot: WorkerSlot | None = None
-        self._drain: DrainMiddleware | None = None
+        self._drain: Drain | None = None
         self._readiness: Readiness | None = None
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
@@ -43,10 +41,8 @@ class ServerPlugin(InitPlugin):
         def wrap(app: Litestar) -> None:
             self._start(app)
 
-        wrap.asgi_layer = ASGI_LAYER  # type: ignore[attr-defined]  # a mark for those who sort hooks by layer
         app_config.route_handlers.extend(health_handlers(self))
         app_config.on_startup.append(wrap)
-        app_config.on_startup.sort(key=_layer)
         return app_config
 
     def attach(self, slot: WorkerSlot) -> None:
@@ -59,7 +55,7 @@ class ServerPlugin(InitPlugin):
         return self._slot
 
     @property
-    def drain(self) -> DrainMiddleware | None:
+    def drain(self) -> Drain | None:
         """The guard around the application, once it is started by a worker of ours."""
         return self._drain
 
@@ -77,15 +73,9 @@ class ServerPlugin(InitPlugin):
     def _start(self, app: Litestar) -> None:
         self._readiness = Readiness.of(app)
         if self._slot is not None and self._drain is None:
-            self._drain = DrainMiddleware(
-                app.asgi_handler, self._slot, body_timeout_s=self.settings.body_read_timeout_s
+            self._drain = Drain(
+                pipeline_of(app), self._slot, body_timeout_s=self.settings.body_read_timeout_s
             )
-            app.asgi_handler = self._drain
-
-
-def _layer(hook: Any) -> int:
-    layer: int = getattr(hook, "asgi_layer", 0)
-    return layer
 
 
 class HealthContext(Protocol):

@@ -16,7 +16,7 @@ import uvloop
 from litestar import Litestar
 from starkeel_config import load
 
-from .._app.drain_middleware import DrainMiddleware
+from .._app.drain import Drain
 from .._app.plugin import ServerPlugin
 from .._app.plugin_hooks import PluginHooks, prepare, report_features
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
@@ -219,7 +219,7 @@ class _Worker:
             self._slot.is_ready = (await plugin.readiness.report()).is_ready
             await asyncio.sleep(PROBE_S)
 
-    async def _finish(self, engine: Engine, drain: DrainMiddleware, grace_s: float) -> None:
+    async def _finish(self, engine: Engine, drain: Drain, grace_s: float) -> None:
         if self._slot.is_replaced:
             grace_s = max(LEAVE_GRACE_S, grace_s)
         own = time.monotonic() + grace_s
