@@ -1,30 +1,25 @@
-"""Show the slowest and failed requests of the last minute, of the services that `just dev` runs.
-
-Ports are those of `just dev`; `python -m starkeel_observability traces` draws them.
-"""
+"""Show the slowest and failed requests of the last minute as waterfalls, by default those of `just dev`."""
 
 import argparse
-import os
 import sys
 
+from .trace_viewer.show import show
 from .workspace import arguments, fleet
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     arguments(parser)
-    # By name, as a number that stood alone would be taken for a port.
-    parser.add_argument("--limit", help="how many requests to show")
-    parser.add_argument("--trace", help="the id of one trace to show")
+    # Options, as positional numbers are ports.
+    parser.add_argument("--limit", type=int, default=5, help="number of requests to show (5)")
+    parser.add_argument("--trace", metavar="ID", help="show this trace only; a prefix is enough")
+    parser.add_argument(
+        "--url", action="append", help="admin URL of a service, repeatable; replaces the ports"
+    )
     given = parser.parse_args()
     members = fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
-    urls = [member.metrics_url for member in members]
-    command = [sys.executable, "-m", "starkeel_observability", "traces", *urls]
-    for name in ("limit", "trace"):
-        value = getattr(given, name)
-        command += [] if value is None else [f"--{name}={value}"]
-    os.execv(sys.executable, command)
+    return show(given.url or [member.metrics_url for member in members], given.limit, given.trace)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

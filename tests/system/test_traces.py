@@ -1,10 +1,11 @@
-"""`starkeel-observability traces`: what two running services remember, as a waterfall."""
+"""`just traces`: the recent traces of two running services, as a waterfall."""
 
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import httpx2
@@ -13,11 +14,13 @@ from starkeel_testing import Service, running
 
 from .test_fleet import PASSWORD, TRACE_ID, TRACEPARENT
 
+TRACES = Path(__file__).parent.parent / "tools" / "traces.py"
+
 
 def shown(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
     return subprocess.run(
-        [sys.executable, "-m", "starkeel_observability", "traces", *arguments],
+        [sys.executable, TRACES, *arguments],
         env=environ | {"COLUMNS": "80", "PYTHONIOENCODING": "utf-8"} | env,
         capture_output=True,
         encoding="utf-8",
@@ -53,12 +56,12 @@ def order(orders: Service, of: str, **headers: str) -> httpx2.Response:
 def test_an_order_is_one_waterfall_of_both_services(accounts: Service, orders: Service) -> None:
     assert order(orders, token(accounts), traceparent=TRACEPARENT).status_code == 201
 
-    told = shown(accounts.admin_url, orders.admin_url, "--trace", TRACE_ID[:8])
+    result = shown("--url", accounts.admin_url, "--url", orders.admin_url, "--trace", TRACE_ID[:8])
 
-    assert (told.returncode, told.stderr) == (0, ""), told
-    lines = told.stdout.splitlines()
+    assert (result.returncode, result.stderr) == (0, ""), result
+    lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert re.fullmatch(r"orders · POST /api/orders 201 +\d[\d.]* m?s", lines[0]), told.stdout
+    assert re.fullmatch(r"orders · POST /api/orders 201 +\d[\d.]* m?s", lines[0]), result.stdout
     assert f"trace {TRACE_ID} /api/orders" in lines[1]
     rows = [re.match(r"([ │├└]*)(.+?)  +(orders|accounts) ", line) for line in lines[2:] if line]
     found = [(len(row[1]) // 2, row[2], row[3]) for row in rows if row]
@@ -69,38 +72,38 @@ def test_an_order_is_one_waterfall_of_both_services(accounts: Service, orders: S
         (3, "SELECT users", "accounts"),
     ]
     assert (1, "INSERT orders", "orders") in found
-    assert all(re.search(r"[█▏▎▍▌▋▊▉]", line) for line in lines[2:] if line), told.stdout
+    assert all(re.search(r"[█▏▎▍▌▋▊▉]", line) for line in lines[2:] if line), result.stdout
 
 
-def test_what_failed_comes_first_and_tells_why(accounts: Service, orders: Service) -> None:
+def test_failed_requests_come_first_with_their_error(accounts: Service, orders: Service) -> None:
     of = token(accounts)
     assert order(orders, of).status_code == 201
     accounts.stop()
     assert order(orders, of).status_code == 503
 
-    told = shown(accounts.admin_url, orders.admin_url, "--limit", "1", FORCE_COLOR="1")
+    result = shown("--url", accounts.admin_url, "--url", orders.admin_url, "--limit", "1", FORCE_COLOR="1")
 
-    assert told.returncode == 0, told
-    assert "cannot be asked" in told.stderr
-    first, *rest = told.stdout.splitlines()
+    assert result.returncode == 0, result
+    assert "is not reachable" in result.stderr
+    first, *rest = result.stdout.splitlines()
     assert first.startswith("\x1b[31morders · POST /api/orders 503")
     assert any("✗ " in line for line in rest)
     assert "more of the last minute: --limit " in rest[-1]
 
 
-def test_nobody_to_ask_is_a_failure(free_port: int) -> None:
-    told = shown(f"http://127.0.0.1:{free_port}")
+def test_an_unreachable_service_is_a_failure(free_port: int) -> None:
+    result = shown("--url", f"http://127.0.0.1:{free_port}")
 
-    assert told.returncode == 1
-    assert "cannot be asked" in told.stderr
+    assert result.returncode == 1
+    assert "is not reachable" in result.stderr
 
 
-def test_terminals_without_unicode_are_given_none(accounts: Service) -> None:
+def test_output_is_ascii_if_the_terminal_is(accounts: Service) -> None:
     accounts.client.get("/api/users/me")
 
-    told = shown(accounts.admin_url, PYTHONIOENCODING="ascii")
+    result = shown("--url", accounts.admin_url, PYTHONIOENCODING="ascii")
 
-    assert told.returncode == 0, told
-    assert "GET /api/users/me 401" in told.stdout
-    assert "###" in told.stdout
-    assert told.stdout.isascii()
+    assert result.returncode == 0, result
+    assert "GET /api/users/me 401" in result.stdout
+    assert "###" in result.stdout
+    assert result.stdout.isascii()

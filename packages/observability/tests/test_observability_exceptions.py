@@ -12,7 +12,6 @@ from litestar.response import Stream
 from litestar.testing import TestClient
 from starkeel_config import load
 from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
-from starkeel_observability._answering import parted
 
 
 class Odd(Exception):
@@ -73,22 +72,6 @@ def app(*, is_observed: bool, **options: Any) -> tuple[Litestar, list[str]]:
         **options,
     )
     return made, seen
-
-
-def test_the_handler_of_the_litestar_that_is_installed_is_parted() -> None:
-    made, _ = app(is_observed=False)
-
-    served, answering = parted(made)
-
-    assert served is made.asgi_router
-    assert answering is not None
-    assert made.asgi_handler.app is served  # type: ignore[attr-defined]  # it is as it was
-
-
-def test_a_handler_that_something_else_stands_around_is_left_whole() -> None:
-    made, _ = app(is_observed=False, cors_config=CORSConfig(allow_origins=["https://a.example"]))
-
-    assert parted(made) == (made.asgi_handler, None)
 
 
 @pytest.mark.parametrize("options", [{}, {"cors_config": CORSConfig(allow_origins=["https://a.example"])}])

@@ -69,13 +69,13 @@ def test_any_text_is_levels_or_refused_with_a_reason(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("loud", "'loud' is no level"),
-        ("info,orders=loud", "'loud' is no level"),
-        ("info,debug", "'debug' is a second level for all loggers"),
+        ("loud", "'loud' is not a level"),
+        ("info,orders=loud", "'loud' is not a level"),
+        ("info,debug", "'debug' is a second default level"),
         ("info,orders=debug,orders=info", "'orders' has two levels"),
-        ("info,a b=debug", "'a b' is no name of a logger"),
-        ("info,=debug", "'' is no name of a logger"),
-        (",", "it names no level"),
+        ("info,a b=debug", "'a b' is not a valid logger name"),
+        ("info,=debug", "'' is not a valid logger name"),
+        (",", "it contains no level"),
     ],
 )
 def test_wrong_levels_are_named(text: str, why: str) -> None:

@@ -11,17 +11,17 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 values.ValueClass = values.MultiProcessValue(lambda: "me")
 from starkeel_observability import counter
-from starkeel_observability._metrics._cells import cells_of
+from starkeel_observability._metrics.mmap_values import values_of
 
 asked = counter("asked_total", "Asked.", labels=("of",))
-cells, (place,) = cells_of(asked.labels("first").values())
+cells, (place,) = values_of(asked.labels("first").values())
 assert isinstance(cells, memoryview), "not in place"
 cells[place] += 1.0
 # More than the file had room for when it was made.
 for number in range(900):
     asked.labels(f"another-{number}" + "x" * 100).inc()
     cells[place] += 1.0
-again, (place_again,) = cells_of(asked.labels("first").values())
+again, (place_again,) = values_of(asked.labels("first").values())
 again[place_again] += 1.0
 
 registry = CollectorRegistry()

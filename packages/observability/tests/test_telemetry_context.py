@@ -5,16 +5,16 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from opentelemetry import baggage, context, trace
+from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from starkeel_observability._exchange import HttpExchange
-from starkeel_observability._request import Request
-from starkeel_observability._traces import _context, _span
-from starkeel_observability._traces._context import SPAN, RequestContext
-from starkeel_observability._traces._recorded import RecordedSpan
-from starkeel_observability._traces._sampler import sampler
-from starkeel_observability._traces._server import ServerSpan
-from starkeel_observability._traces._tracer import Provider
+from starkeel_observability._request.exchange import HttpExchange
+from starkeel_observability._request.request import Request
+from starkeel_observability._traces import request_span
+from starkeel_observability._traces.context import NO_PARENT, SPAN, RequestContext
+from starkeel_observability._traces.server_span import ServerSpan
+from starkeel_observability._traces.span import RecordedSpan
+from starkeel_observability._traces.tracer import Provider, sampler
 
 _nobody: Any = None
 
@@ -29,7 +29,7 @@ def request_() -> Request:
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[RecordedSpan]:
     spans: list[RecordedSpan] = []
     tracer = Provider(sampler("parentbased_always_on", 1.0), spans.append).get_tracer("test")
-    monkeypatch.setattr(_span, "_found", [tracer])
+    monkeypatch.setattr(request_span, "_tracers", [tracer])
     return spans
 
 
@@ -57,11 +57,11 @@ def test_what_is_made_of_it_has_the_span(request_: Request, ended: list[Recorded
     around = context_of(request_)
 
     further = baggage.set_baggage("tenant", "a", context=around)
-    token = context.attach(further)
+    token = otel_context.attach(further)
     try:
-        child = _span._found[0].start_span("child")
+        child = request_span._tracers[0].start_span("child")
     finally:
-        context.detach(token)
+        otel_context.detach(token)
 
     assert isinstance(child, RecordedSpan)
     assert child.ids[:16] == request_.ids[:16]
@@ -106,7 +106,7 @@ def test_what_is_not_in_it_is_missed(request_: Request) -> None:
     assert around.get("other") is None
     with pytest.raises(KeyError, match="other"):
         around["other"]
-    assert _context.NO_PARENT == {}
+    assert NO_PARENT == {}
 
 
 async def test_an_answer_without_headers_has_the_id_all_the_same() -> None:

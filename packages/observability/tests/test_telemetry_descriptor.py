@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from starkeel_observability._logs._descriptor import Descriptor
+from starkeel_observability._logs.fd_writer import FdWriter
 
 CAN_LOCK = """
 import fcntl, sys
@@ -40,7 +40,7 @@ def test_an_empty_pipe_takes_lines_at_once(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     lines = b"x" * 40_000 + b"\n"
 
-    left = Descriptor(writer, never).write_at_once(lines)
+    left = FdWriter(writer, never).write_at_once(lines)
 
     assert left == b""
     assert os.read(reader, 100_000) == lines
@@ -53,7 +53,7 @@ def test_nothing_is_written_where_somebody_has_not_read_yet(pipe: tuple[int, int
     reader, writer = pipe
     os.write(writer, b"before\n")
 
-    assert Descriptor(writer, never).write_at_once(b"after\n") is None
+    assert FdWriter(writer, never).write_at_once(b"after\n") is None
 
     assert os.read(reader, 100) == b"before\n"
     assert not is_locked(writer)
@@ -69,7 +69,7 @@ def test_nothing_is_written_while_another_process_writes(pipe: tuple[int, int]) 
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
 
-        assert Descriptor(writer, never).write_at_once(b"mine\n") is None
+        assert FdWriter(writer, never).write_at_once(b"mine\n") is None
 
         other.communicate(b"\n", timeout=30)
 
@@ -78,7 +78,7 @@ def test_what_a_pipe_did_not_take_comes_next_and_nobody_else_before_it(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = pipe
-    descriptor = Descriptor(writer, never)
+    descriptor = FdWriter(writer, never)
     capacity = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
     # As if somebody who takes no lock had been faster than we, after the look.
     monkeypatch.setattr(descriptor, "_is_empty", lambda: True)
@@ -102,4 +102,4 @@ def test_a_pipe_without_a_reader_is_left_to_those_who_wait(pipe: tuple[int, int]
     os.dup2(lone, writer)
     os.close(lone)
 
-    assert Descriptor(writer, never).write_at_once(b"nobody\n") is None
+    assert FdWriter(writer, never).write_at_once(b"nobody\n") is None

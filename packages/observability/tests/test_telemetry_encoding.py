@@ -11,14 +11,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
-from starkeel_observability._logs import _access
-from starkeel_observability._logs._clean import encodable
-from starkeel_observability._logs._redact import masked
-from starkeel_observability._report import Kind, Peer, Report
-from starkeel_observability._request import Request, are_plain, is_plain
-from starkeel_observability._traces import _encode
-from starkeel_observability._traces._recorded import Origin, RecordedSpan, Scope
-from starkeel_observability._traces._server import ServerSpan
+from starkeel_observability._logs import access_line
+from starkeel_observability._logs.redact import mask
+from starkeel_observability._logs.sanitize import encodable
+from starkeel_observability._request.request import Request, are_plain, is_plain
+from starkeel_observability._request.request_record import ClientInfo, RequestRecord, RequestTemplate
+from starkeel_observability._traces.otlp_encoding import encode_request, encode_resource
+from starkeel_observability._traces.server_span import ServerSpan, encode_ended
+from starkeel_observability._traces.span import InstrumentationScope as OwnScope
+from starkeel_observability._traces.span import RecordedSpan, SpanOutput
 
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 # Lengths of one, two and three bytes.
@@ -49,18 +50,18 @@ CONTEXT = st.builds(SpanContext, TRACE_ID, SPAN_ID, st.booleans(), st.just(Trace
 SCOPE = st.tuples(NAME, TEXT, TEXT, PLAIN)
 
 _KEY = ("GET", "/x", 200)
-_KIND = Kind(_KEY, b"", _access.common(_KEY), needs_request=False, is_usual=True)
-_PEER = Peer(None, b"", "")
+_TEMPLATE = RequestTemplate(_KEY, b"", access_line.template_parts(_KEY), needs_request=False, is_fast=True)
+_CLIENT = ClientInfo(None, b"", "")
 _AT = 10**18 - 5 * 10**9
 """What makes the fifth second one whose timestamp is known."""
 
 
 @st.composite
-def pairs(draw: Any, scopes: list[tuple[Scope, InstrumentationScope]], resource: Resource) -> Any:
+def pairs(draw: Any, scopes: list[tuple[OwnScope, InstrumentationScope]], resource: Resource) -> Any:
     """The same span twice: ours and theirs."""
     ours, theirs = draw(st.sampled_from(scopes))
     span = RecordedSpan(
-        Origin(ours, lambda _: None),
+        SpanOutput(ours, lambda _: None),
         draw(TEXT),
         draw(st.sampled_from(list(SpanKind))),
         ids=draw(IDS),
@@ -108,13 +109,14 @@ class _Event(Event):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_sent_is_what_the_official_encoder_sends(data: Any) -> None:
     described = data.draw(st.lists(SCOPE, min_size=1, max_size=3, unique_by=lambda scope: scope[0]))
-    scopes = [(Scope(*scope), InstrumentationScope(*scope)) for scope in described]
+    scopes = [(OwnScope(*scope), InstrumentationScope(*scope)) for scope in described]
     resource = Resource(data.draw(PLAIN))
     made = data.draw(st.lists(pairs(scopes, resource), min_size=1, max_size=5))
 
     sent = ExportTraceServiceRequest.FromString(
-        _encode.request(
-            [(ours.origin.scope, ours.encoded()) for ours, _ in made], _encode.resource(resource.attributes)
+        encode_request(
+            [(ours.output.scope, encode_ended(ours)) for ours, _ in made],
+            encode_resource(resource.attributes),
         )
     )
 
@@ -123,7 +125,7 @@ def test_what_is_sent_is_what_the_official_encoder_sends(data: Any) -> None:
 
 def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
     span = RecordedSpan(
-        Origin(Scope("s", "", "", None), lambda _: None),
+        SpanOutput(OwnScope("s", "", "", None), lambda _: None),
         "odd",
         SpanKind.INTERNAL,
         ids=b"i" * 24,
@@ -134,7 +136,7 @@ def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
     span.end()
 
     (sent,) = (
-        ExportTraceServiceRequest.FromString(_encode.request([(span.origin.scope, span.encoded())], b""))
+        ExportTraceServiceRequest.FromString(encode_request([(span.output.scope, encode_ended(span))], b""))
         .resource_spans[0]
         .scope_spans[0]
         .spans
@@ -170,21 +172,23 @@ def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(da
     ids = data.draw(IDS)
     key = (request.method, route, data.draw(st.integers(200, 404)))
 
-    def sent(*, is_touched: bool) -> Any:
-        span = ServerSpan(Origin(Scope("s", "", "", None), lambda _: None), request, ids)
+    def sent(*, is_modified: bool) -> Any:
+        span = ServerSpan(SpanOutput(OwnScope("s", "", "", None), lambda _: None), request, ids)
         if parent is not None:
-            span.belong(parent)
-        span.is_touched |= is_touched
+            span.set_parent(parent)
+        span.is_modified |= is_modified
         assert span.complete(key, None, (5, 7))
         assert not span.complete(key, None, (5, 8))
         return (
-            ExportTraceServiceRequest.FromString(_encode.request([(span.origin.scope, span.encoded())], b""))
+            ExportTraceServiceRequest.FromString(
+                encode_request([(span.output.scope, encode_ended(span))], b"")
+            )
             .resource_spans[0]
             .scope_spans[0]
             .spans[0]
         )
 
-    short, long = sent(is_touched=False), sent(is_touched=True)
+    short, long = sent(is_modified=False), sent(is_modified=True)
     for span in (short, long):
         told = sorted(span.attributes, key=lambda pair: pair.key)
         del span.attributes[:]
@@ -206,13 +210,13 @@ def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
     scope: Any = {"type": "http", "method": "GET", "path": path, "headers": []}
     request = Request(scope, _nobody, _nobody)
 
-    line_path = path if is_plain(path) else _access.odd_path(path)
-    (head,) = _access.lines(
-        [(_KIND, _PEER, line_path, 4_999_000_000, 5_000_000_000, 5, b"", "id", None)], _AT
+    line_path = path if is_plain(path) else access_line.clean_path(path)
+    (head,) = access_line.render_lines(
+        [(_TEMPLATE, _CLIENT, line_path, 4_999_000_000, 5_000_000_000, 5, b"", "id", None)], _AT
     )
     told = json.loads(head + "}")
 
-    assert told["path"] == encodable(masked(request.path))
+    assert told["path"] == encodable(mask(request.path))
     assert (told["status"], told["bytes"], told["duration_ms"]) == (200, 5, 1)
     assert told["timestamp"] == "2001-09-09T01:46:40.000000Z"
     assert "hunter2" not in head
@@ -231,9 +235,11 @@ def test_paths_are_plain_together_if_each_is(paths: list[str]) -> None:
 
 def test_each_line_has_its_own_second_in_whatever_order() -> None:
     ends = [5_000_100_000, 4_999_900_000, 9_000_000_000, 5_000_100_000]
-    reports: list[Report] = [(_KIND, _PEER, "/x", end - 1000, end, 5, b"", "id", None) for end in ends]
+    reports: list[RequestRecord] = [
+        (_TEMPLATE, _CLIENT, "/x", end - 1000, end, 5, b"", "id", None) for end in ends
+    ]
 
-    told = [json.loads(line + "}")["timestamp"] for line in _access.lines(reports, _AT)]
+    told = [json.loads(line + "}")["timestamp"] for line in access_line.render_lines(reports, _AT)]
 
     assert [text.removeprefix("2001-09-09T01:46:") for text in told] == [
         *("40.000100Z", "39.999900Z", "44.000000Z", "40.000100Z")
@@ -242,9 +248,9 @@ def test_each_line_has_its_own_second_in_whatever_order() -> None:
 
 def test_what_was_bound_stays_in_the_line_of_a_request_without_a_span() -> None:
     bound = {"n": {"a": 1, "trace_id": "", "span_id": ""}}
-    kind = _access.with_bound(_KIND, bound)
+    kind = access_line.with_bound_fields(_TEMPLATE, bound)
 
-    (line,) = _access.lines([(kind, _PEER, "/x", 1, 2, 5, b"", "id", None)], _AT)
+    (line,) = access_line.render_lines([(kind, _CLIENT, "/x", 1, 2, 5, b"", "id", None)], _AT)
 
     told = json.loads(line + "}")
     assert told["n"] == bound["n"]

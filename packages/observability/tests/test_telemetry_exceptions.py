@@ -2,9 +2,8 @@
 
 import pytest
 from opentelemetry.trace import StatusCode
-from starkeel_observability._traces._recorded import RecordedSpan
-from starkeel_observability._traces._sampler import sampler
-from starkeel_observability._traces._tracer import Provider
+from starkeel_observability._traces.span import RecordedSpan
+from starkeel_observability._traces.tracer import Provider, sampler
 
 
 @pytest.mark.parametrize("by", ["start_span", "start_as_current_span"])

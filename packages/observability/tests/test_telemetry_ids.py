@@ -1,14 +1,14 @@
-"""Ids that are made for many requests at once: no two get the same, in whichever process."""
+"""Request ids, generated in batches, are unique across processes."""
 
 import subprocess
 import sys
 
 import pytest
-from starkeel_observability import _random
+from starkeel_observability._request import ids
 
 _CHILD_AND_PARENT = """
 import os
-from starkeel_observability._random import request_ids
+from starkeel_observability._request.ids import request_ids
 
 first = request_ids()[1]
 read, write = os.pipe()
@@ -22,7 +22,7 @@ print(",".join([first, *made, os.read(read, 65536).decode()]))
 """
 
 
-def test_a_process_that_is_forked_does_not_go_on_with_its_parent_s() -> None:
+def test_a_forked_process_does_not_repeat_ids_of_its_parent() -> None:
     command = [sys.executable, "-c", _CHILD_AND_PARENT]
     made = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().split(",")
 
@@ -30,15 +30,15 @@ def test_a_process_that_is_forked_does_not_go_on_with_its_parent_s() -> None:
     assert len(set(made)) == 401
 
 
-def test_an_error_while_they_are_made_is_that_of_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_during_generation_affects_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: int) -> int:
         raise MemoryError
 
-    _random._stock.clear()
+    ids._stock.clear()
     with monkeypatch.context() as failing:
-        failing.setattr(_random, "random_bits", fail)
+        failing.setattr(ids, "random_bits", fail)
         with pytest.raises(MemoryError):
-            _random.request_ids()
+            ids.request_ids()
 
-    ids, text, text_bytes = _random.request_ids()
-    assert ids[:16].hex() == text == text_bytes.decode()
+    made, text, text_bytes = ids.request_ids()
+    assert made[:16].hex() == text == text_bytes.decode()

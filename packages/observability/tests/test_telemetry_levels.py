@@ -37,7 +37,7 @@ def test_levels_that_are_wrong_change_nothing(samples: Any) -> None:
     sample.process.send_signal(signal.SIGHUP)
 
     sample.wait_for_log("received SIGHUP")
-    samples.wait_until(lambda: "'loud' is no level" in sample.output or "LOG_LEVEL" in sample.output)
+    samples.wait_until(lambda: "'loud' is not a level" in sample.output or "LOG_LEVEL" in sample.output)
     sample.get("/items/3")
     sample.wait_for_log("item looked at")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from starkeel_observability._logs import _repeats
-from starkeel_observability._logs._repeats import Kind, Repeats
+from starkeel_observability._logs import flood_control
+from starkeel_observability._logs.flood_control import FloodControl, MessageKey
 from websockets.sync.client import connect
 
 
@@ -79,13 +79,13 @@ def test_all_is_written_where_that_is_wanted(samples: Any) -> None:
 def moment(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A second that does not end before it is told to."""
     now = [1000.0]
-    monkeypatch.setattr(_repeats.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(flood_control.time, "monotonic", lambda: now[0])
     return now
 
 
 def test_each_kind_has_its_share_of_each_second(moment: list[float]) -> None:
-    out: Counter[Kind] = Counter()
-    repeats = Repeats(2, out.update)
+    out: Counter[MessageKey] = Counter()
+    repeats = FloodControl(2, out.update)
 
     def admitted(*line: Any) -> int:
         return sum(repeats.admits(*line) for _ in range(103))
@@ -98,16 +98,16 @@ def test_each_kind_has_its_share_of_each_second(moment: list[float]) -> None:
     assert admitted("a", 20, "x") == 3
     repeats.flush()
     assert out == {
-        Kind("a", "INFO", "x"): 200,
-        Kind("b", "INFO", "x"): 100,
-        Kind("a", "WARN", "x"): 100,
-        Kind("a", "ERROR", "x"): 93,
+        MessageKey("a", "INFO", "x"): 200,
+        MessageKey("b", "INFO", "x"): 100,
+        MessageKey("a", "WARN", "x"): 100,
+        MessageKey("a", "ERROR", "x"): 93,
     }
 
 
 def test_messages_that_are_never_the_same_are_a_storm_too(moment: list[float]) -> None:
-    out: Counter[Kind] = Counter()
-    repeats = Repeats(100, out.update)
+    out: Counter[MessageKey] = Counter()
+    repeats = FloodControl(100, out.update)
 
     admitted = sum(repeats.admits("a", 20, f"order {number} created") for number in range(50_000))
     repeats.flush()

@@ -125,8 +125,8 @@ def test_what_was_logged_before_a_crash_is_written(samples: Any) -> None:
             "    return Litestar(",
         )
         + "\n\nif __name__ == '__main__':\n"
-        "    from starkeel_observability._logs._levels import LogLevels\n"
-        "    from starkeel_observability._logs._setup import configure\n"
+        "    from starkeel_observability._config.log_levels import LogLevels\n"
+        "    from starkeel_observability._logs.setup import configure\n"
         "    configure(LogLevels.parse('info'), 'json', service='sample', version='1')\n"
         "    create_app(None)\n"
     )

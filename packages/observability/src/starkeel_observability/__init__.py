@@ -7,20 +7,20 @@ that decides at its import whether it shares values between processes.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._logs._levels import LogLevels
-    from ._metrics import counter, gauge, histogram
+    from ._config.log_levels import LogLevels
+    from ._metrics.api import counter, gauge, histogram
     from ._plugin import ObservabilityPlugin
     from ._settings import ObservabilitySettings
 
 __all__ = ["LogLevels", "ObservabilityPlugin", "ObservabilitySettings", "counter", "gauge", "histogram"]
 
 _HOMES = {
-    "LogLevels": "_logs._levels",
+    "LogLevels": "_config.log_levels",
     "ObservabilityPlugin": "_plugin",
     "ObservabilitySettings": "_settings",
-    "counter": "_metrics",
-    "gauge": "_metrics",
-    "histogram": "_metrics",
+    "counter": "_metrics.api",
+    "gauge": "_metrics.api",
+    "histogram": "_metrics.api",
 }
 
 

@@ -4,18 +4,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, final
 
+import structlog
 from litestar import Litestar
 from litestar.config.app import AppConfig
+from litestar.logging.config import BaseLoggingConfig, LoggingConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
 
-from ._failure import EXCEPTION_KEY
-from ._layer import Layer
-from ._litestar_logs import StructlogConfig, is_default
-from ._metrics._loop import LoopLag
-from ._process_setup import ProcessSetup
+from ._metrics.process import LoopLag
+from ._middleware.middleware import TelemetryMiddleware
+from ._process import ProcessSetup
+from ._request.failure import EXCEPTION_KEY
 from ._settings import ObservabilitySettings
-from ._traces._provider import Tracing, has_provider
+from ._traces.provider import Tracing, has_provider
 
 ASGI_LAYER = 20
 """Outside the edge, which is 10; inside the drain guard, which is 30."""
@@ -35,7 +36,7 @@ class ObservabilityPlugin(InitPlugin):
 
     def __init__(self, settings: ObservabilitySettings) -> None:
         self.settings = settings
-        self._layer: Layer | None = None
+        self._middleware: TelemetryMiddleware | None = None
         self._lag: LoopLag | None = None
         self._setup = ProcessSetup(settings)
         self._tracing = Tracing(settings)
@@ -52,7 +53,7 @@ class ObservabilityPlugin(InitPlugin):
         app_config.on_startup.sort(key=_asgi_layer)
         app_config.on_shutdown.append(self._stop)
         app_config.after_exception.append(_remember)
-        if is_default(app_config.logging_config):
+        if _is_default(app_config.logging_config):
             app_config.logging_config = StructlogConfig()
         return app_config
 
@@ -76,8 +77,8 @@ class ObservabilityPlugin(InitPlugin):
             timeout_s: Seconds it may take.
         """
         until = time.monotonic() + timeout_s
-        if self._layer is not None:
-            self._layer.flush()
+        if self._middleware is not None:
+            self._middleware.flush()
         self._tracing.stop(timeout_s=timeout_s)
         self._setup.stop_process(timeout_s=until - time.monotonic())
 
@@ -95,7 +96,7 @@ class ObservabilityPlugin(InitPlugin):
     def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
         """What an operator can ask of this process."""
         recent = self._tracing.recent
-        traces = {} if recent is None else {"traces": recent.told}
+        traces = {} if recent is None else {"traces": recent.dump}
         return {**self._setup.inquiries(), **traces}
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
@@ -121,18 +122,18 @@ class ObservabilityPlugin(InitPlugin):
         return True, f"sent to {endpoint.shown} by {settings.protocol}"
 
     def _start(self, app: Litestar) -> None:
-        if self._layer is None:
-            self._layer = Layer(app, slow_s=self.settings.log_slow_request_s)
-            app.asgi_handler = self._layer
-        self._layer.start(gathers=self._is_started)
+        if self._middleware is None:
+            self._middleware = TelemetryMiddleware(app, slow_s=self.settings.log_slow_request_s)
+            app.asgi_handler = self._middleware
+        self._middleware.start(gathers=self._is_started)
         self._lag = LoopLag()
         self._lag.start()
 
     async def _stop(self) -> None:
         if self._lag is not None:
             self._lag.stop()
-        if self._layer is not None:
-            self._layer.flush()
+        if self._middleware is not None:
+            self._middleware.flush()
 
 
 async def _remember(exception: Exception, scope: Scope) -> None:
@@ -143,3 +144,36 @@ async def _remember(exception: Exception, scope: Scope) -> None:
 def _asgi_layer(hook: Any) -> int:
     layer: int = getattr(hook, "asgi_layer", 0)
     return layer
+
+
+class StructlogConfig(BaseLoggingConfig):
+    """Provides `app.logger` and `request.logger`; configures nothing, as logging is set up per process."""
+
+    def __init__(self) -> None:
+        self.log_exceptions = "never"
+        self.traceback_line_limit = -1
+        self.exception_logging_handler = None
+        self.disable_stack_trace = set()
+
+    def configure(self) -> Any:
+        """Return the function that creates loggers."""
+        return _logger
+
+    @staticmethod
+    def set_level(logger: Any, level: int) -> None:
+        """Do nothing: levels are set by `LOG_LEVEL`."""
+        del logger, level
+
+
+def _logger(name: str | None = None) -> Any:
+    return structlog.get_logger(name or "litestar")
+
+
+def _is_default(config: object) -> bool:
+    """Return whether the application left Litestar's logging configuration unchanged."""
+    if type(config) is not LoggingConfig:
+        return False
+    default = LoggingConfig()
+    # Litestar creates a new handler for every configuration.
+    default.exception_logging_handler = config.exception_logging_handler
+    return config == default

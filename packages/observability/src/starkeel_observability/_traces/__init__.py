@@ -1,1 +1,0 @@
-"""Spans: who makes them, and where they are sent."""

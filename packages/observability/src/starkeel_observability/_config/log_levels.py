@@ -1,0 +1,114 @@
+"""Log levels, for all loggers and for single ones."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, final
+
+TRACE: Final = 5
+OFF: Final = 1000
+"""Greater than every level."""
+
+_LEVELS: Final[Mapping[str, int]] = {
+    "trace": TRACE,
+    "debug": 10,
+    "info": 20,
+    "warn": 30,
+    "warning": 30,
+    "error": 40,
+    "off": OFF,
+}
+_NAMES: Final = {number: name for name, number in reversed(list(_LEVELS.items()))}
+_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*")
+
+
+def level_name(level: int) -> str:
+    """Return the name of a level in log lines; an intermediate level has the name of the next lower one."""
+    if level >= 40:
+        return "ERROR"
+    if level >= 30:
+        return "WARN"
+    if level >= 20:
+        return "INFO"
+    return "DEBUG" if level >= 10 else "TRACE"
+
+
+def shown_level(level: int) -> str:
+    """Return the name of a minimum level."""
+    return "OFF" if level >= OFF else level_name(level)
+
+
+@final
+class LogLevels:
+    """A default level and directives for single loggers: `info,orders=debug,sqlalchemy.engine=warning`.
+
+    A directive applies to the logger and its children: `orders` also to `orders.users`.
+    """
+
+    __slots__ = ("default", "directives")
+
+    accepts = "trace, debug, info, warn, error or off, and directives such as orders=debug, comma-separated"
+
+    def __init__(self, default: int, directives: Mapping[str, int]) -> None:
+        self.default = default
+        self.directives = dict(directives)
+
+    @classmethod
+    def parse(cls, text: str) -> "LogLevels":
+        """Parse levels.
+
+        Raises:
+            ValueError: The text is malformed.
+        """
+        default: int | None = None
+        directives: dict[str, int] = {}
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            target, is_directive, name = part.rpartition("=")
+            level = _level(name)
+            if not is_directive:
+                if default is not None:
+                    raise ValueError(f"'{part}' is a second default level")
+                default = level
+            else:
+                _add(directives, target.strip(), level)
+        if default is None and not directives:
+            raise ValueError("it contains no level")
+        return cls(_LEVELS["info"] if default is None else default, directives)
+
+    def of(self, target: str) -> int:
+        """Return the minimum level of a logger."""
+        name = target
+        while name:
+            if name in self.directives:
+                return self.directives[name]
+            name = name.rpartition(".")[0]
+        return self.default
+
+    def __str__(self) -> str:
+        named = [f"{target}={_NAMES[level]}" for target, level in self.directives.items()]
+        return ",".join([_NAMES[self.default], *named])
+
+    def __repr__(self) -> str:
+        return f"LogLevels.parse({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LogLevels):
+            return NotImplemented
+        return (self.default, self.directives) == (other.default, other.directives)
+
+    def __hash__(self) -> int:
+        return hash((self.default, frozenset(self.directives.items())))
+
+
+def _level(name: str) -> int:
+    try:
+        return _LEVELS[name.strip().lower()]
+    except KeyError:
+        raise ValueError(f"'{name.strip()}' is not a level") from None
+
+
+def _add(directives: dict[str, int], target: str, level: int) -> None:
+    if not _TARGET.fullmatch(target):
+        raise ValueError(f"'{target}' is not a valid logger name")
+    if target in directives:
+        raise ValueError(f"'{target}' has two levels")
+    directives[target] = level

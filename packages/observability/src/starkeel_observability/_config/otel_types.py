@@ -1,0 +1,108 @@
+"""Value types of the OpenTelemetry settings."""
+
+import re
+from collections.abc import Iterator
+from typing import Literal, final
+from urllib.parse import unquote, urlsplit
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+Protocol = Literal["http/protobuf", "grpc"]
+SamplerName = Literal[
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+]
+
+
+@final
+class OtlpEndpoint:
+    """HTTP URL of a collector."""
+
+    __slots__ = ("url",)
+
+    accepts = "a URL that begins with http:// or https:// and names a host"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @classmethod
+    def parse(cls, text: str) -> "OtlpEndpoint":
+        """Validate a URL.
+
+        Raises:
+            ValueError: The text is not an HTTP URL with a host.
+        """
+        parts = urlsplit(text)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"\s", text):
+            raise ValueError
+        if parts.port == 0:
+            raise ValueError("its port is 0")
+        return cls(text.rstrip("/"))
+
+    @property
+    def shown(self) -> str:
+        """The URL without scheme and credentials."""
+        return self.url.rpartition("@")[2] if "@" in self.url else self.url.partition("://")[2]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@final
+class ResourceAttributes:
+    """Resource attributes of a process: `deployment.region=eu,team=a%2Cb`."""
+
+    __slots__ = ("pairs",)
+
+    accepts = "name=value pairs, comma-separated and percent-encoded"
+
+    def __init__(self, pairs: tuple[tuple[str, str], ...] = ()) -> None:
+        self.pairs = pairs
+
+    @classmethod
+    def parse(cls, text: str) -> "ResourceAttributes":
+        """Parse `name=value` pairs.
+
+        Raises:
+            ValueError: The text is malformed.
+        """
+        return cls(tuple(_pairs(text)))
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={value}" for name, value in self.pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ResourceAttributes) and self.pairs == other.pairs
+
+    def __hash__(self) -> int:
+        return hash(self.pairs)
+
+
+def parse_headers(text: str) -> dict[str, str]:
+    """Return the headers of export requests by lower-case name.
+
+    Raises:
+        ValueError: The text is malformed. The message does not contain values, which may be secret.
+    """
+    found = {}
+    for name, value in _pairs(text):
+        if not _HEADER.fullmatch(name):
+            raise ValueError("it contains an invalid header name")
+        found[name.lower()] = value
+    return found
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, is_pair, value = part.partition("=")
+        if not is_pair or not name.strip():
+            raise ValueError("it contains a part that is not name=value")
+        value = unquote(value.strip())
+        if _CONTROL.search(value):
+            raise ValueError("it contains a value with control characters")
+        yield unquote(name.strip()), value

@@ -1,0 +1,219 @@
+"""Settings for logs, metrics and traces."""
+
+from collections.abc import Collection, Iterator
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+from starkeel_config import Environment, Problem, Secret, Settings, Variable
+
+from .log_levels import LogLevels
+from .otel_types import OtlpEndpoint, Protocol, ResourceAttributes, SamplerName, parse_headers
+
+_DISTRIBUTION = "distribution:"
+_READ_BY_OPENTELEMETRY = ("OTEL_PROPAGATORS", "OTEL_PYTHON_", "OTEL_INSTRUMENTATION_", "OTEL_SEMCONV_")
+_HEADERS = "name=value pairs, comma-separated and percent-encoded"
+
+Text = Annotated[str, Meta(min_length=1, max_length=255)]
+Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
+
+
+class TelemetrySettings(Settings, frozen=True, kw_only=True):
+    """Logs, metrics and traces; `OTEL_*` variables follow OpenTelemetry's specification."""
+
+    environment: Annotated[Environment, Variable("ENVIRONMENT")] = "production"
+    """Where it runs: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
+
+    log_level: Annotated[LogLevels, Variable("LOG_LEVEL")] = LogLevels.parse("info")
+    """Minimum level of log lines, for all loggers and for single ones: `info,orders=debug`."""
+
+    log_format: Annotated[Literal["json", "pretty", "auto"], Variable("LOG_FORMAT", development="auto")] = (
+        "json"
+    )
+    """Format of log lines; `auto` is `pretty` if stdout is a terminal, else `json`."""
+
+    log_slow_request_s: Annotated[float, Variable("LOG_SLOW_REQUEST_SECONDS"), Meta(gt=0, le=3600)] = 1.0
+    """Seconds after which the line of a request is a warning; not for event streams and WebSockets."""
+
+    log_repeats_per_second: Annotated[int, Variable("LOG_REPEATS_PER_SECOND"), Meta(ge=0, le=1_000_000)] = 100
+    """Lines per second that a process writes of the same logger, level and message, five times as many for
+    errors; beyond that, every hundredth is written and the rest counted; 0 disables the limit."""
+
+    service_name: Annotated[Text, Variable("OTEL_SERVICE_NAME", service_default="{service}")]
+    """Service name in logs, metrics and traces."""
+
+    service_version: Annotated[
+        Text, Variable("SERVICE_VERSION", service_default=f"{_DISTRIBUTION}{{service}}")
+    ]
+    """Service version; `distribution:NAME` is the version of an installed distribution."""
+
+    service_revision: Annotated[Text, Variable("SERVICE_REVISION")] = "unknown"
+    """Source revision of the build, such as a commit; set by the images."""
+
+    otlp_endpoint: Annotated[OtlpEndpoint | None, Variable("OTEL_EXPORTER_OTLP_ENDPOINT")] = None
+    """Base URL of the collector (OTLP/HTTP appends `/v1/traces`); spans are not sent unless it is set."""
+
+    otlp_traces_endpoint: Annotated[OtlpEndpoint | None, Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")] = (
+        None
+    )
+    """URL that spans are sent to, used unchanged; takes precedence over `OTEL_EXPORTER_OTLP_ENDPOINT`."""
+
+    otlp_protocol: Annotated[Protocol, Variable("OTEL_EXPORTER_OTLP_PROTOCOL")] = "http/protobuf"
+    """Transport for spans; `grpc` requires the extra `starkeel-observability[grpc]`."""
+
+    otlp_compression: Annotated[Literal["none", "gzip"], Variable("OTEL_EXPORTER_OTLP_COMPRESSION")] = "none"
+    """Compression of export requests."""
+
+    otlp_certificate: Annotated[Path | None, Variable("OTEL_EXPORTER_OTLP_CERTIFICATE")] = None
+    """File with the trusted certificates (PEM) for the collector; default: the system's."""
+
+    otlp_headers: Annotated[Secret | None, Variable("OTEL_EXPORTER_OTLP_HEADERS")] = None
+    """Headers of export requests: `name=value` pairs, comma-separated and percent-encoded."""
+
+    otlp_timeout_ms: Annotated[Milliseconds, Variable("OTEL_EXPORTER_OTLP_TIMEOUT")] = 10_000
+    """Milliseconds after which a batch that the collector has not accepted is dropped."""
+
+    otlp_traces_protocol: Annotated[Protocol | None, Variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")] = None
+    """Overrides `OTEL_EXPORTER_OTLP_PROTOCOL` for spans."""
+
+    otlp_traces_compression: Annotated[
+        Literal["none", "gzip"] | None, Variable("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION")
+    ] = None
+    """Overrides `OTEL_EXPORTER_OTLP_COMPRESSION` for spans."""
+
+    otlp_traces_certificate: Annotated[Path | None, Variable("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE")] = None
+    """Overrides `OTEL_EXPORTER_OTLP_CERTIFICATE` for spans."""
+
+    otlp_traces_headers: Annotated[Secret | None, Variable("OTEL_EXPORTER_OTLP_TRACES_HEADERS")] = None
+    """Replaces all headers of `OTEL_EXPORTER_OTLP_HEADERS` for spans."""
+
+    otlp_traces_timeout_ms: Annotated[Milliseconds | None, Variable("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")] = (
+        None
+    )
+    """Overrides `OTEL_EXPORTER_OTLP_TIMEOUT` for spans."""
+
+    traces_exporter: Annotated[Literal["otlp", "none"], Variable("OTEL_TRACES_EXPORTER")] = "otlp"
+    """Exporter for spans; `none` disables it."""
+
+    traces_sampler: Annotated[SamplerName, Variable("OTEL_TRACES_SAMPLER")] = "parentbased_always_on"
+    """Sampler; `parentbased_*` samplers follow the decision of the caller, if any."""
+
+    traces_sampler_arg: Annotated[float, Variable("OTEL_TRACES_SAMPLER_ARG"), Meta(ge=0, le=1)] = 1.0
+    """Share of traces that `traceidratio` samplers record."""
+
+    resource_attributes: Annotated[ResourceAttributes, Variable("OTEL_RESOURCE_ATTRIBUTES")] = (
+        ResourceAttributes()
+    )
+    """Resource attributes of spans; `service.name` is always `OTEL_SERVICE_NAME`."""
+
+    sdk_disabled: Annotated[bool, Variable("OTEL_SDK_DISABLED")] = False
+    """Disables spans and trace ids; incoming trace context is still propagated."""
+
+    bsp_schedule_delay_ms: Annotated[Milliseconds, Variable("OTEL_BSP_SCHEDULE_DELAY")] = 5000
+    """Milliseconds between two batches of spans."""
+
+    bsp_max_queue_size: Annotated[int, Variable("OTEL_BSP_MAX_QUEUE_SIZE"), Meta(ge=1, le=1_000_000)] = 2048
+    """Maximum number of queued spans; the oldest are dropped."""
+
+    bsp_max_export_batch_size: Annotated[
+        int, Variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), Meta(ge=1, le=100_000)
+    ] = 512
+    """Maximum number of spans in one batch."""
+
+    @property
+    def traces_url(self) -> str | None:
+        """URL that spans are sent to; `None` if they are not sent."""
+        if self.sdk_disabled or self.traces_exporter == "none":
+            return None
+        if self.otlp_traces_endpoint is not None:
+            return self.otlp_traces_endpoint.url
+        if self.otlp_endpoint is None:
+            return None
+        path = "/v1/traces" if self.protocol == "http/protobuf" else ""
+        return self.otlp_endpoint.url + path
+
+    @property
+    def version(self) -> str:
+        """Resolved service version; `0` if the distribution is not installed."""
+        name = self.service_version.removeprefix(_DISTRIBUTION)
+        if name == self.service_version:
+            return name
+        try:
+            return installed_version(name)
+        except (PackageNotFoundError, ValueError):
+            return "0"
+
+    @property
+    def protocol(self) -> Protocol:
+        """Effective transport for spans."""
+        return self.otlp_traces_protocol or self.otlp_protocol
+
+    @property
+    def compresses(self) -> bool:
+        """Whether export requests are compressed."""
+        return (self.otlp_traces_compression or self.otlp_compression) == "gzip"
+
+    @property
+    def certificate(self) -> Path | None:
+        """Effective file with the trusted certificates."""
+        return self.otlp_traces_certificate or self.otlp_certificate
+
+    @property
+    def timeout_s(self) -> float:
+        """Effective export timeout in seconds."""
+        return (self.otlp_traces_timeout_ms or self.otlp_timeout_ms) / 1000
+
+    def collector_headers(self) -> dict[str, str]:
+        """Return the headers of export requests.
+
+        Raises:
+            ValueError: The setting is malformed.
+        """
+        given = self.otlp_traces_headers or self.otlp_headers
+        return {} if given is None else parse_headers(given.reveal())
+
+    @classmethod
+    def ignored(cls, names: Collection[str]) -> Iterator[str]:
+        """Yield the `OTEL_*` variables that neither this package nor OpenTelemetry's libraries read."""
+        yield from (
+            name for name in names if name.startswith("OTEL_") and not name.startswith(_READ_BY_OPENTELEMETRY)
+        )
+
+    def problems(self, environment: Environment) -> Iterator[Problem]:
+        """Report malformed headers, batches larger than the queue, and missing files or packages."""
+        del environment
+        traces = "" if self.otlp_traces_headers is None else "TRACES_"
+        try:
+            self.collector_headers()
+        except ValueError as error:
+            yield Problem(f"OTEL_EXPORTER_OTLP_{traces}HEADERS", f"is malformed: {error}", _HEADERS)
+        if self.bsp_max_export_batch_size > self.bsp_max_queue_size:
+            yield Problem(
+                "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+                f"is {self.bsp_max_export_batch_size}",
+                f"at most OTEL_BSP_MAX_QUEUE_SIZE, {self.bsp_max_queue_size}",
+            )
+        if self.certificate is not None and not self.certificate.is_file():
+            traces = "" if self.otlp_traces_certificate is None else "TRACES_"
+            yield Problem(
+                f"OTEL_EXPORTER_OTLP_{traces}CERTIFICATE",
+                f"is {str(self.certificate)!r}, which is not a file",
+                "an existing file",
+            )
+        if self.protocol == "grpc" and not _has_grpc():
+            traces = "" if self.otlp_traces_protocol is None else "TRACES_"
+            yield Problem(
+                f"OTEL_EXPORTER_OTLP_{traces}PROTOCOL",
+                "is 'grpc', but grpcio is not installed; install the extra starkeel-observability[grpc]",
+                "http/protobuf",
+            )
+
+
+def _has_grpc() -> bool:
+    try:
+        return find_spec("grpc") is not None
+    except (ModuleNotFoundError, ValueError):
+        return False

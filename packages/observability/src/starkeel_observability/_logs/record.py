@@ -1,0 +1,178 @@
+"""Log records, and the fields of their lines."""
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Final
+
+import structlog
+from opentelemetry import trace
+
+from .._config.log_levels import level_name
+from .redact import mask
+from .sanitize import Sanitizer, encodable, sanitize_name, to_text
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+RESERVED: Final = frozenset(
+    [
+        "timestamp",
+        "level",
+        "target",
+        "message",
+        "file",
+        "line",
+        "threadId",
+        "trace_id",
+        "span_id",
+        "request_id",
+        "service",
+        "version",
+        "exception",
+    ]
+)
+"""Names that every line uses itself; another field of that name is renamed."""
+_STACK_HEAD: Final = 4096
+_STACK_TAIL: Final = 12_288
+_MAX_FRAMES: Final = 20
+
+
+class LogRecord:
+    """A log call.
+
+    Args:
+        level: Level number of the standard library.
+        target: Logger name.
+        message: Message.
+        fields: Additional fields.
+        file: Path of the source file.
+        line: Line in the source file.
+        error: Exception to include.
+        at: Seconds since 1970; default: now.
+        pattern: Message before interpolation; default: the message.
+    """
+
+    __slots__ = ("at", "error", "fields", "file", "level", "line", "message", "pattern", "target", "thread")
+
+    def __init__(
+        self,
+        *,
+        level: int,
+        target: str,
+        message: object,
+        fields: Mapping[Any, Any],
+        file: str,
+        line: int,
+        error: ExcInfo | None = None,
+        at: float | None = None,
+        pattern: object = None,
+    ) -> None:
+        self.at = time.time() if at is None else at
+        self.level = level
+        self.target = target
+        self.message = message
+        self.pattern = message if pattern is None else pattern
+        self.fields = fields
+        self.file = file
+        self.line = line
+        self.error = error
+        self.thread = threading.get_native_id()
+
+
+def line_fields(record: LogRecord, *, service: str, version: str) -> dict[str, Any]:
+    """Return the fields of a line in their order, sanitized."""
+    sanitizer = Sanitizer()
+    context = structlog.contextvars.get_contextvars()
+    request_id = context.pop("request_id", None)
+    line: dict[str, Any] = {
+        "timestamp": format_time(record.at),
+        "level": level_name(record.level),
+        "target": record.target,
+        "message": sanitizer.text(to_text(record.message)),
+    }
+    own = {"service": service, "version": version}
+    for name, value in {**context, **record.fields}.items():
+        # A field that repeats one of these is redundant.
+        if name not in own or value != own[name]:
+            _add(line, to_text(name), value, sanitizer)
+    if record.error is not None:
+        line["exception"] = {**describe_exception(record.error), "frames": _frames(record.error[2])}
+    line["file"], line["line"], line["threadId"] = shorten_path(record.file), record.line, record.thread
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        line["trace_id"], line["span_id"] = f"{span.trace_id:032x}", f"{span.span_id:016x}"
+    if request_id is not None:
+        line["request_id"] = sanitizer.text(to_text(request_id))
+    line["service"], line["version"] = service, version
+    return line
+
+
+def format_time(at: float) -> str:
+    """Format seconds since 1970 as RFC 3339 in UTC with microseconds."""
+    second, us = divmod(round(at * 1e6), 1_000_000)
+    return f"{format_second(second)}.{us:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def format_second(second: int) -> str:
+    """Format seconds since 1970 as RFC 3339 in UTC without the zone."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _add(line: dict[str, Any], name: str, value: Any, sanitizer: Sanitizer) -> None:
+    # The original name decides whether the value is redacted.
+    sanitized = sanitizer.field(name, value)
+    name = sanitize_name(name)
+    while name in RESERVED or name in line:
+        name = f"field_{name}"
+    line[name] = sanitized
+
+
+def describe_exception(error: ExcInfo) -> dict[str, str]:
+    """Return an exception's type, message and stack trace; personal data is redacted."""
+    kind, value, frames = error
+    try:
+        stack = "".join(traceback.format_exception(kind, value, frames))
+    except Exception:  # noqa: BLE001 - an exception that cannot be formatted must not lose the line
+        stack = "".join(traceback.format_tb(frames))
+    return {
+        "type": kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}",
+        "message": Sanitizer().text(to_text(value)),
+        "stack": _shorten_stack(mask(encodable(stack.rstrip("\n")))),
+    }
+
+
+def _frames(frames: TracebackType | None) -> list[dict[str, str | int]]:
+    """Return the innermost frames, the innermost last; without variables, which may be secret."""
+    found: list[dict[str, str | int]] = []
+    while frames is not None:
+        code = frames.tb_frame.f_code
+        found.append(
+            {"file": shorten_path(code.co_filename), "line": frames.tb_lineno, "function": code.co_name}
+        )
+        frames = frames.tb_next
+    return found[-_MAX_FRAMES:]
+
+
+def _shorten_stack(stack: str) -> str:
+    omitted = len(stack) - _STACK_HEAD - _STACK_TAIL
+    if omitted <= 0:
+        return stack
+    return f"{stack[:_STACK_HEAD]}\n... ({omitted} more characters)\n{stack[-_STACK_TAIL:]}"
+
+
+@lru_cache(maxsize=2048)
+def shorten_path(file: str) -> str:
+    """Return a source file's path relative to its entry in `sys.path`, such as `orders/app.py`."""
+    roots = sorted((path for path in sys.path if path), key=len, reverse=True)
+    for root in roots:
+        if file.startswith(f"{root}/"):
+            return file[len(root) + 1 :]
+    return file

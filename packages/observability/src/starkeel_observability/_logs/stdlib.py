@@ -1,0 +1,208 @@
+"""The standard library's side: its loggers, warnings and uncaught exceptions go to the same pipe."""
+
+import logging
+import sys
+import threading
+import time
+import warnings
+from logging.handlers import QueueHandler
+from types import TracebackType
+from typing import Any, Final, TextIO
+
+from .._config.log_levels import LogLevels
+from .record import LogRecord
+from .sink import LogSink
+
+_OWN: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+_TARGET: Final = "starkeel_observability"
+_SELDOM_S: Final = 60.0
+_CRASH_S: Final = 1.0
+_named: set[str] = set()
+
+
+class SinkHandler(logging.Handler):
+    """Sends the standard library's records to the pipe."""
+
+    def __init__(self, pipe: LogSink, levels: LogLevels) -> None:
+        super().__init__()
+        self._pipe = pipe
+        self.levels = levels
+        self.addFilter(_Seldom())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record."""
+        # Libraries give their loggers levels of their own.
+        if record.levelno < self.levels.of(record.name):
+            return
+        fields = {name: value for name, value in vars(record).items() if name not in _OWN}
+        error = record.exc_info
+        self._pipe.send(
+            LogRecord(
+                level=record.levelno,
+                target=record.name,
+                message=_message(record),
+                fields={**fields, "stack": record.stack_info} if record.stack_info else fields,
+                file=record.pathname,
+                line=record.lineno,
+                error=error if isinstance(error, tuple) and error[0] is not None else None,
+                at=record.created,
+                pattern=record.msg,
+            )
+        )
+
+
+class _Seldom(logging.Filter):
+    """Lets OpenTelemetry say the same thing once a minute: without its collector it would say little else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until: dict[tuple[str, str], float] = {}
+        self._left_out: dict[tuple[str, str], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("opentelemetry"):
+            return True
+        what, now = (record.name, str(record.msg)[:200]), time.monotonic()
+        if self._until.get(what, 0.0) > now:
+            self._left_out[what] = self._left_out.get(what, 0) + 1
+            return False
+        if len(self._until) > 256:
+            self._until.clear()
+        self._until[what] = now + _SELDOM_S
+        left_out = self._left_out.pop(what, 0)
+        if left_out:
+            record.left_out = left_out
+        return True
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - arguments that do not fit the message must not cost the line
+        return f"{record.msg} {record.args!r}"
+
+
+def configure(pipe: LogSink, levels: LogLevels) -> None:
+    """Have the standard library's loggers, warnings and uncaught exceptions written."""
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            _redirect(logger)
+    handler = SinkHandler(pipe, levels)
+    logging.root.handlers[:] = [handler]
+    set_levels(levels)
+    logging.lastResort = None
+    _Uncaught(pipe, handler).install()
+
+
+def set_levels(levels: LogLevels) -> None:
+    """Let other levels hold, from now on."""
+    for handler in logging.root.handlers:
+        if isinstance(handler, SinkHandler):
+            handler.levels = levels
+    for name in _named - levels.directives.keys():
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.root.setLevel(max(levels.default, 1))
+    for name, level in levels.directives.items():
+        logging.getLogger(name).setLevel(max(level, 1))
+    _named.clear()
+    _named.update(levels.directives)
+
+
+def _redirect(logger: logging.Logger) -> None:
+    """Take away what writes to a terminal; files and what else an application added stay."""
+    kept = [handler for handler in logger.handlers if not _is_for_terminals(handler)]
+    if len(kept) != len(logger.handlers):
+        logger.handlers[:] = kept
+        logger.propagate = True
+
+
+def _is_for_terminals(handler: logging.Handler) -> bool:
+    if isinstance(handler, QueueHandler):
+        return True
+    return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+
+
+class _Uncaught:
+    """Tells of what nobody caught, and of warnings.
+
+    Args:
+        pipe: Where it is told.
+        handler: Whose levels say whether it is.
+    """
+
+    def __init__(self, pipe: LogSink, handler: SinkHandler) -> None:
+        self._pipe = pipe
+        self._handler = handler
+
+    def install(self) -> None:
+        sys.excepthook = self._in_main
+        threading.excepthook = self._in_thread
+        sys.unraisablehook = self._unraisable
+        warnings.showwarning = self._warning
+
+    def _in_main(self, kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, frames)
+            return
+        self._tell("uncaught exception", error, {}, frames)
+        self._pipe.flush(timeout_s=_CRASH_S)
+
+    def _in_thread(self, args: Any) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            name = args.thread.name if args.thread else ""
+            self._tell("uncaught exception in a thread", args.exc_value, {"thread": name}, args.exc_traceback)
+
+    def _unraisable(self, args: Any) -> None:
+        if args.exc_value is not None:
+            what = args.err_msg or "exception ignored"
+            self._tell(what, args.exc_value, {"where": repr(args.object)}, args.exc_traceback)
+
+    def _tell(
+        self, message: str, error: BaseException, fields: dict[str, Any], frames: TracebackType | None
+    ) -> None:
+        if self._handler.levels.of(_TARGET) > logging.ERROR:
+            return
+        file, line = _place(frames)
+        self._pipe.send(
+            LogRecord(
+                level=logging.ERROR,
+                target=_TARGET,
+                message=message,
+                fields=fields,
+                file=file,
+                line=line,
+                error=(type(error), error, frames),
+            )
+        )
+
+    def _warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        del file, line
+        logger = logging.getLogger("py.warnings")
+        if logger.isEnabledFor(logging.WARNING):
+            self._pipe.send(
+                LogRecord(
+                    level=logging.WARNING,
+                    target=logger.name,
+                    message=message,
+                    fields={"category": category.__name__},
+                    file=filename,
+                    line=lineno,
+                )
+            )
+
+
+def _place(frames: TracebackType | None) -> tuple[str, int]:
+    """Where an exception was raised."""
+    if frames is None:
+        return "", 0
+    while frames.tb_next is not None:
+        frames = frames.tb_next
+    return frames.tb_frame.f_code.co_filename, frames.tb_lineno

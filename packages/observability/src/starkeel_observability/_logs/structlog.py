@@ -1,0 +1,217 @@
+"""structlog's side: loggers that know their level, and events that go to the pipe."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+
+from .._config.log_levels import OFF, TRACE, LogLevels
+from .record import ExcInfo, LogRecord
+from .sink import LogSink
+
+_METHODS: Final[Mapping[str, int]] = {
+    "trace": TRACE,
+    "debug": 10,
+    "info": 20,
+    "msg": 20,
+    "warning": 30,
+    "warn": 30,
+    "error": 40,
+    "err": 40,
+    "exception": 40,
+    "failure": 40,
+    "critical": 50,
+    "fatal": 50,
+}
+
+
+class LoggerHandle:
+    """A logger's name and the level from which on it is written; shared by all loggers of that name."""
+
+    __slots__ = ("level", "name")
+
+    def __init__(self, name: str, level: int) -> None:
+        self.name = name
+        self.level = level
+
+
+class LoggerRegistry:
+    """Every logger that was asked for, so that levels can be changed while the process runs."""
+
+    def __init__(self) -> None:
+        self._targets: dict[str, LoggerHandle] = {}
+        self.levels = LogLevels(0, {})
+        self.sink: LogSink | None = None
+
+    def __call__(self, *names: Any) -> LoggerHandle:
+        """As structlog calls a factory of loggers, with what was given to `structlog.get_logger`."""
+        name = (
+            names[0] if names and isinstance(names[0], str) else _caller().f_globals.get("__name__", "root")
+        )
+        found = self._targets.get(name)
+        if found is None:
+            found = self._targets.setdefault(name, LoggerHandle(name, self.levels.of(name)))
+        return found
+
+    def names(self) -> list[str]:
+        """The loggers that were asked for."""
+        return list(self._targets)
+
+    def set_levels(self, levels: LogLevels) -> None:
+        """Let these levels hold from now on."""
+        self.levels = levels
+        for target in list(self._targets.values()):
+            target.level = levels.of(target.name)
+
+
+LOGGERS: Final = LoggerRegistry()
+
+
+class EventLogger(structlog.BoundLoggerBase):
+    """What `structlog.get_logger` gives; its methods are named as those of structlog's own."""
+
+    _logger: LoggerHandle
+
+    def log(self, level: int, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """Log at a level given as a number."""
+        if self._logger.level <= level:
+            self._tell(_method_of(level), event, args, fields)
+
+    async def alog(self, level: int, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """As `log`."""
+        self.log(level, event, *args, **fields)
+
+    def is_enabled_for(self, level: int) -> bool:
+        """Whether something at that level would be written."""
+        return self._logger.level <= level
+
+    isEnabledFor = is_enabled_for  # noqa: N815 - the name in the standard library
+
+    def get_effective_level(self) -> int:
+        """The level from which on something is written."""
+        return self._logger.level
+
+    def _tell(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        try:
+            if "event" in fields:
+                fields["field_event"] = fields.pop("event")
+            self._process_event(method, _interpolated(event, args), fields)
+        except structlog.DropEvent:
+            pass
+        except Exception as error:  # noqa: BLE001 - a log call never fails what it tells about
+            _send(self._logger, 40, "log event could not be written", {"error": repr(error)})
+
+
+def _method(name: str, level: int) -> Callable[..., None]:
+    def log(self: EventLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+        if self._logger.level <= level:
+            if name == "exception":
+                fields.setdefault("exc_info", True)
+            self._tell(name, event, args, fields)
+
+    log.__name__ = name
+    return log
+
+
+def _async_method(log: Callable[..., None]) -> Callable[..., Any]:
+    async def alog(self: EventLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
+        log(self, event, *args, **fields)
+
+    return alog
+
+
+for _name, _level in _METHODS.items():
+    setattr(EventLogger, _name, _method(_name, _level))
+    setattr(EventLogger, f"a{_name}", _async_method(_method(_name, _level)))
+
+
+def deliver(target: LoggerHandle, method: str, event: MutableMapping[str, Any]) -> str:
+    """Send an event to the pipe: the last of structlog's processors."""
+    message = event.pop("event", "")
+    _send(target, _METHODS.get(method, 20), message, event)
+    return ""
+
+
+PROCESSORS: Final[list[Any]] = [deliver]
+"""One list for good: loggers keep it, and structlog's own `capture_logs` changes it in place."""
+
+
+def configure(pipe: LogSink, levels: LogLevels) -> None:
+    """Have structlog's events written."""
+    LOGGERS.sink = pipe
+    LOGGERS.set_levels(levels)
+    structlog.configure(
+        processors=PROCESSORS,
+        wrapper_class=EventLogger,
+        logger_factory=LOGGERS,
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _send(target: LoggerHandle, level: int, message: object, fields: MutableMapping[str, Any]) -> None:
+    pipe, frame = LOGGERS.sink, _caller()
+    if pipe is None or level >= OFF:
+        return
+    error = _error(fields.pop("exc_info", None))
+    if fields.pop("stack_info", None):
+        fields["stack"] = _stack(frame)
+    pipe.send(
+        LogRecord(
+            level=level,
+            target=target.name,
+            message=message,
+            fields=fields,
+            file=frame.f_code.co_filename,
+            line=frame.f_lineno,
+            error=error,
+        )
+    )
+
+
+def _error(given: object) -> ExcInfo | None:
+    if isinstance(given, BaseException):
+        return type(given), given, given.__traceback__
+    if isinstance(given, tuple) and len(given) == 3 and isinstance(given[1], BaseException):
+        return type(given[1]), given[1], given[2]
+    if not given or isinstance(given, tuple):
+        return None
+    kind, value, frames = sys.exc_info()
+    return None if kind is None or value is None else (kind, value, frames)
+
+
+def _interpolated(event: object, args: tuple[Any, ...]) -> Any:
+    """The message with positional arguments put in, as the standard library does it."""
+    if not args:
+        return event
+    only = args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args
+    try:
+        return str(event) % only
+    except (TypeError, ValueError, KeyError):
+        return f"{event} {args!r}"
+
+
+def _method_of(level: int) -> str:
+    return next((name for name in ("error", "warning", "info", "debug") if _METHODS[name] <= level), "trace")
+
+
+def _caller() -> FrameType:
+    for frame in _frames(sys._getframe(1)):  # noqa: SLF001 - the only way to know who calls
+        name = frame.f_globals.get("__name__", "")
+        if name != __name__ and not name.startswith("structlog."):
+            return frame
+    return sys._getframe(1)  # noqa: SLF001 - as above
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _stack(frame: FrameType) -> str:
+    import traceback
+
+    return "".join(traceback.format_stack(frame)).rstrip("\n")

@@ -1,0 +1,108 @@
+"""HTTP metrics of requests."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from functools import cache
+from itertools import repeat
+from operator import itemgetter, sub
+from typing import TYPE_CHECKING, Any, Final
+
+from .api import DURATION_BUCKETS
+from .cardinality import EXEMPLAR_INTERVAL_S, CappedCounter, CappedGauge, CappedHistogram
+from .mmap_values import values_of
+
+if TYPE_CHECKING:
+    from .._request.labels import Key
+    from .._request.request_record import RequestRecord
+
+UNMATCHED: Final = "__unmatched__"
+"""Path label of requests that match no route."""
+_LABELS: Final = ("method", "path", "status")
+_began, _ended = map(itemgetter, (3, 4))
+_BUCKETS_NS: Final = tuple(round(bound * 1e9) for bound in DURATION_BUCKETS)
+_EXEMPLAR_INTERVAL_NS: Final = round(EXEMPLAR_INTERVAL_S * 1e9)
+
+IsSampled = Callable[[Any, bytes], bool]
+
+
+class HttpMetrics:
+    """Request counts, durations and requests in flight; for use in one event loop."""
+
+    def __init__(self) -> None:
+        self._requests = CappedCounter("http_requests_total", "Completed or aborted requests.", _LABELS)
+        self._durations = CappedHistogram(
+            "http_requests_duration_seconds",
+            "Time from the first byte of a request to the last byte of its response.",
+            _LABELS,
+            buckets=DURATION_BUCKETS,
+        )
+        in_flight = CappedGauge(
+            "http_requests_in_flight", "Open requests and WebSockets.", multiprocess_mode="livesum"
+        )
+        self._in_flight, (self._open,) = values_of(in_flight.values())
+        # Cached per route and outcome: labels() takes a lock and builds keys.
+        self._series: dict[Key, _Series] = {}
+
+    def observe(self, key: "Key", records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
+        """Count requests with the same key.
+
+        Args:
+            key: Method, route and status.
+            records: The requests; one with extras has ids only if its trace is sampled.
+            is_sampled: Returns whether the trace of a record without extras is sampled, given its ids.
+        """
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = self._create(*key)
+        series.observe(records, is_sampled)
+
+    def set_in_flight(self, count: int) -> None:
+        """Set the number of open requests."""
+        self._in_flight[self._open] = float(count)
+
+    def _create(self, method: str, route: str | None, status: int) -> "_Series":
+        labels = (method, route or UNMATCHED, str(status))
+        return _Series(self._requests.labels(*labels), self._durations.labels(*labels))
+
+
+class _Series:
+    """Count and durations of the requests of one key."""
+
+    __slots__ = ("_buckets", "_count", "_due", "_durations", "_requests", "_set_exemplar", "_sum")
+
+    def __init__(self, requests: CappedCounter, durations: CappedHistogram) -> None:
+        self._requests, (self._count,) = values_of(requests.values())
+        self._durations, (self._sum, *self._buckets) = values_of(durations.values())
+        self._set_exemplar = durations.set_exemplar
+        self._due = [0] * len(self._buckets)
+
+    def observe(self, records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
+        durations = self._durations
+        took_ns = list(map(sub, map(_ended, records), map(_began, records)))
+        self._requests[self._count] += len(records)
+        durations[self._sum] += sum(took_ns) / 1e9
+        buckets = list(map(bisect_left, repeat(_BUCKETS_NS), took_ns))
+        now = records[-1][4]
+        for bucket in set(buckets):
+            durations[self._buckets[bucket]] += buckets.count(bucket)
+            if now >= self._due[bucket]:
+                self._update_exemplar(
+                    bucket,
+                    [record for record, its in zip(records, buckets, strict=True) if its == bucket],
+                    is_sampled,
+                )
+
+    def _update_exemplar(self, bucket: int, records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
+        for _, _, _, began, ended, _, ids, _, extras in records:
+            if ids and (extras is not None or is_sampled(None, ids)):
+                self._due[bucket] = ended + _EXEMPLAR_INTERVAL_NS
+                hexed = ids.hex()
+                labels = {"trace_id": hexed[:32], "span_id": hexed[32:]}
+                self._set_exemplar(bucket, (ended - began) / 1e9, labels)
+                return
+
+
+@cache
+def http_metrics() -> HttpMetrics:
+    """Return the metrics of this process, shared by all applications in it."""
+    return HttpMetrics()

@@ -1,0 +1,165 @@
+"""Process metrics: resource usage, event loop lag and build information."""
+
+import asyncio
+import gc
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from .api import histogram
+
+_MEASURE_EVERY_S: Final = 5.0
+_PAGE_BYTES: Final = resource.getpagesize()
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_FILES: Final = Path("/proc/self/fd")
+_STAT: Final = Path("/proc/self/stat")
+_PROC_STAT: Final = Path("/proc/stat")
+_LAG_EVERY_S: Final = 0.5
+_LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class _Metrics:
+    """Resource metrics with a label for the process.
+
+    The process collectors of `prometheus_client` report only the process that is scraped, main. These are not
+    registered: the default registry already has collectors of the same names, which main does not expose.
+    """
+
+    def __init__(self) -> None:
+        self.cpu = _counter("process_cpu_seconds_total", "CPU time used.")
+        self.memory = _gauge("process_resident_memory_bytes", "Resident memory.")
+        self.files = _gauge("process_open_fds", "Open file descriptors.")
+        self.max_files = _gauge("process_max_fds", "Limit of open file descriptors.")
+        self.threads = _gauge("process_threads", "Threads.")
+        self.started = _gauge("process_start_time_seconds", "Start time in seconds since 1970.")
+        self.collections = _counter("python_gc_collections_total", "Garbage collections.", "generation")
+        self.collected = _counter(
+            "python_gc_objects_collected_total", "Objects collected as garbage.", "generation"
+        )
+
+
+def _counter(name: str, documentation: str, *labels: str) -> Counter:
+    return Counter(name, documentation, ["process", *labels], registry=None)
+
+
+def _gauge(name: str, documentation: str) -> Gauge:
+    return Gauge(name, documentation, ["process"], registry=None, multiprocess_mode="livesum")
+
+
+_metrics = cache(_Metrics)
+
+
+class ProcessMetrics:
+    """Measures the resource usage of this process every five seconds, where `/proc` exists.
+
+    Args:
+        process: Value of the label: `main`, or `worker-0`.
+    """
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+        self._stopped = threading.Event()
+        self._cpu_s = 0.0
+        self._gc: dict[int, tuple[int, int]] = {}
+
+    def start(self) -> None:
+        """Measure once and start the background thread."""
+        if not _STAT.exists():
+            return
+        self.measure()
+        threading.Thread(target=self._run, name="process-metrics", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop the background thread."""
+        self._stopped.set()
+
+    def measure(self) -> None:
+        """Measure once."""
+        # The second field, a name in parentheses, may contain any character.
+        stat = _STAT.read_text().rpartition(")")[2].split()
+        made, process = _metrics(), self._process
+        cpu_s = (int(stat[11]) + int(stat[12])) / _TICKS_PER_S
+        made.cpu.labels(process).inc(max(0.0, cpu_s - self._cpu_s))
+        self._cpu_s = cpu_s
+        made.threads.labels(process).set(int(stat[17]))
+        made.started.labels(process).set(_boot_time() + int(stat[19]) / _TICKS_PER_S)
+        made.memory.labels(process).set(int(stat[21]) * _PAGE_BYTES)
+        made.files.labels(process).set(sum(1 for _ in _FILES.iterdir()))
+        made.max_files.labels(process).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._measure_gc(made)
+
+    def _measure_gc(self, made: _Metrics) -> None:
+        for generation, stats in enumerate(gc.get_stats()):
+            now = (stats["collections"], stats["collected"])
+            before = self._gc.get(generation, (0, 0))
+            labels = (self._process, str(generation))
+            made.collections.labels(*labels).inc(now[0] - before[0])
+            made.collected.labels(*labels).inc(now[1] - before[1])
+            self._gc[generation] = now
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_MEASURE_EVERY_S):
+            self.measure()
+
+
+@cache
+def _boot_time() -> float:
+    for line in _PROC_STAT.read_text().splitlines():
+        if line.startswith("btime "):
+            return float(line.split()[1])
+    return 0.0
+
+
+@cache
+def _lag() -> Histogram:
+    return histogram("starkeel_event_loop_lag_seconds", "Delay of event loop timers.", buckets=_LAG_BUCKETS)
+
+
+class LoopLag:
+    """Measures how late the running event loop executes a timer, every half second."""
+
+    def __init__(self) -> None:
+        self._lag = _lag()
+        self._next: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Start in the running loop; a test client may run a loop that is not asyncio's."""
+        with suppress(RuntimeError):
+            self._schedule(asyncio.get_running_loop())
+
+    def stop(self) -> None:
+        """Cancel the timer."""
+        if self._next is not None:
+            self._next.cancel()
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        due = loop.time() + _LAG_EVERY_S
+        self._next = loop.call_at(due, self._measure, loop, due)
+
+    def _measure(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        self._lag.observe(max(0.0, loop.time() - due))
+        self._schedule(loop)
+
+
+class BuildInfo(Collector):
+    """Reports `starkeel_build_info`."""
+
+    def __init__(self, *, service: str, version: str, revision: str) -> None:
+        self._labels = {"service": service, "version": version, "revision": revision}
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the metric family, as `prometheus_client` requires."""
+        family = GaugeMetricFamily(
+            "starkeel_build_info", "Service version and revision; always 1.", labels=list(self._labels)
+        )
+        family.add_metric(list(self._labels.values()), 1)
+        yield family

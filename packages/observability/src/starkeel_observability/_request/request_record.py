@@ -1,0 +1,99 @@
+"""Record of a request that has ended, kept until a batch is reported."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from .labels import Key
+    from .request import Request
+
+
+class CompletableSpan(Protocol):
+    """Span of a request that is completed when the request is reported."""
+
+    ids: bytes
+
+    def complete(self, key: "Key", error_type: str | None, times: tuple[int, int]) -> bool:
+        """Set the outcome and end the span."""
+
+    def export(self) -> None:
+        """Pass the completed span on."""
+
+
+class ClientInfo(NamedTuple):
+    """Client of a request.
+
+    Attributes:
+        address: IP address, if known.
+        span: Encoded span attributes.
+        line: Rendered log fields.
+    """
+
+    address: str | None
+    span: bytes
+    line: str
+
+
+class RequestTemplate:
+    """Pre-encoded parts that requests with the same method, route, status, host and target share.
+
+    Args:
+        key: Method, route and status.
+        span: Encoded span fields.
+        line: Rendered log fields before the path and after it.
+        needs_request: Whether a record must refer to the request itself.
+        is_fast: Whether records without `extras` can be reported without inspecting each.
+    """
+
+    __slots__ = ("is_fast", "key", "line_after", "line_before", "needs_request", "pending", "span")
+
+    def __init__(
+        self, key: "Key", span: bytes, line: tuple[str, str], *, needs_request: bool, is_fast: bool
+    ) -> None:
+        self.key = key
+        self.span = span
+        self.line_before, self.line_after = line
+        self.needs_request = needs_request
+        self.is_fast = is_fast
+        self.pending: list[RequestRecord] = []
+        """Records of the current batch that are not counted yet."""
+
+
+class SlowPathResult(NamedTuple):
+    """What the slow path has already reported for a request.
+
+    Attributes:
+        status: Response status.
+        ids: Trace id and span id of the ended span; empty if there is none.
+        is_sampled: Whether the span is exported.
+        needs_line: Whether the access log line is still to be written.
+    """
+
+    status: int
+    ids: bytes
+    is_sampled: bool
+    needs_line: bool
+
+
+class RequestExtras(NamedTuple):
+    """Data that only some requests have.
+
+    Attributes:
+        bound: Fields bound in `structlog.contextvars`.
+        span: The span, if an object was created.
+        request: The request, if needed.
+        result: What the slow path has already reported.
+    """
+
+    bound: Mapping[str, Any]
+    span: CompletableSpan | None
+    request: "Request | None"
+    result: SlowPathResult | None
+
+
+RequestRecord = tuple[RequestTemplate, ClientInfo, str, int, int, int, bytes, str, RequestExtras | None]
+"""Template, client, path, start and end in nanoseconds of `perf_counter_ns()`, bytes sent, trace and span id,
+request id, and extras, which most requests do not have.
+
+A plain tuple of few objects: memory that the records hold is not in the CPU cache when it is read again.
+"""

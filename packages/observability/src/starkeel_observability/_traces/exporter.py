@@ -1,0 +1,174 @@
+"""Span exporter: a bounded queue and a background thread that sends batches to a collector."""
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from itertools import repeat
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+
+from .._metrics.drops import dropped_spans, exported_spans
+from .export_result import ExportResult, Sender, backoff_s
+from .otlp_encoding import encode_request
+from .server_span import encode_ended
+from .span import InstrumentationScope, RecordedSpan
+
+log = structlog.get_logger(__name__)
+
+_WARN_EVERY_S: Final = 60.0
+_MIN_TIMEOUT_S: Final = 0.1
+
+
+class Exporter:
+    """Queues spans and sends them in the background.
+
+    Args:
+        send: Sends one request.
+        resource: Result of `encode_resource`.
+        max_queue_size: Maximum number of queued spans; the oldest are dropped.
+        max_batch_size: Maximum number of spans per request.
+        interval_s: Seconds between requests; a full batch is sent earlier.
+        timeout_s: Seconds after which a batch that the collector has not accepted is dropped.
+    """
+
+    def __init__(
+        self,
+        send: Sender,
+        resource: bytes,
+        *,
+        max_queue_size: int,
+        max_batch_size: int,
+        interval_s: float,
+        timeout_s: float,
+    ) -> None:
+        self._send = send
+        self._resource = resource
+        self._max_queue_size = max_queue_size
+        self._max_batch_size = max_batch_size
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        self._queue: deque[tuple[InstrumentationScope, bytes]] = deque()
+        self._overflowed = 0
+        self._published_overflow = 0
+        self._overflow_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._warned_at = 0.0
+        self._dropped: Counter = dropped_spans()
+        self._exported: Counter = exported_spans()
+        self._thread = threading.Thread(target=self._run, name="span-exporter", daemon=True)
+
+    def start(self) -> None:
+        """Start the background thread."""
+        self._thread.start()
+
+    def take(self, span: RecordedSpan) -> None:
+        """Queue a span that has ended; never blocks and never raises."""
+        try:
+            # Encoded here, not in the thread, so that objects the span refers to can be freed.
+            encoded = encode_ended(span)
+        except Exception:
+            log.exception("span encoding failed")
+            return
+        self.put(span.output.scope, [encoded])
+
+    def put(self, scope: InstrumentationScope, encoded: list[bytes]) -> None:
+        """Queue encoded spans; never blocks."""
+        queue = self._queue
+        queue.extend(zip(repeat(scope), encoded))
+        if len(queue) > self._max_queue_size:
+            self._drop_oldest()
+        if len(queue) >= self._max_batch_size and not self._wake.is_set():
+            self._wake.set()
+
+    def stop(self, *, timeout_s: float) -> bool:
+        """Send the queued spans and stop; return False if that took longer than `timeout_s` seconds."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _drop_oldest(self) -> None:
+        # The sending thread may have removed the last span.
+        with self._overflow_lock, suppress(IndexError):
+            while len(self._queue) > self._max_queue_size:
+                self._queue.popleft()
+                self._overflowed += 1
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait(self._interval_s)
+            self._wake.clear()
+            try:
+                self._send_queued()
+            except Exception:
+                # The thread must survive to send the remaining spans.
+                log.exception("span export failed")
+
+    def _send_queued(self) -> None:
+        self._publish_overflow()
+        # Send what is queued now, in full batches; spans that arrive meanwhile wait for the next interval.
+        left = len(self._queue)
+        while left > 0 or (self._stopping.is_set() and self._queue):
+            batch = self._next_batch()
+            left -= max(1, len(batch))
+            if batch:
+                self._deliver(batch)
+
+    def _next_batch(self) -> list[tuple[InstrumentationScope, bytes]]:
+        batch: list[tuple[InstrumentationScope, bytes]] = []
+        add, pop = batch.append, self._queue.popleft
+        # Without the lock, which a concurrent fork would leave locked in the child.
+        with suppress(IndexError):
+            for _ in range(self._max_batch_size):
+                add(pop())
+        return batch
+
+    def _deliver(self, batch: list[tuple[InstrumentationScope, bytes]]) -> None:
+        body = encode_request(batch, self._resource)
+        until = time.monotonic() + self._timeout_s
+        attempt = 0
+        while True:
+            left_s = max(_MIN_TIMEOUT_S, until - time.monotonic())
+            result = self._send(body, timeout_s=left_s)
+            if result.error is None:
+                self._exported.inc(len(batch) - result.rejected)
+                self._count_dropped("rejected", result.rejected)
+                return
+            delay_s = backoff_s(attempt) if result.retry_after_s is None else result.retry_after_s
+            attempt += 1
+            # A requested delay is followed once even if it exceeds the timeout.
+            is_in_time = time.monotonic() + delay_s < until or (
+                result.retry_after_s is not None and attempt == 1
+            )
+            if not (result.is_retryable and is_in_time and self._sleep(delay_s)):
+                self._drop_batch(batch, result)
+                return
+
+    def _sleep(self, delay_s: float) -> bool:
+        """Wait before the next attempt; return False if the exporter is stopping."""
+        until = time.monotonic() + delay_s
+        while not self._stopping.wait(max(0.0, min(1.0, until - time.monotonic()))):
+            self._publish_overflow()
+            if time.monotonic() >= until:
+                return True
+        return False
+
+    def _drop_batch(self, batch: list[tuple[InstrumentationScope, bytes]], result: ExportResult) -> None:
+        self._count_dropped("unavailable" if result.is_retryable else "refused", len(batch))
+        now = time.monotonic()
+        if not self._warned_at or now - self._warned_at >= _WARN_EVERY_S:
+            self._warned_at = now
+            log.warning("spans dropped", count=len(batch), error=result.error)
+
+    def _publish_overflow(self) -> None:
+        overflowed = self._overflowed
+        self._count_dropped("queue_full", overflowed - self._published_overflow)
+        self._published_overflow = overflowed
+
+    def _count_dropped(self, reason: str, count: int) -> None:
+        if count > 0:
+            self._dropped.labels(reason).inc(count)

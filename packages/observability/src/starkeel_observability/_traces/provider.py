@@ -1,0 +1,106 @@
+"""Set-up of tracing in a process: tracer provider and exporter."""
+
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from importlib.metadata import version
+from uuid import uuid4
+
+import structlog
+from opentelemetry import trace
+
+from .._config.settings import TelemetrySettings
+from .export_result import Sender
+from .exporter import Exporter
+from .otlp_encoding import encode_resource
+from .recent import RecentTraces
+from .span import InstrumentationScope, OnEnd, PutEncoded, RecordedSpan, clean_value
+from .tracer import Provider, sampler
+
+log = structlog.get_logger(__name__)
+
+
+class Tracing:
+    """Installs a tracer provider, unless the application has installed its own."""
+
+    def __init__(self, settings: TelemetrySettings) -> None:
+        self._settings = settings
+        self._exporter: Exporter | None = None
+        self.recent: RecentTraces | None = None
+        """Recent traces, in development; `None` in production."""
+
+    def start(self) -> None:
+        """Install the provider and start the exporter."""
+        settings = self._settings
+        if settings.sdk_disabled or has_provider():
+            return
+        on_end: OnEnd = _discard_span
+        put_encoded: PutEncoded | None = _discard_encoded
+        if settings.traces_url is not None:
+            self._exporter = _exporter(settings, settings.traces_url)
+            self._exporter.start()
+            on_end, put_encoded = self._exporter.take, self._exporter.put
+        if settings.environment == "development":
+            self.recent = RecentTraces(settings.service_name, on_end)
+            on_end, put_encoded = self.recent.take, None
+        should_sample = sampler(settings.traces_sampler, settings.traces_sampler_arg)
+        trace.set_tracer_provider(Provider(should_sample, on_end, put_encoded))
+
+    def stop(self, *, timeout_s: float) -> None:
+        """Send the remaining spans; takes at most `timeout_s` seconds."""
+        exporter, self._exporter = self._exporter, None
+        if exporter is not None and not exporter.stop(timeout_s=timeout_s):
+            log.warning("spans not sent in time", timeout_s=round(timeout_s, 3))
+
+
+def has_provider() -> bool:
+    """Return whether a tracer provider is installed."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _discard_encoded(_scope: InstrumentationScope, _encoded: list[bytes]) -> None:
+    """Without an exporter, encoded spans are discarded."""
+
+
+def _discard_span(_: RecordedSpan) -> None:
+    """Without an exporter, spans are discarded."""
+
+
+def _exporter(settings: TelemetrySettings, url: str) -> Exporter:
+    return Exporter(
+        _sender(settings, url),
+        encode_resource(_resource_attributes(settings)),
+        max_queue_size=settings.bsp_max_queue_size,
+        max_batch_size=settings.bsp_max_export_batch_size,
+        interval_s=settings.bsp_schedule_delay_ms / 1000,
+        timeout_s=settings.timeout_s,
+    )
+
+
+def _sender(settings: TelemetrySettings, url: str) -> Sender:
+    headers, compresses = settings.collector_headers(), settings.compresses
+    if settings.protocol == "grpc":
+        from .otlp_grpc import GrpcSender
+
+        return GrpcSender(url, headers, compresses=compresses, ca_file=settings.certificate)
+    from .otlp_http import HttpSender
+
+    return HttpSender(url, headers, compresses=compresses, ca_file=settings.certificate)
+
+
+def _resource_attributes(settings: TelemetrySettings) -> Mapping[str, str | int]:
+    return {
+        "service.version": settings.version,
+        "service.instance.id": str(uuid4()),
+        "deployment.environment.name": settings.environment,
+        "host.name": socket.gethostname(),
+        "process.pid": os.getpid(),
+        "process.runtime.name": platform.python_implementation().lower(),
+        "process.runtime.version": platform.python_version(),
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "starkeel",
+        "telemetry.sdk.version": version("starkeel-observability"),
+        **{name: clean_value(name, value) for name, value in settings.resource_attributes.pairs},
+        "service.name": settings.service_name,
+    }

@@ -1,1 +1,0 @@
-"""Traces of running services, shown to people at a terminal."""
