@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-# Modules imported by the services and their libraries; their own imports are included. A module missing in this
-# list is compiled at each start, which tests/drills/images detects.
+# Modules imported by the services and their libraries; their own imports are included. A module missing in
+# this list is compiled at each start, which tests/drills/images detects.
 _IMPORTED = (
     "argparse asyncio asyncio.unix_events base64 calendar code codeop concurrent.futures.thread "
     "configparser contextvars ctypes dataclasses datetime decimal email.header email.iterators "
