@@ -1,4 +1,4 @@
-"""Makes the secrets of a compose stack that are missing, one file each: `make_secrets.py FOLDER`."""
+"""Create the missing secrets of a compose stack, one file each: `make_secrets.py FOLDER`."""
 
 import secrets
 import sys
@@ -11,8 +11,8 @@ SERVICES = ("accounts", "orders")
 
 
 def main(folder: Path) -> None:
-    """Make what is missing."""
-    # Containers read the files as other users; nobody else on this machine gets into the folder.
+    """Create the missing files."""
+    # Containers read the files as other users; the folder keeps out other users of this machine.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("postgres-password", "redis-password", "grafana-password"):
         _keep(folder / name, secrets.token_urlsafe(24))
@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
 
 
 def _keep(path: Path, content: str) -> str:
-    """Write a file unless it is there, and return what is in it."""
+    """Write a file unless it exists, and return its content."""
     if not path.exists():
         path.write_text(content, encoding="utf-8")
         path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""Replaces a service's containers one at a time, so that nothing is dropped: `just roll orders`."""
+"""Replace the containers of a service one at a time, without failed requests: `just roll orders`."""
 
 import argparse
 import json
@@ -12,41 +12,41 @@ from pathlib import Path
 
 _READY_S = 90
 _NOTICED_S = 3
-"""Seconds until the proxy has asked for names (every second) and for readiness (twice a second)."""
+"""Seconds until the proxy has resolved names (every second) and checked readiness (twice a second)."""
 
 
 @dataclass(frozen=True)
 class Roll:
-    """One service of a running stack.
+    """Rolling replacement of one service in a running stack.
 
     Attributes:
-        compose: The command of Docker Compose, with the file and profile.
-        service: Which.
+        compose: Docker Compose command, with file and profile.
+        service: Name in the compose file.
     """
 
     compose: list[str]
     service: str
 
     def run(self) -> int:
-        """Replace every container that runs now; the exit code."""
+        """Replace every running container; return the exit code."""
         old = self._containers()
         if not old:
-            sys.stderr.write(f"no container of {self.service} runs: `just up` starts it\n")
+            sys.stderr.write(f"no container of {self.service} is running: start it with `just up`\n")
             return 1
         for container in old:
             self._replace(container)
-        sys.stdout.write(f"{self.service}: {len(old)} replaced\n")
+        sys.stdout.write(f"{self.service}: {len(old)} containers replaced\n")
         return 0
 
     def _replace(self, container: str) -> None:
         count = len(self._containers()) + 1
-        sys.stdout.write(f"{self.service}: starting another, then stopping {container[:12]}\n")
+        sys.stdout.write(f"{self.service}: starting a replacement, then stopping {container[:12]}\n")
         scale = ("--scale", f"{self.service}={count}")
         up = ("up", "--detach", "--no-build", "--no-deps", "--no-recreate")
         _run([*self.compose, *up, *scale, self.service])
-        _wait(lambda: self._healthy() == count, f"{self.service} to be ready {count} times")
+        _wait(lambda: self._healthy() == count, f"{count} ready containers of {self.service}")
         time.sleep(_NOTICED_S)
-        # SIGTERM, and as long to end as the service's stop_grace_period says.
+        # Sends SIGTERM and waits for the stop_grace_period of the service.
         _run(["docker", "stop", container])
         _run(["docker", "rm", container])
 
@@ -56,14 +56,14 @@ class Roll:
     def _healthy(self) -> int:
         found = self._containers()
         states = json.loads(_run(["docker", "inspect", *found])) if found else []
-        return sum(one["State"].get("Health", {}).get("Status") == "healthy" for one in states)
+        return sum(state["State"].get("Health", {}).get("Status") == "healthy" for state in states)
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + _READY_S
     while not condition():
         if time.monotonic() > until:
-            sys.exit(f"waited {_READY_S} s in vain for {what}; the old containers still run")
+            sys.exit(f"timed out after {_READY_S} s waiting for {what}; the old containers are still running")
         time.sleep(0.5)
 
 
@@ -75,11 +75,11 @@ def _run(command: list[str]) -> str:
 
 
 def main() -> int:
-    """Roll what the arguments name; the exit code."""
+    """Replace the containers named by the arguments; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("service")
-    parser.add_argument("--profile", default="dev", help="that the stack was started with (dev)")
-    parser.add_argument("--compose", default="docker compose", help="the command of Docker Compose")
+    parser.add_argument("--profile", default="dev", help="profile of the running stack (dev)")
+    parser.add_argument("--compose", default="docker compose", help="Docker Compose command")
     given = parser.parse_args()
     file = str(Path(__file__).with_name("compose.yaml"))
     compose = [*shlex.split(given.compose), "--file", file, "--profile", given.profile]

@@ -1,4 +1,4 @@
-# Somebody signs up, and in.
+# Register a user and sign in.
 EMAIL="ada-$(date +%s)@example.com" PASSWORD="seven quiet lighthouses"
 curl -sS --fail-with-body "$ACCOUNTS/api/users" -d "{\"email\": \"$EMAIL\", \"password\": \"$PASSWORD\"}"
 
@@ -6,18 +6,18 @@ TOKEN=$(curl -sS --fail-with-body "$ACCOUNTS/api/auth/token" \
   -d "{\"email\": \"$EMAIL\", \"password\": \"$PASSWORD\"}" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 curl -sS --fail-with-body "$ACCOUNTS/api/users/me" -H "Authorization: Bearer $TOKEN"
 
-# An order: orders asks accounts whether the user is still active, and both are in one trace.
+# Place an order: orders calls accounts to check that the user is active, in the same trace.
 TRACE=$(printf '%032x' "$(date +%s)")
 curl -sS --fail-with-body -i "$ORDERS/api/orders" -H "Authorization: Bearer $TOKEN" \
   -H "Idempotency-Key: tour-$TRACE" \
   -H "traceparent: 00-$TRACE-00f067aa0ba902b7-01" -H "X-Request-ID: tour-$TRACE" \
   -d '{"product_type": "oak-plank", "quantity": 12}'
 
-# Sent again with its key, it is answered alike and placed once.
+# Retry with the same idempotency key: the same response, and no second order.
 curl -sS --fail-with-body "$ORDERS/api/orders" -H "Authorization: Bearer $TOKEN" \
   -H "Idempotency-Key: tour-$TRACE" -d '{"product_type": "oak-plank", "quantity": 12}'
 
-# What is listed, changed only if nobody else changed it, and cancelled.
+# List the orders, change one if its version is still 1, and cancel it.
 curl -sS --fail-with-body "$ORDERS/api/orders?limit=1" -H "Authorization: Bearer $TOKEN"
 ORDER=$(curl -sS "$ORDERS/api/orders?limit=1" -H "Authorization: Bearer $TOKEN" | sed 's/.*"id":"\([^"]*\)".*/\1/')
 
@@ -26,14 +26,14 @@ curl -sS --fail-with-body -X PATCH "$ORDERS/api/orders/$ORDER" -H "Authorization
 
 curl -sS --fail-with-body -X POST "$ORDERS/api/orders/$ORDER/cancel" -H "Authorization: Bearer $TOKEN"
 
-# The events that a client which came back would have missed.
-curl -sN "$ORDERS/api/orders/events" -H "Authorization: Bearer $TOKEN" -H "Last-Event-ID: none" | head -n 9
+# Replay the events that a client missed while it was disconnected; the stream itself never ends.
+curl -sN --max-time 1 "$ORDERS/api/orders/events" -H "Authorization: Bearer $TOKEN" -H "Last-Event-ID: 0" | head -n 15
 
-# Bad input gets a clear error.
+# Invalid input gets a problem response that names the field.
 curl -sS -i "$ORDERS/api/orders" -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: tour-bad-$TRACE" \
   -d '{"product_type": "oak-plank", "quantity": "many"}'
 
-# What was counted.
+# A business metric on the admin port.
 curl -sS --fail-with-body "$ORDERS_ADMIN/metrics" | grep '^orders_created_total'
 
 # One trace in the logs of both services.

@@ -1,4 +1,4 @@
-"""Writes the program that an image runs: `entry.py SERVICE PATH`."""
+"""Write the program that an image runs: `entry.py SERVICE PATH`."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ run(SERVICE)
 
 
 def main(service: str, path: Path) -> None:
-    """Write the program, under one name in every image, as an entry point cannot hold a build argument."""
+    """Write the program under the same name in every image: an ENTRYPOINT cannot contain a build argument."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_PROGRAM.format(service=service), encoding="utf-8")
     path.chmod(0o755)

@@ -1,7 +1,7 @@
-"""Writes what an image is made of: `inventory.py SBOM TARGET SITE_PACKAGES...`.
+"""Write the inventory of an image: `inventory.py SBOM TARGET SITE_PACKAGES...`.
 
-`sbom.cdx.json` is the lock's CycloneDX document, reduced to what is installed and completed by licences;
-`licenses.txt` says the same in a line for each distribution.
+`sbom.cdx.json` is the lock's CycloneDX document, reduced to installed distributions, with licences added;
+`licenses.txt` has one line per distribution.
 """
 
 import json
@@ -16,7 +16,7 @@ _CLASSIFIER = "License :: OSI Approved :: "
 
 
 def main(sbom: Path, target: Path, site_packages: Iterable[str]) -> None:
-    """Write both files to the target."""
+    """Write both files to the target directory."""
     installed = {
         _canonical(found.metadata["Name"]): found for found in distributions(path=list(site_packages))
     }
@@ -32,13 +32,13 @@ def main(sbom: Path, target: Path, site_packages: Iterable[str]) -> None:
 
 
 def _reduce(document: dict[str, Any], installed: dict[str, Distribution]) -> None:
-    """Leave out what the lock holds for other machines, and what only names the workspace."""
-    components = [one for one in document["components"] if _canonical(one["name"]) in installed]
-    known = {one["bom-ref"] for one in components} | {document["metadata"]["component"]["bom-ref"]}
+    """Remove components for other platforms, the workspace itself, and varying metadata."""
+    components = [found for found in document["components"] if _canonical(found["name"]) in installed]
+    known = {found["bom-ref"] for found in components} | {document["metadata"]["component"]["bom-ref"]}
     for dependency in document["dependencies"]:
         dependency["dependsOn"] = [ref for ref in dependency.get("dependsOn", []) if ref in known]
     document["components"] = components
-    document["dependencies"] = [one for one in document["dependencies"] if one["ref"] in known]
+    document["dependencies"] = [found for found in document["dependencies"] if found["ref"] in known]
     document["metadata"].pop("timestamp", None)
     document.pop("serialNumber", None)
 
@@ -54,7 +54,7 @@ def _license(distribution: Distribution) -> str:
         if text.startswith(_CLASSIFIER)
     ]
     stated = (metadata["License"] or "").strip()
-    # Some put the whole text where its name belongs.
+    # Some distributions put the whole licence text into this field.
     return " AND ".join(classified) or (stated if stated and "\n" not in stated else "see its METADATA")
 
 

@@ -1,6 +1,6 @@
-"""Takes from installed distributions what a service never reads, keeps their RECORD files true, and compiles.
+"""Remove files that a service never reads from installed distributions, update RECORD files, and compile.
 
-`slim.py SITE_PACKAGES [--binutils ROOT]`: with binutils, the symbols of shared objects go, too.
+`slim.py SITE_PACKAGES [--binutils ROOT]`: with binutils, also strip symbols from shared objects.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# What only a compiler or a type checker reads.
+# Read only by compilers and type checkers.
 _SUFFIXES = {".pyx", ".pxd", ".pxi", ".c", ".cc", ".cpp", ".h", ".hpp", ".pyi", ".a", ".proto"}
-# What only the developers of these libraries import, and what ties them to frameworks that are not here.
+# Imported only by the developers of these libraries, or adapters to frameworks that are not installed.
 _PLACES = (
     "advanced_alchemy/extensions/fastapi",
     "advanced_alchemy/extensions/flask",
@@ -29,19 +29,19 @@ _PLACES = (
     "anyio/_backends/_trio.py",
     "anyio/pytest_plugin.py",
     "asyncpg/_testbase",
-    "cffi",  # compiles modules; what they need to run is _cffi_backend
+    "cffi",  # compiles modules; at run time they need only _cffi_backend
     "litestar/repository/testing",
     "litestar/testing",
     "mako/testing",
     "sqlalchemy/testing",
     "urllib3/contrib/emscripten",
 )
-# uv's note of where it took a wheel from differs from build to build, and nothing reads it.
+# Records where uv took a wheel from; differs between builds, and nothing reads it.
 _NAMES = {"uv_cache.json"}
 
 
 def main() -> int:
-    """Slim what the arguments name; the exit code."""
+    """Process the directory named by the arguments; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("site_packages", type=Path)
     parser.add_argument("--binutils", type=Path)
@@ -79,7 +79,7 @@ def _unneeded(root: Path) -> Iterator[Path]:
 
 
 def _source(path: Path) -> Path:
-    """Return the module that a file was compiled from, or the file."""
+    """Return the source of a compiled module; any other file is returned unchanged."""
     is_compiled = path.parent.name == "__pycache__"
     return path.parent.parent / f"{path.name.partition('.')[0]}.py" if is_compiled else path
 
@@ -97,10 +97,10 @@ def _shared_objects(root: Path) -> Iterator[Path]:
 
 
 def _strip(path: Path, binutils: Path) -> None:
-    """Remove the symbols that no loader asks for."""
+    """Remove symbols that the loader does not need."""
     machine = platform.machine()
     libraries = binutils / f"usr/lib/{machine}-linux-gnu"
-    subprocess.run(  # noqa: S603 - binutils' own program, on files that were just installed
+    subprocess.run(  # noqa: S603 - binutils' own program, on files installed just before
         [binutils / f"usr/bin/{machine}-linux-gnu-strip", "--strip-unneeded", path],
         check=True,
         env={"LD_LIBRARY_PATH": str(libraries)},
@@ -108,12 +108,12 @@ def _strip(path: Path, binutils: Path) -> None:
 
 
 def _shorten(metadata: Path) -> None:
-    """Leave the fields, and out the description: the README of the distribution, as its index shows it."""
+    """Remove the description, which is the README of the distribution, and keep the fields."""
     metadata.write_bytes(metadata.read_bytes().partition(b"\n\n")[0] + b"\n")
 
 
 def _rewrite(record: Path) -> None:
-    """Leave out what is gone, and hash and measure what has changed."""
+    """Remove deleted files, and update hash and size of the others."""
     root = record.parent.parent
     with record.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.reader(lines))
@@ -127,14 +127,14 @@ def _rewrite(record: Path) -> None:
 
 
 def _compile(root: Path) -> None:
-    """Compile every module, one after the other in the order of their names.
+    """Compile every module sequentially, in the order of the names.
 
-    What is compiled in parallel differs from build to build: which objects a compiled module notes as shared
-    depends on what the same process compiled before.
+    Parallel compilation is not reproducible: which objects a compiled module marks as shared depends on what
+    the same process compiled before.
     """
     compileall.compile_dir(
         str(root),
-        # Where it is in the image.
+        # The path in the image.
         ddir=str(Path("/", *root.parts[root.parts.index("app") :])),
         quiet=2,
         workers=1,

@@ -1,6 +1,6 @@
-"""Compiles what services import of the standard library: `standard_library.py LAYER`.
+"""Compile the modules of the standard library that services import: `standard_library.py LAYER`.
 
-The whole of it would be 10 MB, most of it for debuggers, mail and games.
+The complete library would take 10 MB, most of it never imported by a service.
 """
 
 import importlib.util
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-# What is imported by the services and their libraries; what these import comes with them. A module that is
-# missing here is compiled at each start: tests/drills/images finds it.
+# Modules imported by the services and their libraries; their own imports are included. A module missing in
+# this list is compiled at each start, which tests/drills/images detects.
 _IMPORTED = (
     "argparse asyncio asyncio.unix_events base64 calendar code codeop concurrent.futures.thread "
     "configparser contextvars ctypes dataclasses datetime decimal email.header email.iterators "
@@ -27,7 +27,7 @@ _IMPORTED = (
 
 
 def main(layer: Path) -> int:
-    """Compile the modules into the layer, below the path that they have in the image; the exit code."""
+    """Compile the modules into the layer, at their path in the image; return the exit code."""
     for name in _IMPORTED.split():
         importlib.import_module(name)
     for module in list(sys.modules.values()):

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Run once, when PostgreSQL makes its files: a database for each service, that its own role alone may use.
+# Runs once, when PostgreSQL is initialized: create a database for each service, accessible only to its own role.
 set -euo pipefail
 for service in accounts orders; do
-  # By standard input: an argument could be seen in the list of processes.
+  # Through standard input: arguments are visible in the process list.
   psql --quiet --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres <<SQL
 CREATE ROLE $service LOGIN PASSWORD '$(cat "/run/secrets/$service-database-password")';
 CREATE DATABASE $service OWNER $service;
