@@ -10,16 +10,13 @@ from litestar.config.app import AppConfig
 from litestar.logging.config import BaseLoggingConfig, LoggingConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
+from starkeel_asgi import current, pipeline_of
 
 from ._metrics.process import LoopLag
-from ._middleware.middleware import TelemetryMiddleware
+from ._middleware.layer import TelemetryLayer
 from ._process import ProcessSetup
-from ._request.failure import EXCEPTION_KEY
 from ._settings import ObservabilitySettings
 from ._traces.provider import Tracing, has_provider
-
-ASGI_LAYER = 20
-"""Outside the edge, which is 10; inside the drain guard, which is 30."""
 
 
 @final
@@ -36,7 +33,7 @@ class ObservabilityPlugin(InitPlugin):
 
     def __init__(self, settings: ObservabilitySettings) -> None:
         self.settings = settings
-        self._middleware: TelemetryMiddleware | None = None
+        self._layer: TelemetryLayer | None = None
         self._lag: LoopLag | None = None
         self._setup = ProcessSetup(settings)
         self._tracing = Tracing(settings)
@@ -48,9 +45,7 @@ class ObservabilityPlugin(InitPlugin):
         def wrap(app: Litestar) -> None:
             self._start(app)
 
-        wrap.asgi_layer = ASGI_LAYER  # type: ignore[attr-defined]  # a mark for those who sort hooks by layer
         app_config.on_startup.append(wrap)
-        app_config.on_startup.sort(key=_asgi_layer)
         app_config.on_shutdown.append(self._stop)
         app_config.after_exception.append(_remember)
         if _is_default(app_config.logging_config):
@@ -77,8 +72,8 @@ class ObservabilityPlugin(InitPlugin):
             timeout_s: Seconds it may take.
         """
         until = time.monotonic() + timeout_s
-        if self._middleware is not None:
-            self._middleware.flush()
+        if self._layer is not None:
+            self._layer.flush()
         self._tracing.stop(timeout_s=timeout_s)
         self._setup.stop_process(timeout_s=until - time.monotonic())
 
@@ -122,28 +117,26 @@ class ObservabilityPlugin(InitPlugin):
         return True, f"sent to {endpoint.shown} by {settings.protocol}"
 
     def _start(self, app: Litestar) -> None:
-        if self._middleware is None:
-            self._middleware = TelemetryMiddleware(app, slow_s=self.settings.log_slow_request_s)
-            app.asgi_handler = self._middleware
-        self._middleware.start(gathers=self._is_started)
+        if self._layer is None:
+            pipeline = pipeline_of(app)
+            self._layer = TelemetryLayer(app, pipeline, slow_s=self.settings.log_slow_request_s)
+            pipeline.add(self._layer)
+        self._layer.start(is_batching=self._is_started)
         self._lag = LoopLag()
         self._lag.start()
 
     async def _stop(self) -> None:
         if self._lag is not None:
             self._lag.stop()
-        if self._middleware is not None:
-            self._middleware.flush()
+        if self._layer is not None:
+            self._layer.flush()
 
 
 async def _remember(exception: Exception, scope: Scope) -> None:
     """Keep what Litestar answers, for the span and the log."""
-    scope.setdefault("state", {})[EXCEPTION_KEY] = exception
-
-
-def _asgi_layer(hook: Any) -> int:
-    layer: int = getattr(hook, "asgi_layer", 0)
-    return layer
+    exchange = current(scope)
+    if exchange is not None:
+        exchange.error = exception
 
 
 class StructlogConfig(BaseLoggingConfig):

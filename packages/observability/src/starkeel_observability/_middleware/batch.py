@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 from opentelemetry.trace import SpanContext
+from starkeel_asgi import Exchange
 
 from .._logs import access_line
 from .._logs.sink import ACCESS_LOGGER
@@ -15,10 +16,12 @@ from .._request.labels import OTHER
 from .._request.request import (
     HEALTH,
     LONGEST_HEADER,
-    Request,
     are_plain,
     clock_offset_ns,
+    host_of,
     is_plain,
+    method_label,
+    target_of,
 )
 from .._request.request_record import (
     ClientInfo,
@@ -49,7 +52,7 @@ class RequestBatcher:
         route_of: Returns the route that a request matches apart from its method.
     """
 
-    def __init__(self, metrics: HttpMetrics, route_of: Callable[[Request], str | None]) -> None:
+    def __init__(self, metrics: HttpMetrics, route_of: Callable[[Exchange], str | None]) -> None:
         self._metrics = metrics
         self._route_of = route_of
         self._records: list[RequestRecord] = []
@@ -98,7 +101,7 @@ class RequestBatcher:
 
     def add(
         self,
-        request: Request,
+        request: Exchange,
         route: str | None,
         span: CompletableSpan | None,
         bound: Mapping[str, Any],
@@ -113,12 +116,14 @@ class RequestBatcher:
             bound: Fields bound in `structlog.contextvars`.
             result: What the slow path has already reported.
         """
-        method, path, _, peer, scheme, version, _ = request.told
+        method, path, _, peer, scheme, version, _ = request.facts
         headers = request.headers
         host = headers.get(b"host")
         status = request.status if result is None else result.status
         try:
-            template = self._templates.get((method, route, status, scheme, version, host or request.target))
+            template = self._templates.get(
+                (method, route, status, scheme, version, host or target_of(request))
+            )
             if template is None:
                 template = self._create_template(request, route, status)
             client_key = peer and peer[0], headers.get(b"user-agent")
@@ -130,7 +135,7 @@ class RequestBatcher:
         if not template.is_fast or bound or span is not None or result is not None:
             kept = request if template.needs_request or span is not None else None
             extras = RequestExtras(bound, span, kept, result)
-        began, ended, sent_bytes = request.began, request.ended, request.sent_bytes
+        began, ended, sent_bytes = request.received_ns, request.ended_ns, request.sent_bytes
         self._records.append(
             (template, client, path, began, ended, sent_bytes, request.ids, request.id, extras)
         )
@@ -162,17 +167,17 @@ class RequestBatcher:
             template = access_line.with_bound_fields(template, bound) if bound else template
             batch.lines.append((template, client, line_path, began, ended, sent_bytes, ids, request_id, None))
 
-    def _create_template(self, request: Request, route: str | None, status: int) -> RequestTemplate:
-        host, matched = request.host, route
+    def _create_template(self, request: Exchange, route: str | None, status: int) -> RequestTemplate:
+        host, matched = host_of(request), route
         is_cached = len(host) <= LONGEST_HEADER
         if route is None and status == 405:
             # Depends on the path, which is not part of the cache key.
             matched, is_cached = self._route_of(request), False
-        key = (request.method, matched, status)
+        key = (method_label(request), matched, status)
         needs_request = self._needs_requests or key[0] == OTHER
         template = RequestTemplate(
             key,
-            server_span.encode_shared(key, host, request.target),
+            server_span.encode_shared(key, host, target_of(request)),
             access_line.template_parts(key),
             needs_request=needs_request,
             # Paths of a route that begins with a parameter may be health checks.
@@ -181,8 +186,8 @@ class RequestBatcher:
         if is_cached:
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
-            method, _, _, _, scheme, version, _ = request.told
-            self._templates[method, route, status, scheme, version, host or request.target] = template
+            method, _, _, _, scheme, version, _ = request.facts
+            self._templates[method, route, status, scheme, version, host or target_of(request)] = template
         return template
 
     def _create_client(self, key: tuple[str | None, bytes | None]) -> ClientInfo:
@@ -244,7 +249,7 @@ class _Batch:
         template.pending.append(record)
 
     def end_span(
-        self, request: Request, span: CompletableSpan | None, record: RequestRecord
+        self, request: Exchange, span: CompletableSpan | None, record: RequestRecord
     ) -> SlowPathResult | None:
         """Complete the span object of a request; creates one if necessary and sampled."""
         if span is None and self._output is not None and self._should_sample(None, request.ids):

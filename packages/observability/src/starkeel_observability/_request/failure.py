@@ -1,26 +1,23 @@
 """What went wrong in a request."""
 
-from typing import Any, Final
+from typing import Any
 
 from litestar.exceptions import HTTPException, LitestarException, WebSocketException
-from litestar.types import Scope
-
-EXCEPTION_KEY: Final = "starkeel_exception"
-"""Where in the scope's state the exception stands that was answered."""
+from starkeel_asgi import Exchange
 
 
 class Failure:
     """What went wrong in a request by the service's fault.
 
     Args:
-        scope: Of the request.
+        exchange: The request.
         raised: What the application raised.
         status: Of the answer.
     """
 
-    def __init__(self, scope: Scope, raised: BaseException | None, status: int) -> None:
-        state: dict[str, Any] = scope.get("state") or {}
-        self.exception = _innermost(raised or state.get(EXCEPTION_KEY))
+    def __init__(self, exchange: Exchange, raised: BaseException | None, status: int) -> None:
+        state: dict[str, Any] = exchange.scope.get("state") or {}
+        self.exception = _innermost(raised or exchange.error)
         known = state.get("error_type")
         self._is_logged = isinstance(known, str)
         self.error_type: str = known if isinstance(known, str) else _type_name(self.exception) or str(status)
@@ -31,17 +28,17 @@ class Failure:
         return not self._is_logged and _is_unexpected(self.exception)
 
 
-def failure_of(scope: Scope, raised: BaseException | None, status: int) -> Failure | None:
+def failure_of(exchange: Exchange, raised: BaseException | None, status: int) -> Failure | None:
     """What went wrong, if anything did and it was the service's fault.
 
     Args:
-        scope: Of the request.
+        exchange: The request.
         raised: What the application raised.
         status: Of the answer.
     """
     if raised is None and status < 500 and status != 101:
         return None
-    failure = Failure(scope, raised, status)
+    failure = Failure(exchange, raised, status)
     # One that is cancelled has failed when its answer was half out.
     is_failure = (
         status >= 500

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from starkeel_asgi import Exchange
+
     from .labels import Key
-    from .request import Request
 
 
 class CompletableSpan(Protocol):
@@ -87,7 +88,7 @@ class RequestExtras(NamedTuple):
 
     bound: Mapping[str, Any]
     span: CompletableSpan | None
-    request: "Request | None"
+    request: "Exchange | None"
     result: SlowPathResult | None
 
 

@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, set_span_in_context
+from starkeel_asgi import Exchange
 
-from .._request.request import Request
+from .._request.request import is_health
 from . import request_span
 
 (SPAN,) = set_span_in_context(INVALID_SPAN, Context())
@@ -18,17 +19,17 @@ class RequestContext(Context):
     Most requests never access it; they are reported without a span object.
     """
 
-    request: Request
+    request: Exchange
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value; creates the span if `key` is that of the current span."""
         if key != SPAN or SPAN in self:
             return _get(self, key, default)
         request = self.request
-        if request.is_health:
+        if is_health(request):
             return default
         span = request_span.start(request, NO_PARENT)
-        if request.ended:
+        if request.ended_ns:
             span = NonRecordingSpan(span.get_span_context())
         # Several threads may get here at once; all must return the same span.
         found = dict.setdefault(self, SPAN, span)

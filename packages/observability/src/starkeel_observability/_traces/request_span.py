@@ -5,10 +5,11 @@ from typing import Final
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode
+from starkeel_asgi import Exchange
 
 from .._request.failure import Failure
 from .._request.labels import Key
-from .._request.request import Request
+from .._request.request import began_unix_ns, ended_unix_ns, method_label
 from .server_span import ServerSpan, request_attributes, response_attributes, span_name
 from .span import exception_attributes
 from .tracer import Tracer
@@ -17,12 +18,12 @@ _tracers: Final[list[trace.Tracer]] = []
 """The tracer, once a provider is installed."""
 
 
-def start(request: Request, parent: Context) -> Span:
+def start(request: Exchange, parent: Context) -> Span:
     """Start the span of a request, as in OpenTelemetry's conventions for HTTP servers (stable since 1.23)."""
     tracer = _tracer()
     if isinstance(tracer, Tracer):
         return tracer.start_request_span(request, parent)
-    name, attributes = span_name(request.method, None), request_attributes(request)
+    name, attributes = span_name(method_label(request), None), request_attributes(request)
     return tracer.start_span(name, context=parent, kind=SpanKind.SERVER, attributes=attributes)
 
 
@@ -41,7 +42,7 @@ def _tracer() -> trace.Tracer:
     return tracer
 
 
-def end(span: Span, request: Request, key: Key, failure: Failure | None) -> bytes:
+def end(span: Span, request: Exchange, key: Key, failure: Failure | None) -> bytes:
     """Complete and end a span that `start` returned.
 
     Args:
@@ -57,19 +58,19 @@ def end(span: Span, request: Request, key: Key, failure: Failure | None) -> byte
         if failure is not None and failure.exception is not None:
             span.record_exception(failure.exception)
         error_type = None if failure is None else failure.error_type
-        if span.complete(key, error_type, (request.began_ns, request.ended_ns)):
+        if span.complete(key, error_type, (began_unix_ns(request), ended_unix_ns(request))):
             span.export()
         return span.ids
     if span.is_recording():
         _complete(span, request, key, failure)
-    span.end(request.ended_ns)
+    span.end(ended_unix_ns(request))
     context = span.get_span_context()
     if not context.is_valid:
         return b""
     return context.trace_id.to_bytes(16, "big") + context.span_id.to_bytes(8, "big")
 
 
-def _complete(span: Span, request: Request, key: Key, failure: Failure | None) -> None:
+def _complete(span: Span, request: Exchange, key: Key, failure: Failure | None) -> None:
     method, route, _ = key
     if route is not None:
         span.update_name(span_name(method, route))

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
+from starkeel_asgi import Exchange
 
 from .._logs.redact import mask
 from .._logs.sanitize import encodable
 from .._request.labels import OTHER, Key
-from .._request.request import LONGEST_HEADER, LONGEST_PATH, Request, is_plain
+from .._request.request import (
+    LONGEST_HEADER,
+    LONGEST_PATH,
+    began_unix_ns,
+    host_of,
+    is_plain,
+    method_label,
+    path_of,
+    target_of,
+    user_agent,
+)
 from .otlp_encoding import NO_STATUS, encode_attributes, encode_flags, encode_name, encode_span, nest
 from .span import RecordedSpan, SpanOutput
 
@@ -39,7 +50,7 @@ class ServerSpan(RecordedSpan):
     _key: Key | None = None
     _attributes: dict[str, Any] | None = None
 
-    def __init__(self, output: SpanOutput, request: Request, ids: bytes) -> None:
+    def __init__(self, output: SpanOutput, request: Exchange, ids: bytes) -> None:
         self.output = output
         self.request = request
         self.ids = ids
@@ -57,7 +68,7 @@ class ServerSpan(RecordedSpan):
 
     def end(self, end_time: int | None = None) -> None:
         """End the span early, before its request has ended."""
-        self.start_ns = self.start_ns or self.request.began_ns
+        self.start_ns = self.start_ns or began_unix_ns(self.request)
         super().end(end_time)
 
     def complete(self, key: Key, error_type: str | None, times: tuple[int, int]) -> bool:
@@ -99,10 +110,10 @@ class ServerSpan(RecordedSpan):
         key, request = self._key, self.request
         if key is None:
             return encode_span(self)
-        told, headers = request.told, request.headers
+        told, headers = request.facts, request.headers
         path, peer = told[1], told[3]
         shared = encode_shared(
-            key, headers.get(b"host"), request.target, is_parent_remote=self.is_parent_remote
+            key, headers.get(b"host"), target_of(request), is_parent_remote=self.is_parent_remote
         )
         if self.parent:
             shared += b"\x22\x08" + self.parent
@@ -155,15 +166,15 @@ def span_name(method: str, route: str | None) -> str:
     return name if route is None else f"{name} {route}"
 
 
-def request_attributes(request: Request) -> dict[str, AttributeValue]:
+def request_attributes(request: Exchange) -> dict[str, AttributeValue]:
     """Return the attributes known when a request arrives."""
-    attributes = _target(request.host, request.target)
-    attributes["http.request.method"] = request.method
-    attributes["url.path"] = mask(request.path)
-    if request.method == OTHER:
-        attributes["http.request.method_original"] = request.method_sent[:64]
-    if request.agent:
-        attributes["user_agent.original"] = _agent(request.agent)
+    attributes = _target(host_of(request), target_of(request))
+    attributes["http.request.method"] = method_label(request)
+    attributes["url.path"] = mask(path_of(request))
+    if method_label(request) == OTHER:
+        attributes["http.request.method_original"] = request.method[:64]
+    if user_agent(request):
+        attributes["user_agent.original"] = _agent(user_agent(request))
     return attributes
 
 

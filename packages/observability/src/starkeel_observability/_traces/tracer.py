@@ -8,10 +8,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.util._decorator import _agnosticcontextmanager  # noqa: PLC2701 - required by the interface
 from opentelemetry.util.types import Attributes
+from starkeel_asgi import Exchange
 
 from .._config.otel_types import SamplerName
 from .._request.ids import random_bits
-from .._request.request import Request
 from .server_span import ServerSpan
 from .span import (
     RANDOM_ID,
@@ -68,7 +68,7 @@ class Tracer(trace.Tracer):
         self.output = output
         self.should_sample = should_sample
 
-    def start_request_span(self, request: Request, context: Context) -> Span:
+    def start_request_span(self, request: Exchange, context: Context) -> Span:
         """Start the span of a request."""
         parent = _parent(context)
         # A root span has the ids of the request: a span that is created late has the ids that were reported.
