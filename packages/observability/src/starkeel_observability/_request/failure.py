@@ -1,4 +1,4 @@
-"""What went wrong in a request."""
+"""Failures of requests that are the service's fault."""
 
 from typing import Any, Final
 
@@ -6,17 +6,11 @@ from litestar.exceptions import HTTPException, LitestarException, WebSocketExcep
 from litestar.types import Scope
 
 EXCEPTION_KEY: Final = "starkeel_exception"
-"""Where in the scope's state the exception stands that was answered."""
+"""Key in the scope's state for the exception that Litestar handled."""
 
 
 class Failure:
-    """What went wrong in a request by the service's fault.
-
-    Args:
-        scope: Of the request.
-        raised: What the application raised.
-        status: Of the answer.
-    """
+    """A failure of a request."""
 
     def __init__(self, scope: Scope, raised: BaseException | None, status: int) -> None:
         state: dict[str, Any] = scope.get("state") or {}
@@ -27,22 +21,16 @@ class Failure:
 
     @property
     def is_unexpected(self) -> bool:
-        """Whether it is worth a stack trace that nobody has logged."""
+        """Whether to log a stack trace: the exception is unexpected and has not been logged."""
         return not self._is_logged and _is_unexpected(self.exception)
 
 
 def failure_of(scope: Scope, raised: BaseException | None, status: int) -> Failure | None:
-    """What went wrong, if anything did and it was the service's fault.
-
-    Args:
-        scope: Of the request.
-        raised: What the application raised.
-        status: Of the answer.
-    """
+    """Return the failure of a request; `None` if it succeeded or the client is at fault."""
     if raised is None and status < 500 and status != 101:
         return None
     failure = Failure(scope, raised, status)
-    # One that is cancelled has failed when its answer was half out.
+    # A cancelled request has failed if its response was incomplete.
     is_failure = (
         status >= 500
         or isinstance(raised, Exception)
@@ -53,7 +41,7 @@ def failure_of(scope: Scope, raised: BaseException | None, status: int) -> Failu
 
 
 def _innermost(exception: BaseException | None) -> BaseException | None:
-    """The exception itself, out of what Litestar and task groups wrap around it."""
+    """Return the exception that Litestar or a task group wrapped."""
     if type(exception) is LitestarException and exception.__cause__ is not None:
         return _innermost(exception.__cause__)
     if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
