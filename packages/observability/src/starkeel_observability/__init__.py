@@ -1,7 +1,7 @@
 """Logs, metrics and traces of a Litestar service, in one pass per request.
 
-Names are imported when they are first used: settings are read before `prometheus_client` may be imported, as
-that decides at its import whether it shares values between processes.
+Names are imported on first use: settings are read before `prometheus_client` may be imported, which at import
+decides whether values are shared between processes.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogLevels", "ObservabilityPlugin", "ObservabilitySettings", "counter", "gauge", "histogram"]
 
-_HOMES = {
+_MODULES = {
     "LogLevels": "_config.log_levels",
     "ObservabilityPlugin": "_plugin",
     "ObservabilitySettings": "_settings",
@@ -25,10 +25,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""Observability, as a plugin of the application."""
+"""Litestar plugin for logs, metrics and traces."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,14 +21,11 @@ from ._traces.provider import Tracing, has_provider
 
 @final
 class ObservabilityPlugin(InitPlugin):
-    """Gives every request an id, a span, metrics and a line in the log.
+    """Gives every request an id, a span, metrics and a log line.
 
-    Its place in the list of plugins matters for the end only: listed first it flushes last. The log, the
-    tracer provider and the metrics of the process are set up by `start_process`, which the server calls;
-    without it (a test client) requests have ids and are counted all the same.
-
-    Args:
-        settings: What is logged, and where spans are sent.
+    Order: list it first, so that it flushes last. `start_process`, which the server calls, sets up logging,
+    the tracer provider and process metrics; without it, as in a test client, requests still have ids and are
+    counted.
     """
 
     def __init__(self, settings: ObservabilitySettings) -> None:
@@ -40,37 +37,23 @@ class ObservabilityPlugin(InitPlugin):
         self._is_started = False
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the layer around the application, and take over Litestar's logging unless it was configured."""
-
-        def wrap(app: Litestar) -> None:
-            self._start(app)
-
-        app_config.on_startup.append(wrap)
+        """Add the telemetry layer, and replace Litestar's logging unless the application configured it."""
+        app_config.on_startup.append(self._start)
         app_config.on_shutdown.append(self._stop)
-        app_config.after_exception.append(_remember)
+        app_config.after_exception.append(_store_exception)
         if _is_default(app_config.logging_config):
             app_config.logging_config = StructlogConfig()
         return app_config
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
-        """Set this process up: its log, its metrics, and in a worker the tracer provider.
-
-        Args:
-            role: Main makes no spans.
-            index: Number of the worker, from 0.
-            workers: How many there are.
-        """
+        """Set up logging and metrics of this process, and in a worker the tracer provider."""
         self._setup.start_process(role=role, index=index, workers=workers)
         self._is_started = True
         if role == "worker":
             self._tracing.start()
 
     def stop_process(self, *, timeout_s: float) -> None:
-        """Send the spans and write the lines that are left.
-
-        Args:
-            timeout_s: Seconds it may take.
-        """
+        """Send the remaining spans and write the remaining lines, in about `timeout_s` seconds."""
         until = time.monotonic() + timeout_s
         if self._layer is not None:
             self._layer.flush()
@@ -78,24 +61,21 @@ class ObservabilityPlugin(InitPlugin):
         self._setup.stop_process(timeout_s=until - time.monotonic())
 
     def set_log_levels(self, levels: str) -> None:
-        """Let other levels hold in this process, from now on.
-
-        Args:
-            levels: As `LOG_LEVEL` has them.
+        """Change the log levels of this process.
 
         Raises:
-            ValueError: They are wrong.
+            ValueError: The levels do not have the format of `LOG_LEVEL`.
         """
         self._setup.set_log_levels(levels)
 
     def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
-        """What an operator can ask of this process."""
+        """Return the admin endpoints of this process."""
         recent = self._tracing.recent
         traces = {} if recent is None else {"traces": recent.dump}
         return {**self._setup.inquiries(), **traces}
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
-        """What is on, and why."""
+        """Yield the features for the start report: name, whether it is enabled, and why."""
         yield "traces", *self._traces()
         yield (
             "logs",
@@ -132,8 +112,8 @@ class ObservabilityPlugin(InitPlugin):
             self._layer.flush()
 
 
-async def _remember(exception: Exception, scope: Scope) -> None:
-    """Keep what Litestar answers, for the span and the log."""
+async def _store_exception(exception: Exception, scope: Scope) -> None:
+    """Store the exception that Litestar handles, for the span and the log."""
     exchange = current(scope)
     if exchange is not None:
         exchange.error = exception
@@ -149,7 +129,6 @@ class StructlogConfig(BaseLoggingConfig):
         self.disable_stack_trace = set()
 
     def configure(self) -> Any:
-        """Return the function that creates loggers."""
         return _logger
 
     @staticmethod

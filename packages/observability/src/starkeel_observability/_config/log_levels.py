@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final, final
+from dataclasses import dataclass
+from typing import ClassVar, Final, final
 
 TRACE: Final = 5
 OFF: Final = 1000
@@ -32,25 +33,25 @@ def level_name(level: int) -> str:
     return "DEBUG" if level >= 10 else "TRACE"
 
 
-def shown_level(level: int) -> str:
+def minimum_level_name(level: int) -> str:
     """Return the name of a minimum level."""
     return "OFF" if level >= OFF else level_name(level)
 
 
 @final
+@dataclass(frozen=True, slots=True, repr=False)
 class LogLevels:
     """A default level and directives for single loggers: `info,orders=debug,sqlalchemy.engine=warning`.
 
     A directive applies to the logger and its children: `orders` also to `orders.users`.
     """
 
-    __slots__ = ("default", "directives")
+    default: int
+    directives: Mapping[str, int]
 
-    accepts = "trace, debug, info, warn, error or off, and directives such as orders=debug, comma-separated"
-
-    def __init__(self, default: int, directives: Mapping[str, int]) -> None:
-        self.default = default
-        self.directives = dict(directives)
+    accepts: ClassVar = (
+        "trace, debug, info, warn, error or off, and directives such as orders=debug, comma-separated"
+    )
 
     @classmethod
     def parse(cls, text: str) -> "LogLevels":
@@ -75,7 +76,6 @@ class LogLevels:
         return cls(_LEVELS["info"] if default is None else default, directives)
 
     def of(self, target: str) -> int:
-        """Return the minimum level of a logger."""
         name = target
         while name:
             if name in self.directives:
@@ -89,11 +89,6 @@ class LogLevels:
 
     def __repr__(self) -> str:
         return f"LogLevels.parse({str(self)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, LogLevels):
-            return NotImplemented
-        return (self.default, self.directives) == (other.default, other.directives)
 
     def __hash__(self) -> int:
         return hash((self.default, frozenset(self.directives.items())))

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from typing import Literal, final
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
 from urllib.parse import unquote, urlsplit
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -20,15 +21,13 @@ SamplerName = Literal[
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class OtlpEndpoint:
     """HTTP URL of a collector."""
 
-    __slots__ = ("url",)
+    url: str
 
-    accepts = "a URL that begins with http:// or https:// and names a host"
-
-    def __init__(self, url: str) -> None:
-        self.url = url
+    accepts: ClassVar = "a URL that begins with http:// or https:// and names a host"
 
     @classmethod
     def parse(cls, text: str) -> "OtlpEndpoint":
@@ -54,15 +53,13 @@ class OtlpEndpoint:
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class ResourceAttributes:
     """Resource attributes of a process: `deployment.region=eu,team=a%2Cb`."""
 
-    __slots__ = ("pairs",)
+    pairs: tuple[tuple[str, str], ...] = ()
 
-    accepts = "name=value pairs, comma-separated and percent-encoded"
-
-    def __init__(self, pairs: tuple[tuple[str, str], ...] = ()) -> None:
-        self.pairs = pairs
+    accepts: ClassVar = "name=value pairs, comma-separated and percent-encoded"
 
     @classmethod
     def parse(cls, text: str) -> "ResourceAttributes":
@@ -75,12 +72,6 @@ class ResourceAttributes:
 
     def __str__(self) -> str:
         return ",".join(f"{name}={value}" for name, value in self.pairs)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ResourceAttributes) and self.pairs == other.pairs
-
-    def __hash__(self) -> int:
-        return hash(self.pairs)
 
 
 def parse_headers(text: str) -> dict[str, str]:

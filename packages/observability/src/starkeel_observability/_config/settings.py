@@ -153,7 +153,6 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
 
     @property
     def compresses(self) -> bool:
-        """Whether export requests are compressed."""
         return (self.otlp_traces_compression or self.otlp_compression) == "gzip"
 
     @property

@@ -1,4 +1,4 @@
-"""Whole lines to a file descriptor that others write to as well."""
+"""Writes whole lines to a file descriptor that other processes share."""
 
 import fcntl
 import os
@@ -11,61 +11,60 @@ from contextlib import contextmanager
 from typing import Final
 
 PIECE_BYTES: Final = 4096
-"""What a pipe takes whole or not at all (`PIPE_BUF`), and at once when it says that it takes anything."""
-_LOOK_AGAIN_MS: Final = 500
-_LOCK_AGAIN_S: Final = 0.001
+"""`PIPE_BUF`: a write of up to so many bytes is atomic, and does not block if the pipe is writable."""
+_STALL_INTERVAL_MS: Final = 500
+_LOCK_RETRY_S: Final = 0.001
 
 
 class FdWriter:
-    """Writes lines whole, so that those of several processes on one pipe never mix.
+    """Writes lines whole, so that those of several processes on one pipe are not interleaved.
 
     Args:
-        number: What to write to.
-        stalled: Called twice a second while nobody reads.
+        on_stall: Called twice per second while the reader is stalled.
     """
 
-    def __init__(self, number: int, stalled: Callable[[], None]) -> None:
+    def __init__(self, number: int, on_stall: Callable[[], None]) -> None:
         self._number = number
-        self._stalled = stalled
+        self._on_stall = on_stall
         self._is_pipe = _is_pipe(number)
-        self._own = _without_waiting(number) if self._is_pipe else None
-        self._capacity = _capacity(number)
+        self._nonblocking = _reopen_nonblocking(number) if self._is_pipe else None
+        self._capacity = _pipe_capacity(number)
         self._poll = select.poll()
         self._poll.register(number, select.POLLOUT)
         self.blocked_since: float | None = None
-        """Monotonic seconds since when nobody reads; none while somebody does."""
+        """Time (monotonic) since which the reader is stalled; `None` if it is not."""
 
     def write(self, lines: bytes) -> None:
-        """Write lines; waits for a reader for as long as it takes.
+        """Write lines; blocks until the reader accepts them.
 
         Raises:
-            OSError: Nobody reads any more.
+            OSError: There is no reader any more.
         """
-        with self._alone():
+        with self._exclusively():
             left = memoryview(lines)
             while left:
-                self._wait()
+                self._wait_writable()
                 try:
                     left = left[os.write(self._number, left[:PIECE_BYTES]) :]
                 except BlockingIOError:
-                    # Somebody who shares the pipe made it non-blocking, and was faster.
+                    # Another process made the shared pipe non-blocking and filled it first.
                     continue
 
     def write_at_once(self, lines: bytes) -> bytes | None:
-        """Write lines if that takes no waiting.
+        """Write lines if that does not block.
 
         Returns:
-            What is left, to be written next and nothing before it; none when nothing was written.
+            The rest, which must be written before anything else; `None` if nothing was written.
         """
-        if self._own is None or len(lines) > self._capacity or not self._lock():
+        if self._nonblocking is None or len(lines) > self._capacity or not self._try_lock():
             return None
         written = 0
         try:
             if self._is_empty():
-                # It does not wait, even if somebody who takes no lock was faster.
-                written = os.write(self._own, lines)
+                # Does not block even if a process that ignores the lock fills the pipe first.
+                written = os.write(self._nonblocking, lines)
         except OSError:
-            # The thread that waits finds out what it is.
+            # The writer thread encounters the same error and handles it.
             written = 0
         finally:
             if written in {0, len(lines)}:
@@ -75,21 +74,21 @@ class FdWriter:
     def _is_empty(self) -> bool:
         return not any(fcntl.ioctl(self._number, termios.FIONREAD, bytes(4)))
 
-    def _wait(self) -> None:
-        # Waited for here, not in write: that could not be told from outside.
+    def _wait_writable(self) -> None:
+        # Waiting in poll() rather than in write() makes a stall observable.
         if self._poll.poll(0):
             return
         self.blocked_since = time.monotonic()
         try:
-            while not self._poll.poll(_LOOK_AGAIN_MS):
-                self._stalled()
+            while not self._poll.poll(_STALL_INTERVAL_MS):
+                self._on_stall()
         finally:
             self.blocked_since = None
 
     @contextmanager
-    def _alone(self) -> Generator[None]:
-        """Keep other processes off the pipe: more than a piece is written in parts."""
-        if not self._is_pipe or not self._locked():
+    def _exclusively(self) -> Generator[None]:
+        """Hold the lock of the pipe: more than `PIECE_BYTES` are written in several parts."""
+        if not self._is_pipe or not self._lock():
             yield
             return
         try:
@@ -97,31 +96,29 @@ class FdWriter:
         finally:
             self._unlock()
 
-    def _locked(self) -> bool:
-        began = time.monotonic()
-        told = began
+    def _lock(self) -> bool:
+        began = reported = time.monotonic()
         try:
-            while not self._lock():
+            while not self._try_lock():
                 if not self._is_pipe:
                     return False
                 self.blocked_since = began
-                if time.monotonic() - told > _LOOK_AGAIN_MS / 1000:
-                    told = time.monotonic()
-                    self._stalled()
-                time.sleep(_LOCK_AGAIN_S)
+                if time.monotonic() - reported > _STALL_INTERVAL_MS / 1000:
+                    reported = time.monotonic()
+                    self._on_stall()
+                time.sleep(_LOCK_RETRY_S)
         finally:
             self.blocked_since = None
         return True
 
-    def _lock(self) -> bool:
-        """Take the lock if nobody has it."""
+    def _try_lock(self) -> bool:
         try:
             fcntl.lockf(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:
-            # It cannot be had here.
-            self._is_pipe, self._own = False, None
+            # The file does not support locks.
+            self._is_pipe, self._nonblocking = False, None
             return False
         return True
 
@@ -129,16 +126,15 @@ class FdWriter:
         fcntl.lockf(self._number, fcntl.LOCK_UN)
 
 
-def _without_waiting(number: int) -> int | None:
-    """The same pipe, opened anew so as never to wait; others who have it go on as they do."""
+def _reopen_nonblocking(number: int) -> int | None:
+    """Open the same pipe again in non-blocking mode, which does not affect the other descriptors."""
     try:
         return os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
 
 
-def _capacity(number: int) -> int:
-    """Of a pipe, in bytes, where it can be known."""
+def _pipe_capacity(number: int) -> int:
     try:
         return max(PIECE_BYTES, fcntl.fcntl(number, fcntl.F_GETPIPE_SZ))
     except (AttributeError, OSError):

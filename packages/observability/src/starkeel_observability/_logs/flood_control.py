@@ -1,4 +1,4 @@
-"""Lines that repeat themselves: in a storm most are left out, and counted, so that it cannot fill a disk."""
+"""Log flood control: limits and counts repeated lines, so that a flood of them cannot fill a disk."""
 
 import threading
 import time
@@ -8,18 +8,18 @@ from typing import Final, NamedTuple
 
 from .._config.log_levels import level_name
 
-EVERY: Final = 100
-"""Of what is too much, each hundredth is written all the same: it shows that it goes on, and with what."""
-ERRORS: Final = 5
-"""Times as many lines at ERROR are written."""
-_MOST_KINDS: Final = 1000
-_LONGEST: Final = 200
+SAMPLE_EVERY: Final = 100
+"""Above the limit, one of so many lines is still written, as a sample."""
+ERROR_FACTOR: Final = 5
+"""Factor of the limit for errors."""
+_MAX_KEYS: Final = 1000
+_MAX_MESSAGE: Final = 200
 _REPORT_S: Final = 1.0
 _ERROR: Final = 40
 
 
 class MessageKey(NamedTuple):
-    """Lines that are alike: what they are about differs, what they say does not."""
+    """Identifies repeated lines; their fields may differ."""
 
     target: str
     level: str
@@ -30,77 +30,70 @@ Suppressed = Counter[MessageKey]
 
 
 class FloodControl:
-    """Decides whether a line is written, and tells once a second what was not.
+    """Decides whether a line is written, and reports once per second how many were not.
 
     Args:
-        most: Lines of a kind that are written in a second; 0 for all.
-        report: Called with what was left out; in a thread of its own, while lines are left out.
+        limit: Lines per second for each key; 0 disables the limit.
+        report: Called with the suppressed lines; in a thread of its own.
     """
 
-    def __init__(self, most: int, report: Callable[[Suppressed], None]) -> None:
-        self._most = most
+    def __init__(self, limit: int, report: Callable[[Suppressed], None]) -> None:
+        self._limit = limit
         self._report = report
         self._lock = threading.RLock()
         self._second = 0
-        self._seen: dict[MessageKey, int] = {}
-        self._left_out: Suppressed = Counter()
+        self._counts: dict[MessageKey, int] = {}
+        self._suppressed: Suppressed = Counter()
         self._due = 0.0
 
     def admits(self, target: str, level: int, message: object) -> bool:
-        """Whether a line is to be written.
-
-        Args:
-            target: Name of the logger.
-            level: As the standard library's numbers.
-            message: What it says, before what differs was put in.
-        """
-        if not self._most:
+        """Return whether to write a line with a message, given before interpolation."""
+        if not self._limit:
             return True
-        text = message[:_LONGEST] if isinstance(message, str) else type(message).__name__
-        kind, now = MessageKey(target, level_name(level), text), time.monotonic()
+        text = message[:_MAX_MESSAGE] if isinstance(message, str) else type(message).__name__
+        key, now = MessageKey(target, level_name(level), text), time.monotonic()
         with self._lock:
-            number = self._counted(kind, int(now))
-            over = number - self._most * (ERRORS if level >= _ERROR else 1)
-            if over <= 0 or over % EVERY == 0:
+            key, number = self._count(key, int(now))
+            excess = number - self._limit * (ERROR_FACTOR if level >= _ERROR else 1)
+            if excess <= 0 or excess % SAMPLE_EVERY == 0:
                 return True
-            self._left_out[kind] += 1
-            # One that is overdue was lost in a fork.
+            self._suppressed[key] += 1
+            # A report that is overdue was lost in a fork.
             must_report = now > self._due + _REPORT_S
             if must_report:
                 self._due = now + _REPORT_S
         if must_report:
-            self._report_soon()
+            self._schedule_report()
         return False
 
     def flush(self) -> None:
-        """Tell now what was left out since it was told last."""
         with self._lock:
-            left_out, self._left_out = self._left_out, Counter()
+            suppressed, self._suppressed = self._suppressed, Counter()
             self._due = 0.0
-        if left_out:
-            self._report(left_out)
+        if suppressed:
+            self._report(suppressed)
 
     def close(self) -> None:
-        """Tell what was left out, and leave nothing out from now on: nobody may be there to tell of it."""
-        self._most = 0
+        """Report the suppressed lines and suppress none from now on, as a later report may be lost."""
+        self._limit = 0
         self.flush()
 
-    def _counted(self, kind: MessageKey, second: int) -> int:
-        seen = self._seen
+    def _count(self, key: MessageKey, second: int) -> tuple[MessageKey, int]:
+        counts = self._counts
         if second != self._second:
             self._second = second
-            seen.clear()
-        if kind not in seen and len(seen) >= _MOST_KINDS:
-            # Messages that are never the same are a kind, too.
-            kind = kind._replace(message="")
-        number = seen[kind] = seen.get(kind, 0) + 1
-        return number
+            counts.clear()
+        if key not in counts and len(counts) >= _MAX_KEYS:
+            # A flood of distinct messages shares one limit.
+            key = key._replace(message="")
+        number = counts[key] = counts.get(key, 0) + 1
+        return key, number
 
-    def _report_soon(self) -> None:
+    def _schedule_report(self) -> None:
         try:
             timer = threading.Timer(_REPORT_S, self.flush)
             timer.daemon = True
             timer.start()
         except RuntimeError:
-            # The interpreter ends and starts no threads any more: whoever closes the log tells the rest.
+            # The interpreter is shutting down and cannot start threads; `close` reports.
             return

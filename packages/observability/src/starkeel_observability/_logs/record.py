@@ -5,6 +5,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
@@ -42,46 +43,24 @@ _STACK_TAIL: Final = 12_288
 _MAX_FRAMES: Final = 20
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class LogRecord:
-    """A log call.
+    """A log call."""
 
-    Args:
-        level: Level number of the standard library.
-        target: Logger name.
-        message: Message.
-        fields: Additional fields.
-        file: Path of the source file.
-        line: Line in the source file.
-        error: Exception to include.
-        at: Seconds since 1970; default: now.
-        pattern: Message before interpolation; default: the message.
-    """
-
-    __slots__ = ("at", "error", "fields", "file", "level", "line", "message", "pattern", "target", "thread")
-
-    def __init__(
-        self,
-        *,
-        level: int,
-        target: str,
-        message: object,
-        fields: Mapping[Any, Any],
-        file: str,
-        line: int,
-        error: ExcInfo | None = None,
-        at: float | None = None,
-        pattern: object = None,
-    ) -> None:
-        self.at = time.time() if at is None else at
-        self.level = level
-        self.target = target
-        self.message = message
-        self.pattern = message if pattern is None else pattern
-        self.fields = fields
-        self.file = file
-        self.line = line
-        self.error = error
-        self.thread = threading.get_native_id()
+    level: int
+    """Level number of the standard library."""
+    target: str
+    """Logger name."""
+    message: object
+    fields: Mapping[Any, Any]
+    file: str
+    line: int
+    error: ExcInfo | None = None
+    at: float = field(default_factory=time.time)
+    """Seconds since 1970."""
+    pattern: object = None
+    """Message before interpolation; `None` if they are equal."""
+    thread: int = field(default_factory=threading.get_native_id)
 
 
 def line_fields(record: LogRecord, *, service: str, version: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What must not be read in a log: secrets by their field's name, personal data wherever it stands."""
+"""Redaction of secrets, by the name of their field, and of personal data in any text."""
 
 import re
 from functools import lru_cache
@@ -9,38 +9,10 @@ from urllib.parse import unquote
 HIDDEN: Final = "***"
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_SECRET: Final = frozenset(
-    [
-        "apikey",
-        "auth",
-        "authorization",
-        "bearer",
-        "cookie",
-        "cookies",
-        "credential",
-        "credentials",
-        "csrf",
-        "cvc",
-        "cvv",
-        "jwt",
-        "otp",
-        "passcode",
-        "passphrase",
-        "passwd",
-        "password",
-        "passwords",
-        "pin",
-        "pwd",
-        "secret",
-        "secrets",
-        "sig",
-        "signature",
-        "ssn",
-        "token",
-        "tokens",
-        "totp",
-    ]
-)
+_is_secret_word: Final = re.compile(
+    "apikey|auth|authorization|bearer|cookies?|credentials?|csrf|cvc|cvv|jwt|otp|passcode|passphrase|passwd|"
+    "passwords?|pin|pwd|secrets?|sig|signature|ssn|tokens?|totp"
+).fullmatch
 _SECRET_PAIRS: Final = frozenset(
     {
         ("access", "key"),
@@ -53,59 +25,45 @@ _SECRET_PAIRS: Final = frozenset(
         ("signing", "key"),
     }
 )
-_ABOUT: Final = frozenset(
-    [
-        "age",
-        "algorithm",
-        "count",
-        "enabled",
-        "expires",
-        "expiry",
-        "length",
-        "method",
-        "name",
-        "scheme",
-        "ttl",
-        "type",
-    ]
-)
-"""Last words of names that tell something about a secret, not the secret: `token_type`."""
+_is_metadata_word: Final = re.compile(
+    "age|algorithm|count|enabled|expires|expiry|length|method|name|scheme|ttl|type"
+).fullmatch
+"""Last words of names that describe a secret without containing it, such as `token_type`."""
 _EMAIL: Final = frozenset({"email", "emails", "mail"})
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s@]*@")
 _SCHEME = re.compile(r"\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]*")
-# Begun at the start of a word only, and never taken back: linear, whatever the text.
+# Starts at a word boundary and does not backtrack: linear in the length of any text.
 _ADDRESS = re.compile(
     r"(?<![\w.!#$+^`{|}~-])([\w.!#$+^`{|}~-])[\w.!#$+^`{|}~-]*+(@|%40)(?=[\w\[])", re.IGNORECASE
 )
-# A name before its value, as in a query (`?token=x`), a data source's name (`password=x`), JSON, or a
-# repr, of pairs too.
-# Bounded, and never taken back: linear as well.
+# A name followed by its value, as in a query (`?token=x`), a data source name (`password=x`), JSON, or the
+# repr of a mapping or of pairs. Bounded and without backtracking: linear as well.
 _NAMED = re.compile(
     r"""(?<![\w%.-])([A-Za-z_%][\w.%-]{1,63}+)(?:=|['"]\s{0,4}(?::\s{0,4}|,\s{0,4}(?=b?['"])))"""
 )
 _VALUE = re.compile(r"""b?"(?:[^"\\]|\\.)*+"?|b?'(?:[^'\\]|\\.)*+'?|[^\s&;,()\[\]{}"'<>]++""", re.DOTALL)
-_LONGEST_KNOWN: Final = 4096
+_MAX_CACHED: Final = 4096
 
 
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
-    """Whether a field of that name holds what nobody may read, judged by the words of the name."""
+    """Return whether a field contains a secret, judging by the words of its name."""
     words = [word.lower() for word in _WORDS.findall(name)]
-    if not words or words[-1] in _ABOUT:
+    if not words or _is_metadata_word(words[-1]):
         return False
-    return not _SECRET.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairwise(words))
+    return any(map(_is_secret_word, words)) or not _SECRET_PAIRS.isdisjoint(pairwise(words))
 
 
 @lru_cache(maxsize=4096)
 def is_email(name: str) -> bool:
-    """Whether a field of that name holds an email address."""
+    """Return whether a field contains an email address, judging by the words of its name."""
     return not _EMAIL.isdisjoint(word.lower() for word in _WORDS.findall(name))
 
 
 def mask_email(text: str) -> str:
-    """What remains of a text that is meant to be an email address, well-formed or not."""
+    """Mask the local part of an email address, well-formed or not."""
     local, at, domain = text.rpartition("@")
     if not at:
         return f"{text[:1]}{HIDDEN}"
@@ -113,8 +71,8 @@ def mask_email(text: str) -> str:
 
 
 def mask(text: str) -> str:
-    """A text without the email addresses, credentials in URLs, bearer tokens and named secrets in it."""
-    # Looked for before it is searched for: nearly no text has any of these.
+    """Mask email addresses, credentials in URLs, bearer tokens and named secrets in a text."""
+    # Substring tests first: almost no text contains any of these.
     if "@" in text or "%40" in text:
         if "://" in text:
             text = _CREDENTIALS.sub(f"{HIDDEN}@", text)
@@ -124,12 +82,12 @@ def mask(text: str) -> str:
     if "earer" in text or "asic" in text or "EARER" in text or "ASIC" in text:
         text = _SCHEME.sub(rf"\1\2{HIDDEN}", text)
     if "=" in text or "'" in text or '"' in text:
-        text = _unnamed_before(text) if len(text) <= _LONGEST_KNOWN else _unnamed(text)
+        text = _mask_named_cached(text) if len(text) <= _MAX_CACHED else _mask_named(text)
     return text
 
 
-def _unnamed(text: str) -> str:
-    """A text without the values whose names say that they are secret."""
+def _mask_named(text: str) -> str:
+    """Mask values whose name marks them as secret."""
     parts, at = [], 0
     for named in _NAMED.finditer(text):
         if named.start() < at or not is_secret(unquote(named[1])):
@@ -141,5 +99,5 @@ def _unnamed(text: str) -> str:
     return "".join([*parts, text[at:]]) if parts else text
 
 
-# Most texts with a name in them are SQL, the same few again and again.
-_unnamed_before: Final = lru_cache(maxsize=512)(_unnamed)
+# Most texts with names are SQL, and few of them are distinct.
+_mask_named_cached: Final = lru_cache(maxsize=512)(_mask_named)

@@ -1,4 +1,4 @@
-"""Values of a log line, made fit to be written: nothing secret or endless, nothing JSON cannot hold."""
+"""Sanitizing of log fields: redacted, bounded in size, and representable in JSON."""
 
 import dataclasses
 import math
@@ -17,25 +17,30 @@ from starkeel_config import Secret
 
 from .redact import HIDDEN, is_email, is_secret, mask, mask_email
 
-_LONGEST_TEXT: Final = 8192
-_MOST_ITEMS: Final = 200
-_DEEPEST: Final = 8
+_MAX_TEXT: Final = 8192
+_MAX_NAME: Final = 256
+_MAX_ITEMS: Final = 200
+_MAX_DEPTH: Final = 8
 _BUDGET: Final = 65_536
-"""Characters of all values of one line together."""
-_LARGEST_INT: Final = 2**63
-_TOLD: Final = (UUID, PurePath, Decimal, timedelta)
+"""Characters of all values of one line."""
+_MAX_INT: Final = 2**63
+_TEXTUAL: Final = (UUID, PurePath, Decimal, timedelta)
 
 
 def to_text(value: object) -> str:
-    """What a value says of itself, whatever that does."""
+    """Return `str(value)`, or a placeholder if that raises."""
     try:
         return value if type(value) is str else str(value)
-    except Exception:  # noqa: BLE001 - a value that cannot be shown must not cost the line
-        return f"<{type(value).__name__} that cannot be shown>"
+    except Exception:  # noqa: BLE001 - a value that cannot be formatted must not lose the line
+        return _placeholder(value)
+
+
+def _placeholder(value: object) -> str:
+    return f"<{type(value).__name__} that cannot be shown>"
 
 
 def encodable(text: str) -> str:
-    """A text without halves of characters, which UTF-8 has no bytes for."""
+    """Return a text with lone surrogates, which UTF-8 cannot encode, escaped."""
     if text.isascii():
         return text
     try:
@@ -45,21 +50,18 @@ def encodable(text: str) -> str:
     return text
 
 
-def clipped(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """A text that is not too long; it says what is missing."""
-    if len(text) <= longest:
-        return text
-    return f"{text[:longest]}... ({len(text) - longest} more characters)"
+def _clip(text: str, length: int, total: int) -> str:
+    return f"{text[:length]}... ({total - length} more characters)"
 
 
 @lru_cache(maxsize=4096)
 def sanitize_name(name: str) -> str:
-    """The name of a field, fit to be written."""
-    return mask(encodable(clipped(name, 256)))
+    """Return the name of a field, sanitized."""
+    return mask(encodable(name if len(name) <= _MAX_NAME else _clip(name, _MAX_NAME, len(name))))
 
 
 class Sanitizer:
-    """Cleans the values of one line, which share what one line may hold."""
+    """Sanitizes the values of one line, which share its budget."""
 
     __slots__ = ("_left",)
 
@@ -67,19 +69,18 @@ class Sanitizer:
         self._left = _BUDGET
 
     def text(self, text: str) -> str:
-        """A text without personal data."""
-        longest = min(_LONGEST_TEXT, max(self._left, 0))
-        if len(text) <= longest:
+        """Return a text, redacted and shortened."""
+        length = min(_MAX_TEXT, max(self._left, 0))
+        if len(text) <= length:
             kept = mask(encodable(text))
         else:
-            # More is looked at than is kept: an address must not be cut through, and so escape.
-            kept = mask(encodable(text[: longest + 512]))
-            kept = f"{kept[:longest]}... ({len(text) - longest} more characters)"
+            # Mask more than is kept: an address that is cut in two would not be recognized.
+            kept = _clip(mask(encodable(text[: length + 512])), length, len(text))
         self._left -= len(kept)
         return kept
 
     def field(self, name: str, value: Any, depth: int = 0) -> Any:
-        """The value of a field of that name."""
+        """Return the value of a field, redacted by its name as well."""
         if value is None or value is True or value is False:
             return value
         if is_secret(name):
@@ -89,7 +90,7 @@ class Sanitizer:
         return self.value(value, depth)
 
     def value(self, value: Any, depth: int = 0) -> Any:
-        """A value, and what it is made of."""
+        """Return a value and its elements, sanitized."""
         kind = type(value)
         if kind is str:
             return self.text(value)
@@ -97,54 +98,54 @@ class Sanitizer:
             return value
         if kind is int:
             self._left -= 8
-            return value if -_LARGEST_INT < value < _LARGEST_INT else self._huge(value)
+            return value if -_MAX_INT < value < _MAX_INT else self._large_int(value)
         if kind is float:
             self._left -= 8
             return value if math.isfinite(value) else str(value)
         try:
             return self._other(value, depth)
         except Exception:  # noqa: BLE001 - as above
-            return f"<{kind.__name__} that cannot be shown>"
+            return _placeholder(value)
 
-    def _huge(self, value: int) -> str:
-        # Not as decimals: that takes time that grows with the square of its length.
+    def _large_int(self, value: int) -> str:
+        # Conversion to decimal takes time quadratic in the length.
         return f"<int of {value.bit_length()} bits>" if value.bit_length() > 256 else str(value)
 
     def _other(self, value: Any, depth: int) -> Any:
         if isinstance(value, Secret):
             return HIDDEN
         if isinstance(value, Enum):
-            return self.value(value.value, depth + 1) if depth < _DEEPEST else str(value)
+            return self.value(value.value, depth + 1) if depth < _MAX_DEPTH else str(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
-            return self.text(bytes(value[:_LONGEST_TEXT]).decode("utf-8", "backslashreplace"))
+            return self.text(bytes(value[:_MAX_TEXT]).decode("utf-8", "backslashreplace"))
         if isinstance(value, (date, time)):
             return value.isoformat()
-        if isinstance(value, (str, *_TOLD)):
+        if isinstance(value, (str, *_TEXTUAL)):
             return self.text(str(value))
         if isinstance(value, BaseException):
             return self.text(f"{type(value).__name__}: {to_text(value)}")
-        return self._composed(value, depth)
+        return self._composite(value, depth)
 
-    def _composed(self, value: Any, depth: int) -> Any:
+    def _composite(self, value: Any, depth: int) -> Any:
         fields = _fields(value)
         if fields is None and not isinstance(value, (list, tuple, Set)):
             return self.text(repr(value))
-        if depth >= _DEEPEST or self._left <= 0:
+        if depth >= _MAX_DEPTH or self._left <= 0:
             return "..."
         if fields is not None:
             return self._mapping(fields, depth)
         if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], (str, bytes)):
-            # A header, as ASGI has it, or another name with its value.
+            # A name with its value, such as an ASGI header.
             name = self.value(value[0], depth + 1)
             return [name, self.field(name, value[1], depth + 1)]
-        kept = [self.value(item, depth + 1) for item in islice(value, _MOST_ITEMS)]
-        if len(value) > _MOST_ITEMS:
-            kept.append(f"... ({len(value) - _MOST_ITEMS} more)")
+        kept = [self.value(item, depth + 1) for item in islice(value, _MAX_ITEMS)]
+        if len(value) > _MAX_ITEMS:
+            kept.append(f"... ({len(value) - _MAX_ITEMS} more)")
         return kept
 
     def _mapping(self, fields: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
         kept: dict[str, Any] = {}
-        for key, value in islice(fields, _MOST_ITEMS):
+        for key, value in islice(fields, _MAX_ITEMS):
             name = to_text(key)
             self._left -= len(name)
             kept[sanitize_name(name)] = self.field(name, value, depth + 1)
@@ -152,7 +153,7 @@ class Sanitizer:
 
 
 def _fields(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """Names and values of what has such; one by one, as copies would be made by the libraries' own ways."""
+    """Return names and values lazily, where the libraries' own functions would copy all of them."""
     if isinstance(value, Mapping):
         return value.items()
     if isinstance(value, tuple) and hasattr(value, "_fields"):

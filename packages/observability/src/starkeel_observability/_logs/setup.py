@@ -1,78 +1,69 @@
-"""Puts a process's logging together."""
+"""Logging set-up of a process."""
 
 import atexit
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from .._config.log_levels import LogLevels, shown_level
-from .._metrics.drops import dropped_records, left_out_records
+from prometheus_client import Counter
+
+from .._config.log_levels import LogLevels, minimum_level_name
+from .._metrics.drops import dropped_records, suppressed_records
 from . import stdlib, structlog
 from .sink import Format, LogSink
 from .writer import LineWriter
 
 _EXIT_S: Final = 1.0
-"""Seconds for what is left when a process ends that nobody has stopped."""
+"""Seconds to write the remaining lines at interpreter exit, if the process was not stopped in order."""
 
 
 def configure(
     levels: LogLevels,
-    wanted: Literal["json", "pretty", "auto"],
+    log_format: Literal["json", "pretty", "auto"],
     *,
     service: str,
     version: str,
     repeats_per_second: int = 0,
 ) -> LogSink:
-    """Send everything that is logged in this process to stdout, one line each.
+    """Send all log records of this process to stdout, one line each.
 
     Args:
-        levels: What is written.
-        wanted: `auto` is for people when stdout is a terminal, and JSON else.
-        service: Name in every line.
-        version: Version in every line.
-        repeats_per_second: Lines of one kind that are written in a second; 0 for all.
-
-    Returns:
-        The way by which they leave.
+        levels: Minimum levels.
+        log_format: `auto` is `pretty` if stdout is a terminal, else `json`.
+        service: Service name.
+        version: Service version.
+        repeats_per_second: Limit for repeated lines; 0 disables it.
     """
     writer = LineWriter.stdout()
-    form: Format = wanted if wanted != "auto" else "pretty" if writer.is_terminal else "json"
-    writer.on_drop = _count
-    dropped_records()
-    left_out_records()
-    pipe = LogSink(writer, form, service=service, version=version, repeats_per_second=repeats_per_second)
-    pipe.on_suppressed = _count_left_out
-    structlog.configure(pipe, levels)
-    stdlib.configure(pipe, levels)
-    atexit.register(pipe.close, timeout_s=_EXIT_S)
-    return pipe
+    form: Format = log_format if log_format != "auto" else "pretty" if writer.is_terminal else "json"
+    writer.on_drop = _increment(dropped_records())
+    sink = LogSink(writer, form, service=service, version=version, repeats_per_second=repeats_per_second)
+    sink.on_suppressed = _increment(suppressed_records())
+    structlog.configure(sink, levels)
+    stdlib.configure(sink, levels)
+    atexit.register(sink.close, timeout_s=_EXIT_S)
+    return sink
 
 
 def set_levels(levels: LogLevels) -> None:
-    """Let other levels hold in this process, from now on.
-
-    Args:
-        levels: What is written.
-    """
+    """Change the minimum levels of this process."""
     structlog.LOGGERS.set_levels(levels)
     stdlib.set_levels(levels)
 
 
 def loggers() -> dict[str, Any]:
-    """The levels that hold in this process, and that of each logger that was asked for."""
+    """Return the configured levels and the effective level of each logger."""
     levels = structlog.LOGGERS.levels
     names = {*structlog.LOGGERS.names(), *logging.root.manager.loggerDict}
     return {
         "levels": str(levels),
-        "loggers": {name: shown_level(levels.of(name)) for name in sorted(names)},
+        "loggers": {name: minimum_level_name(levels.of(name)) for name in sorted(names)},
     }
 
 
-def _count_left_out(left_out: Mapping[str, int]) -> None:
-    for level, count in left_out.items():
-        left_out_records().labels(level).inc(count)
+def _increment(counter: Counter) -> Callable[[Mapping[str, int]], None]:
+    def increment(counts: Mapping[str, int]) -> None:
+        for level, count in counts.items():
+            counter.labels(level).inc(count)
 
-
-def _count(dropped: Mapping[str, int]) -> None:
-    for level, count in dropped.items():
-        dropped_records().labels(level).inc(count)
+    return increment

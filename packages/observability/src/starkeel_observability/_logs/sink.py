@@ -15,15 +15,7 @@ _MAX_REPORTED: Final = 5
 
 
 class LogSink:
-    """Renders records and writes them; never raises.
-
-    Args:
-        writer: Writer of lines.
-        form: Format.
-        service: Value of the field `service`.
-        version: Value of the field `version`.
-        repeats_per_second: Limit for repeated lines; 0 disables it.
-    """
+    """Renders records and writes them; never raises."""
 
     def __init__(
         self, writer: LineWriter, form: Format, *, service: str, version: str, repeats_per_second: int = 0
@@ -45,7 +37,7 @@ class LogSink:
         """Write a record as a line, unless flood control suppresses it."""
         # Access log lines are exempt: every request has its line.
         if record.target == ACCESS_LOGGER or self._flood_control.admits(
-            record.target, record.level, record.pattern
+            record.target, record.level, record.message if record.pattern is None else record.pattern
         ):
             self._send(record)
 

@@ -1,4 +1,4 @@
-"""The standard library's side: its loggers, warnings and uncaught exceptions go to the same pipe."""
+"""Standard library integration: loggers, warnings and uncaught exceptions are sent to the log sink."""
 
 import logging
 import sys
@@ -13,30 +13,29 @@ from .._config.log_levels import LogLevels
 from .record import LogRecord
 from .sink import LogSink
 
-_OWN: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+_STANDARD_ATTRIBUTES: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 _TARGET: Final = "starkeel_observability"
-_SELDOM_S: Final = 60.0
+_OTEL_REPEAT_S: Final = 60.0
 _CRASH_S: Final = 1.0
-_named: set[str] = set()
+_loggers_with_level: set[str] = set()
 
 
 class SinkHandler(logging.Handler):
-    """Sends the standard library's records to the pipe."""
+    """Sends the records of the standard library to the sink."""
 
-    def __init__(self, pipe: LogSink, levels: LogLevels) -> None:
+    def __init__(self, sink: LogSink, levels: LogLevels) -> None:
         super().__init__()
-        self._pipe = pipe
+        self._sink = sink
         self.levels = levels
-        self.addFilter(_Seldom())
+        self.addFilter(_OtelRepeatFilter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one record."""
-        # Libraries give their loggers levels of their own.
+        # Libraries set levels on their own loggers.
         if record.levelno < self.levels.of(record.name):
             return
-        fields = {name: value for name, value in vars(record).items() if name not in _OWN}
+        fields = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
         error = record.exc_info
-        self._pipe.send(
+        self._sink.send(
             LogRecord(
                 level=record.levelno,
                 target=record.name,
@@ -51,8 +50,8 @@ class SinkHandler(logging.Handler):
         )
 
 
-class _Seldom(logging.Filter):
-    """Lets OpenTelemetry say the same thing once a minute: without its collector it would say little else."""
+class _OtelRepeatFilter(logging.Filter):
+    """Passes each message of OpenTelemetry once per minute, as failing exports repeat the same one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,14 +61,14 @@ class _Seldom(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("opentelemetry"):
             return True
-        what, now = (record.name, str(record.msg)[:200]), time.monotonic()
-        if self._until.get(what, 0.0) > now:
-            self._left_out[what] = self._left_out.get(what, 0) + 1
+        key, now = (record.name, str(record.msg)[:200]), time.monotonic()
+        if self._until.get(key, 0.0) > now:
+            self._left_out[key] = self._left_out.get(key, 0) + 1
             return False
         if len(self._until) > 256:
             self._until.clear()
-        self._until[what] = now + _SELDOM_S
-        left_out = self._left_out.pop(what, 0)
+        self._until[key] = now + _OTEL_REPEAT_S
+        left_out = self._left_out.pop(key, 0)
         if left_out:
             record.left_out = left_out
         return True
@@ -78,60 +77,55 @@ class _Seldom(logging.Filter):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - arguments that do not fit the message must not cost the line
+    except Exception:  # noqa: BLE001 - arguments that do not fit the message must not lose the line
         return f"{record.msg} {record.args!r}"
 
 
-def configure(pipe: LogSink, levels: LogLevels) -> None:
-    """Have the standard library's loggers, warnings and uncaught exceptions written."""
+def configure(sink: LogSink, levels: LogLevels) -> None:
+    """Send the records of all loggers, warnings and uncaught exceptions to the sink."""
     for logger in list(logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
-            _redirect(logger)
-    handler = SinkHandler(pipe, levels)
+            _remove_terminal_handlers(logger)
+    handler = SinkHandler(sink, levels)
     logging.root.handlers[:] = [handler]
     set_levels(levels)
     logging.lastResort = None
-    _Uncaught(pipe, handler).install()
+    _UncaughtHooks(sink, handler).install()
 
 
 def set_levels(levels: LogLevels) -> None:
-    """Let other levels hold, from now on."""
+    """Change the minimum levels."""
     for handler in logging.root.handlers:
         if isinstance(handler, SinkHandler):
             handler.levels = levels
-    for name in _named - levels.directives.keys():
+    for name in _loggers_with_level - levels.directives.keys():
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.root.setLevel(max(levels.default, 1))
     for name, level in levels.directives.items():
         logging.getLogger(name).setLevel(max(level, 1))
-    _named.clear()
-    _named.update(levels.directives)
+    _loggers_with_level.clear()
+    _loggers_with_level.update(levels.directives)
 
 
-def _redirect(logger: logging.Logger) -> None:
-    """Take away what writes to a terminal; files and what else an application added stay."""
-    kept = [handler for handler in logger.handlers if not _is_for_terminals(handler)]
+def _remove_terminal_handlers(logger: logging.Logger) -> None:
+    """Remove handlers that write to a terminal; files and other handlers of the application are kept."""
+    kept = [handler for handler in logger.handlers if not _is_terminal_handler(handler)]
     if len(kept) != len(logger.handlers):
         logger.handlers[:] = kept
         logger.propagate = True
 
 
-def _is_for_terminals(handler: logging.Handler) -> bool:
+def _is_terminal_handler(handler: logging.Handler) -> bool:
     if isinstance(handler, QueueHandler):
         return True
     return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
 
 
-class _Uncaught:
-    """Tells of what nobody caught, and of warnings.
+class _UncaughtHooks:
+    """Interpreter hooks for uncaught exceptions and warnings."""
 
-    Args:
-        pipe: Where it is told.
-        handler: Whose levels say whether it is.
-    """
-
-    def __init__(self, pipe: LogSink, handler: SinkHandler) -> None:
-        self._pipe = pipe
+    def __init__(self, sink: LogSink, handler: SinkHandler) -> None:
+        self._sink = sink
         self._handler = handler
 
     def install(self) -> None:
@@ -144,26 +138,26 @@ class _Uncaught:
         if issubclass(kind, KeyboardInterrupt):
             sys.__excepthook__(kind, error, frames)
             return
-        self._tell("uncaught exception", error, {}, frames)
-        self._pipe.flush(timeout_s=_CRASH_S)
+        self._send("uncaught exception", error, {}, frames)
+        self._sink.flush(timeout_s=_CRASH_S)
 
     def _in_thread(self, args: Any) -> None:
         if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
             name = args.thread.name if args.thread else ""
-            self._tell("uncaught exception in a thread", args.exc_value, {"thread": name}, args.exc_traceback)
+            self._send("uncaught exception in a thread", args.exc_value, {"thread": name}, args.exc_traceback)
 
     def _unraisable(self, args: Any) -> None:
         if args.exc_value is not None:
-            what = args.err_msg or "exception ignored"
-            self._tell(what, args.exc_value, {"where": repr(args.object)}, args.exc_traceback)
+            message = args.err_msg or "exception ignored"
+            self._send(message, args.exc_value, {"where": repr(args.object)}, args.exc_traceback)
 
-    def _tell(
+    def _send(
         self, message: str, error: BaseException, fields: dict[str, Any], frames: TracebackType | None
     ) -> None:
         if self._handler.levels.of(_TARGET) > logging.ERROR:
             return
-        file, line = _place(frames)
-        self._pipe.send(
+        file, line = _origin(frames)
+        self._sink.send(
             LogRecord(
                 level=logging.ERROR,
                 target=_TARGET,
@@ -187,7 +181,7 @@ class _Uncaught:
         del file, line
         logger = logging.getLogger("py.warnings")
         if logger.isEnabledFor(logging.WARNING):
-            self._pipe.send(
+            self._sink.send(
                 LogRecord(
                     level=logging.WARNING,
                     target=logger.name,
@@ -199,8 +193,8 @@ class _Uncaught:
             )
 
 
-def _place(frames: TracebackType | None) -> tuple[str, int]:
-    """Where an exception was raised."""
+def _origin(frames: TracebackType | None) -> tuple[str, int]:
+    """Return the file and line that raised an exception."""
     if frames is None:
         return "", 0
     while frames.tb_next is not None:

@@ -1,4 +1,4 @@
-"""structlog's side: loggers that know their level, and events that go to the pipe."""
+"""structlog integration: loggers whose level can change at run time, and delivery to the log sink."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -28,7 +28,7 @@ _METHODS: Final[Mapping[str, int]] = {
 
 
 class LoggerHandle:
-    """A logger's name and the level from which on it is written; shared by all loggers of that name."""
+    """Name and minimum level of a logger, shared by all loggers of that name."""
 
     __slots__ = ("level", "name")
 
@@ -38,69 +38,63 @@ class LoggerHandle:
 
 
 class LoggerRegistry:
-    """Every logger that was asked for, so that levels can be changed while the process runs."""
+    """structlog's logger factory; keeps all loggers, so that their levels can change."""
 
     def __init__(self) -> None:
-        self._targets: dict[str, LoggerHandle] = {}
+        self._handles: dict[str, LoggerHandle] = {}
         self.levels = LogLevels(0, {})
         self.sink: LogSink | None = None
 
     def __call__(self, *names: Any) -> LoggerHandle:
-        """As structlog calls a factory of loggers, with what was given to `structlog.get_logger`."""
+        """Return the handle for a logger name; default: the calling module."""
         name = (
             names[0] if names and isinstance(names[0], str) else _caller().f_globals.get("__name__", "root")
         )
-        found = self._targets.get(name)
+        found = self._handles.get(name)
         if found is None:
-            found = self._targets.setdefault(name, LoggerHandle(name, self.levels.of(name)))
+            found = self._handles.setdefault(name, LoggerHandle(name, self.levels.of(name)))
         return found
 
     def names(self) -> list[str]:
-        """The loggers that were asked for."""
-        return list(self._targets)
+        return list(self._handles)
 
     def set_levels(self, levels: LogLevels) -> None:
-        """Let these levels hold from now on."""
         self.levels = levels
-        for target in list(self._targets.values()):
-            target.level = levels.of(target.name)
+        for handle in list(self._handles.values()):
+            handle.level = levels.of(handle.name)
 
 
 LOGGERS: Final = LoggerRegistry()
 
 
 class EventLogger(structlog.BoundLoggerBase):
-    """What `structlog.get_logger` gives; its methods are named as those of structlog's own."""
+    """Bound logger, with the methods of structlog's own."""
 
     _logger: LoggerHandle
 
     def log(self, level: int, event: object = None, /, *args: Any, **fields: Any) -> None:
-        """Log at a level given as a number."""
         if self._logger.level <= level:
-            self._tell(_method_of(level), event, args, fields)
+            self._log(_method_of(level), event, args, fields)
 
     async def alog(self, level: int, event: object = None, /, *args: Any, **fields: Any) -> None:
-        """As `log`."""
         self.log(level, event, *args, **fields)
 
     def is_enabled_for(self, level: int) -> bool:
-        """Whether something at that level would be written."""
         return self._logger.level <= level
 
     isEnabledFor = is_enabled_for  # noqa: N815 - the name in the standard library
 
     def get_effective_level(self) -> int:
-        """The level from which on something is written."""
         return self._logger.level
 
-    def _tell(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    def _log(self, method: str, event: object, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         try:
             if "event" in fields:
                 fields["field_event"] = fields.pop("event")
-            self._process_event(method, _interpolated(event, args), fields)
+            self._process_event(method, _interpolate(event, args), fields)
         except structlog.DropEvent:
             pass
-        except Exception as error:  # noqa: BLE001 - a log call never fails what it tells about
+        except Exception as error:  # noqa: BLE001 - a log call never raises
             _send(self._logger, 40, "log event could not be written", {"error": repr(error)})
 
 
@@ -109,7 +103,7 @@ def _method(name: str, level: int) -> Callable[..., None]:
         if self._logger.level <= level:
             if name == "exception":
                 fields.setdefault("exc_info", True)
-            self._tell(name, event, args, fields)
+            self._log(name, event, args, fields)
 
     log.__name__ = name
     return log
@@ -127,20 +121,20 @@ for _name, _level in _METHODS.items():
     setattr(EventLogger, f"a{_name}", _async_method(_method(_name, _level)))
 
 
-def deliver(target: LoggerHandle, method: str, event: MutableMapping[str, Any]) -> str:
-    """Send an event to the pipe: the last of structlog's processors."""
+def deliver(handle: LoggerHandle, method: str, event: MutableMapping[str, Any]) -> str:
+    """Send an event to the sink: the last structlog processor."""
     message = event.pop("event", "")
-    _send(target, _METHODS.get(method, 20), message, event)
+    _send(handle, _METHODS.get(method, 20), message, event)
     return ""
 
 
 PROCESSORS: Final[list[Any]] = [deliver]
-"""One list for good: loggers keep it, and structlog's own `capture_logs` changes it in place."""
+"""The list that all loggers refer to; structlog's `capture_logs` changes it in place."""
 
 
-def configure(pipe: LogSink, levels: LogLevels) -> None:
-    """Have structlog's events written."""
-    LOGGERS.sink = pipe
+def configure(sink: LogSink, levels: LogLevels) -> None:
+    """Send structlog's events to the sink."""
+    LOGGERS.sink = sink
     LOGGERS.set_levels(levels)
     structlog.configure(
         processors=PROCESSORS,
@@ -151,17 +145,17 @@ def configure(pipe: LogSink, levels: LogLevels) -> None:
     )
 
 
-def _send(target: LoggerHandle, level: int, message: object, fields: MutableMapping[str, Any]) -> None:
-    pipe, frame = LOGGERS.sink, _caller()
-    if pipe is None or level >= OFF:
+def _send(handle: LoggerHandle, level: int, message: object, fields: MutableMapping[str, Any]) -> None:
+    sink, frame = LOGGERS.sink, _caller()
+    if sink is None or level >= OFF:
         return
-    error = _error(fields.pop("exc_info", None))
+    error = _exc_info(fields.pop("exc_info", None))
     if fields.pop("stack_info", None):
         fields["stack"] = _stack(frame)
-    pipe.send(
+    sink.send(
         LogRecord(
             level=level,
-            target=target.name,
+            target=handle.name,
             message=message,
             fields=fields,
             file=frame.f_code.co_filename,
@@ -171,7 +165,7 @@ def _send(target: LoggerHandle, level: int, message: object, fields: MutableMapp
     )
 
 
-def _error(given: object) -> ExcInfo | None:
+def _exc_info(given: object) -> ExcInfo | None:
     if isinstance(given, BaseException):
         return type(given), given, given.__traceback__
     if isinstance(given, tuple) and len(given) == 3 and isinstance(given[1], BaseException):
@@ -182,13 +176,13 @@ def _error(given: object) -> ExcInfo | None:
     return None if kind is None or value is None else (kind, value, frames)
 
 
-def _interpolated(event: object, args: tuple[Any, ...]) -> Any:
-    """The message with positional arguments put in, as the standard library does it."""
+def _interpolate(event: object, args: tuple[Any, ...]) -> Any:
+    """Return the message with positional arguments inserted, as in the standard library."""
     if not args:
         return event
-    only = args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args
+    values = args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args
     try:
-        return str(event) % only
+        return str(event) % values
     except (TypeError, ValueError, KeyError):
         return f"{event} {args!r}"
 
@@ -198,7 +192,7 @@ def _method_of(level: int) -> str:
 
 
 def _caller() -> FrameType:
-    for frame in _frames(sys._getframe(1)):  # noqa: SLF001 - the only way to know who calls
+    for frame in _frames(sys._getframe(1)):  # noqa: SLF001 - there is no public function
         name = frame.f_globals.get("__name__", "")
         if name != __name__ and not name.startswith("structlog."):
             return frame

@@ -1,4 +1,4 @@
-"""Lines to stdout, in a thread of their own: whoever logs never waits for whoever reads."""
+"""Log writer: a background thread writes lines to stdout, so that log calls do not wait for the reader."""
 
 import os
 import sys
@@ -13,67 +13,59 @@ from .fd_writer import PIECE_BYTES, FdWriter
 from .queue import LineQueue
 
 _GATHER_S: Final = 0.005
-"""Seconds that a line waits for others to go with it."""
+"""Seconds that a line waits for others, to be written together."""
 _GIVE_UP_S: Final = 0.25
-"""Seconds without a reader after which nobody who ends waits for one."""
+"""Seconds after which `flush` stops waiting for a stalled reader."""
 _WARN: Final = 30
 
 Counts = Mapping[str, int]
 
 
 class LineWriter:
-    """Takes lines at once and writes them soon.
+    """Queues lines and writes them in the background.
 
-    What cannot be written, as nobody reads (any more), is dropped and counted: no reason to stop serving.
+    Lines that cannot be written, as the reader is stalled or gone, are dropped and counted.
 
     Args:
-        descriptor: What to write to; none when the process was started without.
-        queue: Where lines wait.
+        descriptor: File descriptor; `None` if the process was started without stdout.
     """
 
     _is_asleep: bool
     _wake: threading.Semaphore
 
-    def __init__(self, descriptor: int | None, queue: LineQueue | None = None) -> None:
+    def __init__(self, descriptor: int | None) -> None:
         self._number = descriptor
-        self._queue = LineQueue() if queue is None else queue
-        self._descriptor = None if descriptor is None else FdWriter(descriptor, self._publish)
+        self._queue = LineQueue()
+        self._fd_writer = None if descriptor is None else FdWriter(descriptor, self._publish_dropped)
         self._published: Counts = self._queue.dropped()
-        self._told = self._published
+        self._reported = self._published
         self._is_closed = False
-        self.on_drop: Callable[[Counts], None] = _nothing
-        """Called in the writer's thread with how many were dropped since, by level."""
+        self.on_drop: Callable[[Counts], None] = _ignore
+        """Called in the background thread with the number of newly dropped lines by level."""
         self.render_dropped: Callable[[Counts], bytes] | None = None
-        """Makes the line that says what was dropped, once lines flow again."""
+        """Renders the line that reports dropped lines."""
         self._start()
-        forked = weakref.WeakMethod(self._after_fork)
-        os.register_at_fork(after_in_child=lambda: _call(forked))
+        after_fork = weakref.WeakMethod(self._after_fork)
+        os.register_at_fork(after_in_child=lambda: _call(after_fork))
 
     @classmethod
     def stdout(cls) -> "LineWriter":
-        """Writes to the process's own stdout, whatever `sys.stdout` is by now."""
-        # None when it was closed before the start: its number may be anything else's since.
+        """Create a writer to the process's original stdout."""
+        # `None` if stdout was closed at start: its number may be reused for another file.
         return cls(None if sys.__stdout__ is None else sys.__stdout__.fileno())
 
     @property
     def is_terminal(self) -> bool:
-        """Whether somebody looks on."""
         return self._number is not None and os.isatty(self._number)
 
     def write(self, level: int, lines: bytes, count: int = 1) -> None:
-        """Have one line written, its end included, or several together.
-
-        Args:
-            level: How severe it is, as the standard library's numbers.
-            lines: The line.
-            count: How many lines.
-        """
-        if self._descriptor is None:
+        """Write `count` lines soon; never waits for the reader."""
+        if self._fd_writer is None:
             return
         with self._queue.lock:
             if len(lines) >= PIECE_BYTES and self._is_asleep:
-                # So many at once are not worth waking somebody for, if nobody keeps them waiting.
-                left = self._descriptor.write_at_once(lines)
+                # A large batch is written directly if that does not block, which saves a thread switch.
+                left = self._fd_writer.write_at_once(lines)
                 lines = lines if left is None else left
                 if not lines:
                     return
@@ -85,16 +77,12 @@ class LineWriter:
             self.flush(timeout_s=_GIVE_UP_S)
 
     def flush(self, *, timeout_s: float) -> bool:
-        """Wait until everything is written; whether it is. Nobody who has stopped reading is waited for.
-
-        Args:
-            timeout_s: Seconds it may take.
-        """
+        """Wait until all lines are written or the reader is stalled; return whether they are written."""
         until = time.monotonic() + timeout_s
         self._hurry.set()
         try:
             while not self._is_asleep:
-                if time.monotonic() >= until or self._is_stalled() or not self._thread_lives():
+                if time.monotonic() >= until or self._is_stalled() or not self._is_thread_alive():
                     return False
                 self._idle.wait(0.01)
         finally:
@@ -102,11 +90,7 @@ class LineWriter:
         return True
 
     def close(self, *, timeout_s: float) -> None:
-        """Flush, now and after every line from here on: the process may end at any moment.
-
-        Args:
-            timeout_s: Seconds it may take.
-        """
+        """Flush, now and after each later line: the process may end at any moment."""
         self._is_closed = True
         self.flush(timeout_s=timeout_s)
 
@@ -116,72 +100,72 @@ class LineWriter:
         self._hurry = threading.Event()
         self._idle = threading.Event()
         self._thread: threading.Thread | None = None
-        if self._descriptor is not None:
+        if self._fd_writer is not None:
             self._thread = threading.Thread(
-                target=self._run, args=(self._descriptor,), name="log-writer", daemon=True
+                target=self._run, args=(self._fd_writer,), name="log-writer", daemon=True
             )
             self._thread.start()
 
     def _after_fork(self) -> None:
-        # The parent writes what waited.
+        # Queued lines are written by the parent.
         self._queue = LineQueue()
-        self._published = self._told = self._queue.dropped()
+        self._published = self._reported = self._queue.dropped()
         self._start()
 
-    def _thread_lives(self) -> bool:
+    def _is_thread_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
     def _is_stalled(self) -> bool:
-        since = None if self._descriptor is None else self._descriptor.blocked_since
+        since = None if self._fd_writer is None else self._fd_writer.blocked_since
         return since is not None and time.monotonic() - since > _GIVE_UP_S
 
-    def _run(self, descriptor: FdWriter) -> None:
+    def _run(self, fd_writer: FdWriter) -> None:
         while True:
             self._wake.acquire()
             self._idle.clear()
             self._hurry.wait(_GATHER_S)
-            # A fault in here must not be the end of every line to come.
+            # The thread must survive any error, or no later line would be written.
             with suppress(Exception):
-                self._write_all(descriptor)
+                self._write_all(fd_writer)
             self._idle.set()
 
-    def _write_all(self, descriptor: FdWriter) -> None:
+    def _write_all(self, fd_writer: FdWriter) -> None:
         while True:
-            lines = self._queue.take(PIECE_BYTES)
-            if not lines:
-                self._publish()
-                self._tell()
+            taken = self._queue.take(PIECE_BYTES)
+            if not taken:
+                self._publish_dropped()
+                self._report_dropped()
                 with self._queue.lock:
                     if self._queue.is_empty:
                         self._is_asleep = True
                         return
                 continue
             try:
-                descriptor.write(b"".join([line for _, line, _ in lines]))
+                fd_writer.write(b"".join([lines for _, lines, _ in taken]))
             except OSError:
-                self._queue.lose(lines)
-                # Nobody is left to be told.
-                self._told = self._queue.dropped()
+                self._queue.count_lost(taken)
+                # Without a reader, a report would be lost as well.
+                self._reported = self._queue.dropped()
 
-    def _publish(self) -> None:
+    def _publish_dropped(self) -> None:
         dropped = self._queue.dropped()
         if dropped != self._published:
-            self.on_drop(_since(self._published, dropped))
+            self.on_drop(_increase(self._published, dropped))
             self._published = dropped
 
-    def _tell(self) -> None:
+    def _report_dropped(self) -> None:
         dropped = self._queue.dropped()
-        if dropped != self._told and self.render_dropped is not None:
-            self._queue.put(_WARN, self.render_dropped(_since(self._told, dropped)))
-            self._told = dropped
+        if dropped != self._reported and self.render_dropped is not None:
+            self._queue.put(_WARN, self.render_dropped(_increase(self._reported, dropped)))
+            self._reported = dropped
 
 
-def _since(before: Counts, now: Counts) -> Counts:
+def _increase(before: Counts, now: Counts) -> Counts:
     return {level: count - before[level] for level, count in now.items() if count > before[level]}
 
 
-def _nothing(_: Counts) -> None:
-    """Nobody counts."""
+def _ignore(_: Counts) -> None:
+    """Default of `on_drop`."""
 
 
 def _call(method: "weakref.WeakMethod[Callable[[], None]]") -> None:

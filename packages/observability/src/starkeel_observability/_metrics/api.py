@@ -1,6 +1,6 @@
-"""Metrics: what a service counts of its own, and what every service counts.
+"""Public functions that create metrics.
 
-Importing this imports `prometheus_client`; a process that shares its values with others prepares that before.
+This imports `prometheus_client`, which at import decides whether values are shared between processes.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .cardinality import CappedCounter, CappedGauge, CappedHistogram
 __all__ = ["DURATION_BUCKETS", "counter", "gauge", "histogram"]
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Seconds; up to the time that a request has by default."""
+"""Seconds, up to the default request timeout."""
 
 Combined = Literal["sum", "min", "max", "latest"]
 _MODES: dict[Combined, Literal["livesum", "livemin", "livemax", "livemostrecent"]] = {
@@ -25,12 +25,12 @@ _MODES: dict[Combined, Literal["livesum", "livemin", "livemax", "livemostrecent"
 
 
 def counter(name: str, documentation: str, *, labels: Sequence[str] = ()) -> Counter:
-    """Make a counter, at module level: one of a name exists once in a process.
+    """Create a counter; call it at module level, as a name can be registered only once per process.
 
     Args:
-        name: Ends in `_total`.
-        documentation: What is counted, a sentence.
-        labels: Names of labels; the values of each must be few and known.
+        name: Name with the suffix `_total`.
+        documentation: Help text.
+        labels: Label names; the values of each must be few and known.
     """
     return CappedCounter(name, documentation, labels)
 
@@ -42,24 +42,24 @@ def histogram(
     labels: Sequence[str] = (),
     buckets: Sequence[float] = DURATION_BUCKETS,
 ) -> Histogram:
-    """Make a histogram, at module level.
+    """Create a histogram, at module level.
 
     Args:
-        name: Ends in the unit, `_seconds` or `_bytes`.
-        documentation: What is measured, a sentence.
-        labels: Names of labels; the values of each must be few and known.
+        name: Name with the unit as suffix: `_seconds` or `_bytes`.
+        documentation: Help text.
+        labels: Label names; the values of each must be few and known.
         buckets: Upper bounds, in the unit of the name.
     """
     return CappedHistogram(name, documentation, labels, buckets=buckets)
 
 
 def gauge(name: str, documentation: str, *, labels: Sequence[str] = (), combined: Combined = "sum") -> Gauge:
-    """Make a gauge, at module level. What a process that has ended had set is forgotten.
+    """Create a gauge, at module level. Values of processes that have ended are discarded.
 
     Args:
-        name: Ends in the unit, where it has one.
-        documentation: What is measured, a sentence.
-        labels: Names of labels; the values of each must be few and known.
-        combined: How the values of several workers become one.
+        name: Name with the unit, if any, as suffix.
+        documentation: Help text.
+        labels: Label names; the values of each must be few and known.
+        combined: How the values of several workers are aggregated.
     """
     return CappedGauge(name, documentation, labels, multiprocess_mode=_MODES[combined])

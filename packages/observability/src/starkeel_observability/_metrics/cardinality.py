@@ -1,4 +1,4 @@
-"""Metrics of a service's own, whose labels cannot grow without end."""
+"""Metrics with a bounded number of series."""
 
 import time
 from typing import Any, Final
@@ -9,76 +9,67 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.samples import Exemplar
 
 OTHER: Final = "__other__"
-"""The value of every label of what came after the most that there may be."""
-MOST_SERIES: Final = 1000
-"""Combinations of labels of one metric in one process."""
+"""Label value of the series that stands for all beyond the limit."""
+MAX_SERIES: Final = 1000
+"""Limit of label combinations per metric and process."""
 
 EXEMPLAR_INTERVAL_S: Final = 1.0
-"""Seconds after which an exemplar makes room for another: nobody scrapes more often."""
+"""Minimum seconds between two exemplars: scrapes are rarer."""
 
 
 class _Capped(MetricWrapperBase):
-    """Gives the combinations that come too late one series together."""
+    """Maps label combinations beyond the limit to one series."""
 
     def labels(self: Any, *labelvalues: Any, **labelkwargs: Any) -> Any:
-        """As `prometheus_client` has it."""
-        if len(self._metrics) >= MOST_SERIES and self._key(labelvalues, labelkwargs) not in self._metrics:
+        if len(self._metrics) >= MAX_SERIES and self._key(labelvalues, labelkwargs) not in self._metrics:
             labelvalues, labelkwargs = (OTHER,) * len(self._labelnames), {}
         return super().labels(*labelvalues, **labelkwargs)
 
     def _key(self, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, ...]:
-        # One that is wrong is told of by the call itself.
+        # Invalid arguments raise in the call of the base class.
         return (
             tuple(str(named.get(name, "")) for name in self._labelnames) if named else tuple(map(str, values))
         )
 
 
 class CappedCounter(_Capped, Counter):
-    """A counter."""
+    """Counter with a bounded number of series."""
 
     def values(self) -> list[Any]:
-        """Its one number, as `prometheus_client` keeps it."""
         return [self._value]
 
 
 class CappedGauge(_Capped, Gauge):
-    """A gauge."""
+    """Gauge with a bounded number of series."""
 
     def values(self) -> list[Any]:
-        """Its one number, as `prometheus_client` keeps it."""
         return [self._value]
 
 
 class CappedHistogram(_Capped, Histogram):
-    """A histogram, whose exemplars are the traces that it is observed in."""
+    """Histogram with a bounded number of series; exemplars are the traces of its observations."""
 
-    _exemplars_due = 0.0
+    _exemplar_due = 0.0
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
-        """As `prometheus_client` has it; once a second the trace that is current becomes an exemplar."""
+        """Observe a value; once per second the current trace becomes an exemplar."""
         if exemplar is None:
             now = time.monotonic()
-            if now >= self._exemplars_due and (exemplar := _current()) is not None:
-                self._exemplars_due = now + EXEMPLAR_INTERVAL_S
+            if now >= self._exemplar_due and (exemplar := _current_trace()) is not None:
+                self._exemplar_due = now + EXEMPLAR_INTERVAL_S
         super().observe(amount, exemplar)
 
     def values(self) -> list[Any]:
-        """Its sum, then how many there are in each bucket alone."""
+        """Return the value objects: the sum, then the count of each bucket, which are not cumulative."""
         return [self._sum, *self._buckets]
 
     def set_exemplar(self, bucket: int, amount: float, labels: dict[str, str]) -> None:
-        """Keep an example of what is in a bucket.
-
-        Args:
-            bucket: Its number.
-            amount: What was observed.
-            labels: Where to find it.
-        """
+        """Set the exemplar of a bucket, given by its index."""
         self._buckets[bucket].set_exemplar(Exemplar(labels, amount, time.time()))
 
 
-def _current() -> dict[str, str] | None:
-    """The current trace, if it is one that is sent."""
+def _current_trace() -> dict[str, str] | None:
+    """Return the current trace, if it is sampled, as exemplar labels."""
     span = trace.get_current_span().get_span_context()
     if not span.is_valid or not span.trace_flags.sampled:
         return None

@@ -1,4 +1,4 @@
-"""What telemetry had to let go of."""
+"""Metrics of telemetry that was dropped."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -12,37 +12,37 @@ _LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
 @cache
 def dropped_records() -> Counter:
-    """Log lines that were not written."""
-    made = counter("log_records_dropped_total", "Log lines that were not written.", labels=("level",))
-    return _from_zero(made, _LEVELS)
+    """Return the counter of log lines that could not be written."""
+    made = counter("log_records_dropped_total", "Log lines that could not be written.", labels=("level",))
+    return _initialize(made, _LEVELS)
 
 
 @cache
-def left_out_records() -> Counter:
-    """Log lines that repeated others too often."""
+def suppressed_records() -> Counter:
+    """Return the counter of log lines that flood control suppressed."""
     made = counter(
         "log_records_sampled_out_total",
-        "Log lines that were left out, as their like was written often enough in the same second.",
+        "Repeated log lines that flood control suppressed.",
         labels=("level",),
     )
-    return _from_zero(made, _LEVELS)
+    return _initialize(made, _LEVELS)
 
 
 @cache
 def dropped_spans() -> Counter:
-    """Spans that no collector took."""
-    made = counter("starkeel_spans_dropped_total", "Spans that no collector took.", labels=("reason",))
-    return _from_zero(made, ("queue_full", "unavailable", "refused", "rejected"))
+    """Return the counter of spans that no collector accepted."""
+    made = counter("starkeel_spans_dropped_total", "Spans that no collector accepted.", labels=("reason",))
+    return _initialize(made, ("queue_full", "unavailable", "refused", "rejected"))
 
 
 @cache
 def exported_spans() -> Counter:
-    """Spans that a collector took."""
-    return counter("starkeel_spans_exported_total", "Spans that a collector took.")
+    """Return the counter of spans that a collector accepted."""
+    return counter("starkeel_spans_exported_total", "Spans that a collector accepted.")
 
 
-def _from_zero(made: Counter, values: Iterable[str]) -> Counter:
-    """Have every series from the start: the first of one born at 1 is no increase to those who watch."""
+def _initialize(made: Counter, values: Iterable[str]) -> Counter:
+    """Create every series at 0: `increase()` misses the first value of a series that appears later."""
     for value in values:
         made.labels(value)
     return made

@@ -57,7 +57,6 @@ class HttpMetrics:
         series.observe(records, is_sampled)
 
     def set_in_flight(self, count: int) -> None:
-        """Set the number of open requests."""
         self._in_flight[self._open] = float(count)
 
     def _create(self, method: str, route: str | None, status: int) -> "_Series":

@@ -37,7 +37,7 @@ def values_of(values: list[Any]) -> tuple[Values, list[int]]:
         values: Values of `prometheus_client`, which must not be changed in another way from now on.
     """
     try:
-        file = values[0]._file  # noqa: SLF001 - it has no other name for it
+        file = values[0]._file  # noqa: SLF001 - there is no public attribute
         places = [file._positions[value._key] for value in values]  # noqa: SLF001 - as above
         # When the file grows it is mapped again; writes to the old mapping still reach the file.
         return memoryview(file._m).cast("d"), [place // _BYTES for place in places]  # noqa: SLF001 - as above

@@ -59,11 +59,7 @@ _metrics = cache(_Metrics)
 
 
 class ProcessMetrics:
-    """Measures the resource usage of this process every five seconds, where `/proc` exists.
-
-    Args:
-        process: Value of the label: `main`, or `worker-0`.
-    """
+    """Measures the resource usage of this process every five seconds, where `/proc` exists."""
 
     def __init__(self, process: str) -> None:
         self._process = process
@@ -72,18 +68,15 @@ class ProcessMetrics:
         self._gc: dict[int, tuple[int, int]] = {}
 
     def start(self) -> None:
-        """Measure once and start the background thread."""
         if not _STAT.exists():
             return
         self.measure()
         threading.Thread(target=self._run, name="process-metrics", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop the background thread."""
         self._stopped.set()
 
     def measure(self) -> None:
-        """Measure once."""
         # The second field, a name in parentheses, may contain any character.
         stat = _STAT.read_text().rpartition(")")[2].split()
         made, process = _metrics(), self._process
@@ -137,7 +130,6 @@ class LoopLag:
             self._schedule(asyncio.get_running_loop())
 
     def stop(self) -> None:
-        """Cancel the timer."""
         if self._next is not None:
             self._next.cancel()
 
@@ -157,7 +149,6 @@ class BuildInfo(Collector):
         self._labels = {"service": service, "version": version, "revision": revision}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the metric family, as `prometheus_client` requires."""
         family = GaugeMetricFamily(
             "starkeel_build_info", "Service version and revision; always 1.", labels=list(self._labels)
         )

@@ -68,17 +68,14 @@ class RequestBatcher:
             self._templates.clear()
 
     def enable_batching(self) -> None:
-        """Keep records until `flush` is called."""
         self.flush()
         self._records = []
 
     def disable_batching(self) -> None:
-        """Report each request at once."""
         self.flush()
         self._records = _UnbatchedRecords(self.flush)
 
     def flush(self) -> None:
-        """Report all records."""
         records = self._records[:]
         self._records.clear()
         if not records:
@@ -107,15 +104,7 @@ class RequestBatcher:
         bound: Mapping[str, Any],
         result: SlowPathResult | None = None,
     ) -> None:
-        """Add the record of a finished request.
-
-        Args:
-            request: The request.
-            route: Route template.
-            span: Its span, if an object was created.
-            bound: Fields bound in `structlog.contextvars`.
-            result: What the slow path has already reported.
-        """
+        """Add the record of a finished request; see `RequestExtras` for the last three arguments."""
         method, path, _, peer, scheme, version, _ = request.facts
         headers = request.headers
         host = headers.get(b"host")

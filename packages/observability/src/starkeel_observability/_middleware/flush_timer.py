@@ -1,35 +1,35 @@
-"""One timer for all the requests of a loop: each of its own would cost more than what it is for."""
+"""Timer that all requests of an event loop share, as a timer per request would cost more than it saves."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
-_EVERY_S: Final = 0.04
-"""Seconds that a request waits to be told of with others."""
+_INTERVAL_S: Final = 0.04
+"""Maximum delay of a request's report."""
 
 
 class FlushTimer:
-    """Beats as long as there is something to do.
+    """Calls a function every 40 ms while it returns true.
 
     Args:
-        beat: What is done each time; whether there will be more.
+        tick: Function to call; returns whether to go on.
     """
 
-    def __init__(self, beat: Callable[[], bool]) -> None:
-        self._do = beat
+    def __init__(self, tick: Callable[[], bool]) -> None:
+        self._tick = tick
         self.is_running = False
 
     def start(self) -> bool:
-        """Beat, if it does not yet, in the running loop; whether it does now. A test client may have none."""
+        """Start if necessary; return False without a running asyncio loop, as in some test clients."""
         if not self.is_running:
             try:
-                asyncio.get_running_loop().call_later(_EVERY_S, self._beat)
+                asyncio.get_running_loop().call_later(_INTERVAL_S, self._run)
             except RuntimeError:
                 return False
             self.is_running = True
         return True
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         self.is_running = False
-        if self._do():
+        if self._tick():
             self.start()

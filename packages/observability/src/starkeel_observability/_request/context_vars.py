@@ -1,4 +1,4 @@
-"""What code in a request finds around it: its id in structlog's variables, its trace in OpenTelemetry's."""
+"""Context variables of a request: its id, for structlog, and its trace, for OpenTelemetry."""
 
 from collections.abc import Callable, Mapping
 from contextvars import Context as ContextVars
@@ -14,7 +14,7 @@ NO_FIELDS: Final[Mapping[str, Any]] = {}
 
 
 def _variable(bind: Callable[[], Any]) -> ContextVar[Any] | None:
-    """The variable that a library sets, looked up once: its own way to it costs a microsecond each time."""
+    """Return the variable that a library sets; its own function costs a microsecond per call."""
     token = copy_context().run(bind)
     return token.var if isinstance(token, Token) else None
 
@@ -22,27 +22,28 @@ def _variable(bind: Callable[[], Any]) -> ContextVar[Any] | None:
 _id = _variable(lambda: bind_contextvars(request_id="")["request_id"])
 assert _id is not None
 ID_VAR: Final[ContextVar[str]] = _id
-# Whose context is kept elsewhere is asked each time.
+# `None` with a context implementation of OpenTelemetry that is not based on `contextvars`.
 _trace: Final = _variable(lambda: context.attach(Context()))
 attach: Final[Callable[[Context], Any]] = context.attach if _trace is None else _trace.set
 detach: Final[Callable[[Any], None]] = context.detach if _trace is None else _trace.reset
 OWN_COUNT: Final = 1 if _trace is None else 2
+"""Number of variables that a request sets by itself."""
 
 
 def bound_fields() -> Mapping[str, Any]:
-    """What is bound beside the request's id, by whomever."""
+    """Return the fields bound in structlog's context variables, except the request id."""
     found = get_contextvars()
     found.pop("request_id", None)
     return found
 
 
 def restore(token: Token[str], before: ContextVars, bound: Mapping[str, Any]) -> None:
-    """Have bound what was bound before a request, and nothing else: it ends with it, whoever bound it.
+    """Restore structlog's context variables after a request, including those that the application bound.
 
     Args:
-        token: Of the request's id.
-        before: All variables, as they were then.
-        bound: What is bound beside the id.
+        token: Token of the request id's variable.
+        before: Context before the request.
+        bound: Fields bound at the end of the request.
     """
     if bound or len(before):
         _bind(before.run(get_contextvars))
@@ -55,14 +56,16 @@ def _bind(variables: Mapping[str, Any]) -> None:
     bind_contextvars(**variables)
 
 
-def run_as_request(request_id: str, ids: bytes, variables: Mapping[str, Any], do: Callable[[], None]) -> None:
-    """Do something as if it were in a request that is over.
+def run_as_request(
+    request_id: str, ids: bytes, variables: Mapping[str, Any], function: Callable[[], None]
+) -> None:
+    """Call a function in the context of a request that has ended.
 
     Args:
-        request_id: Of the request.
-        ids: Of its trace, 16 bytes, and of its span, 8 bytes; none when it has no span.
-        variables: What was bound for it.
-        do: What is to be done.
+        request_id: Request id.
+        ids: Trace id, 16 bytes, and span id, 8 bytes; empty if the request has no span.
+        variables: Fields bound in structlog's context variables.
+        function: Function to call.
     """
 
     def within() -> None:
@@ -70,6 +73,6 @@ def run_as_request(request_id: str, ids: bytes, variables: Mapping[str, Any], do
         trace_id, span_id = int.from_bytes(ids[:16], "big"), int.from_bytes(ids[16:], "big")
         span = NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=False))
         attach(set_span_in_context(span, Context()))
-        do()
+        function()
 
     copy_context().run(within)

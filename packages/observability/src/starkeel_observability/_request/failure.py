@@ -1,4 +1,4 @@
-"""What went wrong in a request."""
+"""Failures of requests that are the service's fault."""
 
 from typing import Any
 
@@ -7,13 +7,7 @@ from starkeel_asgi import Exchange
 
 
 class Failure:
-    """What went wrong in a request by the service's fault.
-
-    Args:
-        exchange: The request.
-        raised: What the application raised.
-        status: Of the answer.
-    """
+    """A failure of a request."""
 
     def __init__(self, exchange: Exchange, raised: BaseException | None, status: int) -> None:
         state: dict[str, Any] = exchange.scope.get("state") or {}
@@ -24,22 +18,16 @@ class Failure:
 
     @property
     def is_unexpected(self) -> bool:
-        """Whether it is worth a stack trace that nobody has logged."""
+        """Whether to log a stack trace: the exception is unexpected and has not been logged."""
         return not self._is_logged and _is_unexpected(self.exception)
 
 
 def failure_of(exchange: Exchange, raised: BaseException | None, status: int) -> Failure | None:
-    """What went wrong, if anything did and it was the service's fault.
-
-    Args:
-        exchange: The request.
-        raised: What the application raised.
-        status: Of the answer.
-    """
+    """Return the failure of a request; `None` if it succeeded or the client is at fault."""
     if raised is None and status < 500 and status != 101:
         return None
     failure = Failure(exchange, raised, status)
-    # One that is cancelled has failed when its answer was half out.
+    # A cancelled request has failed if its response was incomplete.
     is_failure = (
         status >= 500
         or isinstance(raised, Exception)
@@ -50,7 +38,7 @@ def failure_of(exchange: Exchange, raised: BaseException | None, status: int) ->
 
 
 def _innermost(exception: BaseException | None) -> BaseException | None:
-    """The exception itself, out of what Litestar and task groups wrap around it."""
+    """Return the exception that Litestar or a task group wrapped."""
     if type(exception) is LitestarException and exception.__cause__ is not None:
         return _innermost(exception.__cause__)
     if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:

@@ -1,4 +1,4 @@
-"""Random ids, which need not be hard to guess."""
+"""Random trace, span and request ids; they are not secret."""
 
 import os
 from collections.abc import Iterable
@@ -7,10 +7,10 @@ from random import Random
 from struct import Struct
 from typing import Final
 
-_MADE_AT_ONCE: Final = 64
+_BATCH_SIZE: Final = 64
 _TRACE_AND_SPAN: Final = Struct("24s")
 _TRACE: Final = Struct("16s8x")
-# Not the module's own: an application may seed that.
+# Not the global generator, which an application may seed.
 _random: Final = Random()  # noqa: S311 - ids, not secrets
 random_bits: Final = _random.getrandbits
 
@@ -19,28 +19,29 @@ _stock: Final[list[Ids]] = []
 
 
 def request_ids() -> Ids:
-    """Ids for a request: of its trace, 16 bytes, and its span, 8 bytes; its own, the former as text; and that
-    as bytes. Many are made at once, which costs less.
+    """Return trace id (16 bytes) and span id (8 bytes) together, and the request id as text and as bytes.
+
+    The request id is the hexadecimal trace id. Ids are generated in batches, which is faster.
     """
     while True:
         try:
             return _stock.pop()
         except IndexError:
-            _stock.extend(_made())
+            _stock.extend(_generate())
 
 
-def _made() -> Iterable[Ids]:
-    size = _TRACE_AND_SPAN.size * _MADE_AT_ONCE
-    made = random_bits(8 * size).to_bytes(size, "big")
-    all_ids = chain.from_iterable(_TRACE_AND_SPAN.iter_unpack(made))
-    texts = list(map(bytes.hex, chain.from_iterable(_TRACE.iter_unpack(made))))
+def _generate() -> Iterable[Ids]:
+    size = _TRACE_AND_SPAN.size * _BATCH_SIZE
+    generated = random_bits(8 * size).to_bytes(size, "big")
+    all_ids = chain.from_iterable(_TRACE_AND_SPAN.iter_unpack(generated))
+    texts = list(map(bytes.hex, chain.from_iterable(_TRACE.iter_unpack(generated))))
     return zip(all_ids, texts, map(str.encode, texts), strict=True)
 
 
-def _start_anew() -> None:
+def _reset() -> None:
     _random.seed()
     _stock.clear()
 
 
-# Else parent and child would go on with the same ones.
-os.register_at_fork(after_in_child=_start_anew)
+# Otherwise parent and child would return the same ids.
+os.register_at_fork(after_in_child=_reset)

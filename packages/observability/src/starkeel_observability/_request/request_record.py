@@ -43,7 +43,7 @@ class RequestTemplate:
         span: Encoded span fields.
         line: Rendered log fields before the path and after it.
         needs_request: Whether a record must refer to the request itself.
-        is_fast: Whether records without `extras` can be reported without inspecting each.
+        is_fast: Whether records without extras need no individual inspection.
     """
 
     __slots__ = ("is_fast", "key", "line_after", "line_before", "needs_request", "pending", "span")

@@ -37,7 +37,6 @@ class RequestContext(Context):
         return found
 
     def copy(self) -> dict[str, object]:
-        """Return a copy that contains the span."""
         self.get(SPAN)
         return dict.copy(self)
 

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
+from .._config.settings import TelemetrySettings
 from .._metrics.drops import dropped_spans, exported_spans
 from .export_result import ExportResult, Sender, backoff_s
 from .otlp_encoding import encode_request
@@ -28,28 +29,16 @@ class Exporter:
     Args:
         send: Sends one request.
         resource: Result of `encode_resource`.
-        max_queue_size: Maximum number of queued spans; the oldest are dropped.
-        max_batch_size: Maximum number of spans per request.
-        interval_s: Seconds between requests; a full batch is sent earlier.
-        timeout_s: Seconds after which a batch that the collector has not accepted is dropped.
+        settings: Sizes of queue and batches, interval and timeout.
     """
 
-    def __init__(
-        self,
-        send: Sender,
-        resource: bytes,
-        *,
-        max_queue_size: int,
-        max_batch_size: int,
-        interval_s: float,
-        timeout_s: float,
-    ) -> None:
+    def __init__(self, send: Sender, resource: bytes, settings: TelemetrySettings) -> None:
         self._send = send
         self._resource = resource
-        self._max_queue_size = max_queue_size
-        self._max_batch_size = max_batch_size
-        self._interval_s = interval_s
-        self._timeout_s = timeout_s
+        self._max_queue_size = settings.bsp_max_queue_size
+        self._max_batch_size = settings.bsp_max_export_batch_size
+        self._interval_s = settings.bsp_schedule_delay_ms / 1000
+        self._timeout_s = settings.timeout_s
         self._queue: deque[tuple[InstrumentationScope, bytes]] = deque()
         self._overflowed = 0
         self._published_overflow = 0
@@ -62,7 +51,6 @@ class Exporter:
         self._thread = threading.Thread(target=self._run, name="span-exporter", daemon=True)
 
     def start(self) -> None:
-        """Start the background thread."""
         self._thread.start()
 
     def take(self, span: RecordedSpan) -> None:
@@ -141,9 +129,8 @@ class Exporter:
             delay_s = backoff_s(attempt) if result.retry_after_s is None else result.retry_after_s
             attempt += 1
             # A requested delay is followed once even if it exceeds the timeout.
-            is_in_time = time.monotonic() + delay_s < until or (
-                result.retry_after_s is not None and attempt == 1
-            )
+            is_first_request = result.retry_after_s is not None and attempt == 1
+            is_in_time = is_first_request or time.monotonic() + delay_s < until
             if not (result.is_retryable and is_in_time and self._sleep(delay_s)):
                 self._drop_batch(batch, result)
                 return

@@ -2,11 +2,10 @@
 
 import importlib
 import re
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from .._config.settings import TelemetrySettings
 from .export_result import ExportResult, rejected_spans
 
 _METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -18,34 +17,24 @@ _RETRY_INFO: Final = re.compile(rb"type\.googleapis\.com/google\.rpc\.RetryInfo"
 
 
 class GrpcSender:
-    """Sends over one channel.
+    """Sends over one channel."""
 
-    Args:
-        url: Collector URL; `https` for TLS.
-        headers: Metadata of each request.
-        compresses: Whether to use gzip.
-        ca_file: Trusted certificates, instead of the system's.
-    """
-
-    def __init__(
-        self, url: str, headers: Mapping[str, str], *, compresses: bool, ca_file: Path | None
-    ) -> None:
+    def __init__(self, url: str, settings: TelemetrySettings) -> None:
         # By name: its types are available only with the extra.
         self._grpc: Any = importlib.import_module("grpc")
         grpc, parts = self._grpc, urlsplit(url)
         target = f"{parts.hostname}:{parts.port or 4317}"
         if parts.scheme == "https":
-            trusted = None if ca_file is None else ca_file.read_bytes()
+            trusted = None if settings.certificate is None else settings.certificate.read_bytes()
             channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted))
         else:
             channel = grpc.insecure_channel(target)
-        self._metadata = tuple(headers.items())
-        self._compression = grpc.Compression.Gzip if compresses else grpc.Compression.NoCompression
+        self._metadata = tuple(settings.collector_headers().items())
+        self._compression = grpc.Compression.Gzip if settings.compresses else grpc.Compression.NoCompression
         # Without serializers: the messages are encoded already.
         self._export = channel.unary_unary(_METHOD)
 
     def __call__(self, body: bytes, *, timeout_s: float) -> ExportResult:
-        """Send one request."""
         try:
             response = self._export(
                 body, timeout=timeout_s, metadata=self._metadata, compression=self._compression

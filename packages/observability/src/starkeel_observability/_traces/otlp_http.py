@@ -4,12 +4,11 @@ import base64
 import gzip
 import http.client
 import ssl
-from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from .._config.settings import TelemetrySettings
 from .export_result import ExportResult, rejected_spans, retry_after_s
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
@@ -20,31 +19,24 @@ _GZIP_LEVEL: Final = 1
 
 
 class HttpSender:
-    """Sends over one persistent connection.
+    """Sends over one persistent connection."""
 
-    Args:
-        url: Collector URL.
-        headers: Headers of each request.
-        compresses: Whether to use gzip.
-        ca_file: Trusted certificates, instead of the system's.
-    """
-
-    def __init__(
-        self, url: str, headers: Mapping[str, str], *, compresses: bool, ca_file: Path | None
-    ) -> None:
+    def __init__(self, url: str, settings: TelemetrySettings) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._compresses = compresses
-        self._tls = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
+        self._compresses = settings.compresses
+        self._tls = (
+            ssl.create_default_context(cafile=settings.certificate) if parts.scheme == "https" else None
+        )
         self._headers = {"content-type": "application/x-protobuf", "user-agent": "starkeel-observability"}
-        if compresses:
+        if settings.compresses:
             self._headers["content-encoding"] = "gzip"
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        self._headers.update(headers)
+        self._headers.update(settings.collector_headers())
         self._connection: http.client.HTTPConnection | None = None
 
     def __call__(self, body: bytes, *, timeout_s: float) -> ExportResult:

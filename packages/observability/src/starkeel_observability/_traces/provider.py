@@ -31,14 +31,14 @@ class Tracing:
         """Recent traces, in development; `None` in production."""
 
     def start(self) -> None:
-        """Install the provider and start the exporter."""
         settings = self._settings
         if settings.sdk_disabled or has_provider():
             return
         on_end: OnEnd = _discard_span
         put_encoded: PutEncoded | None = _discard_encoded
         if settings.traces_url is not None:
-            self._exporter = _exporter(settings, settings.traces_url)
+            resource = encode_resource(_resource_attributes(settings))
+            self._exporter = Exporter(_sender(settings, settings.traces_url), resource, settings)
             self._exporter.start()
             on_end, put_encoded = self._exporter.take, self._exporter.put
         if settings.environment == "development":
@@ -67,26 +67,14 @@ def _discard_span(_: RecordedSpan) -> None:
     """Without an exporter, spans are discarded."""
 
 
-def _exporter(settings: TelemetrySettings, url: str) -> Exporter:
-    return Exporter(
-        _sender(settings, url),
-        encode_resource(_resource_attributes(settings)),
-        max_queue_size=settings.bsp_max_queue_size,
-        max_batch_size=settings.bsp_max_export_batch_size,
-        interval_s=settings.bsp_schedule_delay_ms / 1000,
-        timeout_s=settings.timeout_s,
-    )
-
-
 def _sender(settings: TelemetrySettings, url: str) -> Sender:
-    headers, compresses = settings.collector_headers(), settings.compresses
     if settings.protocol == "grpc":
         from .otlp_grpc import GrpcSender
 
-        return GrpcSender(url, headers, compresses=compresses, ca_file=settings.certificate)
+        return GrpcSender(url, settings)
     from .otlp_http import HttpSender
 
-    return HttpSender(url, headers, compresses=compresses, ca_file=settings.certificate)
+    return HttpSender(url, settings)
 
 
 def _resource_attributes(settings: TelemetrySettings) -> Mapping[str, str | int]:

@@ -41,7 +41,6 @@ class RecentTraces:
         self._seconds: deque[tuple[int, list[_Kept]]] = deque(maxlen=_KEPT_S + 1)
 
     def take(self, span: RecordedSpan) -> None:
-        """Take a span that has ended."""
         self._on_end(span)
         with self._lock:
             if span.parent_id and not span.is_parent_remote:

@@ -43,13 +43,7 @@ def _tracer() -> trace.Tracer:
 
 
 def end(span: Span, request: Exchange, key: Key, failure: Failure | None) -> bytes:
-    """Complete and end a span that `start` returned.
-
-    Args:
-        span: The span.
-        request: Its request, which has ended.
-        key: Method, route and status.
-        failure: The failure, if the service is at fault.
+    """Complete and end the span of a request that has ended.
 
     Returns:
         Trace id, 16 bytes, and span id, 8 bytes; empty if the span has none.

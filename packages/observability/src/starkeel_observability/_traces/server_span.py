@@ -38,8 +38,6 @@ class ServerSpan(RecordedSpan):
     """The span of a request, whose attributes are built only if they are read or changed.
 
     Args:
-        output: Destination.
-        request: The request.
         ids: Trace id, 16 bytes, and span id, 8 bytes.
     """
 
@@ -102,11 +100,9 @@ class ServerSpan(RecordedSpan):
             self.set_status(StatusCode.ERROR)
 
     def export(self) -> None:
-        """Pass the completed span to its output."""
         self.output.on_end(self)
 
     def encode(self) -> bytes:
-        """Encode the ended span as an OTLP message."""
         key, request = self._key, self.request
         if key is None:
             return encode_span(self)
@@ -218,14 +214,7 @@ def _split(host: str) -> tuple[str, int | None]:
 def encode_shared(
     key: Key, host: bytes | None, target: tuple[Any, ...], *, is_parent_remote: bool = False
 ) -> bytes:
-    """Encode the fields that the spans of requests with the same key, host and target share.
-
-    Args:
-        key: Method, route and status.
-        host: Host header.
-        target: `Request.target`.
-        is_parent_remote: Whether the parent span is in another process.
-    """
+    """Encode the fields that the spans of requests with the same key, Host header and target share."""
     return _encode_shared(key, (host or b"")[:LONGEST_HEADER], target, is_parent_remote)
 
 
@@ -242,12 +231,7 @@ def _encode_shared(key: Key, host: bytes, target: tuple[Any, ...], is_parent_rem
 
 
 def encode_client(address: str | None, agent: bytes | None) -> bytes:
-    """Encode the attributes for the client of a request.
-
-    Args:
-        address: IP address, if known.
-        agent: User-Agent header.
-    """
+    """Encode the attributes for a client: IP address and User-Agent header."""
     return _encode_client(address, (agent or b"")[:LONGEST_HEADER])
 
 

@@ -65,9 +65,6 @@ class RecordedSpan(Span):
     """A recording span.
 
     Args:
-        output: Destination.
-        name: Initial name.
-        kind: OpenTelemetry's span kind.
         ids: Trace id, 16 bytes, and span id, 8 bytes.
         attributes: Redacted attributes; owned by the span from now on.
         start_ns: Nanoseconds since 1970.
@@ -110,12 +107,10 @@ class RecordedSpan(Span):
 
     @property
     def trace_id(self) -> int:
-        """128-bit trace id."""
         return int.from_bytes(self.ids[:16], "big")
 
     @property
     def span_id(self) -> int:
-        """64-bit span id."""
         return int.from_bytes(self.ids[16:], "big")
 
     @property
@@ -132,7 +127,6 @@ class RecordedSpan(Span):
         return self._attributes
 
     def set_parent(self, parent: SpanContext) -> None:
-        """Make it a child of the given span."""
         self.parent = parent.span_id.to_bytes(8, "big")
         self.is_parent_remote = parent.is_remote
         if parent.trace_state:
@@ -148,7 +142,6 @@ class RecordedSpan(Span):
             self.output.on_end(self)
 
     def get_span_context(self) -> SpanContext:
-        """Return the context for propagation."""
         # Created on first use: the context of most spans is never read.
         context = self._context
         if context is None:
@@ -158,7 +151,6 @@ class RecordedSpan(Span):
         return context
 
     def is_recording(self) -> bool:
-        """Return whether the span has not ended."""
         return not self.end_ns
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
@@ -172,7 +164,6 @@ class RecordedSpan(Span):
         attributes[key] = clean_value(key, value)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Set several attributes."""
         for key, value in attributes.items():
             self.set_attribute(key, value)
 
@@ -190,7 +181,6 @@ class RecordedSpan(Span):
         self.events.append((time.time_ns() if timestamp is None else timestamp, name, kept, dropped))
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
-        """Link the span to another one."""
         if self.end_ns or not context.is_valid:
             return
         self.is_modified = True
@@ -202,7 +192,6 @@ class RecordedSpan(Span):
         self.links.append(Link(context, clean_attributes(attributes)[0]))
 
     def update_name(self, name: str) -> None:
-        """Rename the span."""
         if not self.end_ns:
             self.is_modified = True
             self.name = name

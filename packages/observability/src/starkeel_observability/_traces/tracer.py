@@ -69,7 +69,6 @@ class Tracer(trace.Tracer):
         self.should_sample = should_sample
 
     def start_request_span(self, request: Exchange, context: Context) -> Span:
-        """Start the span of a request."""
         parent = _parent(context)
         # A root span has the ids of the request: a span that is created late has the ids that were reported.
         ids = request.ids if parent is None else _new_ids(parent)
