@@ -1,5 +1,6 @@
 """What a request has that nobody has asked for yet: its span, and the header of an answer without any."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -8,21 +9,33 @@ import pytest
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from starkeel_observability._request.exchange import HttpExchange
-from starkeel_observability._request.request import Request
+from starkeel_asgi import ExchangeConfig, HttpExchange
+from starkeel_observability._request.ids import request_ids
 from starkeel_observability._traces import request_span
 from starkeel_observability._traces.context import NO_PARENT, SPAN, RequestContext
 from starkeel_observability._traces.server_span import ServerSpan
 from starkeel_observability._traces.span import RecordedSpan
 from starkeel_observability._traces.tracer import Provider, sampler
 
-_nobody: Any = None
+
+def make_exchange(scope: Any) -> HttpExchange:
+    """Return the exchange of a request that no server serves."""
+
+    async def make() -> HttpExchange:
+        exchange = HttpExchange(scope, _unused, _unused, ExchangeConfig())
+        exchange.ids, exchange.id, exchange.id_bytes = request_ids()
+        return exchange
+
+    return asyncio.run(make())
+
+
+async def _unused(*_: Any) -> Any: ...
 
 
 @pytest.fixture
-def request_() -> Request:
+def request_() -> HttpExchange:
     scope: Any = {"type": "http", "method": "GET", "path": "/x", "headers": []}
-    return Request(scope, _nobody, _nobody)
+    return make_exchange(scope)
 
 
 @pytest.fixture
@@ -33,14 +46,14 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[RecordedSpan]:
     return spans
 
 
-def context_of(request: Request) -> Context:
+def context_of(request: HttpExchange) -> Context:
     made = RequestContext()
     made.request = request
     return made
 
 
 def test_a_span_is_made_when_somebody_asks_and_only_once(
-    request_: Request, ended: list[RecordedSpan]
+    request_: HttpExchange, ended: list[RecordedSpan]
 ) -> None:
     around = context_of(request_)
     assert not dict.__contains__(around, SPAN)
@@ -53,7 +66,7 @@ def test_a_span_is_made_when_somebody_asks_and_only_once(
     assert ended == []
 
 
-def test_what_is_made_of_it_has_the_span(request_: Request, ended: list[RecordedSpan]) -> None:
+def test_what_is_made_of_it_has_the_span(request_: HttpExchange, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
 
     further = baggage.set_baggage("tenant", "a", context=around)
@@ -70,7 +83,7 @@ def test_what_is_made_of_it_has_the_span(request_: Request, ended: list[Recorded
     assert ended == []
 
 
-def test_threads_that_ask_at_once_get_the_same(request_: Request, ended: list[RecordedSpan]) -> None:
+def test_threads_that_ask_at_once_get_the_same(request_: HttpExchange, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
     at_once = Barrier(8)
 
@@ -86,10 +99,10 @@ def test_threads_that_ask_at_once_get_the_same(request_: Request, ended: list[Re
 
 
 def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
-    request_: Request, ended: list[RecordedSpan]
+    request_: HttpExchange, ended: list[RecordedSpan]
 ) -> None:
     around = context_of(request_)
-    request_.ended = request_.began + 1
+    request_.ended_ns = request_.received_ns + 1
 
     span = trace.get_current_span(around)
 
@@ -100,7 +113,7 @@ def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
     assert ended == []
 
 
-def test_what_is_not_in_it_is_missed(request_: Request) -> None:
+def test_what_is_not_in_it_is_missed(request_: HttpExchange) -> None:
     around = context_of(request_)
 
     assert around.get("other") is None
@@ -116,10 +129,11 @@ async def test_an_answer_without_headers_has_the_id_all_the_same() -> None:
         sent.append(message)
 
     scope: Any = {"type": "http", "method": "GET", "path": "/x", "headers": []}
-    exchange = HttpExchange(scope, _nobody, send)
+    exchange = HttpExchange(scope, _unused, send, ExchangeConfig())
+    exchange.id_bytes = b"made-up"
 
     await exchange.send({"type": "http.response.start", "status": 204})
 
     assert sent == [
-        {"type": "http.response.start", "status": 204, "headers": [(b"x-request-id", exchange.id.encode())]}
+        {"type": "http.response.start", "status": 204, "headers": [(b"x-request-id", b"made-up")]}
     ]

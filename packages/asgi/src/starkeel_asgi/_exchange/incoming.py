@@ -164,8 +164,12 @@ class Incoming:
         return True
 
     def _read(self) -> None:
-        self._reading = reading = asyncio.ensure_future(self._receive())
+        # A task: what Granian's `receive` returns takes one callback only.
+        self._reading = reading = asyncio.ensure_future(self._receive_one())
         reading.add_done_callback(self._on_read)
+
+    async def _receive_one(self) -> Any:
+        return await self._receive()
 
     def _on_read(self, reading: "asyncio.Future[Any]") -> None:
         if self._reading is reading:
