@@ -4,7 +4,7 @@ import secrets
 from contextlib import ExitStack
 from socketserver import ThreadingMixIn
 from threading import Lock, Thread
-from xmlrpc.client import ServerProxy
+from xmlrpc.client import Fault, ServerProxy
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 import pytest
@@ -60,10 +60,13 @@ def request_url(address: str) -> str:
     """Return the URL of the run's server.
 
     Raises:
-        xmlrpc.client.Fault: The server did not start; the message contains its output.
+        AssertionError: The server did not start; the message contains its output.
     """
-    with ServerProxy(address) as broker:
-        return str(broker.url())
+    try:
+        with ServerProxy(address) as broker:
+            return str(broker.url())
+    except Fault as error:
+        raise AssertionError(error.faultString) from None
 
 
 class _RpcServer(ThreadingMixIn, SimpleXMLRPCServer):
