@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from litestar.exceptions import ClientException
-from orders.etags import PreconditionRequiredException, Versions, etag
+from orders.etags import Versions, etag
 
 
 @given(st.lists(st.integers(min_value=1, max_value=10**9 - 1), min_size=1, max_size=5))
@@ -43,8 +43,10 @@ def test_an_invalid_list_of_tags_is_rejected(if_match: str) -> None:
 
 
 def test_a_missing_header_requires_a_precondition() -> None:
-    with pytest.raises(PreconditionRequiredException):
+    with pytest.raises(ClientException) as caught:
         Versions.parse(None)
+
+    assert caught.value.status_code == 428
 
 
 @given(st.text(max_size=100))

@@ -27,7 +27,7 @@ class WeakPasswordError(ValueError):
     """The password violates a rule; the message names the rule and does not contain the password."""
 
 
-def validate_password(password: str, *, email_local_part: str) -> str:
+def validate_password(password: str, email_local_part: str) -> str:
     """Return the normalised password.
 
     Args:

@@ -33,15 +33,6 @@ class User(UUIDv7AuditBase):
     deactivated_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
 
 
-class EmailTakenException(ClientException):
-    """The email address belongs to a user, active or not."""
-
-    status_code = 409
-
-    def __init__(self) -> None:
-        super().__init__("A user with this email address exists.")
-
-
 class Users:
     """Operations on users within one unit of work."""
 
@@ -57,7 +48,7 @@ class Users:
             password: Validated and normalised.
 
         Raises:
-            EmailTakenException: The address belongs to a user.
+            ClientException: 409, the address belongs to a user, active or not.
         """
         password_hash = await self._hashing.hash(password)
         user = User(email=email.written, email_key=email.key, password_hash=password_hash)
@@ -65,7 +56,7 @@ class Users:
         try:
             await self._session.flush()
         except IntegrityError as error:
-            raise EmailTakenException from error
+            raise ClientException("A user with this email address exists.", status_code=409) from error
         user_id = str(user.id)
 
         def report() -> None:

@@ -1,5 +1,7 @@
 """Endpoints for users."""
 
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, patch, post
@@ -12,9 +14,11 @@ from starkeel_auth import Principal, authenticated
 from starkeel_http import limit_by_address, limit_by_user, problem_responses
 
 from .emails import EmailAddress
-from .passwords import PasswordHashing, WeakPasswordError, validate_password
+from .passwords import PasswordHashing, validate_password
 from .schemas import Deactivation, PasswordChange, Profile, SignUp
 from .users import User, Users
+
+T = TypeVar("T")
 
 _LOCATION = ResponseHeader(name="Location", description="URL of the user.", documentation_only=True)
 
@@ -40,11 +44,8 @@ class UserController(Controller):
     )
     async def sign_up(self, data: JSONBody[SignUp], users: NamedDependency[Users]) -> Response[Profile]:
         """Create a user with an email address and a password."""
-        try:
-            email = EmailAddress.parse(data.email)
-        except ValueError as error:
-            raise _invalid("email", error) from error
-        password = _validated(data.password, field="password", email_local_part=email.local_part)
+        email = _validated("email", EmailAddress.parse, data.email)
+        password = _validated("password", validate_password, data.password, email.local_part)
         profile = _profile(await users.sign_up(email, password))
         return Response(profile, status_code=201, headers={"Location": "/api/users/me"})
 
@@ -77,7 +78,7 @@ class UserController(Controller):
         """Replace the password. Tokens that were issued before stay valid until they expire."""
         user = await users.get_active(_user_id(principal))
         local_part = user.email.rpartition("@")[0]
-        new = _validated(data.new_password, field="new_password", email_local_part=local_part)
+        new = _validated("new_password", validate_password, data.new_password, local_part)
         await users.change_password(user, current=data.current_password, new=new)
         return _profile(user)
 
@@ -110,15 +111,11 @@ def _profile(user: User) -> Profile:
     return Profile(id=user.id, email=user.email, created_at=user.created_at)
 
 
-def _validated(password: str, *, field: str, email_local_part: str) -> str:
+def _validated(field: str, validate: Callable[..., T], *values: str) -> T:
     try:
-        return validate_password(password, email_local_part=email_local_part)
-    except WeakPasswordError as error:
-        raise _invalid(field, error) from error
-
-
-def _invalid(field: str, error: ValueError) -> ValidationException:
-    message = str(error)
-    return ValidationException(
-        f"`{field}` {message}", extra=[{"key": field, "message": message, "source": "body"}]
-    )
+        return validate(*values)
+    except ValueError as error:
+        message = str(error)
+        raise ValidationException(
+            f"`{field}` {message}", extra=[{"key": field, "message": message, "source": "body"}]
+        ) from error

@@ -12,12 +12,6 @@ _EACH = re.compile(r'(W/)?"([^"]*)"')
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
-class PreconditionRequiredException(ClientException):
-    """The request has no `If-Match` (RFC 6585, 3)."""
-
-    status_code = 428
-
-
 @dataclass(frozen=True, slots=True)
 class Versions:
     """Versions in an `If-Match` header.
@@ -34,11 +28,10 @@ class Versions:
         """Parse an `If-Match` header, ignoring weak tags (RFC 9110, 13.1.1) and tags of another format.
 
         Raises:
-            PreconditionRequiredException: The header is missing.
-            ClientException: It is not a list of entity tags.
+            ClientException: 428 (RFC 6585, 3), the header is missing; 400, it is not a list of entity tags.
         """
         if if_match is None:
-            raise PreconditionRequiredException("Send `If-Match` with the `ETag` of the order.")
+            raise ClientException("Send `If-Match` with the `ETag` of the order.", status_code=428)
         if if_match.strip() == "*":
             return cls(frozenset(), is_any=True)
         if not _LIST.fullmatch(if_match):

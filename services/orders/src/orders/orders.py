@@ -36,24 +36,6 @@ class Order(UUIDv7AuditBase):
     version: Mapped[int] = mapped_column(default=1)
 
 
-class OrderClosedException(ClientException):
-    """The order can no longer be changed."""
-
-    status_code = 409
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(f"The order is {status} and cannot be changed.")
-
-
-class OrderChangedException(ClientException):
-    """The order is not one of the expected versions."""
-
-    status_code = 412
-
-    def __init__(self) -> None:
-        super().__init__("The order has changed since it was read. Read it again.")
-
-
 class Orders:
     """Operations on the orders of one user within one unit of work."""
 
@@ -97,8 +79,7 @@ class Orders:
 
         Raises:
             NotFoundException: The order does not exist or belongs to another user.
-            OrderClosedException: The order is cancelled.
-            OrderChangedException: The order is not one of the expected versions.
+            ClientException: 409, the order is cancelled; 412, it is not one of the expected versions.
         """
         unchanged = () if expected.is_any else (Order.version.in_(expected.numbers),)
         order = await self._update_open(order_id, *unchanged, quantity=quantity)
@@ -106,8 +87,8 @@ class Orders:
             return order
         found = await self.get(order_id)
         if found.status != "open":
-            raise OrderClosedException(found.status)
-        raise OrderChangedException
+            raise ClientException(f"The order is {found.status} and cannot be changed.", status_code=409)
+        raise ClientException("The order has changed since it was read. Read it again.", status_code=412)
 
     async def cancel(self, order_id: UUID) -> tuple[Order, bool]:
         """Cancel an order; idempotent.

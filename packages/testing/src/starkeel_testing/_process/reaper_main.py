@@ -1,7 +1,7 @@
 """Reaper: ends the processes and removes the directories that a test process left behind.
 
 Run by path, with the standard library alone. Each line of stdin is `group PID SIGNAL`, `directory PATH`, or
-`forget` with the PID or path. Stdin ends when the process that writes it dies, for whatever reason; then all
+`forget` with the PID or path. Stdin ends when the process that writes it dies, for any reason; then all
 registered groups are ended and all registered directories removed.
 """
 
