@@ -17,7 +17,8 @@ from starkeel_auth import generate_private_key_pem
 from starkeel_testing import OtlpReceiver, OwnPostgres, Service, running, running_postgres
 from starkeel_testing._servers.redis import running_redis
 
-from .inbox import Inbox, receiving
+from .inbox import Inbox
+from .inbox import receiving as receiving_alerts
 from .programs import Prometheus, alertmanager, free_port, prometheus
 
 
@@ -73,7 +74,7 @@ def fleet(directory: Path) -> Iterator[Fleet]:
         }
         orders = stack.enter_context(running("orders", env | {"WORKERS": "2"}))
         secured = stack.enter_context(running("orders", env | _certificate(directory)))
-        inbox, url = stack.enter_context(receiving())
+        inbox, url = stack.enter_context(receiving_alerts())
         alerting = stack.enter_context(alertmanager(directory, url))
         targets = {
             "services": [_target("accounts", accounts), _target("orders", orders, secured)],
