@@ -1,4 +1,4 @@
-"""A sample service, and runs of pytest as processes of their own."""
+"""A sample service, and pytest runs in child processes."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ if __name__ == "__main__":
 """
 
 
-# Started in the background by a shell, we ignore Ctrl-C, and so would whom we start.
+# A shell starts background jobs with SIGINT ignored, which child processes inherit.
 PYTEST = """
 import signal, sys, pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,7 +33,7 @@ sys.exit(pytest.main())
 
 @pytest.fixture
 def sample_env(tmp_path: Path) -> dict[str, str]:
-    """What makes `running("sample", ...)` find the sample."""
+    """Environment for `running("sample", ...)`."""
     package = tmp_path / "importable" / "sample"
     package.mkdir(parents=True)
     for name, text in (("__init__", ""), ("__main__", MAIN), ("app", APP)):
@@ -43,7 +43,7 @@ def sample_env(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def alive() -> Callable[[int], list[int]]:
-    """Which processes of a group run; the dead that nobody has buried yet do not."""
+    """Return the running processes of a group, without zombies."""
 
     def of(group: int) -> list[int]:
         stats = [_read(entry / "stat").rpartition(b")")[2].split() for entry in _processes()]
@@ -53,13 +53,13 @@ def alive() -> Callable[[int], list[int]]:
 
 
 class Runs:
-    """Runs of pytest on one file of tests, all in one temporary directory of their own."""
+    """Runs pytest on one test file, in one temporary directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.tmp = directory / "tmp"
         self.tmp.mkdir(mode=0o755)
-        self._mark = uuid4().hex
+        self._marker = uuid4().hex
 
     def start(
         self, tests: str, *arguments: str, env: Mapping[str, str] | None = None
@@ -76,7 +76,7 @@ class Runs:
                 **{name: value for name, value in inherited.items() if not name.startswith("STARKEEL_TEST_")},
                 "TMPDIR": str(self.tmp),
                 "PYTEST_XDIST_AUTO_NUM_WORKERS": "2",
-                "STARKEEL_MARK": self._mark,
+                "STARKEEL_MARKER": self._marker,
                 **(env or {}),
             },
             stdout=subprocess.PIPE,
@@ -91,8 +91,10 @@ class Runs:
         return process.returncode, output
 
     def left(self) -> list[str]:
-        """Every process of ours that still runs, and every file beside pytest's own."""
-        processes = [_read(entry / "cmdline").decode() for entry in _processes() if self._is_ours(entry)]
+        """Return the running processes of the run, and the files except pytest's own."""
+        processes = [
+            _read(entry / "cmdline").decode() for entry in _processes() if self._is_of_the_run(entry)
+        ]
         return processes + [
             path.name for path in self.tmp.iterdir() if not path.name.startswith("pytest-of-")
         ]
@@ -101,15 +103,15 @@ class Runs:
         wait_until(
             lambda: not self.left(),
             timeout_s=60,
-            what=lambda: f"nothing to be left, but there is {self.left()}",
+            what=lambda: f"the end of {self.left()}",
         )
 
-    def _is_ours(self, entry: Path) -> bool:
+    def _is_of_the_run(self, entry: Path) -> bool:
         try:
             cwd = (entry / "cwd").readlink()
         except OSError:
-            return False  # it has ended
-        return cwd.is_relative_to(self.directory) or self._mark.encode() in _read(entry / "environ")
+            return False  # it has ended meanwhile
+        return cwd.is_relative_to(self.directory) or self._marker.encode() in _read(entry / "environ")
 
 
 def _processes() -> list[Path]:
@@ -120,12 +122,12 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        return b""  # it has just ended
+        return b""  # it has ended meanwhile
 
 
 @pytest.fixture
 def runs() -> Iterator[Runs]:
-    # Not in pytest's own directory: PostgreSQL, run as another user than root, cannot enter that.
+    # Not in pytest's own directory, which an unprivileged PostgreSQL cannot enter.
     directory = Path(tempfile.mkdtemp(prefix="starkeel-runs-"))
     directory.chmod(0o755)
     (directory / "pytest.ini").write_text(
@@ -137,16 +139,16 @@ def runs() -> Iterator[Runs]:
 
 @pytest.fixture
 def sql() -> Callable[..., Any]:
-    """Ask a database and return the first row's first value."""
+    """Execute a query and return the first row's first value."""
     import asyncio
 
     import asyncpg
 
-    async def ask(url: str, statement: str) -> Any:
+    async def execute(url: str, statement: str) -> Any:
         connection = await asyncpg.connect(url)
         try:
             return await connection.fetchval(statement)
         finally:
             await connection.close()
 
-    return lambda url, statement: asyncio.run(ask(url, statement))
+    return lambda url, statement: asyncio.run(execute(url, statement))

@@ -1,4 +1,4 @@
-"""However a run ends, nothing of it is left: no process, no directory."""
+"""However a run ends, no process and no directory is left."""
 
 import os
 import signal
@@ -8,39 +8,39 @@ from typing import Any
 import pytest
 from starkeel_testing import wait_until
 
-HELD = """
+HOLD = """
 from pathlib import Path
 from threading import Event
 from starkeel_testing import running
 
-def test_held(postgres_url, redis_url, otlp):
+def test_hold(postgres_url, redis_url, otlp):
     with running("sample") as service:
-        Path("is-held").touch()
+        Path("is-holding").touch()
         Event().wait(100)
 """
 
 
 @pytest.fixture
-def held(runs: Any, sample_env: dict[str, str]) -> Any:
-    """Start a run that has a service and every server, and wait until it does."""
+def holding_run(runs: Any, sample_env: dict[str, str]) -> Any:
+    """Start a run that has started a service and all servers."""
 
     def start(*arguments: str) -> Any:
-        inner = HELD.replace('running("sample")', f'running("sample", {sample_env!r})')
+        inner = HOLD.replace('running("sample")', f'running("sample", {sample_env!r})')
         process = runs.start(inner, *arguments, env={"STARKEEL_TEST_SERVERS": "wheels"})
 
-        def is_held() -> bool:
+        def is_holding() -> bool:
             assert process.poll() is None, process.stdout.read()
-            return Path(runs.directory / "is-held").exists()
+            return Path(runs.directory / "is-holding").exists()
 
-        wait_until(is_held, timeout_s=60)
+        wait_until(is_holding, timeout_s=60)
         return process
 
     return start
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=["one process", "another"])
-def test_ctrl_c_leaves_nothing(runs: Any, held: Any, arguments: tuple[str, ...]) -> None:
-    process = held(*arguments)
+@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=["one process", "xdist"])
+def test_ctrl_c_leaves_nothing(runs: Any, holding_run: Any, arguments: tuple[str, ...]) -> None:
+    process = holding_run(*arguments)
 
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does
 
@@ -50,11 +50,11 @@ def test_ctrl_c_leaves_nothing(runs: Any, held: Any, arguments: tuple[str, ...])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=["one process", "another"])
-def test_a_run_that_is_killed_leaves_nothing(
-    runs: Any, held: Any, arguments: tuple[str, ...], number: signal.Signals
+@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=["one process", "xdist"])
+def test_a_killed_run_leaves_nothing(
+    runs: Any, holding_run: Any, arguments: tuple[str, ...], number: signal.Signals
 ) -> None:
-    process = held(*arguments)
+    process = holding_run(*arguments)
 
     process.send_signal(number)
 
@@ -63,8 +63,8 @@ def test_a_run_that_is_killed_leaves_nothing(
     runs.wait_until_nothing_is_left()
 
 
-def test_a_test_that_takes_too_long_leaves_nothing(runs: Any, held: Any) -> None:
-    process = held("-o", "timeout=20", "-o", "timeout_method=thread")
+def test_a_timeout_leaves_nothing(runs: Any, holding_run: Any) -> None:
+    process = holding_run("-o", "timeout=20", "-o", "timeout_method=thread")
 
     process.communicate(timeout=60)
 

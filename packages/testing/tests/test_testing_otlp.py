@@ -1,4 +1,4 @@
-"""The receiver of spans."""
+"""The OTLP receiver."""
 
 import gzip
 import socket
@@ -28,7 +28,7 @@ def _request(name: str = "GET /", *, trace_id: str = TRACE, **fields: Any) -> by
         KeyValue(key="service.name", value=AnyValue(string_value="shop"))
     )
     scope_spans = resource_spans.scope_spans.add()
-    scope_spans.scope.name = "till"
+    scope_spans.scope.name = "checkout"
     span = ProtoSpan(
         name=name, trace_id=bytes.fromhex(trace_id), span_id=bytes.fromhex("00f067aa0ba902b7"), **fields
     )
@@ -40,18 +40,20 @@ def _send(otlp: OtlpReceiver, body: bytes, **headers: str) -> httpx2.Response:
     return httpx2.post(f"{otlp.endpoint}/v1/traces", content=body, headers=PROTOBUF | headers)
 
 
-def test_a_span_arrives_as_it_was_sent(otlp: OtlpReceiver) -> None:
+def test_a_span_is_received_as_sent(otlp: OtlpReceiver) -> None:
     values = ArrayValue(values=[AnyValue(int_value=1), AnyValue(bool_value=True)])
-    event = ProtoSpan.Event(name="rain", attributes=[KeyValue(key="mm", value=AnyValue(double_value=0.5))])
+    event = ProtoSpan.Event(
+        name="retry", attributes=[KeyValue(key="delay", value=AnyValue(double_value=0.5))]
+    )
     link = ProtoSpan.Link(trace_id=bytes(range(16)), span_id=bytes(range(8)))
 
-    answer = _send(
+    response = _send(
         otlp,
         _request(
             parent_span_id=bytes.fromhex("00f067aa0ba902b8"),
             kind=ProtoSpan.SPAN_KIND_SERVER,
             attributes=[KeyValue(key="list", value=AnyValue(array_value=values)), KeyValue(key="none")],
-            status=Status(code=Status.STATUS_CODE_ERROR, message="wet"),
+            status=Status(code=Status.STATUS_CODE_ERROR, message="failed"),
             events=[event],
             links=[link],
             start_time_unix_nano=1_700_000_000_000_000_001,
@@ -59,10 +61,10 @@ def test_a_span_arrives_as_it_was_sent(otlp: OtlpReceiver) -> None:
         ),
     )
 
-    assert answer.status_code == 200
-    assert ExportTraceServiceResponse.FromString(answer.content) == ExportTraceServiceResponse()
+    assert response.status_code == 200
+    assert ExportTraceServiceResponse.FromString(response.content) == ExportTraceServiceResponse()
     [span] = otlp.spans()
-    assert (span.name, span.kind, span.service, span.scope) == ("GET /", "server", "shop", "till")
+    assert (span.name, span.kind, span.service, span.scope) == ("GET /", "server", "shop", "checkout")
     assert (span.trace_id, span.span_id, span.parent_span_id) == (
         TRACE,
         "00f067aa0ba902b7",
@@ -70,8 +72,8 @@ def test_a_span_arrives_as_it_was_sent(otlp: OtlpReceiver) -> None:
     )
     assert span.attributes == {"list": [1, True], "none": None}
     assert span.resource == {"service.name": "shop"}
-    assert (span.status, span.status_message) == ("error", "wet")
-    assert span.events == (("rain", {"mm": 0.5}),)
+    assert (span.status, span.status_message) == ("error", "failed")
+    assert span.events == (("retry", {"delay": 0.5}),)
     assert span.links == (("000102030405060708090a0b0c0d0e0f", "0001020304050607"),)
     assert (span.start_ns, span.end_ns) == (1_700_000_000_000_000_001, 1_700_000_000_000_000_002)
 
@@ -83,12 +85,12 @@ def test_a_root_has_no_parent_and_an_unset_status(otlp: OtlpReceiver) -> None:
     assert (span.parent_span_id, span.status, span.kind) == ("", "unset", "unspecified")
 
 
-def test_a_packed_export_is_unpacked(otlp: OtlpReceiver) -> None:
+def test_a_compressed_export_is_decompressed(otlp: OtlpReceiver) -> None:
     assert _send(otlp, gzip.compress(_request()), **{"Content-Encoding": "gzip"}).status_code == 200
     assert len(otlp.spans()) == 1
 
 
-def test_spans_are_told_apart_by_trace(otlp: OtlpReceiver) -> None:
+def test_spans_are_selected_by_trace(otlp: OtlpReceiver) -> None:
     _send(otlp, _request("mine"))
     _send(otlp, _request("other", trace_id="0" * 31 + "1"))
 
@@ -96,7 +98,7 @@ def test_spans_are_told_apart_by_trace(otlp: OtlpReceiver) -> None:
     assert len(otlp.spans()) == 2
 
 
-def test_what_was_waited_for_is_returned(otlp: OtlpReceiver) -> None:
+def test_waiting_returns_the_expected_spans(otlp: OtlpReceiver) -> None:
     sender = Thread(target=lambda: [_send(otlp, _request(name)) for name in ("one", "two")])
     sender.start()
 
@@ -106,7 +108,7 @@ def test_what_was_waited_for_is_returned(otlp: OtlpReceiver) -> None:
     assert [span.name for span in spans] == ["one", "two"]
 
 
-def test_waiting_in_vain_tells_what_has_come(otlp: OtlpReceiver) -> None:
+def test_a_timeout_lists_the_received_spans(otlp: OtlpReceiver) -> None:
     _send(otlp, _request("something else"))
 
     with pytest.raises(AssertionError, match=r"shop: something else \(unspecified\)"):
@@ -122,7 +124,7 @@ def test_waiting_in_vain_tells_what_has_come(otlp: OtlpReceiver) -> None:
         ("/v1/metrics", "application/x-protobuf", "identity", b"", 404),
     ],
 )
-def test_what_is_no_export_is_refused(
+def test_an_invalid_export_is_rejected(
     otlp: OtlpReceiver, path: str, content_type: str, encoding: str, body: bytes, status: int
 ) -> None:
     headers = {"Content-Type": content_type, "Content-Encoding": encoding}
@@ -131,7 +133,7 @@ def test_what_is_no_export_is_refused(
     assert otlp.spans() == []
 
 
-def test_closing_waits_for_nobody() -> None:
+def test_closing_does_not_wait_for_clients() -> None:
     otlp = OtlpReceiver()
     port = urlsplit(otlp.endpoint).port
     with socket.create_connection(("127.0.0.1", port or 0)), httpx2.Client(base_url=otlp.endpoint) as client:

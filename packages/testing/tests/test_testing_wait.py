@@ -1,4 +1,4 @@
-"""Waiting for a fact."""
+"""Waiting for conditions."""
 
 from itertools import count
 
@@ -6,23 +6,23 @@ import pytest
 from starkeel_testing import wait_until
 
 
-def test_the_fact_is_returned() -> None:
-    looks = count()
+def test_the_result_is_returned() -> None:
+    calls = count()
 
-    assert wait_until(lambda: next(looks) > 2 and "so it is") == "so it is"
+    assert wait_until(lambda: next(calls) > 2 and "done") == "done"
 
 
-def test_a_fact_that_is_none_fails_with_what_was_waited_for() -> None:
-    with pytest.raises(AssertionError, match=r"0\.1 s in vain for rain"):
+def test_a_timeout_fails_with_the_description() -> None:
+    with pytest.raises(AssertionError, match=r"timed out after 0\.1 s waiting for rain"):
         wait_until(lambda: False, timeout_s=0.1, what="rain")
 
 
-def test_how_things_stand_is_asked_at_the_end() -> None:
-    looks = count()
+def test_a_callable_description_is_evaluated_at_the_end() -> None:
+    calls = count()
 
-    with pytest.raises(AssertionError, match=r"more than \d+ looks"):
-        wait_until(lambda: next(looks) < 0, timeout_s=0.1, what=lambda: f"more than {next(looks)} looks")
+    with pytest.raises(AssertionError, match=r"more than \d+ calls"):
+        wait_until(lambda: next(calls) < 0, timeout_s=0.1, what=lambda: f"more than {next(calls)} calls")
 
 
-def test_it_is_looked_once_however_little_time_there_is() -> None:
+def test_the_condition_is_called_once_without_any_time() -> None:
     assert wait_until(lambda: 7, timeout_s=0) == 7

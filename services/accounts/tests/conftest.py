@@ -1,4 +1,4 @@
-"""A running accounts on each database, and what its tests say to it."""
+"""A running accounts on each database, factories for its requests, and users."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ import jwt
 import msgspec
 import pytest
 from accounts.emails import EmailAddress
-from accounts.messages import Credentials, Deactivation, PasswordChange, SignUp
+from accounts.schemas import Credentials, Deactivation, PasswordChange, SignUp
 from accounts.users import User
 from argon2 import PasswordHasher
 from polyfactory import PostGenerated, Use
@@ -52,7 +52,7 @@ class DeactivationFactory(MsgspecFactory[Deactivation]):
 
 
 def _password_hash() -> str:
-    # Of the right kind, and cheap.
+    # Valid, with low cost parameters.
     return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(_password())
 
 
@@ -66,7 +66,7 @@ class UserFactory(SQLAlchemyFactory[User]):
 
 @dataclass(frozen=True)
 class Factories:
-    """Requests and rows with values that do not matter; name those that do."""
+    """Factories of requests and rows with arbitrary values; a test passes the values that matter."""
 
     sign_up: type[SignUpFactory] = SignUpFactory
     credentials: type[CredentialsFactory] = CredentialsFactory
@@ -77,7 +77,7 @@ class Factories:
 
 @dataclass(frozen=True)
 class Person:
-    """One who signed up and holds a token."""
+    """A registered user with an access token."""
 
     id: str
     email: str
@@ -92,46 +92,46 @@ def make() -> Factories:
 
 @pytest.fixture(scope="session")
 def body() -> Callable[[msgspec.Struct], Any]:
-    """Turn a request into what is sent."""
+    """Return the JSON body of a request."""
     return msgspec.to_builtins
 
 
-def signed_up(service: Service) -> Person:
-    """Sign somebody up and in."""
+def _sign_up(service: Service) -> Person:
+    """Register a user and sign in."""
     request = SignUpFactory.build()
     created = service.client.post("/api/users", json=msgspec.to_builtins(request))
     assert created.status_code == 201, created.text
-    answer = service.client.post("/api/auth/token", json=msgspec.to_builtins(request))
-    assert answer.status_code == 200, answer.text
+    response = service.client.post("/api/auth/token", json=msgspec.to_builtins(request))
+    assert response.status_code == 200, response.text
     return Person(
         id=created.json()["id"],
         email=request.email,
         password=request.password,
-        headers={"Authorization": f"Bearer {answer.json()['access_token']}"},
+        headers={"Authorization": f"Bearer {response.json()['access_token']}"},
     )
 
 
 @pytest.fixture(scope="session")
 def sign_up() -> Callable[[Service], Person]:
-    return signed_up
+    return _sign_up
 
 
 @pytest.fixture(scope="session")
 def signing_pem() -> str:
-    """The key that the tests' accounts sign with."""
+    """Private key of the accounts under test."""
     return generate_private_key_pem()
 
 
 @pytest.fixture(scope="session")
 def service(session_database: Callable[[], str], signing_pem: str) -> Iterator[Service]:
-    """A running accounts that all tests share: once on SQLite, once on PostgreSQL."""
-    # Everybody comes from one address here.
-    often = {f"RATE_LIMIT_{name}": "10000/minute" for name in ("SIGN_UP", "TOKEN", "PASSWORD")}
+    """A running accounts for all tests: once with SQLite, once with PostgreSQL."""
+    # All requests come from one address.
+    limits = {f"RATE_LIMIT_{name}": "10000/minute" for name in ("SIGN_UP", "TOKEN", "PASSWORD")}
     env = {
         "DATABASE_URL": session_database(),
         "JWT_PRIVATE_KEY": signing_pem,
         "CORS_ALLOWED_ORIGINS": "https://shop.example.com",
-        **often,
+        **limits,
     }
     with running("accounts", env) as service:
         yield service
@@ -139,13 +139,13 @@ def service(session_database: Callable[[], str], signing_pem: str) -> Iterator[S
 
 @pytest.fixture(scope="session")
 def forged(signing_pem: str) -> Callable[[Mapping[str, Any], str], str]:
-    """Sign claims anew, with one flaw: `none` for none."""
+    """Sign claims again with one flaw, or without a flaw for `none`."""
     keys = SigningKeys.from_pem(signing_pem)
     now = int(time.time())
     flaws: dict[str, dict[str, Any]] = {
         "expired": {"iat": now - 7200, "exp": now - 3600},
         "other issuer": {"iss": "https://evil.example"},
-        "other audience": {"aud": "somebody else"},
+        "other audience": {"aud": "other"},
         "other key": {},
         "no signature": {},
         "none": {},

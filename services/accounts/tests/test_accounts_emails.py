@@ -1,4 +1,4 @@
-"""What an email address is."""
+"""Parsing of email addresses."""
 
 import pytest
 from accounts.emails import EmailAddress
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
         ("ada@bücher.example", "ada@xn--bcher-kva.example", "ada@xn--bcher-kva.example"),
     ],
 )
-def test_an_address_keeps_its_spelling_and_has_one_key(text: str, written: str, key: str) -> None:
+def test_an_address_keeps_its_spelling_and_has_a_key(text: str, written: str, key: str) -> None:
     assert EmailAddress.parse(text) == EmailAddress(written=written, key=key)
 
 
@@ -45,7 +45,7 @@ def test_an_address_keeps_its_spelling_and_has_one_key(text: str, written: str, 
         "ada@[127.0.0.1]",
     ],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|domain|characters|character"):
         EmailAddress.parse(text)
 
@@ -62,7 +62,7 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
 
 
 @given(st.emails())
-def test_reading_an_address_twice_changes_nothing(text: str) -> None:
+def test_parsing_is_idempotent(text: str) -> None:
     try:
         address = EmailAddress.parse(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where the signing key comes from."""
+"""Source of the signing key."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from starkeel_auth import generate_private_key_pem
 from starkeel_config import Secret
 
 
-def test_a_development_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
+def test_a_development_key_is_generated_once_and_private(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/data/accounts.db"
 
     first = signing_keys(None, database_url=url).jwks()
@@ -22,7 +22,7 @@ def test_a_development_key_is_made_once_and_kept_private(tmp_path: Path) -> None
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_of_many_who_start_at_once_all_have_the_same_key(tmp_path: Path) -> None:
+def test_concurrent_starts_use_the_same_key(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/accounts.db"
 
     with ThreadPoolExecutor(16) as pool:
@@ -32,7 +32,7 @@ def test_of_many_who_start_at_once_all_have_the_same_key(tmp_path: Path) -> None
     assert [file.name for file in tmp_path.iterdir()] == ["accounts.jwt-private-key.pem"]
 
 
-def test_a_database_elsewhere_leaves_the_key_in_the_working_directory(
+def test_with_another_database_the_key_is_in_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -42,7 +42,7 @@ def test_a_database_elsewhere_leaves_the_key_in_the_working_directory(
     assert (tmp_path / ".data" / "accounts.jwt-private-key.pem").exists()
 
 
-def test_a_given_key_is_used_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_configured_key_is_used_and_no_file_is_written(tmp_path: Path) -> None:
     pem = generate_private_key_pem()
 
     signing_keys(Secret(pem), database_url=f"sqlite:///{tmp_path}/accounts.db")

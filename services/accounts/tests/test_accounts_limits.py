@@ -1,4 +1,4 @@
-"""How often one address may sign up and sign in, with one worker and with several."""
+"""Rate limits of registration and sign-in, with one worker and with several."""
 
 from typing import Any
 
@@ -7,31 +7,31 @@ import pytest
 from starkeel_testing import running, wait_until
 
 
-def test_the_sign_up_after_the_last_allowed_is_refused(
+def test_a_registration_over_the_limit_is_rejected(
     accounts_env: dict[str, str], make: Any, body: Any
 ) -> None:
     with running("accounts", accounts_env | {"RATE_LIMIT_SIGN_UP": "3/hour"}) as service:
-        answers = [service.client.post("/api/users", json=body(make.sign_up.build())) for _ in range(4)]
+        responses = [service.client.post("/api/users", json=body(make.sign_up.build())) for _ in range(4)]
 
-        assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
-        _is_refusal(answers[-1])
+        assert [response.status_code for response in responses] == [201, 201, 201, 429]
+        _check_rejection(responses[-1])
         wait_until(
             lambda: service.metric("http_requests_total", path="/api/users", status="429") == 1,
-            what="refused before the router, and counted as the route's",
+            what="the request rejected before routing to be counted with its route",
         )
 
 
-def test_wrong_passwords_use_up_the_limit_as_well(accounts_env: dict[str, str], make: Any, body: Any) -> None:
+def test_wrong_passwords_count_towards_the_limit(accounts_env: dict[str, str], make: Any, body: Any) -> None:
     with running("accounts", accounts_env | {"RATE_LIMIT_TOKEN": "3/hour"}) as service:
-        answers = [
+        responses = [
             service.client.post("/api/auth/token", json=body(make.credentials.build())) for _ in range(4)
         ]
 
-        assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
-        _is_refusal(answers[-1])
+        assert [response.status_code for response in responses] == [401, 401, 401, 429]
+        _check_rejection(responses[-1])
 
 
-def test_a_password_is_not_guessed_with_a_stolen_token(
+def test_password_guesses_with_a_token_are_limited(
     accounts_env: dict[str, str], make: Any, body: Any, sign_up: Any
 ) -> None:
     with running("accounts", accounts_env | {"RATE_LIMIT_PASSWORD": "3/hour"}) as service:
@@ -43,11 +43,11 @@ def test_a_password_is_not_guessed_with_a_stolen_token(
             for _ in range(4)
         ]
 
-        assert [answer.status_code for answer in guesses] == [403, 403, 403, 429]
-        free = service.client.patch(
+        assert [response.status_code for response in guesses] == [403, 403, 403, 429]
+        unlimited = service.client.patch(
             "/api/users/me", headers=other.headers, json=body(make.password_change.build())
         )
-        assert free.status_code == 403
+        assert unlimited.status_code == 403
 
 
 def test_workers_share_a_limit_through_redis(
@@ -57,16 +57,16 @@ def test_workers_share_a_limit_through_redis(
     with running("accounts", env) as service:
         statuses = []
         for _ in range(8):
-            # A connection each, so that both workers are asked.
+            # One connection per request, so that both workers receive requests.
             with httpx2.Client(base_url=service.url) as client:
                 statuses.append(client.post("/api/users", json=body(make.sign_up.build())).status_code)
 
         assert statuses == [201] * 6 + [429] * 2
 
 
-def _is_refusal(answer: httpx2.Response) -> None:
-    assert answer.headers["content-type"].startswith("application/problem+json")
-    assert int(answer.headers["retry-after"]) >= 1
+def _check_rejection(response: httpx2.Response) -> None:
+    assert response.headers["content-type"].startswith("application/problem+json")
+    assert int(response.headers["retry-after"]) >= 1
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the page that shows it."""
+"""The OpenAPI document and its page."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ PROBLEMS = {
 }
 
 
-def test_every_problem_is_documented_as_one(service: Service) -> None:
+def test_every_problem_response_is_documented(service: Service) -> None:
     document = service.client.get("/schema/openapi.json").json()
 
     assert document["openapi"].startswith("3.1")
@@ -25,7 +25,7 @@ def test_every_problem_is_documented_as_one(service: Service) -> None:
             assert media_type == "application/problem+json"
 
 
-def test_requests_and_answers_have_examples(service: Service) -> None:
+def test_requests_and_responses_have_examples(service: Service) -> None:
     schemas = service.client.get("/schema/openapi.json").json()["components"]["schemas"]
 
     for name in ("SignUp", "Credentials", "PasswordChange", "Deactivation", "Profile", "Token"):
@@ -33,18 +33,18 @@ def test_requests_and_answers_have_examples(service: Service) -> None:
             assert schema.get("examples") or "const" in schema or "enum" in schema, (name, field)
 
 
-def test_what_needs_a_token_says_so(service: Service) -> None:
+def test_security_requirements_are_documented(service: Service) -> None:
     document = service.client.get("/schema/openapi.json").json()
 
     [(name, scheme)] = document["components"]["securitySchemes"].items()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     for path, item in document["paths"].items():
         for operation in item.values():
-            needs: list[dict[str, Any]] = operation.get("security", [])
-            assert [list(one) for one in needs] == ([[name]] if path == "/api/users/me" else []), path
+            security: list[dict[str, Any]] = operation.get("security", [])
+            assert [list(each) for each in security] == ([[name]] if path == "/api/users/me" else []), path
 
 
-def test_the_page_is_served_by_the_service_alone(service: Service) -> None:
+def test_the_page_loads_no_external_resources(service: Service) -> None:
     page = service.client.get("/schema")
 
     assert page.status_code == 200

@@ -1,4 +1,4 @@
-"""What accounts needs to start, and what it says when that is missing."""
+"""Required configuration, and the errors if it is missing."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from starkeel_auth import generate_private_key_pem
 from starkeel_testing import exits, running
 
 
-def test_production_needs_a_key_and_says_so(tmp_path: Path) -> None:
+def test_production_requires_a_key(tmp_path: Path) -> None:
     finished = exits("accounts", _production(tmp_path))
 
     assert finished.code == 78
@@ -15,7 +15,7 @@ def test_production_needs_a_key_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["garbage", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"])
-def test_a_key_that_cannot_sign_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
+def test_an_invalid_key_is_rejected_and_not_in_the_output(tmp_path: Path, key: str) -> None:
     finished = exits("accounts", _production(tmp_path) | {"JWT_PRIVATE_KEY": key})
 
     assert finished.code == 78
@@ -25,16 +25,16 @@ def test_a_key_that_cannot_sign_is_refused_and_not_repeated(tmp_path: Path, key:
 
 
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
-    wrong = {"RATE_LIMIT_SIGN_UP": "often", "JWT_EXPIRATION_HOURS": "0", "PORT": "http"}
+    invalid = {"RATE_LIMIT_SIGN_UP": "often", "JWT_EXPIRATION_HOURS": "0", "PORT": "http"}
 
-    finished = exits("accounts", _production(tmp_path) | wrong)
+    finished = exits("accounts", _production(tmp_path) | invalid)
 
     assert finished.code == 78
-    for name in (*wrong, "JWT_PRIVATE_KEY"):
+    for name in (*invalid, "JWT_PRIVATE_KEY"):
         assert name in finished.output
 
 
-def test_with_a_key_from_a_file_production_starts(tmp_path: Path) -> None:
+def test_production_starts_with_a_key_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     file.write_text(generate_private_key_pem())
 

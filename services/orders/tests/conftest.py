@@ -1,4 +1,4 @@
-"""A running accounts, and orders on each database, for the tests to talk to."""
+"""A running accounts, a running orders with each database, factories for requests, and users."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,18 +9,17 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from orders.events import OrderEvent
-from orders.messages import Change, OrderView, Placement
 from orders.orders import Order
+from orders.schemas import Change, OrderEvent, OrderView, Placement
 from polyfactory import Use
 from polyfactory.factories.msgspec_factory import MsgspecFactory
 from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 from starkeel_auth import SigningKeys, generate_private_key_pem
 from starkeel_testing import Service, running
 
-WHO = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
-# Everybody comes from one address here, and few people place all the orders.
-OFTEN = "10000/minute"
+ISSUER = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
+# All requests come from one address, and few users place all the orders.
+NO_LIMIT = "10000/minute"
 PRODUCTS = ("oak-plank", "brass-hinge", "copper-nail", "linen-sail")
 
 
@@ -66,7 +65,7 @@ class OrderFactory(SQLAlchemyFactory[Order]):
 
 @dataclass(frozen=True)
 class Factories:
-    """Requests, rows and events with values that do not matter; name those that do."""
+    """Factories of requests, rows and events with arbitrary values; a test passes the values that matter."""
 
     placement: type[PlacementFactory] = PlacementFactory
     change: type[ChangeFactory] = ChangeFactory
@@ -82,13 +81,13 @@ def make() -> Factories:
 
 @pytest.fixture(scope="session")
 def body() -> Callable[[msgspec.Struct], Any]:
-    """Turn a request into what is sent."""
+    """Return the JSON body of a request."""
     return msgspec.to_builtins
 
 
 @dataclass(frozen=True)
 class Person:
-    """One who signed up at accounts, and holds a token."""
+    """A user registered at accounts, with an access token."""
 
     id: str
     email: str
@@ -101,12 +100,12 @@ class Person:
 
     @property
     def placing(self) -> dict[str, str]:
-        """For a new order: a key that was never sent."""
+        """Headers for a new order, with an unused idempotency key."""
         return self.headers | {"Idempotency-Key": f'"{uuid4()}"'}
 
 
-def signed_up(accounts: Service) -> Person:
-    """Sign somebody up and in."""
+def _sign_up(accounts: Service) -> Person:
+    """Register a user and sign in."""
     credentials = {"email": f"{uuid4().hex}@example.com", "password": "a wagon full of clocks"}
     created = accounts.client.post("/api/users", json=credentials)
     assert created.status_code == 201, created.text
@@ -116,7 +115,7 @@ def signed_up(accounts: Service) -> Person:
 
 @pytest.fixture(scope="session")
 def signing_pem() -> str:
-    """The key that the tests' accounts sign with."""
+    """Private key of the running accounts."""
     return generate_private_key_pem()
 
 
@@ -124,10 +123,10 @@ def accounts_settings(database: Path, pem: str) -> dict[str, str]:
     return {
         "DATABASE_URL": f"sqlite:///{database}",
         "JWT_PRIVATE_KEY": pem,
-        "RATE_LIMIT_SIGN_UP": OFTEN,
-        "RATE_LIMIT_TOKEN": OFTEN,
-        "RATE_LIMIT_PASSWORD": OFTEN,
-        **WHO,
+        "RATE_LIMIT_SIGN_UP": NO_LIMIT,
+        "RATE_LIMIT_TOKEN": NO_LIMIT,
+        "RATE_LIMIT_PASSWORD": NO_LIMIT,
+        **ISSUER,
     }
 
 
@@ -136,14 +135,14 @@ def orders_settings(database_url: str, accounts: Service) -> dict[str, str]:
         "DATABASE_URL": database_url,
         "ACCOUNTS_URL": accounts.url,
         "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
-        "RATE_LIMIT_ORDER_CREATION": OFTEN,
-        **WHO,
+        "RATE_LIMIT_ORDER_CREATION": NO_LIMIT,
+        **ISSUER,
     }
 
 
 @pytest.fixture(scope="session")
 def accounts(tmp_path_factory: pytest.TempPathFactory, signing_pem: str) -> Iterator[Service]:
-    """A running accounts that all tests share."""
+    """A running accounts for all tests."""
     database = tmp_path_factory.mktemp("accounts") / "accounts.db"
     with running("accounts", accounts_settings(database, signing_pem)) as service:
         yield service
@@ -151,53 +150,53 @@ def accounts(tmp_path_factory: pytest.TempPathFactory, signing_pem: str) -> Iter
 
 @pytest.fixture(scope="session")
 def service(accounts: Service, session_database: Callable[[], str]) -> Iterator[Service]:
-    """A running orders that all tests share: once on SQLite, once on PostgreSQL."""
+    """A running orders for all tests: once with SQLite, once with PostgreSQL."""
     with running("orders", orders_settings(session_database(), accounts)) as service:
         yield service
 
 
 @pytest.fixture
 def accounts_env(tmp_path: Path, signing_pem: str) -> dict[str, str]:
-    """For an accounts of the test's own."""
+    """Environment of an accounts for one test."""
     return accounts_settings(tmp_path / "accounts.db", signing_pem)
 
 
 @pytest.fixture
 def orders_env(tmp_path: Path) -> Callable[[Service], dict[str, str]]:
-    """For an orders of the test's own, that asks this accounts."""
+    """Environment of an orders for one test, which uses the given accounts."""
     return lambda accounts: orders_settings(f"sqlite:///{tmp_path}/orders.db", accounts)
 
 
 @pytest.fixture(scope="session")
 def sign_up_at() -> Callable[[Service], Person]:
-    return signed_up
+    return _sign_up
 
 
 @pytest.fixture(scope="session")
 def new_person(accounts: Service) -> Callable[[], Person]:
-    """Sign somebody up at the accounts that all share."""
-    return lambda: signed_up(accounts)
+    """Register users at the shared accounts."""
+    return lambda: _sign_up(accounts)
 
 
 @pytest.fixture(scope="session")
 def ada(accounts: Service) -> Person:
-    return signed_up(accounts)
+    return _sign_up(accounts)
 
 
 @pytest.fixture(scope="session")
 def bob(accounts: Service) -> Person:
-    return signed_up(accounts)
+    return _sign_up(accounts)
 
 
 @pytest.fixture
 def fresh(accounts: Service) -> Person:
-    """One who has no orders yet."""
-    return signed_up(accounts)
+    """A user without orders."""
+    return _sign_up(accounts)
 
 
 @pytest.fixture(scope="session")
 def forged(signing_pem: str) -> Callable[..., str]:
-    """Sign a token with one flaw, `none` for none; whose, for how long and for what can be said."""
+    """Sign a token with one flaw, or without a flaw for `none`."""
     keys = SigningKeys.from_pem(signing_pem)
 
     def forge(
@@ -207,9 +206,9 @@ def forged(signing_pem: str) -> Callable[..., str]:
             return "x.y.z"
         now = int(time.time())
         claims = {
-            "iss": WHO["JWT_ISSUER"],
+            "iss": ISSUER["JWT_ISSUER"],
             "sub": sub or str(uuid4()),
-            "aud": "somebody else" if flaw == "other audience" else WHO["JWT_AUDIENCE"],
+            "aud": "other" if flaw == "other audience" else ISSUER["JWT_AUDIENCE"],
             "iat": now - 7200 if flaw == "expired" else now,
             "exp": now - 3600 if flaw == "expired" else now + lifetime_s,
             "jti": str(uuid4()),

@@ -1,4 +1,4 @@
-"""What becomes of orders when accounts says no, or nothing."""
+"""Orders when accounts denies a user or is unavailable."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,25 +10,25 @@ from starkeel_testing import Service, running
 PLACEMENT = {"product_type": "oak-plank", "quantity": 1}
 
 
-def test_a_deactivated_user_cannot_order_but_still_look(
+def test_a_deactivated_user_can_read_orders_but_not_place_any(
     service: Service, accounts: Service, new_person: Callable[[], Any]
 ) -> None:
     person = new_person()
     placed = service.client.post("/api/orders", json=PLACEMENT, headers=person.placing)
     assert placed.status_code == 201
-    left = accounts.client.request(
+    deactivated = accounts.client.request(
         "DELETE", "/api/users/me", headers=person.headers, json={"password": person.password}
     )
-    assert left.status_code == 204
+    assert deactivated.status_code == 204
 
-    answer = service.client.post("/api/orders", json=PLACEMENT, headers=person.placing)
+    response = service.client.post("/api/orders", json=PLACEMENT, headers=person.placing)
 
-    assert answer.status_code == 403
-    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert response.status_code == 403
+    assert response.headers["content-type"].startswith("application/problem+json")
     assert service.client.get(placed.headers["location"], headers=person.headers).status_code == 200
 
 
-def test_without_accounts_no_order_is_placed_and_the_rest_works(
+def test_without_accounts_orders_can_be_read_but_not_placed(
     accounts_env: dict[str, str],
     orders_env: Callable[[Service], dict[str, str]],
     sign_up: Callable[[Service], Any],
@@ -41,31 +41,31 @@ def test_without_accounts_no_order_is_placed_and_the_rest_works(
         assert placed.status_code == 201
         assert accounts.terminate() == 0
 
-        refused = service.client.post("/api/orders", json=PLACEMENT, headers=ada.placing)
+        rejected = service.client.post("/api/orders", json=PLACEMENT, headers=ada.placing)
 
-        assert refused.status_code == 503
-        assert refused.headers["content-type"].startswith("application/problem+json")
-        assert int(refused.headers["retry-after"]) >= 1
-        assert accounts.url not in refused.text
+        assert rejected.status_code == 503
+        assert rejected.headers["content-type"].startswith("application/problem+json")
+        assert int(rejected.headers["retry-after"]) >= 1
+        assert accounts.url not in rejected.text
         listed = service.client.get("/api/orders", headers=ada.headers)
         assert [order["id"] for order in listed.json()["items"]] == [placed.json()["id"]]
         assert service.client.get("/health/ready").status_code == 200
 
 
-def test_one_trace_and_one_request_id_cross_to_accounts(
+def test_trace_and_request_id_are_passed_to_accounts(
     service: Service, accounts: Service, new_person: Callable[[], Any]
 ) -> None:
     person = new_person()
-    trace_id, request_id = "4bf92f3577b34da6a3ce929d0e0e4736", f"crossing-{person.id}"
+    trace_id, request_id = "4bf92f3577b34da6a3ce929d0e0e4736", f"propagated-{person.id}"
     headers = person.placing | {
         "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
         "X-Request-ID": request_id,
     }
 
-    answer = service.client.post("/api/orders", json=PLACEMENT, headers=headers)
+    response = service.client.post("/api/orders", json=PLACEMENT, headers=headers)
 
-    assert answer.headers["x-request-id"] == request_id
-    line = service.wait_for_log("order created", order_id=answer.json()["id"])
+    assert response.headers["x-request-id"] == request_id
+    line = service.wait_for_log("order created", order_id=response.json()["id"])
     assert (line["trace_id"], line["request_id"]) == (trace_id, request_id)
     assert (
         accounts.wait_for_log_where(lambda line: line.get("request_id") == request_id)["trace_id"] == trace_id

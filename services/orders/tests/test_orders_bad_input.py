@@ -1,11 +1,11 @@
-"""What cannot be read, is not described or is not allowed: a problem each, never a 5xx."""
+"""Invalid, undocumented or forbidden requests result in a problem response, never in a 5xx."""
 
 from typing import Any
 
 import pytest
 from starkeel_testing import Service
 
-GOOD = b'{"product_type": "oak-plank", "quantity": 1}'
+VALID = b'{"product_type": "oak-plank", "quantity": 1}'
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ GOOD = b'{"product_type": "oak-plank", "quantity": 1}'
     [
         b"",
         b"{",
-        GOOD[:-1],
+        VALID[:-1],
         b'{"product_type": "oak-\xff", "quantity": 1}',
         b'{"product_type": "\\ud800", "quantity": 1}',
         b'{"product_type": "oak-plank", "quantity": NaN}',
@@ -44,25 +44,25 @@ GOOD = b'{"product_type": "oak-plank", "quantity": 1}'
     ],
     ids=lambda content: content[:60].decode("latin-1"),
 )
-def test_an_order_that_is_not_as_described_is_a_problem(service: Service, ada: Any, content: bytes) -> None:
-    answer = service.client.post(
+def test_an_invalid_order_is_a_problem(service: Service, ada: Any, content: bytes) -> None:
+    response = service.client.post(
         "/api/orders", content=content, headers=ada.placing | {"Content-Type": "application/json"}
     )
 
-    assert answer.status_code in {400, 422}, answer.text
-    assert answer.headers["content-type"].startswith("application/problem+json")
-    assert answer.json()["status"] == answer.status_code
-    assert "Traceback" not in answer.text
+    assert response.status_code in {400, 422}, response.text
+    assert response.headers["content-type"].startswith("application/problem+json")
+    assert response.json()["status"] == response.status_code
+    assert "Traceback" not in response.text
 
 
-def test_a_body_over_the_limit_is_refused(service: Service, ada: Any) -> None:
-    answer = service.client.post(
+def test_a_body_over_the_limit_is_rejected(service: Service, ada: Any) -> None:
+    response = service.client.post(
         "/api/orders",
-        content=b" " * (1024 * 1024) + GOOD,
+        content=b" " * (1024 * 1024) + VALID,
         headers=ada.placing | {"Content-Type": "application/json"},
     )
 
-    assert answer.status_code == 413
+    assert response.status_code == 413
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_a_body_over_the_limit_is_refused(service: Service, ada: Any) -> None:
 def test_an_unknown_route_or_method_is_a_problem(
     service: Service, ada: Any, method: str, path: str, status: int
 ) -> None:
-    answer = service.client.request(method, path, headers=ada.headers)
+    response = service.client.request(method, path, headers=ada.headers)
 
-    assert answer.status_code == status
-    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert response.status_code == status
+    assert response.headers["content-type"].startswith("application/problem+json")
 
 
 @pytest.mark.parametrize(
@@ -95,31 +95,31 @@ def test_an_unknown_route_or_method_is_a_problem(
     ],
 )
 @pytest.mark.parametrize("flaw", ["absent", "garbage", "expired", "other key", "other audience"])
-def test_nobody_gets_in_without_a_good_token(
+def test_every_endpoint_requires_a_valid_token(
     service: Service, method: str, path: str, flaw: str, forged: Any
 ) -> None:
     headers = {} if flaw == "absent" else {"Authorization": f"Bearer {forged(flaw)}"}
 
-    answer = service.client.request(method, path, headers=headers, content=GOOD)
+    response = service.client.request(method, path, headers=headers, content=VALID)
 
-    assert answer.status_code == 401, answer.text
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert response.status_code == 401, response.text
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert response.headers["content-type"].startswith("application/problem+json")
 
 
-def test_a_token_without_the_scope_opens_only_what_it_allows(service: Service, forged: Any) -> None:
+def test_a_token_allows_only_its_scopes(service: Service, forged: Any) -> None:
     headers = {"Authorization": f"Bearer {forged('none', scope='orders:read')}", "Idempotency-Key": "k"}
 
     assert service.client.get("/api/orders", headers=headers).status_code == 200
-    assert service.client.post("/api/orders", headers=headers, content=GOOD).status_code == 403
+    assert service.client.post("/api/orders", headers=headers, content=VALID).status_code == 403
 
 
 @pytest.mark.parametrize("if_match", ["", "1", '"1', "x" * 2000, "*, *"])
-def test_a_wrong_if_match_is_refused(service: Service, ada: Any, if_match: str) -> None:
-    placed = service.client.post("/api/orders", content=GOOD, headers=ada.placing)
+def test_an_invalid_if_match_is_rejected(service: Service, ada: Any, if_match: str) -> None:
+    placed = service.client.post("/api/orders", content=VALID, headers=ada.placing)
 
-    answer = service.client.patch(
+    response = service.client.patch(
         placed.headers["location"], json={"quantity": 2}, headers=ada.headers | {"If-Match": if_match}
     )
 
-    assert answer.status_code == 400, answer.text
+    assert response.status_code == 400, response.text

@@ -1,14 +1,14 @@
-"""What `If-Match` names."""
+"""Parsing of `If-Match`."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from litestar.exceptions import ClientException
-from orders.etags import PreconditionRequiredException, Versions, etag
+from orders.etags import Versions, etag
 
 
 @given(st.lists(st.integers(min_value=1, max_value=10**9 - 1), min_size=1, max_size=5))
-def test_a_list_of_our_tags_reads_back(numbers: list[int]) -> None:
+def test_a_list_of_entity_tags_is_parsed(numbers: list[int]) -> None:
     assert Versions.parse(", ".join(etag(number) for number in numbers)).numbers == frozenset(numbers)
 
 
@@ -26,7 +26,7 @@ def test_a_list_of_our_tags_reads_back(numbers: list[int]) -> None:
         ('"99999999999999999999"', set()),
     ],
 )
-def test_only_strong_tags_of_ours_name_a_version(if_match: str, numbers: set[int]) -> None:
+def test_only_strong_tags_of_the_own_format_are_versions(if_match: str, numbers: set[int]) -> None:
     assert Versions.parse(if_match) == Versions(frozenset(numbers))
 
 
@@ -35,16 +35,18 @@ def test_a_star_is_any_version() -> None:
 
 
 @pytest.mark.parametrize("if_match", ["", "1", '"1', "1, 2", '"a, b"', '"1" "2"', '"1",', "*, *", "\x00"])
-def test_what_is_no_list_of_tags_is_refused(if_match: str) -> None:
+def test_an_invalid_list_of_tags_is_rejected(if_match: str) -> None:
     with pytest.raises(ClientException) as caught:
         Versions.parse(if_match)
 
     assert caught.value.status_code == 400
 
 
-def test_none_at_all_is_asked_for() -> None:
-    with pytest.raises(PreconditionRequiredException):
+def test_a_missing_header_requires_a_precondition() -> None:
+    with pytest.raises(ClientException) as caught:
         Versions.parse(None)
+
+    assert caught.value.status_code == 428
 
 
 @given(st.text(max_size=100))

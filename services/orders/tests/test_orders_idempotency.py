@@ -1,4 +1,4 @@
-"""The same order with the same key is placed once and answered alike."""
+"""An order with a repeated idempotency key is placed once and gets the same response."""
 
 import datetime
 import sqlite3
@@ -16,9 +16,9 @@ PLACEMENT = {"product_type": "oak-plank", "quantity": 12}
 SAME = ("content-type", "content-length", "etag", "location")
 
 
-def test_the_same_request_is_answered_alike(service: Service, fresh: Any) -> None:
+def test_the_same_request_gets_the_same_response(service: Service, fresh: Any) -> None:
     headers = fresh.placing
-    counted = service.metric("orders_created_total")
+    before = service.metric("orders_created_total")
 
     first, second = (_place(service, headers) for _ in range(2))
 
@@ -27,10 +27,10 @@ def test_the_same_request_is_answered_alike(service: Service, fresh: Any) -> Non
     assert [first.headers[name] for name in SAME] == [second.headers[name] for name in SAME]
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
     assert _placed(service, fresh) == [first.json()["id"]]
-    assert service.metric("orders_created_total") == counted + 1
+    assert service.metric("orders_created_total") == before + 1
 
 
-def test_an_answer_stands_whatever_became_of_the_order(service: Service, fresh: Any) -> None:
+def test_a_response_is_repeated_after_the_order_has_changed(service: Service, fresh: Any) -> None:
     headers = fresh.placing
     first = _place(service, headers)
     service.client.post(f"{first.headers['location']}/cancel", headers=fresh.headers)
@@ -38,13 +38,13 @@ def test_an_answer_stands_whatever_became_of_the_order(service: Service, fresh: 
     assert _place(service, headers).json() == first.json()
 
 
-def test_a_key_of_another_request_is_refused(service: Service, fresh: Any) -> None:
+def test_a_key_of_another_request_is_rejected(service: Service, fresh: Any) -> None:
     headers = fresh.placing
     _place(service, headers)
 
-    refused = _place(service, headers, quantity=13)
+    rejected = _place(service, headers, quantity=13)
 
-    _is_problem(refused, 422)
+    _is_problem(rejected, 422)
     assert len(_placed(service, fresh)) == 1
 
 
@@ -55,12 +55,12 @@ def test_a_key_is_required(service: Service, ada: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["", '"', '""', '"a', "a b", "a,b", '"a", "b"', "x" * 256])
-def test_what_is_no_key_is_refused(service: Service, ada: Any, key: str) -> None:
+def test_an_invalid_key_is_rejected(service: Service, ada: Any, key: str) -> None:
     problem = _is_problem(_place(service, ada.headers | {"Idempotency-Key": key}), 400)
     assert "Idempotency-Key" in problem["detail"]
 
 
-def test_two_keys_are_refused(service: Service, ada: Any) -> None:
+def test_two_keys_are_rejected(service: Service, ada: Any) -> None:
     headers = [*ada.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
 
     problem = _is_problem(service.client.post("/api/orders", json=PLACEMENT, headers=headers), 400)
@@ -75,7 +75,7 @@ def test_quotes_are_not_part_of_a_key(service: Service, fresh: Any) -> None:
     assert bare.json() == quoted.json()
 
 
-def test_keys_are_a_users_own(service: Service, ada: Any, bob: Any) -> None:
+def test_keys_are_separate_for_each_user(service: Service, ada: Any, bob: Any) -> None:
     key = {"Idempotency-Key": uuid4().hex}
 
     mine, other = _place(service, ada.headers | key), _place(service, bob.headers | key)
@@ -84,14 +84,14 @@ def test_keys_are_a_users_own(service: Service, ada: Any, bob: Any) -> None:
     assert mine.json()["id"] != other.json()["id"]
 
 
-def test_a_refusal_is_not_kept(service: Service, fresh: Any) -> None:
+def test_an_error_is_not_stored(service: Service, fresh: Any) -> None:
     headers = fresh.placing
     _is_problem(_place(service, headers, quantity=0), 400)
 
     assert _place(service, headers).status_code == 201
 
 
-def test_of_fifty_at_once_one_is_placed(
+def test_of_fifty_concurrent_requests_one_is_executed(
     accounts: Service,
     orders_env: Callable[[Service], dict[str, str]],
     database_url: str,
@@ -107,24 +107,24 @@ def test_of_fifty_at_once_one_is_placed(
         headers = ada.placing
 
         def place(_: int) -> httpx2.Response:
-            # A connection each, so that both workers are asked.
+            # One connection per request, so that both workers receive requests.
             with httpx2.Client(base_url=service.url, timeout=30) as client:
                 return client.post("/api/orders", json=PLACEMENT, headers=headers)
 
         with ThreadPoolExecutor(50) as pool:
-            answers = list(pool.map(place, range(50)))
+            responses = list(pool.map(place, range(50)))
 
-        created = {answer.json()["id"] for answer in answers if answer.status_code == 201}
-        refused = [answer for answer in answers if answer.status_code != 201]
+        created = {response.json()["id"] for response in responses if response.status_code == 201}
+        rejected = [response for response in responses if response.status_code != 201]
         assert len(created) == 1
         assert _placed(service, ada) == list(created)
-        for answer in refused:
-            _is_problem(answer, 409)
-            assert int(answer.headers["retry-after"]) >= 1
+        for response in rejected:
+            _is_problem(response, 409)
+            assert int(response.headers["retry-after"]) >= 1
         assert _place(service, headers).json()["id"] in created
 
 
-def test_a_key_lives_for_its_time(
+def test_a_key_expires(
     accounts: Service,
     orders_env: Callable[[Service], dict[str, str]],
     tmp_path: Path,
@@ -136,10 +136,10 @@ def test_a_key_lives_for_its_time(
         first = _place(service, headers)
         with sqlite3.connect(tmp_path / "orders.db", timeout=10) as database:
             [(expires_at,)] = database.execute("SELECT expires_at FROM idempotency_keys")
-            left = datetime.datetime.fromisoformat(expires_at) - datetime.datetime.now(datetime.UTC).replace(
-                tzinfo=None
-            )
-            assert datetime.timedelta(minutes=58) < left <= datetime.timedelta(hours=1)
+            remaining = datetime.datetime.fromisoformat(expires_at) - datetime.datetime.now(
+                datetime.UTC
+            ).replace(tzinfo=None)
+            assert datetime.timedelta(minutes=58) < remaining <= datetime.timedelta(hours=1)
             database.execute("UPDATE idempotency_keys SET expires_at = '2020-01-01 00:00:00.000000'")
         database.close()
 
@@ -155,12 +155,12 @@ def _place(service: Service, headers: dict[str, str], **changes: Any) -> httpx2.
 
 
 def _placed(service: Service, person: Any) -> list[str]:
-    answer = service.client.get("/api/orders", headers=person.headers)
-    return [order["id"] for order in answer.json()["items"]]
+    response = service.client.get("/api/orders", headers=person.headers)
+    return [order["id"] for order in response.json()["items"]]
 
 
-def _is_problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"].startswith("application/problem+json")
-    problem: dict[str, Any] = answer.json()
+def _is_problem(response: httpx2.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"].startswith("application/problem+json")
+    problem: dict[str, Any] = response.json()
     return problem

@@ -1,4 +1,4 @@
-"""Events of one's own orders as they happen."""
+"""Live events of the caller's orders."""
 
 import json
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ TIMEOUT_S = 10.0
 
 
 class Stream:
-    """Server-sent events, one after the other."""
+    """Reader of server-sent events."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self._lines = response.iter_lines()
 
     def next(self) -> dict[str, str]:
-        """Return the next event, comments left out; the client's own timeout bounds the wait."""
+        """Return the next event, skipping comments; the client's timeout limits the wait."""
         fields: dict[str, str] = {}
         for line in self._lines:
             name, _, value = line.partition(": ")
@@ -55,7 +55,7 @@ def listening(service: Service, person: Any, *, by_subprotocol: bool = False) ->
         yield socket
 
 
-def test_a_client_sees_what_happens_to_its_orders(service: Service, ada: Any) -> None:
+def test_a_client_receives_the_events_of_its_orders(service: Service, ada: Any) -> None:
     with watching(service, ada) as stream:
         order = _place(service, ada)
         created = stream.next()
@@ -64,7 +64,7 @@ def test_a_client_sees_what_happens_to_its_orders(service: Service, ada: Any) ->
         service.client.post(f"/api/orders/{order['id']}/cancel", headers=ada.headers)
         cancelled = stream.next()
 
-    assert [one["event"] for one in (created, changed, cancelled)] == [
+    assert [event["event"] for event in (created, changed, cancelled)] == [
         "order.created",
         "order.changed",
         "order.cancelled",
@@ -72,10 +72,10 @@ def test_a_client_sees_what_happens_to_its_orders(service: Service, ada: Any) ->
     assert json.loads(created["data"]) == order
     assert json.loads(changed["data"])["quantity"] == 7
     assert json.loads(cancelled["data"])["status"] == "cancelled"
-    assert len({one["id"] for one in (created, changed, cancelled)}) == 3
+    assert len({event["id"] for event in (created, changed, cancelled)}) == 3
 
 
-def test_a_client_sees_nobody_elses_orders(service: Service, ada: Any, bob: Any) -> None:
+def test_a_client_receives_no_events_of_other_users(service: Service, ada: Any, bob: Any) -> None:
     with watching(service, ada) as stream:
         _place(service, bob)
         mine = _place(service, ada)
@@ -83,7 +83,7 @@ def test_a_client_sees_nobody_elses_orders(service: Service, ada: Any, bob: Any)
         assert json.loads(stream.next()["data"])["id"] == mine["id"]
 
 
-def test_a_client_that_comes_back_gets_what_it_missed(service: Service, ada: Any) -> None:
+def test_a_client_that_reconnects_receives_missed_events(service: Service, ada: Any) -> None:
     with watching(service, ada) as stream:
         _place(service, ada)
         last = stream.next()["id"]
@@ -95,19 +95,21 @@ def test_a_client_that_comes_back_gets_what_it_missed(service: Service, ada: Any
         assert json.loads(stream.next()["data"])["id"] == live["id"]
 
 
-def test_what_is_refused_is_told_to_nobody(service: Service, ada: Any) -> None:
+def test_a_rejected_order_has_no_event(service: Service, ada: Any) -> None:
     with watching(service, ada) as stream:
-        refused = service.client.post(
+        rejected = service.client.post(
             "/api/orders", json={"product_type": "oak-plank", "quantity": 0}, headers=ada.placing
         )
-        assert refused.status_code == 400
+        assert rejected.status_code == 400
         placed = _place(service, ada)
 
         assert json.loads(stream.next()["data"])["id"] == placed["id"]
 
 
 @pytest.mark.parametrize("by_subprotocol", [False, True], ids=["header", "subprotocol"])
-def test_a_websocket_sees_the_same(service: Service, ada: Any, bob: Any, by_subprotocol: bool) -> None:
+def test_a_websocket_receives_the_same_events(
+    service: Service, ada: Any, bob: Any, by_subprotocol: bool
+) -> None:
     with listening(service, ada, by_subprotocol=by_subprotocol) as socket:
         if by_subprotocol:
             assert socket.subprotocol == "bearer"
@@ -119,7 +121,7 @@ def test_a_websocket_sees_the_same(service: Service, ada: Any, bob: Any, by_subp
     assert (message["type"], message["order"]) == ("order.created", order)
 
 
-def test_what_a_websocket_client_says_is_not_heard(service: Service, ada: Any) -> None:
+def test_messages_of_a_websocket_client_are_ignored(service: Service, ada: Any) -> None:
     with listening(service, ada) as socket:
         socket.send("hello")
         socket.send(b"\xff\x00")
@@ -128,7 +130,7 @@ def test_what_a_websocket_client_says_is_not_heard(service: Service, ada: Any) -
         assert json.loads(socket.recv(timeout=TIMEOUT_S))["order"]["id"] == order["id"]
 
 
-def test_a_websocket_without_a_good_token_is_refused(service: Service, forged: Any) -> None:
+def test_a_websocket_requires_a_valid_token(service: Service, forged: Any) -> None:
     url = service.url.replace("http", "ws", 1) + "/api/orders/live"
 
     for headers in ({}, {"Authorization": f"Bearer {forged('expired')}"}):
@@ -151,20 +153,20 @@ def test_live_events_end_with_the_token(service: Service, ada: Any, forged: Any)
         client.stream("GET", "/api/orders/events", headers=short) as response,
     ):
         assert response.status_code == 200
-        response.read()  # returns: the stream has an end
+        response.read()  # returns when the stream ends
 
 
 def _place(service: Service, person: Any) -> dict[str, Any]:
-    answer = service.client.post(
+    response = service.client.post(
         "/api/orders", json={"product_type": "oak-plank", "quantity": 1}, headers=person.placing
     )
-    assert answer.status_code == 201, answer.text
-    order: dict[str, Any] = answer.json()
+    assert response.status_code == 201, response.text
+    order: dict[str, Any] = response.json()
     return order
 
 
 def _change(service: Service, person: Any, order_id: str, quantity: int) -> None:
-    answer = service.client.patch(
+    response = service.client.patch(
         f"/api/orders/{order_id}", json={"quantity": quantity}, headers=person.headers | {"If-Match": "*"}
     )
-    assert answer.status_code == 200, answer.text
+    assert response.status_code == 200, response.text

@@ -13,7 +13,7 @@ PROBLEMS = {
 }
 
 
-def test_every_problem_is_documented_as_one(service: Service) -> None:
+def test_every_problem_response_is_documented(service: Service) -> None:
     document = service.client.get("/schema/openapi.json").json()
 
     assert document["openapi"].startswith("3.1")
@@ -27,7 +27,7 @@ def test_every_problem_is_documented_as_one(service: Service) -> None:
             assert media_type == "application/problem+json"
 
 
-def test_every_operation_names_the_scope_it_needs(service: Service) -> None:
+def test_required_scopes_are_documented(service: Service) -> None:
     document = service.client.get("/schema/openapi.json").json()
 
     [name] = document["components"]["securitySchemes"]
@@ -36,7 +36,7 @@ def test_every_operation_names_the_scope_it_needs(service: Service) -> None:
         assert document["paths"][path][method]["security"] == [{name: [scope]}]
 
 
-def test_requests_and_answers_have_examples(service: Service) -> None:
+def test_requests_and_responses_have_examples(service: Service) -> None:
     schemas = service.client.get("/schema/openapi.json").json()["components"]["schemas"]
 
     for name in ("Placement", "Change", "OrderView"):
@@ -44,7 +44,7 @@ def test_requests_and_answers_have_examples(service: Service) -> None:
             assert schema.get("examples"), (name, field)
 
 
-def test_placing_an_order_asks_for_an_idempotency_key(service: Service) -> None:
+def test_the_idempotency_key_is_documented(service: Service) -> None:
     paths = service.client.get("/schema/openapi.json").json()["paths"]
 
     [parameter] = paths["/api/orders"]["post"]["parameters"]

@@ -1,30 +1,30 @@
-"""What an operator asks a running orders."""
+"""Admin endpoints of a running orders."""
 
 from typing import Any
 
 import httpx2
 from starkeel_testing import Service, running, wait_until
 
-from .conftest import WHO
+from .conftest import ISSUER
 
 MIGRATIONS = ["0001_create_orders", "0002_keep_answers", "0003_create_outbox", "0004_trace_events"]
 
 
 def environ(database_url: str) -> dict[str, str]:
     urls = {"JWT_JWKS_URL": "http://127.0.0.1:9/", "ACCOUNTS_URL": "http://127.0.0.1:9"}
-    return {"DATABASE_URL": database_url} | WHO | urls
+    return {"DATABASE_URL": database_url} | ISSUER | urls
 
 
 def page(service: Service, path: str) -> Any:
-    answer = httpx2.get(service.admin_url + path, timeout=30, trust_env=False)
-    return answer.json() if answer.status_code == 200 else None
+    response = httpx2.get(service.admin_url + path, timeout=30, trust_env=False)
+    return response.json() if response.status_code == 200 else None
 
 
-def test_migrations_tell_where_the_database_is(database_url: str) -> None:
+def test_migrations_reports_the_revision_of_the_database(database_url: str) -> None:
     with running("orders", environ(database_url)) as service:
-        told = wait_until(lambda: page(service, "/migrations"), timeout_s=30)
+        migrations = wait_until(lambda: page(service, "/migrations"), timeout_s=30)
 
-    assert told == {
+    assert migrations == {
         "current": MIGRATIONS[-1],
         "newest": MIGRATIONS[-1],
         "pending": [],
@@ -32,11 +32,11 @@ def test_migrations_tell_where_the_database_is(database_url: str) -> None:
     }
 
 
-def test_migrations_tell_what_the_database_lacks(database_url: str) -> None:
+def test_migrations_reports_pending_revisions(database_url: str) -> None:
     with running("orders", environ(database_url) | {"RUN_MIGRATIONS": "false"}, until="started") as service:
-        told = wait_until(lambda: page(service, "/migrations"), timeout_s=30)
+        migrations = wait_until(lambda: page(service, "/migrations"), timeout_s=30)
 
-    assert told == {
+    assert migrations == {
         "current": None,
         "newest": MIGRATIONS[-1],
         "pending": MIGRATIONS,
@@ -44,7 +44,7 @@ def test_migrations_tell_what_the_database_lacks(database_url: str) -> None:
     }
 
 
-def test_routes_are_named_as_metrics_name_them(database_url: str) -> None:
+def test_routes_have_the_same_templates_as_metrics(database_url: str) -> None:
     with running("orders", environ(database_url)) as service:
         routes = wait_until(lambda: page(service, "/routes"), timeout_s=30)["routes"]
         service.client.get("/api/orders/3f0c51c6-5f9f-4b9e-a3c5-0e7b6f3ea001")

@@ -1,4 +1,4 @@
-"""Placing, listing, changing and cancelling orders: against running services, on each database."""
+"""Placing, listing, changing and cancelling orders, with each database."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,60 +12,60 @@ from starkeel_testing import Service
 def test_an_order_is_placed(service: Service, ada: Any, make: Any, body: Any) -> None:
     placement = make.placement.build(product_type="oak-plank")
     before = service.metric("orders_created_total", product="oak-plank")
-    timed = service.metric("order_creation_duration_seconds_count")
+    observed = service.metric("order_creation_duration_seconds_count")
 
-    answer = service.client.post("/api/orders", json=body(placement), headers=ada.placing)
+    response = service.client.post("/api/orders", json=body(placement), headers=ada.placing)
 
-    assert answer.status_code == 201, answer.text
-    order = answer.json()
+    assert response.status_code == 201, response.text
+    order = response.json()
     assert order.keys() == {"id", "product_type", "quantity", "status", "created_at", "updated_at"}
     assert (order["product_type"], order["quantity"], order["status"]) == (
         "oak-plank",
         placement.quantity,
         "open",
     )
-    assert answer.headers["location"] == f"/api/orders/{order['id']}"
+    assert response.headers["location"] == f"/api/orders/{order['id']}"
     line = service.wait_for_log("order created", order_id=order["id"])
     assert (line["level"], line["user_id"]) == ("INFO", ada.id)
     assert service.metric("orders_created_total", product="oak-plank") == before + 1
-    assert service.metric("order_creation_duration_seconds_count") == timed + 1
-    again = service.client.get(answer.headers["location"], headers=ada.headers)
+    assert service.metric("order_creation_duration_seconds_count") == observed + 1
+    again = service.client.get(response.headers["location"], headers=ada.headers)
     assert again.json() == order
-    assert again.headers["etag"] == answer.headers["etag"]
+    assert again.headers["etag"] == response.headers["etag"]
 
 
-def test_anothers_order_is_as_if_there_were_none(service: Service, ada: Any, bob: Any) -> None:
+def test_an_order_of_another_user_is_not_found(service: Service, ada: Any, bob: Any) -> None:
     order_id, etag = _placed(service, ada)
     path = f"/api/orders/{order_id}"
 
-    looked = service.client.get(path, headers=bob.headers)
+    found = service.client.get(path, headers=bob.headers)
     changed = service.client.patch(path, json={"quantity": 2}, headers=bob.headers | {"If-Match": etag})
     cancelled = service.client.post(f"{path}/cancel", headers=bob.headers)
     unknown = service.client.get(f"/api/orders/{uuid4()}", headers=bob.headers)
 
-    for answer in (looked, changed, cancelled, unknown):
-        _is_problem(answer, 404)
-    assert looked.json()["detail"] == unknown.json()["detail"]
+    for response in (found, changed, cancelled, unknown):
+        _is_problem(response, 404)
+    assert found.json()["detail"] == unknown.json()["detail"]
     assert order_id not in service.client.get("/api/orders", headers=bob.headers).text
 
 
-def test_pages_hold_every_order_once_the_newest_first(service: Service, fresh: Any) -> None:
+def test_pages_contain_every_order_once_newest_first(service: Service, fresh: Any) -> None:
     placed = [_placed(service, fresh)[0] for _ in range(7)]
 
-    seen: list[str] = []
-    answer = service.client.get("/api/orders", params={"limit": 3}, headers=fresh.headers)
+    listed: list[str] = []
+    response = service.client.get("/api/orders", params={"limit": 3}, headers=fresh.headers)
     while True:
-        assert answer.status_code == 200
-        seen += [order["id"] for order in answer.json()["items"]]
-        assert (answer.json()["next_cursor"] is None) == ("next" not in answer.links)
-        if "next" not in answer.links:
+        assert response.status_code == 200
+        listed += [order["id"] for order in response.json()["items"]]
+        assert (response.json()["next_cursor"] is None) == ("next" not in response.links)
+        if "next" not in response.links:
             break
-        answer = service.client.get(answer.links["next"]["url"], headers=fresh.headers)
+        response = service.client.get(response.links["next"]["url"], headers=fresh.headers)
 
-    assert seen == placed[::-1]
+    assert listed == placed[::-1]
 
 
-def test_an_order_placed_meanwhile_neither_repeats_nor_hides_one(service: Service, fresh: Any) -> None:
+def test_an_order_placed_meanwhile_does_not_shift_the_next_page(service: Service, fresh: Any) -> None:
     placed = [_placed(service, fresh)[0] for _ in range(4)]
     first = service.client.get("/api/orders", params={"limit": 2}, headers=fresh.headers)
 
@@ -79,35 +79,35 @@ def test_an_order_placed_meanwhile_neither_repeats_nor_hides_one(service: Servic
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "limit=1.5", "limit=-1", "cursor=x", "cursor=" + "*" * 32]
 )
-def test_a_page_that_cannot_be_is_refused_by_parameter(service: Service, ada: Any, query: str) -> None:
+def test_invalid_pagination_is_an_error_of_its_parameter(service: Service, ada: Any, query: str) -> None:
     problem = _is_problem(service.client.get(f"/api/orders?{query}", headers=ada.headers), 400)
 
     assert query.partition("=")[0] in str(problem)
 
 
-def test_a_quantity_is_changed_by_who_knows_the_order_as_it_is(
+def test_a_quantity_is_changed_with_the_current_etag(
     service: Service, ada: Any, make: Any, body: Any
 ) -> None:
     order_id, etag = _placed(service, ada)
     change = make.change.build()
 
-    answer = _change(service, ada, order_id, body(change), etag)
+    response = _change(service, ada, order_id, body(change), etag)
 
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["quantity"] == change.quantity
-    assert answer.headers["etag"] != etag
+    assert response.status_code == 200, response.text
+    assert response.json()["quantity"] == change.quantity
+    assert response.headers["etag"] != etag
     service.wait_for_log("order changed", order_id=order_id)
 
 
-def test_a_change_without_if_match_is_asked_for_one(service: Service, ada: Any) -> None:
+def test_a_change_requires_if_match(service: Service, ada: Any) -> None:
     order_id, _ = _placed(service, ada)
 
-    answer = service.client.patch(f"/api/orders/{order_id}", json={"quantity": 2}, headers=ada.headers)
+    response = service.client.patch(f"/api/orders/{order_id}", json={"quantity": 2}, headers=ada.headers)
 
-    assert "If-Match" in _is_problem(answer, 428)["detail"]
+    assert "If-Match" in _is_problem(response, 428)["detail"]
 
 
-def test_a_change_of_what_has_changed_since_is_refused(service: Service, ada: Any) -> None:
+def test_a_change_with_a_stale_etag_is_rejected(service: Service, ada: Any) -> None:
     order_id, etag = _placed(service, ada)
     assert _change(service, ada, order_id, {"quantity": 2}, etag).status_code == 200
 
@@ -117,18 +117,18 @@ def test_a_change_of_what_has_changed_since_is_refused(service: Service, ada: An
     assert service.client.get(f"/api/orders/{order_id}", headers=ada.headers).json()["quantity"] == 2
 
 
-def test_of_many_changes_at_once_one_wins(service: Service, ada: Any) -> None:
+def test_of_concurrent_changes_one_succeeds(service: Service, ada: Any) -> None:
     order_id, etag = _placed(service, ada)
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(
+        responses = list(
             pool.map(lambda n: _change(service, ada, order_id, {"quantity": n}, etag), range(100, 108))
         )
 
-    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+    assert sorted(response.status_code for response in responses) == [200] + [412] * 7
 
 
-def test_a_cancelled_order_stays_cancelled_and_unchanged(service: Service, ada: Any) -> None:
+def test_a_cancelled_order_cannot_be_changed(service: Service, ada: Any) -> None:
     order_id, _ = _placed(service, ada)
 
     first = service.client.post(f"/api/orders/{order_id}/cancel", headers=ada.headers)
@@ -142,20 +142,20 @@ def test_a_cancelled_order_stays_cancelled_and_unchanged(service: Service, ada: 
     )
     _is_problem(_change(service, ada, order_id, {"quantity": 2}, first.headers["etag"]), 409)
     service.wait_for_log("order cancelled", order_id=order_id)
-    told = [
+    logged = [
         line
         for line in service.logs()
         if line["message"] == "order cancelled" and line.get("order_id") == order_id
     ]
-    assert len(told) == 1
+    assert len(logged) == 1
 
 
 def _placed(service: Service, person: Any) -> tuple[str, str]:
-    answer = service.client.post(
+    response = service.client.post(
         "/api/orders", json={"product_type": "oak-plank", "quantity": 1}, headers=person.placing
     )
-    assert answer.status_code == 201, answer.text
-    return answer.json()["id"], answer.headers["etag"]
+    assert response.status_code == 201, response.text
+    return response.json()["id"], response.headers["etag"]
 
 
 def _change(service: Service, person: Any, order_id: str, change: Any, etag: str) -> httpx2.Response:
@@ -163,9 +163,9 @@ def _change(service: Service, person: Any, order_id: str, change: Any, etag: str
     return service.client.patch(f"/api/orders/{order_id}", json=change, headers=headers)
 
 
-def _is_problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"].startswith("application/problem+json")
-    problem: dict[str, Any] = answer.json()
+def _is_problem(response: httpx2.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"].startswith("application/problem+json")
+    problem: dict[str, Any] = response.json()
     assert problem["status"] == status
     return problem

@@ -1,4 +1,4 @@
-"""Several workers, with Redis and without: one limit, and every listener told by every process."""
+"""Several workers with and without Redis: shared limits, and events of all processes."""
 
 import json
 from collections.abc import Callable
@@ -26,19 +26,19 @@ def workers_env(
     orders_env: Callable[[Service], dict[str, str]],
     database_url: str,
 ) -> dict[str, str]:
-    """Two workers, with Redis and without, on each database."""
+    """Environment of two workers, with and without Redis, with each database."""
     env = orders_env(accounts) | {"WORKERS": "2", "DATABASE_URL": database_url}
     if request.param == "redis":
         env["REDIS_URL"] = request.getfixturevalue("redis_url")
     return env
 
 
-def test_a_client_of_one_worker_sees_orders_placed_at_another(
+def test_a_client_of_one_worker_receives_events_of_another(
     workers_env: dict[str, str], new_person: Callable[[], Any]
 ) -> None:
     ada = new_person()
     with running("orders", workers_env) as service, httpx2.Client(base_url=service.url, timeout=20) as client:
-        # Every connection may be another worker's: several listeners and several orders meet both.
+        # Connections are spread over the workers: with several streams and orders both workers have some.
         streams = [client.stream("GET", "/api/orders/events", headers=ada.headers) for _ in range(4)]
         responses = [stream.__enter__() for stream in streams]
         try:
@@ -50,25 +50,25 @@ def test_a_client_of_one_worker_sees_orders_placed_at_another(
                 stream.__exit__(None, None, None)
 
 
-def test_what_was_missed_outlives_the_process(
+def test_missed_events_are_available_after_a_restart(
     workers_env: dict[str, str], new_person: Callable[[], Any]
 ) -> None:
     ada = new_person()
     with running("orders", workers_env) as service, httpx2.Client(base_url=service.url, timeout=20) as client:
         with client.stream("GET", "/api/orders/events", headers=ada.headers) as response:
             first = _place(service, ada)
-            [(last_seen, order_id)] = _events(response, 1)
+            [(last_event_id, order_id)] = _events(response, 1)
             assert order_id == first
         second = _place(service, ada)
 
     with running("orders", workers_env) as service, httpx2.Client(base_url=service.url, timeout=20) as client:
-        headers = ada.headers | {"Last-Event-ID": last_seen}
+        headers = ada.headers | {"Last-Event-ID": last_event_id}
         with client.stream("GET", "/api/orders/events", headers=headers) as response:
             third = _place(service, ada)
             assert [order_id for _, order_id in _events(response, 2)] == [second, third]
 
 
-def test_redis_gets_every_event_once_and_in_order(
+def test_redis_receives_every_event_once_and_in_order(
     shared_env: dict[str, str], redis_url: str, new_person: Callable[[], Any]
 ) -> None:
     people = [new_person() for _ in range(3)]
@@ -91,13 +91,13 @@ def test_workers_share_a_users_limit(shared_env: dict[str, str], new_person: Cal
     with running("orders", shared_env | {"RATE_LIMIT_ORDER_CREATION": "6/hour"}) as service:
         statuses = [_try_to_place(service, ada).status_code for _ in range(8)]
         assert statuses == [201] * 6 + [429] * 2
-        refused = _try_to_place(service, ada)
-        assert int(refused.headers["retry-after"]) >= 1
-        assert refused.headers["content-type"].startswith("application/problem+json")
+        rejected = _try_to_place(service, ada)
+        assert int(rejected.headers["retry-after"]) >= 1
+        assert rejected.headers["content-type"].startswith("application/problem+json")
         assert _try_to_place(service, bob).status_code == 201
 
 
-def test_orders_are_taken_and_watched_while_redis_is_away(
+def test_orders_and_live_events_work_while_redis_is_unavailable(
     accounts: Service,
     orders_env: Callable[[Service], dict[str, str]],
     free_port: int,
@@ -111,32 +111,32 @@ def test_orders_are_taken_and_watched_while_redis_is_away(
             assert [order_id for _, order_id in _events(response, 2)] == placed
         service.wait_for_log("events not published")
         wait_until(lambda: service.metric("outbox_failures_total", reason="away") >= 3, timeout_s=20)
-        told = [line for line in service.logs() if line["message"] == "events not published"]
-        assert len(told) == 1
+        logged = [line for line in service.logs() if line["message"] == "events not published"]
+        assert len(logged) == 1
 
 
 def _try_to_place(service: Service, person: Any) -> httpx2.Response:
-    # A connection each, so that every worker is asked.
+    # One connection per request, so that every worker receives requests.
     with httpx2.Client(base_url=service.url, timeout=20) as client:
         return client.post("/api/orders", json=PLACEMENT, headers=person.placing)
 
 
 def _place(service: Service, person: Any) -> str:
-    answer = _try_to_place(service, person)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    response = _try_to_place(service, person)
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
 def _events(response: httpx2.Response, count: int) -> list[tuple[str, str]]:
-    """Read so many events: the id of each, and its order's."""
+    """Read events and return the id of each and of its order."""
     assert response.status_code == 200
-    seen: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
     event_id = ""
     for line in response.iter_lines():
         if line.startswith("id: "):
             event_id = line[4:]
         if line.startswith("data: "):
-            seen.append((event_id, json.loads(line[6:])["id"]))
-        if len(seen) == count:
+            received.append((event_id, json.loads(line[6:])["id"]))
+        if len(received) == count:
             break
-    return seen
+    return received

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from starkeel_testing import wait_until
 from starkeel_testing._process.process import Process
 from starkeel_testing._process.temporary_directory import temporary_directory
-from starkeel_testing._process.unprivileged_user import ordinary_account
+from starkeel_testing._process.unprivileged_user import unprivileged_user
 from starkeel_testing._wait import unused_port
 
 CONFIGURATION = """
@@ -41,15 +41,15 @@ def pgbouncer(server_url: str, *, size: int) -> Iterator[str]:
     )
     parts = urlsplit(server_url)
     # It refuses to run as root.
-    account = ordinary_account()
+    user = unprivileged_user()
     port = unused_port()
-    with temporary_directory("starkeel-pgbouncer-", owner=account) as directory:
+    with temporary_directory("starkeel-pgbouncer-", owner=user) as directory:
         text = CONFIGURATION.format(server_port=parts.port, port=port, directory=directory, size=size)
         (directory / "pgbouncer.ini").write_text(text)
         (directory / "users.txt").write_text(f'"{parts.username}" "{parts.password}"\n')
-        account.owns(directory)
+        user.chown(directory)
         command = [program, str(directory / "pgbouncer.ini")]
-        process = Process(command, env={"PATH": "/usr/bin"}, cwd=directory, account=account)
+        process = Process(command, env={"PATH": "/usr/bin"}, cwd=directory, user=user)
         try:
             wait_until(lambda: _is_open(port), timeout_s=20, what=process.output.text)
             yield urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}"))

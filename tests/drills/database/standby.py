@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from starkeel_testing import OwnPostgres, wait_until
 from starkeel_testing._process.temporary_directory import temporary_directory
+from starkeel_testing._wait import unused_port
 
 from ...support.postgres import value
 
@@ -18,26 +19,27 @@ def standby_of(primary: OwnPostgres) -> Iterator[OwnPostgres]:
     """Run a standby without which the primary acknowledges nothing; the primary is restarted for it."""
     primary.stop()
     primary.start(**REPLICATION)
-    account = primary._account
-    with temporary_directory("starkeel-standby-", owner=account) as directory:
+    user = primary.user
+    with temporary_directory("starkeel-standby-", owner=user) as directory:
         data = directory / "data"
-        command = [primary._programs / "pg_basebackup", "--dbname", primary.url, "--pgdata", data]
+        command = [primary.programs / "pg_basebackup", "--dbname", primary.url, "--pgdata", data]
         done = subprocess.run(
             [*command, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"],
             cwd=directory,
             capture_output=True,
             text=True,
             check=False,
-            **account.popen,
+            **user.popen_arguments,
         )
         assert done.returncode == 0, done.stderr
-        standby = OwnPostgres(primary._programs, data, account, password=str(urlsplit(primary.url).password))
+        password = str(urlsplit(primary.url).password)
+        standby = OwnPostgres(primary.programs, data, user, password=password, port=unused_port())
         try:
             standby.start(**REPLICATION)
             primary.stop()
             primary.start(**REPLICATION, synchronous_standby_names="*", synchronous_commit="on")
             streams = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
-            wait_until(lambda: value(primary.url, streams) == 1, timeout_s=60, what=standby.said)
+            wait_until(lambda: value(primary.url, streams) == 1, timeout_s=60, what=standby.output)
             yield standby
         finally:
             standby.close()

@@ -21,22 +21,22 @@ FILL = "INSERT INTO filler SELECT repeat('x', 7000) FROM generate_series(1, {})"
 
 
 @contextmanager
-def small_disk(account: Any, *, megabytes: int) -> Iterator[Path]:
+def small_disk(user: Any, *, megabytes: int) -> Iterator[Path]:
     """Mount a file system in memory; only root may."""
-    with temporary_directory("starkeel-disk-", owner=account) as directory:
+    with temporary_directory("starkeel-disk-", owner=user) as directory:
         place = directory / "disk"
         place.mkdir()
         options = f"size={megabytes}m,mode=0700"
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
         try:
-            account.owns(place)
+            user.chown(place)
             yield place
         finally:
             subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_a_full_disk_is_a_503_until_there_is_room(ada: Shop, own_postgres: OwnPostgres, capsys: Any) -> None:
-    with small_disk(own_postgres._account, megabytes=24) as disk:
+    with small_disk(own_postgres.user, megabytes=24) as disk:
         execute(
             own_postgres.url,
             f"CREATE TABLESPACE small LOCATION '{disk}'",

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import httpx2
 import pytest
 from starkeel_auth import generate_private_key_pem
 from starkeel_testing import OtlpReceiver, running
-from starkeel_testing._telemetry.otlp import receiving
 
 from .stack_processes import collector
 
@@ -29,7 +29,7 @@ ASKED = (
 def test_a_collector_takes_every_span_and_passes_it_on(
     tmp_path: Path, capsys: Any, protocol: str, compression: str
 ) -> None:
-    with receiving() as far_end, collector(tmp_path, far_end.endpoint) as endpoints:
+    with closing(OtlpReceiver()) as far_end, collector(tmp_path, far_end.endpoint) as endpoints:
         env = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoints[protocol],
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from starkeel_auth import generate_private_key_pem
 from starkeel_testing import OtlpReceiver, OwnPostgres, Service, running, running_postgres
-from starkeel_testing._servers.installations import find_redis
-from starkeel_testing._servers.redis import redis_server_of
-from starkeel_testing._telemetry.otlp import receiving as receiving_spans
+from starkeel_testing._servers.redis import running_redis
 
 from .alert_receiver import Inbox
 from .alert_receiver import receiving as receiving_alerts
@@ -55,11 +53,9 @@ def fleet(directory: Path) -> Iterator[Fleet]:
     with ExitStack() as stack:
         # What a chapter stops stands in a stack of its own.
         stops = {name: stack.enter_context(ExitStack()) for name in ("redis", "accounts")}
-        redis_program = find_redis()
-        assert redis_program is not None, "Redis is neither installed nor there as a wheel"
         postgres = stack.enter_context(running_postgres())
-        redis = stops["redis"].enter_context(redis_server_of(redis_program))
-        spans = stack.enter_context(receiving_spans())
+        redis = stops["redis"].enter_context(running_redis())
+        spans = stack.enter_context(closing(OtlpReceiver()))
         who = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
         shared = who | {"REDIS_URL": redis.url, "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint}
         shared |= {"OTEL_BSP_SCHEDULE_DELAY": "500"}

@@ -25,7 +25,7 @@ def transactions(server: OwnPostgres) -> list[list[str]]:
     """What each transaction of orders consisted of, as far as the server has told."""
     open_ones: dict[str, list[str]] = {}
     done = []
-    for backend, told in TOLD.findall(server.said()):
+    for backend, told in TOLD.findall(server.output()):
         statement = told.rstrip("; ")
         if statement != "BEGIN" and backend not in open_ones:
             done.append([statement])
@@ -58,7 +58,7 @@ def test_an_order_is_three_statements_with_its_event_and_its_key_and_a_look_at_i
         def with_(text: str) -> list[list[str]]:
             return [one for one in transactions(own_postgres) if any(text in each for each in one)]
 
-        wait_until(lambda: len(with_("SELECT orders.")) == 3, timeout_s=30, what=own_postgres.said)
+        wait_until(lambda: len(with_("SELECT orders.")) == 3, timeout_s=30, what=own_postgres.output)
         assert [len(one) for one in with_("SELECT orders.")] == [1, 1, 1]
         assert len(with_("INTO orders")) == 3
         for begin, claim, order, rest, commit in with_("INTO orders"):

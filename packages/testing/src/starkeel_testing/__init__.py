@@ -1,7 +1,6 @@
 """pytest plugin: real service processes, real PostgreSQL, Redis and OTLP receiver."""
 
-from ._servers.own_postgres import OwnPostgres, running_postgres
-from ._servers.postgres import PostgresServer
+from ._servers.postgres import OwnPostgres, PostgresServer, running_postgres
 from ._servers.redis import RedisServer
 from ._service.running import Finished, exits, running
 from ._service.service import Service

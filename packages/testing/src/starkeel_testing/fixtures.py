@@ -1,29 +1,27 @@
-"""The fixtures that every test may ask for."""
+"""The fixtures of the plugin."""
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from ._servers.installations import find_redis
-from ._servers.own_postgres import OwnPostgres, running_postgres
-from ._servers.postgres import PostgresServer
-from ._servers.redis import RedisServer, given_redis, redis_server_of
+from ._servers.postgres import OwnPostgres, PostgresServer, running_postgres
+from ._servers.redis import RedisServer, external_redis, running_redis
 from ._servers.shared_postgres import BROKER, request_url
-from ._telemetry.otlp import OtlpReceiver, receiving
+from ._telemetry.otlp import OtlpReceiver
 from ._wait import unused_port
 
-_KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)]
+_DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)]
 
 
 @pytest.fixture(scope="session")
 def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
-    """A PostgreSQL; one for all the processes of the run."""
-    given = os.environ.get("STARKEEL_TEST_POSTGRES_URL")
-    if given:
-        return PostgresServer(given)
+    """The PostgreSQL that all processes of the run share."""
+    external = os.environ.get("STARKEEL_TEST_POSTGRES_URL")
+    if external:
+        return PostgresServer(external)
     worker = getattr(pytestconfig, "workerinput", None)
     return PostgresServer(
         request_url(worker["starkeel_postgres"]) if worker else pytestconfig.stash[BROKER].url()
@@ -32,80 +30,77 @@ def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
 
 @pytest.fixture
 def own_postgres() -> Iterator[OwnPostgres]:
-    """A PostgreSQL of this test's own, to stop, kill, pause and start again."""
+    """A PostgreSQL for one test, which may stop, kill, pause and restart it."""
     with running_postgres() as server:
         yield server
 
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """URL of an empty PostgreSQL database, this test's alone."""
+    """URL of an empty PostgreSQL database for one test."""
     with postgres_server.database() as url:
         yield url
 
 
-@pytest.fixture(params=_KINDS)
+@pytest.fixture(params=_DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of an empty database, this test's alone: once SQLite, once PostgreSQL."""
+    """URL of an empty database for one test: once SQLite, once PostgreSQL."""
     with _database(request, tmp_path / "database.sqlite") as url:
         yield url
 
 
-@pytest.fixture(params=_KINDS)
+@pytest.fixture(params=_DATABASES)
 def database_urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """URLs of two empty databases of one kind: once SQLite, once PostgreSQL."""
-    with ExitStack() as stack:
-        first, second = (
-            stack.enter_context(_database(request, tmp_path / f"{name}.sqlite"))
-            for name in ("first", "second")
-        )
+    """URLs of two empty databases of the same kind: once SQLite, once PostgreSQL."""
+    with (
+        _database(request, tmp_path / "first.sqlite") as first,
+        _database(request, tmp_path / "second.sqlite") as second,
+    ):
         yield first, second
 
 
-@pytest.fixture(scope="session", params=_KINDS)
+@pytest.fixture(scope="session", params=_DATABASES)
 def session_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], str]]:
-    """Makes databases for services that tests share, each call a fresh one: once SQLite, once PostgreSQL."""
+    """Factory of empty databases for services that tests share: once SQLite, once PostgreSQL."""
     with ExitStack() as stack:
 
-        def made() -> str:
+        def create() -> str:
             file = tmp_path_factory.mktemp("database") / "database.sqlite"
             return stack.enter_context(_database(request, file))
 
-        yield made
+        yield create
 
 
 @pytest.fixture(scope="session")
 def redis_server(pytestconfig: pytest.Config) -> Iterator[RedisServer]:
-    """A Redis; one for each process of the run, as publishing knows no databases."""
-    given = os.environ.get("STARKEEL_TEST_REDIS_URL")
-    if given:
+    """A Redis for each process of the run, because pub/sub channels are not separated by database."""
+    external = os.environ.get("STARKEEL_TEST_REDIS_URL")
+    if external:
         worker = getattr(pytestconfig, "workerinput", {}).get("workerid", "gw0")
-        yield given_redis(given, worker=int(worker.removeprefix("gw")))
+        yield external_redis(external, worker=int(worker.removeprefix("gw")))
         return
-    installation = find_redis()
-    assert installation is not None, "Redis is neither installed nor there as a wheel"
-    with redis_server_of(installation) as server:
+    with running_redis() as server:
         yield server
 
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """URL of an empty Redis database."""
-    return redis_server.emptied()
+    return redis_server.flush()
 
 
 @pytest.fixture
 def otlp() -> Iterator[OtlpReceiver]:
-    """A receiver of spans, this test's alone."""
-    with receiving() as receiver:
+    """An OTLP receiver for one test."""
+    with closing(OtlpReceiver()) as receiver:
         yield receiver
 
 
 @pytest.fixture
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A free port of 127.0.0.1."""
     return unused_port()
 
 

@@ -1,4 +1,4 @@
-"""The pytest plugin: what happens once in a run. The fixtures stand in `_fixtures`."""
+"""The pytest plugin: one PostgreSQL per run, and deselection of tests that cannot run here."""
 
 import os
 from collections.abc import Generator
@@ -15,59 +15,60 @@ _DESELECTED = pytest.StashKey[Deselected]()
 
 
 class Node(Protocol):
-    """A process of pytest-xdist, as the one that controls it sees it."""
+    """A pytest-xdist worker, from the controller's side."""
 
     config: pytest.Config
     workerinput: dict[str, Any]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin a run."""
+    """Declare the markers and initialise the state of the run."""
     for name in REQUIREMENTS:
-        config.addinivalue_line(
-            "markers", f"needs_{name}: needs a {name} server; left out where none can be had"
-        )
+        config.addinivalue_line("markers", f"needs_{name}: deselected where no {name} server is available")
     config.stash[BROKER] = PostgresBroker()
     config.stash[_DESELECTED] = Deselected()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Node) -> None:
-    """Tell a process of pytest-xdist where it gets what all share."""
+    """Pass the broker's address to a worker."""
     node.workerinput["starkeel_postgres"] = node.config.stash[BROKER].listen()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot run here."""
+    """Deselect the tests that cannot run here."""
     config.stash[_DESELECTED] = deselect_unmet(config, items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Node, error: object | None) -> None:
-    """Hear from a process of pytest-xdist what it left out: the same as every other."""
+    """Take over what a worker deselected, which is the same in every worker."""
     del error
-    told = getattr(node, "workeroutput", {}).get("starkeel_left_out")
-    if told is not None:
-        node.config.stash[_DESELECTED] = Deselected(told["count"], set(told["needs"]))
+    received = getattr(node, "workeroutput", {}).get("starkeel_deselected")
+    if received is not None:
+        node.config.stash[_DESELECTED] = Deselected(received["count"], set(received["requirements"]))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
-    """Say on the last line what was left out; under CI that is a failure."""
-    left_out = session.config.stash[_DESELECTED]
+    """Report deselected tests on the last line; in CI they make the run fail."""
+    deselected = session.config.stash[_DESELECTED]
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["starkeel_left_out"] = {"count": left_out.count, "needs": sorted(left_out.needs)}
-    is_failure = left_out.count > 0 and os.environ.get("CI", "").lower() in {"1", "true"}
+        output["starkeel_deselected"] = {
+            "count": deselected.count,
+            "requirements": sorted(deselected.requirements),
+        }
+    is_failure = deselected.count > 0 and os.environ.get("CI", "").lower() in {"1", "true"}
     if is_failure and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if left_out.count and reporter is not None and output is None:
-        reporter.write_line(left_out.line(), red=bool(is_failure), yellow=not is_failure)
+    if deselected.count and reporter is not None and output is None:
+        reporter.write_line(deselected.line(), red=is_failure, yellow=not is_failure)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End what the run shared."""
+    """Stop the shared PostgreSQL."""
     config.stash[BROKER].close()

@@ -1,4 +1,4 @@
-"""Runs accounts: `python -m accounts`, `python -m accounts config`, ..."""
+"""Command line of accounts: `python -m accounts`, `python -m accounts config`, ..."""
 
 from starkeel_server import Service, run
 

@@ -1,4 +1,4 @@
-"""Puts accounts together."""
+"""Application factory of accounts."""
 
 from advanced_alchemy.base import orm_registry
 from litestar import Litestar
@@ -10,7 +10,7 @@ from starkeel_observability import ObservabilityPlugin
 from starkeel_server import ServerPlugin
 
 from .keys import signing_keys
-from .passwords import Passwords
+from .passwords import PasswordHashing
 from .settings import Settings
 from .tokens import TokenIssuer
 from .tokens_api import DiscoveryController, TokenController
@@ -18,7 +18,7 @@ from .users_api import UserController
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Make the application; opens nothing until it is started."""
+    """Create the application; it opens no connections before it is started."""
     keys = signing_keys(settings.jwt_private_key, database_url=settings.database.url.reveal())
     issuer = TokenIssuer(
         keys=keys,
@@ -26,25 +26,23 @@ def create_app(settings: Settings) -> Litestar:
         audience=settings.auth.audience,
         lifetime_s=settings.jwt_expiration_hours * 3600,
     )
-    passwords = Passwords()
+    hashing = PasswordHashing()
+    limits = {
+        "sign_up": settings.rate_limit_sign_up,
+        "token": settings.rate_limit_token,
+        "password": settings.rate_limit_password,
+    }
     return Litestar(
         route_handlers=[UserController, TokenController, DiscoveryController],
         dependencies={
             "issuer": Provide(lambda: issuer, sync_to_thread=False),
-            "passwords": Provide(lambda: passwords, sync_to_thread=False),
+            "hashing": Provide(lambda: hashing, sync_to_thread=False),
         },
         openapi_config=openapi("accounts", "Users, passwords and access tokens."),
         plugins=[
             ObservabilityPlugin(settings.observability),
             ServerPlugin(settings.server),
-            EdgePlugin(
-                settings.http,
-                limits={
-                    "sign_up": settings.rate_limit_sign_up,
-                    "token": settings.rate_limit_token,
-                    "password": settings.rate_limit_password,
-                },
-            ),
+            EdgePlugin(settings.http, limits=limits),
             DatabasePlugin(
                 settings.database, metadata=orm_registry.metadata, migrations="accounts.migrations"
             ),

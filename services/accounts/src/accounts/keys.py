@@ -1,4 +1,4 @@
-"""The key that signs access tokens: given in production, made once in development."""
+"""Keys that sign access tokens: configured in production, generated once in development."""
 
 import os
 import secrets
@@ -7,20 +7,20 @@ from pathlib import Path
 from starkeel_auth import SigningKeys, generate_private_key_pem
 from starkeel_config import Secret
 
-_FALLBACK = Path(".data/accounts.db")
+_DEFAULT = Path(".data/accounts.db")
 
 
 def signing_keys(private_key: Secret | None, *, database_url: str) -> SigningKeys:
-    """Return the keys to sign and to verify with.
+    """Return the keys that sign and verify access tokens.
 
     Args:
-        private_key: `JWT_PRIVATE_KEY`; None in development only.
-        database_url: Beside its file the development key is kept, so that tokens outlive a restart.
+        private_key: `JWT_PRIVATE_KEY`; `None` only in development.
+        database_url: The development key is stored next to its SQLite file, so that tokens survive a restart.
     """
     if private_key is not None:
         return SigningKeys.from_pem(private_key.reveal())
-    database = _sqlite_file(database_url) or _FALLBACK
-    return SigningKeys.from_pem(_kept_key(database.with_suffix(".jwt-private-key.pem")))
+    database = _sqlite_file(database_url) or _DEFAULT
+    return SigningKeys.from_pem(_development_key(database.with_suffix(".jwt-private-key.pem")))
 
 
 def _sqlite_file(database_url: str) -> Path | None:
@@ -29,11 +29,11 @@ def _sqlite_file(database_url: str) -> Path | None:
     return Path(path) if scheme.startswith("sqlite") and path and path != ":memory:" else None
 
 
-def _kept_key(path: Path) -> str:
-    """Read the key, making it first where there is none.
+def _development_key(path: Path) -> str:
+    """Read the key, after generating it if it does not exist.
 
-    Two processes may start at once: a link either appears whole or fails because the other's is there,
-    so both read the same key and neither a half-written one.
+    Processes may start concurrently. Creating a hard link is atomic and fails if the file exists, so all of
+    them read the same, complete key.
     """
     if path.exists():
         return path.read_text("ascii")

@@ -1,4 +1,4 @@
-"""Everything that the environment decides about accounts."""
+"""Settings of accounts."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from starkeel_observability import ObservabilitySettings
 from starkeel_server import ServerSettings
 
 
-def _must_sign(private_key: Secret) -> None:
+def _check_private_key(private_key: Secret) -> None:
     SigningKeys.from_pem(private_key.reveal())
 
 
@@ -25,16 +25,16 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     auth: IssuerSettings
     jwt_private_key: Annotated[
         Secret | None,
-        Variable("JWT_PRIVATE_KEY", required_in_production=True, check=_must_sign),
+        Variable("JWT_PRIVATE_KEY", required_in_production=True, check=_check_private_key),
         msgspec.Meta(description="one or several Ed25519 private keys as PKCS#8 PEM (secret)"),
     ] = None
-    """Ed25519 keys, one after the other: the first signs, all verify. In development one is made and kept
-    beside the SQLite file."""
+    """Ed25519 keys, concatenated: the first signs, all verify. In development a key is generated and stored
+    next to the SQLite file."""
     jwt_expiration_hours: Annotated[int, Variable("JWT_EXPIRATION_HOURS"), msgspec.Meta(ge=1, le=720)] = 1
-    """Hours an access token is valid; it cannot be taken back before."""
+    """Lifetime of an access token in hours; a token cannot be revoked."""
     rate_limit_sign_up: Annotated[Rate, Variable("RATE_LIMIT_SIGN_UP")] = Rate.parse("10/minute")
-    """How often one address may sign somebody up."""
+    """Maximum rate of registrations per client address."""
     rate_limit_token: Annotated[Rate, Variable("RATE_LIMIT_TOKEN")] = Rate.parse("20/minute")
-    """How often one address may ask for a token."""
+    """Maximum rate of token requests per client address."""
     rate_limit_password: Annotated[Rate, Variable("RATE_LIMIT_PASSWORD")] = Rate.parse("10/minute")
-    """How often one user may confirm something by the password."""
+    """Maximum rate of requests that are confirmed by the password, per user."""

@@ -1,4 +1,4 @@
-"""Access tokens: signed claims about who signed in (RFC 9068)."""
+"""Access tokens (RFC 9068)."""
 
 import time
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from starkeel_auth import SigningKeys
 
 SCOPES = ("orders:read", "orders:write")
-"""What every user may do; a service's guards ask for them by name."""
+"""Scopes of every user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class TokenIssuer:
     lifetime_s: int
 
     def issue(self, user_id: UUID) -> str:
-        """Return a token that says who its bearer is, until it expires."""
+        """Return a new access token for a user."""
         now = int(time.time())
         return self.keys.sign(
             {

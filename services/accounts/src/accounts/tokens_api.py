@@ -1,4 +1,4 @@
-"""Where tokens are had, and the keys that verify them."""
+"""Endpoints for access tokens and for the keys that verify them."""
 
 import structlog
 from litestar import Controller, get, post
@@ -7,21 +7,21 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import NotAuthorizedException
 from litestar.params import JSONBody
 from starkeel_http import limit_by_address, problem_responses
+from starkeel_observability import counter
 
 from .emails import EmailAddress
-from .messages import Credentials, JsonWebKeySet, ProviderMetadata, Token
-from .metrics import TOKENS_ISSUED
+from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Token
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
 from .users_api import provide_users
 
 log = structlog.get_logger(__name__)
 
-_KEYS_MAY_BE_KEPT = CacheControlHeader(public=True, max_age=300)
+_TOKENS_ISSUED = counter("tokens_issued_total", "Token requests by result.", labels=("result",))
 
 
 class TokenController(Controller):
-    """Signing in."""
+    """Access tokens."""
 
     path = "/api/auth"
     tags = ("tokens",)
@@ -32,7 +32,7 @@ class TokenController(Controller):
         summary="Sign in",
         status_code=200,
         opt=limit_by_address("token"),
-        response_description="The token.",
+        response_description="The access token.",
         cache_control=CacheControlHeader(no_store=True),
         responses=problem_responses(400, 401, 413, 429, 503),
     )
@@ -41,34 +41,34 @@ class TokenController(Controller):
     ) -> Token:
         """Exchange an email address and its password for an access token.
 
-        The answer, and the time it takes, tell nobody whether the address is known.
+        Neither the response nor its duration reveals whether the address is registered.
         """
-        user_id = await users.signed_in(_address(data.email), data.password)
+        user_id = await users.authenticate(_parsed(data.email), data.password)
         if user_id is None:
-            TOKENS_ISSUED.labels(result="refused").inc()
+            _TOKENS_ISSUED.labels(result="refused").inc()
             log.info("token refused", email=data.email)
             raise NotAuthorizedException(
                 "The email address or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
             )
         token = issuer.issue(user_id)
-        TOKENS_ISSUED.labels(result="issued").inc()
+        _TOKENS_ISSUED.labels(result="issued").inc()
         log.info("token issued", user_id=str(user_id))
         return Token(access_token=token, expires_in=issuer.lifetime_s)
 
 
 class DiscoveryController(Controller):
-    """What a verifier of our tokens needs to know."""
+    """Discovery of the issuer's keys and endpoints."""
 
     path = "/.well-known"
     tags = ("discovery",)
-    cache_control = _KEYS_MAY_BE_KEPT
+    cache_control = CacheControlHeader(public=True, max_age=300)
 
-    @get("/jwks.json", summary="Public keys", response_description="The key set.")
+    @get("/jwks.json", summary="Get the public keys", response_description="The key set.")
     async def keys(self, issuer: NamedDependency[TokenIssuer]) -> JsonWebKeySet:
-        """Return the keys that verify our tokens; the first signs."""
+        """Return the keys that verify access tokens; new tokens are signed with the first."""
         return JsonWebKeySet(keys=issuer.keys.jwks()["keys"])
 
-    @get("/openid-configuration", summary="Where everything is", response_description="The metadata.")
+    @get("/openid-configuration", summary="Get the provider metadata", response_description="The metadata.")
     async def metadata(self, issuer: NamedDependency[TokenIssuer]) -> ProviderMetadata:
         """Return the issuer's metadata."""
         base = issuer.issuer.rstrip("/")
@@ -83,8 +83,8 @@ class DiscoveryController(Controller):
         )
 
 
-def _address(text: str) -> EmailAddress | None:
+def _parsed(email: str) -> EmailAddress | None:
     try:
-        return EmailAddress.parse(text)
+        return EmailAddress.parse(email)
     except ValueError:
         return None

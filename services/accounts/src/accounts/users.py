@@ -1,4 +1,4 @@
-"""Users: the table, and what can be done to one."""
+"""Users: table and operations."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -12,16 +12,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 from starkeel_db import after_commit
+from starkeel_observability import counter
 
 from .emails import EmailAddress
-from .metrics import USERS_CREATED
-from .passwords import Passwords
+from .passwords import PasswordHashing
 
 log = structlog.get_logger(__name__)
 
+_USERS_CREATED = counter("users_created_total", "Users created.")
+
 
 class User(UUIDv7AuditBase):
-    """One who may sign in."""
+    """A registered user."""
 
     __tablename__ = "users"
 
@@ -31,54 +33,45 @@ class User(UUIDv7AuditBase):
     deactivated_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
 
 
-class EmailTakenException(ClientException):
-    """Somebody signed up with this address before."""
-
-    status_code = 409
-
-    def __init__(self) -> None:
-        super().__init__("A user with this email address exists.")
-
-
 class Users:
-    """The users, within one unit of work."""
+    """Operations on users within one unit of work."""
 
-    def __init__(self, session: AsyncSession, passwords: Passwords) -> None:
+    def __init__(self, session: AsyncSession, hashing: PasswordHashing) -> None:
         self._session = session
-        self._passwords = passwords
+        self._hashing = hashing
 
     async def sign_up(self, email: EmailAddress, password: str) -> User:
-        """Add a user.
+        """Create a user.
 
         Args:
-            email: Whose key must be nobody's yet; the database decides, so two at once cannot both succeed.
-            password: Accepted and normalised.
+            email: Unique by its key. The database checks this, so of concurrent requests only one succeeds.
+            password: Validated and normalised.
 
         Raises:
-            EmailTakenException: The address is somebody's, active or not.
+            ClientException: 409, the address belongs to a user, active or not.
         """
-        password_hash = await self._passwords.hash(password)
+        password_hash = await self._hashing.hash(password)
         user = User(email=email.written, email_key=email.key, password_hash=password_hash)
         self._session.add(user)
         try:
             await self._session.flush()
         except IntegrityError as error:
-            raise EmailTakenException from error
-        user_id = user.id
+            raise ClientException("A user with this email address exists.", status_code=409) from error
+        user_id = str(user.id)
 
         def report() -> None:
-            USERS_CREATED.inc()
-            log.info("user created", user_id=str(user_id), email=email.written)
+            _USERS_CREATED.inc()
+            log.info("user created", user_id=user_id, email=email.written)
 
         after_commit(self._session, report)
         return user
 
-    async def active(self, user_id: UUID) -> User:
-        """Return the user a token was issued to.
+    async def get_active(self, user_id: UUID) -> User:
+        """Return the user of an access token.
 
         Raises:
-            NotAuthorizedException: There is no such user; the token is from another database.
-            PermissionDeniedException: There was, and they left.
+            NotAuthorizedException: The user does not exist; the token is from another database.
+            PermissionDeniedException: The user has been deactivated.
         """
         user = await self._session.get(User, user_id)
         if user is None:
@@ -87,61 +80,62 @@ class Users:
             raise PermissionDeniedException("This user has been deactivated.")
         return user
 
-    async def signed_in(self, email: EmailAddress | None, password: str) -> UUID | None:
-        """Return who this is, or None; in the same time whatever is wrong.
+    async def authenticate(self, email: EmailAddress | None, password: str) -> UUID | None:
+        """Return the id of an active user, or `None`, after the same time for any wrong credentials.
 
         Args:
-            email: None when it was no address at all, which costs what an unknown one does.
-            password: As given.
+            email: `None` for an invalid address, which is handled like an unknown one.
+            password: As received.
         """
         user = None
         if email is not None:
             user = await self._session.scalar(select(User).where(User.email_key == email.key))
-        # A hash takes long beside a query: nobody keeps a database connection meanwhile.
+        # Hashing takes much longer than a query: return the connection to the pool meanwhile.
         await self._session.close()
-        verdict = await self._passwords.verify(password, user.password_hash if user else None)
-        if user is None or not verdict.is_right or user.deactivated_at is not None:
+        result = await self._hashing.verify(password, user.password_hash if user else None)
+        if user is None or not result.is_valid or user.deactivated_at is not None:
             return None
-        if verdict.needs_rehash:
+        if result.needs_rehash:
             await self._replace_hash(user, password)
         return user.id
 
     async def change_password(self, user: User, *, current: str, new: str) -> None:
-        """Set another password.
+        """Set a new password.
 
         Args:
-            user: Whose.
-            current: As given; must be right.
-            new: Accepted and normalised.
+            user: The user.
+            current: Current password, as received.
+            new: Validated and normalised.
 
         Raises:
             PermissionDeniedException: The current password is wrong.
         """
         await self._confirm(user, current)
-        user.password_hash = await self._passwords.hash(new)
-        user_id = str(user.id)
-        after_commit(self._session, lambda: log.info("password changed", user_id=user_id))
+        user.password_hash = await self._hashing.hash(new)
+        self._log_after_commit("password changed", user)
 
     async def deactivate(self, user: User, *, password: str) -> None:
-        """End the user's account; the address stays taken.
+        """Deactivate a user; the email address stays reserved.
 
         Raises:
             PermissionDeniedException: The password is wrong.
         """
         await self._confirm(user, password)
         user.deactivated_at = datetime.now(UTC)
-        user_id = str(user.id)
-        after_commit(self._session, lambda: log.info("user deactivated", user_id=user_id))
+        self._log_after_commit("user deactivated", user)
 
     async def _confirm(self, user: User, password: str) -> None:
-        verdict = await self._passwords.verify(password, user.password_hash)
-        if not verdict.is_right:
+        if not (await self._hashing.verify(password, user.password_hash)).is_valid:
             raise PermissionDeniedException("The password is wrong.")
 
     async def _replace_hash(self, user: User, password: str) -> None:
-        # Only if it is still the one that was verified: a change of password meanwhile wins.
+        # Only if the hash is still the verified one: a concurrent change of the password takes precedence.
         await self._session.execute(
             update(User)
             .where(User.id == user.id, User.password_hash == user.password_hash)
-            .values(password_hash=await self._passwords.hash(password))
+            .values(password_hash=await self._hashing.hash(password))
         )
+
+    def _log_after_commit(self, message: str, user: User) -> None:
+        user_id = str(user.id)
+        after_commit(self._session, lambda: log.info(message, user_id=user_id))

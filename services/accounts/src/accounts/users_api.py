@@ -1,5 +1,7 @@
-"""The users' part of the interface."""
+"""Endpoints for users."""
 
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, patch, post
@@ -12,21 +14,22 @@ from starkeel_auth import Principal, authenticated
 from starkeel_http import limit_by_address, limit_by_user, problem_responses
 
 from .emails import EmailAddress
-from .messages import Deactivation, PasswordChange, Profile, SignUp
-from .passwords import Passwords, WeakPasswordError, accept
+from .passwords import PasswordHashing, validate_password
+from .schemas import Deactivation, PasswordChange, Profile, SignUp
 from .users import User, Users
 
-_PRIVATE = CacheControlHeader(no_store=True)
-_LOCATION = ResponseHeader(name="Location", description="Where the user is.", documentation_only=True)
+T = TypeVar("T")
+
+_LOCATION = ResponseHeader(name="Location", description="URL of the user.", documentation_only=True)
 
 
-def provide_users(session: NamedDependency[AsyncSession], passwords: NamedDependency[Passwords]) -> Users:
-    """Give the users of this request's unit of work."""
-    return Users(session, passwords)
+def provide_users(session: NamedDependency[AsyncSession], hashing: NamedDependency[PasswordHashing]) -> Users:
+    """Return the users within the request's unit of work."""
+    return Users(session, hashing)
 
 
 class UserController(Controller):
-    """Signing up, and looking after oneself."""
+    """Registration, and the current user."""
 
     path = "/api/users"
     tags = ("users",)
@@ -40,31 +43,28 @@ class UserController(Controller):
         responses=problem_responses(400, 409, 413, 429, 503),
     )
     async def sign_up(self, data: JSONBody[SignUp], users: NamedDependency[Users]) -> Response[Profile]:
-        """Make a user of an email address and a password."""
-        try:
-            email = EmailAddress.parse(data.email)
-        except ValueError as error:
-            raise _invalid("email", error) from error
-        password = _accepted(data.password, field="password", email_local_part=email.local_part)
+        """Create a user with an email address and a password."""
+        email = _validated("email", EmailAddress.parse, data.email)
+        password = _validated("password", validate_password, data.password, email.local_part)
         profile = _profile(await users.sign_up(email, password))
         return Response(profile, status_code=201, headers={"Location": "/api/users/me"})
 
     @get(
         "/me",
-        summary="Who am I",
+        summary="Get the current user",
         guards=[authenticated],
-        cache_control=_PRIVATE,
+        cache_control=CacheControlHeader(no_store=True),
         response_description="The user.",
         responses=problem_responses(401, 403, 503),
     )
     async def me(self, principal: NamedDependency[Principal], users: NamedDependency[Users]) -> Profile:
-        """Return the token's user; 403 for one who has been deactivated."""
-        return _profile(await users.active(_id(principal)))
+        """Return the user of the token; 403 if the user has been deactivated."""
+        return _profile(await users.get_active(_user_id(principal)))
 
     @patch(
         "/me",
-        summary="Change my password",
-        response_description="The user; the password is changed.",
+        summary="Change the password",
+        response_description="The user.",
         guards=[authenticated],
         opt=limit_by_user("password"),
         responses=problem_responses(400, 401, 403, 413, 429, 503),
@@ -75,17 +75,17 @@ class UserController(Controller):
         principal: NamedDependency[Principal],
         users: NamedDependency[Users],
     ) -> Profile:
-        """Replace the password; tokens issued before stay valid until they expire."""
-        user = await users.active(_id(principal))
+        """Replace the password. Tokens that were issued before stay valid until they expire."""
+        user = await users.get_active(_user_id(principal))
         local_part = user.email.rpartition("@")[0]
-        new = _accepted(data.new_password, field="new_password", email_local_part=local_part)
+        new = _validated("new_password", validate_password, data.new_password, local_part)
         await users.change_password(user, current=data.current_password, new=new)
         return _profile(user)
 
     @delete(
         "/me",
-        summary="Leave",
-        response_description="The user is deactivated.",
+        summary="Deactivate the current user",
+        response_description="The user has been deactivated.",
         guards=[authenticated],
         opt=limit_by_user("password"),
         responses=problem_responses(400, 401, 403, 413, 429, 503),
@@ -96,30 +96,26 @@ class UserController(Controller):
         principal: NamedDependency[Principal],
         users: NamedDependency[Users],
     ) -> None:
-        """Deactivate the token's user: no token is issued any more, and this one opens nothing here."""
-        await users.deactivate(await users.active(_id(principal)), password=data.password)
+        """Deactivate the user of the token: no more tokens are issued, and accounts rejects this one."""
+        await users.deactivate(await users.get_active(_user_id(principal)), password=data.password)
 
 
-def _id(principal: NamedDependency[Principal]) -> UUID:
+def _user_id(principal: Principal) -> UUID:
     try:
         return UUID(principal.subject)
     except ValueError as error:
-        raise PermissionDeniedException("The token is not a user's.") from error
+        raise PermissionDeniedException("The token was not issued to a user.") from error
 
 
 def _profile(user: User) -> Profile:
     return Profile(id=user.id, email=user.email, created_at=user.created_at)
 
 
-def _accepted(password: str, *, field: str, email_local_part: str) -> str:
+def _validated(field: str, validate: Callable[..., T], *values: str) -> T:
     try:
-        return accept(password, email_local_part=email_local_part)
-    except WeakPasswordError as error:
-        raise _invalid(field, error) from error
-
-
-def _invalid(field: str, error: ValueError) -> ValidationException:
-    message = str(error)
-    return ValidationException(
-        f"`{field}` {message}", extra=[{"key": field, "message": message, "source": "body"}]
-    )
+        return validate(*values)
+    except ValueError as error:
+        message = str(error)
+        raise ValidationException(
+            f"`{field}` {message}", extra=[{"key": field, "message": message, "source": "body"}]
+        ) from error

@@ -1,4 +1,4 @@
-"""Runs orders: `python -m orders`, `python -m orders config`, ..."""
+"""Command line of orders: `python -m orders`, `python -m orders config`, ..."""
 
 from starkeel_server import Service, run
 

@@ -1,4 +1,4 @@
-"""Puts orders together."""
+"""Application factory of orders."""
 
 from datetime import timedelta
 
@@ -11,14 +11,14 @@ from starkeel_http import EdgePlugin, openapi
 from starkeel_observability import ObservabilityPlugin
 from starkeel_server import ServerPlugin
 
-from .brokers import RedisStream
-from .live_api import events, live
+from .live_updates import events, live
 from .orders_api import OrderController
+from .redis_stream import RedisStream
 from .settings import Settings
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Make the application; opens nothing until it is started."""
+    """Create the application; it opens no connections before it is started."""
     metadata = orm_registry.metadata
     database = DatabasePlugin(settings.database, metadata=metadata, migrations="orders.migrations")
     retention = timedelta(hours=settings.outbox_retention_hours)
@@ -27,7 +27,7 @@ def create_app(settings: Settings) -> Litestar:
     return Litestar(
         route_handlers=[OrderController, events, live],
         openapi_config=openapi(
-            "orders", "Orders and their live events; by WebSocket too, at `/api/orders/live`."
+            "orders", "Orders and their live events. `/api/orders/live` sends the events over WebSocket."
         ),
         plugins=[
             ObservabilityPlugin(settings.observability),

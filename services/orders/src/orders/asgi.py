@@ -1,4 +1,4 @@
-"""The application for servers other than ours, and for `litestar --app orders.asgi:app`."""
+"""ASGI application for other servers, and for `litestar --app orders.asgi:app`."""
 
 from starkeel_server import application
 

@@ -1,4 +1,4 @@
-"""Entity tags of orders: the version's number, quoted (RFC 9110, 8.8.3)."""
+"""Entity tags of orders: the version number, quoted (RFC 9110, 8.8.3)."""
 
 import re
 from dataclasses import dataclass
@@ -12,32 +12,26 @@ _EACH = re.compile(r'(W/)?"([^"]*)"')
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
-class PreconditionRequiredException(ClientException):
-    """The caller must say which version is to be changed (RFC 6585, 3)."""
-
-    status_code = 428
-
-
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """The versions that an `If-Match` names."""
+    """Versions in an `If-Match` header.
+
+    Attributes:
+        is_any: The header is `*`.
+    """
 
     numbers: frozenset[int]
     is_any: bool = False
-    """`*`: whichever it is."""
 
     @classmethod
     def parse(cls, if_match: str | None) -> Self:
-        """Read an `If-Match` header. Weak tags never match (RFC 9110, 13.1.1), nor do tags that are not ours.
+        """Parse an `If-Match` header, ignoring weak tags (RFC 9110, 13.1.1) and tags of another format.
 
         Raises:
-            PreconditionRequiredException: There is none.
-            ClientException: It is not a list of entity tags.
+            ClientException: 428 (RFC 6585, 3), the header is missing; 400, it is not a list of entity tags.
         """
         if if_match is None:
-            raise PreconditionRequiredException(
-                "Send `If-Match` with the `ETag` of the order as you read it."
-            )
+            raise ClientException("Send `If-Match` with the `ETag` of the order.", status_code=428)
         if if_match.strip() == "*":
             return cls(frozenset(), is_any=True)
         if not _LIST.fullmatch(if_match):

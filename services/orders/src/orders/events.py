@@ -1,82 +1,69 @@
-"""What happens to orders, told to their owners while they listen."""
+"""Events of orders: outbox entries, log lines and metrics."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Annotated, Final, Literal, cast
-from uuid import UUID
 
-import anyio
 import msgspec
-from msgspec import Meta
-from starkeel_db import Event, Follower, Outbox
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_db import Outbox, after_commit
+from starkeel_observability import counter, histogram
 
-from .messages import OrderView
+from .orders import Order
+from .schemas import EventType, view
 
-Kind = Literal["order.created", "order.changed", "order.cancelled"]
+log = structlog.get_logger(__name__)
 
-_MOST_DIGITS: Final = 18
+_LOG_MESSAGES: dict[EventType, str] = {
+    "order.created": "order created",
+    "order.changed": "order changed",
+    "order.cancelled": "order cancelled",
+}
+_MAX_PRODUCTS = 100
+_OTHER = "__other__"
+_ORDERS_CREATED = counter("orders_created_total", "Orders created.", labels=("product",))
+_ORDER_CREATION = histogram(
+    "order_creation_duration_seconds", "Time from the accepted request to the committed order."
+)
+
+_products: set[str] = set()
 
 
-class OrderEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to an order."""
+class OrderEvents:
+    """Records the events of one request; a rollback discards them."""
 
-    id: Annotated[str, Meta(description="Opaque; handed back as `Last-Event-ID`.")]
-    type: Kind
-    order: OrderView
+    def __init__(self, session: AsyncSession, outbox: Outbox) -> None:
+        self._session = session
+        self._outbox = outbox
+        self._started = time.perf_counter()
+
+    async def record(self, event_type: EventType, order: Order) -> None:
+        """Add an event to the outbox, and log and count it after the commit."""
+        user_id, body = str(order.user_id), view(order)
+
+        def report() -> None:
+            if event_type == "order.created":
+                _ORDERS_CREATED.labels(product=_product_label(body.product_type)).inc()
+                _ORDER_CREATION.observe(time.perf_counter() - self._started)
+            log.info(
+                _LOG_MESSAGES[event_type],
+                order_id=str(body.id),
+                user_id=user_id,
+                product_type=body.product_type,
+                quantity=body.quantity,
+            )
+
+        after_commit(self._session, report)
+        payload = msgspec.json.encode(body).decode()
+        await self._outbox.add(self._session, key=user_id, kind=event_type, payload=payload)
 
 
-_decoder = msgspec.json.Decoder(OrderView)
+def _product_label(product_type: str) -> str:
+    """Return the label value of a product: its name for the first hundred in this process, then `__other__`.
 
-
-class Feed:
-    """The events of one user: first those missed, then each as it happens.
-
-    Args:
-        follower: Of the user's events.
+    Products are free text, and every label value is a time series for the lifetime of the process.
     """
-
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
-
-    async def events(self, *, heartbeat_s: float, until: float) -> AsyncGenerator[OrderEvent | None]:
-        """Yield events until there is a reason to come anew.
-
-        Args:
-            heartbeat_s: Seconds without an event after which None is yielded instead.
-            until: When the listener's leave ends, in seconds since 1970.
-        """
-        while (remaining_s := until - time.time()) > 0:
-            event: OrderEvent | None = None
-            with anyio.move_on_after(min(heartbeat_s, remaining_s)):
-                event = _told(await self._follower.next())
-            yield event
-
-
-@asynccontextmanager
-async def following(outbox: Outbox, user_id: UUID, *, last_event_id: str | None) -> AsyncGenerator[Feed]:
-    """Listen to a user's events.
-
-    Args:
-        outbox: Where they are.
-        user_id: Whose.
-        last_event_id: What the client saw last: everything after it comes first. If it is none of ours,
-            everything that is remembered does.
-
-    Raises:
-        DatabaseUnavailable: The events cannot be read.
-    """
-    async with outbox.following(str(user_id), after=_position(last_event_id)) as follower:
-        yield Feed(follower)
-
-
-def _told(event: Event) -> OrderEvent:
-    order = _decoder.decode(event.payload)
-    return OrderEvent(id=str(event.position), type=cast("Kind", event.kind), order=order)
-
-
-def _position(last_event_id: str | None) -> int | None:
-    if last_event_id is None:
-        return None
-    is_ours = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= _MOST_DIGITS
-    return int(last_event_id) if is_ours else 0
+    if product_type not in _products:
+        if len(_products) >= _MAX_PRODUCTS:
+            return _OTHER
+        _products.add(product_type)
+    return product_type

@@ -1,4 +1,4 @@
-"""Orders: the table, and what can be done to one."""
+"""Orders: table and operations."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .etags import Versions
-from .pages import Position
+from .pagination import PageCursor
 
 Status = Literal["open", "cancelled"]
 
@@ -20,7 +20,7 @@ MAX_QUANTITY = 1_000_000
 
 
 class Order(UUIDv7AuditBase):
-    """So many of one product, for one user."""
+    """An order of one product by one user."""
 
     __tablename__ = "orders"
     __table_args__ = (
@@ -36,55 +36,37 @@ class Order(UUIDv7AuditBase):
     version: Mapped[int] = mapped_column(default=1)
 
 
-class OrderClosedException(ClientException):
-    """The order is past changing."""
-
-    status_code = 409
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(f"The order is {status} and cannot be changed.")
-
-
-class OrderChangedException(ClientException):
-    """Somebody changed the order since the caller read it."""
-
-    status_code = 412
-
-    def __init__(self) -> None:
-        super().__init__("The order has changed since you read it. Read it again and decide anew.")
-
-
 class Orders:
-    """One user's orders, within one unit of work; another's do not exist here."""
+    """Operations on the orders of one user within one unit of work."""
 
     def __init__(self, session: AsyncSession, user_id: UUID) -> None:
         self._session = session
         self._user_id = user_id
 
     async def place(self, *, product_type: str, quantity: int) -> Order:
-        """Add an open order."""
+        """Create an open order."""
         order = Order(user_id=self._user_id, product_type=product_type, quantity=quantity)
         self._session.add(order)
         await self._session.flush()
         return order
 
-    async def one(self, order_id: UUID) -> Order:
+    async def get(self, order_id: UUID) -> Order:
         """Return an order.
 
         Raises:
-            NotFoundException: There is none, or it is another's.
+            NotFoundException: The order does not exist or belongs to another user.
         """
-        order = await self._session.scalar(select(Order).where(*self._is(order_id)))
+        order = await self._session.scalar(select(Order).where(*self._matches(order_id)))
         if order is None:
-            raise NotFoundException("There is no such order.")
+            raise NotFoundException("Order not found.")
         return order
 
-    async def page(self, *, after: Position | None, limit: int) -> Sequence[Order]:
-        """Return orders from the newest on.
+    async def page(self, *, after: PageCursor | None, limit: int) -> Sequence[Order]:
+        """Return orders, newest first.
 
         Args:
-            after: Where the page before ended; None for the first.
-            limit: At most so many.
+            after: Last order of the previous page; `None` for the first page.
+            limit: Maximum number of orders.
         """
         newest_first = (Order.created_at.desc(), Order.id.desc())
         query = select(Order).where(Order.user_id == self._user_id).order_by(*newest_first).limit(limit)
@@ -93,47 +75,46 @@ class Orders:
         return (await self._session.scalars(query)).all()
 
     async def change_quantity(self, order_id: UUID, *, quantity: int, expected: Versions) -> Order:
-        """Set another quantity while the order is open and as the caller knows it.
+        """Change the quantity of an open order.
 
         Raises:
-            NotFoundException: There is no such order.
-            OrderClosedException: It is cancelled.
-            OrderChangedException: It is no longer as the caller knows it.
+            NotFoundException: The order does not exist or belongs to another user.
+            ClientException: 409, the order is cancelled; 412, it is not one of the expected versions.
         """
         unchanged = () if expected.is_any else (Order.version.in_(expected.numbers),)
         order = await self._update_open(order_id, *unchanged, quantity=quantity)
         if order is not None:
             return order
-        found = await self.one(order_id)
+        found = await self.get(order_id)
         if found.status != "open":
-            raise OrderClosedException(found.status)
-        raise OrderChangedException
+            raise ClientException(f"The order is {found.status} and cannot be changed.", status_code=409)
+        raise ClientException("The order has changed since it was read. Read it again.", status_code=412)
 
     async def cancel(self, order_id: UUID) -> tuple[Order, bool]:
-        """Cancel an order; once cancelled it stays so, and asking again changes nothing.
+        """Cancel an order; idempotent.
 
         Returns:
-            The order, and whether it was this call that cancelled it.
+            The order, and whether this call cancelled it.
 
         Raises:
-            NotFoundException: There is no such order.
+            NotFoundException: The order does not exist or belongs to another user.
         """
         order = await self._update_open(order_id, status="cancelled")
         if order is not None:
             return order, True
-        return await self.one(order_id), False
+        return await self.get(order_id), False
 
     async def _update_open(
         self, order_id: UUID, *conditions: ColumnElement[bool], **values: Any
     ) -> Order | None:
-        # One statement decides and changes: of two at once the later finds its condition no longer true.
+        # A single statement checks and changes the order, so of concurrent changes only one succeeds.
         return await self._session.scalar(
             update(Order)
-            .where(*self._is(order_id), Order.status == "open", *conditions)
+            .where(*self._matches(order_id), Order.status == "open", *conditions)
             .values(version=Order.version + 1, updated_at=datetime.now(UTC), **values)
             .returning(Order)
             .execution_options(synchronize_session=False)
         )
 
-    def _is(self, order_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    def _matches(self, order_id: UUID) -> tuple[ColumnElement[bool], ...]:
         return Order.id == order_id, Order.user_id == self._user_id

@@ -1,4 +1,4 @@
-"""The orders' part of the interface."""
+"""Endpoints for orders."""
 
 from typing import Annotated
 from uuid import UUID
@@ -14,48 +14,54 @@ from starkeel_db import Outbox, repeat_conflicts
 from starkeel_http import Idempotency, limit_by_user, problem_responses
 
 from .etags import Versions, etag
-from .messages import Change, OrderView, Page, Placement, view
-from .news import News
+from .events import OrderEvents
 from .orders import Order, Orders
-from .pages import Position
+from .pagination import PageCursor
+from .schemas import Change, OrderView, Page, Placement, view
 from .users import require_active, user_id_of
 
 _READ = [requires_scope("orders:read")]
 _WRITE = [requires_scope("orders:write")]
-_ETAG = ResponseHeader(name="ETag", description="Version, for `If-Match`.", documentation_only=True)
-_LOCATION = ResponseHeader(name="Location", description="Where the order is.", documentation_only=True)
-_LINK = ResponseHeader(name="Link", description='`rel="next"`, but on the last.', documentation_only=True)
+_ETAG = ResponseHeader(
+    name="ETag", description="Version of the order, for `If-Match`.", documentation_only=True
+)
+_LOCATION = ResponseHeader(name="Location", description="URL of the order.", documentation_only=True)
+_LINK = ResponseHeader(
+    name="Link", description='Next page (`rel="next"`), except on the last page.', documentation_only=True
+)
 
 IfMatch = Annotated[
     str | None,
     HeaderParameter(
         name="If-Match",
         max_length=1024,
-        description="The order's `ETag` as you read it; required.",
+        description="`ETag` of the order; required.",
     ),
 ]
-Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Orders on the page.")]
-Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Maximum number of orders on the page.")]
+Cursor = Annotated[
+    str | None, QueryParameter(max_length=64, description="`next_cursor` of the previous page.")
+]
 
 
 def provide_orders(session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]) -> Orders:
-    """Give the caller's orders in this request's unit of work."""
+    """Return the caller's orders within the request's unit of work."""
     return Orders(session, user_id_of(principal))
 
 
-def provide_news(session: NamedDependency[AsyncSession], outbox: NamedDependency[Outbox]) -> News:
-    """Give what tells the outside of this request's unit of work."""
-    return News(session, outbox)
+def provide_events(session: NamedDependency[AsyncSession], outbox: NamedDependency[Outbox]) -> OrderEvents:
+    """Return the recorder for events of the request's unit of work."""
+    return OrderEvents(session, outbox)
 
 
 class OrderController(Controller):
-    """One's own orders."""
+    """The caller's orders."""
 
     path = "/api/orders"
     tags = ("orders",)
     dependencies = {  # noqa: RUF012  (Litestar's own form)
         "orders": Provide(provide_orders, sync_to_thread=False),
-        "news": Provide(provide_news, sync_to_thread=False),
+        "events": Provide(provide_events, sync_to_thread=False),
     }
 
     @post(
@@ -73,55 +79,55 @@ class OrderController(Controller):
         accounts_client: NamedDependency[UpstreamClient],
         idempotency: NamedDependency[Idempotency],
         orders: NamedDependency[Orders],
-        news: NamedDependency[News],
+        events: NamedDependency[OrderEvents],
     ) -> Response[OrderView]:
-        """Order so many of a product, if accounts says that the user is still active."""
+        """Place an order. Accounts must confirm that the user is active."""
         await require_active(principal, accounts_client)
         await idempotency.claim()
         order = await orders.place(product_type=data.product_type, quantity=data.quantity)
-        await news.created(order)
-        return _answer(order, status_code=201, headers={"Location": f"/api/orders/{order.id}"})
+        await events.record("order.created", order)
+        return _response(order, status_code=201, headers={"Location": f"/api/orders/{order.id}"})
 
     @get(
-        summary="List my orders",
+        summary="List orders",
         guards=_READ,
-        response_description="A page, the newest first.",
+        response_description="A page of orders, newest first.",
         response_headers=[_LINK],
         responses=problem_responses(400, 401, 403, 503),
     )
     async def page(
         self, orders: NamedDependency[Orders], limit: Limit = 20, cursor: Cursor = None
     ) -> Response[Page]:
-        """Return orders from the newest on; orders placed meanwhile neither repeat nor hide one."""
-        after = Position.parse(cursor) if cursor is not None else None
+        """Return the caller's orders, newest first. Orders placed meanwhile do not shift the next page."""
+        after = PageCursor.decode(cursor) if cursor is not None else None
         found = await orders.page(after=after, limit=limit + 1)
-        shown = found[:limit]
+        items = [view(order) for order in found[:limit]]
         if len(found) <= limit:
-            return Response(Page(items=[view(order) for order in shown], next_cursor=None))
-        following = Position(shown[-1].created_at, shown[-1].id).cursor()
+            return Response(Page(items=items, next_cursor=None))
+        next_cursor = PageCursor(items[-1].created_at, items[-1].id).encode()
         return Response(
-            Page(items=[view(order) for order in shown], next_cursor=following),
-            headers={"Link": f'</api/orders?limit={limit}&cursor={following}>; rel="next"'},
+            Page(items=items, next_cursor=next_cursor),
+            headers={"Link": f'</api/orders?limit={limit}&cursor={next_cursor}>; rel="next"'},
         )
 
     @get(
         "/{order_id:uuid}",
-        summary="Look at an order",
+        summary="Get an order",
         guards=_READ,
         response_description="The order.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 503),
     )
     async def one(self, order_id: FromPath[UUID], orders: NamedDependency[Orders]) -> Response[OrderView]:
-        """Return one of the caller's orders; another's is as if there were none."""
-        return _answer(await orders.one(order_id))
+        """Return one of the caller's orders; 404 for an order of another user."""
+        return _response(await orders.get(order_id))
 
     @patch(
         "/{order_id:uuid}",
         summary="Change an order",
         guards=_WRITE,
         opt=repeat_conflicts(),
-        response_description="The order as it is now.",
+        response_description="The changed order.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 428, 503),
     )
@@ -130,14 +136,14 @@ class OrderController(Controller):
         order_id: FromPath[UUID],
         data: JSONBody[Change],
         orders: NamedDependency[Orders],
-        news: NamedDependency[News],
+        events: NamedDependency[OrderEvents],
         if_match: IfMatch = None,
     ) -> Response[OrderView]:
-        """Set another quantity while the order is open, and only if it is still as the caller read it."""
+        """Change the quantity of an open order, if `If-Match` names its current version."""
         expected = Versions.parse(if_match)
         order = await orders.change_quantity(order_id, quantity=data.quantity, expected=expected)
-        await news.changed(order)
-        return _answer(order)
+        await events.record("order.changed", order)
+        return _response(order)
 
     @post(
         "/{order_id:uuid}/cancel",
@@ -150,16 +156,16 @@ class OrderController(Controller):
         responses=problem_responses(400, 401, 403, 404, 503),
     )
     async def cancel(
-        self, order_id: FromPath[UUID], orders: NamedDependency[Orders], news: NamedDependency[News]
+        self, order_id: FromPath[UUID], orders: NamedDependency[Orders], events: NamedDependency[OrderEvents]
     ) -> Response[OrderView]:
-        """Cancel an order. Asked again it answers the same: the order is cancelled."""
-        order, is_news = await orders.cancel(order_id)
-        if is_news:
-            await news.cancelled(order)
-        return _answer(order)
+        """Cancel an order. Cancelling it again returns the same response."""
+        order, was_open = await orders.cancel(order_id)
+        if was_open:
+            await events.record("order.cancelled", order)
+        return _response(order)
 
 
-def _answer(
+def _response(
     order: Order, *, status_code: int = 200, headers: dict[str, str] | None = None
 ) -> Response[OrderView]:
     tagged = {"ETag": etag(order.version)} | (headers or {})

@@ -1,4 +1,4 @@
-"""Everything that the environment decides about orders."""
+"""Settings of orders."""
 
 from typing import Annotated
 
@@ -24,10 +24,10 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """Redis with the stream `orders:events`, to which events are published for other services."""
     outbox_retention_hours: Annotated[int, Variable("OUTBOX_RETENTION_HOURS"), Meta(ge=1, le=720)] = 24
-    """Hours for which a client that comes back with `Last-Event-ID` finds what it missed."""
+    """Hours for which events are kept for clients that reconnect with `Last-Event-ID`."""
     idempotency_key_hours: Annotated[int, Variable("IDEMPOTENCY_KEY_HOURS"), Meta(ge=1, le=720)] = 24
-    """Hours for which an order is answered alike when it is placed again with the same `Idempotency-Key`."""
+    """Hours for which a repeated `Idempotency-Key` returns the response to the first request."""
     rate_limit_order_creation: Annotated[Rate, Variable("RATE_LIMIT_ORDER_CREATION")] = Rate.parse(
         "60/minute"
     )
-    """How often one user may place an order."""
+    """Maximum rate of new orders per user."""

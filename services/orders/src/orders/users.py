@@ -1,4 +1,4 @@
-"""Whether a user may order: accounts knows."""
+"""The calling user, and its status at accounts."""
 
 from uuid import UUID
 
@@ -10,30 +10,30 @@ _ME = "/api/users/me"
 
 
 def user_id_of(principal: Principal) -> UUID:
-    """Return the user a token was issued to.
+    """Return the id of the user that a token was issued to.
 
     Raises:
-        PermissionDeniedException: It was issued to something else, a service perhaps.
+        PermissionDeniedException: The token was not issued to a user but, for example, to a service.
     """
     try:
         return UUID(principal.subject)
     except ValueError as error:
-        raise PermissionDeniedException("The token is not a user's.") from error
+        raise PermissionDeniedException("The token was not issued to a user.") from error
 
 
 async def require_active(principal: Principal, accounts: UpstreamClient) -> None:
-    """Ask accounts, in the caller's name, whether the user is still active.
+    """Check at accounts, with the caller's token, that the user is active.
 
     Raises:
-        NotAuthorizedException: Accounts does not accept the token any more.
+        NotAuthorizedException: Accounts does not accept the token.
         PermissionDeniedException: The user has been deactivated.
-        ServiceUnavailableException: Accounts is away, or answers what nobody understands.
+        ServiceUnavailableException: Accounts is unavailable or sent an unexpected response.
     """
-    answer = await accounts.get(_ME, route=_ME, headers={"Authorization": f"Bearer {principal.token}"})
-    if answer.status_code == 200:
+    response = await accounts.get(_ME, route=_ME, headers={"Authorization": f"Bearer {principal.token}"})
+    if response.status_code == 200:
         return
-    if answer.status_code == 401:
+    if response.status_code == 401:
         raise NotAuthorizedException("The token is not accepted.", headers={"WWW-Authenticate": "Bearer"})
-    if answer.status_code == 403:
+    if response.status_code == 403:
         raise PermissionDeniedException("This user has been deactivated.")
     raise ServiceUnavailableException("Orders cannot be placed at the moment.", headers={"Retry-After": "1"})

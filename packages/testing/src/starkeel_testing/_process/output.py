@@ -1,4 +1,4 @@
-"""What a process says, as it says it."""
+"""Output of a process, collected while it runs."""
 
 import json
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from typing import IO, Any
 
 
 class Output:
-    """Lines of a process' stdout and stderr, and those of stdout that are log lines."""
+    """Lines of a process's stdout and stderr, and the log lines of its stdout."""
 
     def __init__(self) -> None:
         self._changed = Condition()
         self._lines: list[str] = []
         self._logs: list[dict[str, Any]] = []
-        self._open = 2
+        self._open_streams = 2
 
     def read(self, stream: IO[str], *, has_logs: bool) -> None:
-        """Collect a stream to its end; what is no log line is kept as text alone."""
+        """Collect a stream to its end."""
         for line in stream:
             entry = _log_line(line) if has_logs else None
             with self._changed:
@@ -25,11 +25,11 @@ class Output:
                     self._logs.append(entry)
                 self._changed.notify_all()
         with self._changed:
-            self._open -= 1
+            self._open_streams -= 1
             self._changed.notify_all()
 
     def text(self) -> str:
-        """Return everything said so far, in the order of arrival."""
+        """Return all output so far, in the order of arrival."""
         with self._changed:
             return "".join(self._lines)
 
@@ -41,19 +41,19 @@ class Output:
     def wait_for_log(
         self, predicate: Callable[[dict[str, Any]], bool], *, timeout_s: float
     ) -> dict[str, Any] | None:
-        """Return the first log line that matches; None when it does not come in time, or can come no more."""
-        seen = 0
-        found: dict[str, Any] | None = None
+        """Return the first matching log line; `None` after the timeout or when both streams have ended."""
+        checked = 0
+        match: dict[str, Any] | None = None
 
         def is_over() -> bool:
-            nonlocal seen, found
-            fresh, seen = self._logs[seen:], len(self._logs)
-            found = next((line for line in fresh if predicate(line)), None)
-            return found is not None or self._open == 0
+            nonlocal checked, match
+            new, checked = self._logs[checked:], len(self._logs)
+            match = next((line for line in new if predicate(line)), None)
+            return match is not None or self._open_streams == 0
 
         with self._changed:
             self._changed.wait_for(is_over, timeout_s)
-        return found
+        return match
 
 
 def _log_line(text: str) -> dict[str, Any] | None:

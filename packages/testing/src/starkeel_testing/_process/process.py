@@ -1,4 +1,4 @@
-"""A program in a session of its own, all it says collected, nothing of it left at the end."""
+"""Child process in a session of its own: collects its output and ends all its descendants."""
 
 import os
 import subprocess
@@ -10,11 +10,11 @@ from threading import Thread
 
 from .._wait import wait_until
 from .output import Output
-from .process_tree import Member, members
-from .reaper import JANITOR
-from .unprivileged_user import Account
+from .process_tree import ProcessInfo, session_processes
+from .reaper import REAPER
+from .unprivileged_user import UnixUser
 
-_LEFT_S = 5.0
+_EXIT_S = 5.0
 
 
 class Process:
@@ -22,10 +22,10 @@ class Process:
 
     Args:
         command: The program and its arguments.
-        env: Its whole environment.
-        cwd: Where it runs.
-        account: Whom it runs as.
-        stop: The signal that ends it.
+        env: The complete environment.
+        cwd: The working directory.
+        user: Defaults to the current user.
+        stop: The signal that stops the program.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Process:
         *,
         env: Mapping[str, str],
         cwd: Path,
-        account: Account | None = None,
+        user: UnixUser | None = None,
         stop: Signals = SIGTERM,
     ) -> None:
         self.output = Output()
@@ -48,71 +48,72 @@ class Process:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            # Ctrl-C on the tests is not for it; and what it starts is found by the session.
+            # Ctrl-C on the tests must not reach it, and its descendants are found by the session.
             start_new_session=True,
-            **(account.popen if account else {}),
+            **(user.popen_arguments if user else {}),
         )
-        JANITOR.watch_group(self.popen.pid, stop=self._last_resort)
+        # Programs with another stop signal than SIGTERM must not be killed at once.
+        REAPER.watch_group(self.popen.pid, stop=SIGKILL if stop is SIGTERM else stop)
         self._readers = [self._reader(has_logs=True), self._reader(has_logs=False)]
 
     def terminate(self, timeout_s: float) -> int:
-        """Send the stop signal and return the exit code."""
+        """Send the stop signal and return the exit code.
+
+        Raises:
+            AssertionError: It did not end in time.
+        """
         if self.popen.poll() is None:
             self.popen.send_signal(self._stop)
         return self.wait(timeout_s)
 
     def wait(self, timeout_s: float) -> int:
-        """Return the exit code, everything the process said being there to read.
+        """Return the exit code, after all output has been read.
 
         Raises:
-            AssertionError: It has not ended in time.
+            AssertionError: It did not end in time.
         """
         try:
             code = self.popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeout_s:g} s\n{self.output.text()}") from None
-        self._join()
+        self._join_readers()
         return code
 
-    def left(self) -> list[Member]:
-        """Return what is left of an ended process, once that no longer changes for the better."""
-        found: list[Member] = []
+    def remaining(self) -> list[ProcessInfo]:
+        """Return the processes that an ended process left behind and that did not end within five seconds."""
+        left: list[ProcessInfo] = []
 
-        def is_gone() -> bool:
-            # A zombie whose parent is gone is the system's to bury.
-            found[:] = [member for member in members(self.popen.pid) if not member.is_zombie]
-            return not found
+        def all_ended() -> bool:
+            # An orphaned zombie is reaped by the system.
+            left[:] = [process for process in session_processes(self.popen.pid) if not process.is_zombie]
+            return not left
 
         with suppress(AssertionError):
-            wait_until(is_gone, timeout_s=_LEFT_S)
-        return found
+            wait_until(all_ended, timeout_s=_EXIT_S)
+        return left
 
-    def close(self, *, patience_s: float = 10.0) -> None:
-        """End whatever still runs, gently first; doing so again is no mistake."""
+    def close(self, *, timeout_s: float = 10.0) -> None:
+        """Stop the program, then kill what is left of its session; idempotent.
+
+        Args:
+            timeout_s: Seconds between the stop signal and SIGKILL.
+        """
         if self.popen.poll() is None:
             self.popen.send_signal(self._stop)
             with suppress(subprocess.TimeoutExpired):
-                self.popen.wait(patience_s)
-        self._kill()
+                self.popen.wait(timeout_s)
+        for process in session_processes(self.popen.pid):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, SIGKILL)
         self.popen.wait()
-        # A process that was killed is there until the kernel gets round to it.
-        self.left()
-        self._join()
+        # A killed process exists until the kernel has ended it.
+        self.remaining()
+        self._join_readers()
         for reader, stream in zip(self._readers, (self.popen.stdout, self.popen.stderr), strict=True):
-            # Closing what is still being read would wait for ever.
+            # Closing a stream blocks while another thread reads it.
             if stream is not None and not reader.is_alive():
                 stream.close()
-        JANITOR.forget_group(self.popen.pid, stop=self._last_resort)
-
-    def _kill(self) -> None:
-        for member in members(self.popen.pid):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(member.pid, SIGKILL)
-
-    @property
-    def _last_resort(self) -> Signals:
-        # A program that stops by anything but SIGTERM knows why, and must not be cut off.
-        return SIGKILL if self._stop is SIGTERM else self._stop
+        REAPER.forget(self.popen.pid)
 
     def _reader(self, *, has_logs: bool) -> Thread:
         stream = self.popen.stdout if has_logs else self.popen.stderr
@@ -120,7 +121,7 @@ class Process:
         thread.start()
         return thread
 
-    def _join(self) -> None:
-        # Bounded: a child that outlived the process may hold the pipe.
+    def _join_readers(self) -> None:
+        # Bounded: a descendant may hold the pipe open.
         for thread in self._readers:
-            thread.join(_LEFT_S)
+            thread.join(_EXIT_S)

@@ -1,6 +1,7 @@
-"""The processes of one session, as the kernel knows them."""
+"""Processes by session, group and parent, from `/proc`."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,44 +9,44 @@ _PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
-class Member:
-    """A process of a session."""
+class ProcessInfo:
+    """One process of the system."""
 
     pid: int
-    parent: int
     name: str
+    parent: int
+    group: int
+    session: int
     is_zombie: bool
 
 
-def members(leader: int) -> list[Member]:
-    """Return the processes of the session and of the group that this one led, itself included.
+def processes() -> Iterator[ProcessInfo]:
+    """Return all processes."""
+    for entry in _PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text(errors="replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        # A name may contain blanks and brackets, so the fields are counted from its last bracket (proc(5)).
+        head, _, tail = stat.rpartition(")")
+        state, parent, group, session, *_ = tail.split()
+        name = head.partition("(")[2]
+        yield ProcessInfo(int(entry.name), name, int(parent), int(group), int(session), state == "Z")
 
-    Without `/proc` the group as a whole is all that can be seen: its leader stands for every member.
+
+def session_processes(leader: int) -> list[ProcessInfo]:
+    """Return the processes of a leader's session and group, including the leader.
+
+    Without `/proc` the result is the leader alone if any process of its group exists.
     """
-    if not (_PROC / "self" / "stat").exists():
-        return [Member(leader, 0, "?", is_zombie=False)] if _group_exists(leader) else []
-    found = (_member(entry, leader) for entry in _PROC.iterdir() if entry.name.isdigit())
-    return [member for member in found if member is not None]
-
-
-def _member(entry: Path, leader: int) -> Member | None:
+    if (_PROC / "self" / "stat").exists():
+        return [process for process in processes() if leader in {process.group, process.session}]
     try:
-        stat = (entry / "stat").read_text(errors="replace")
-    except OSError:
-        return None  # it has just ended
-    # A name may hold blanks and brackets, so the fields are counted from its last bracket (proc(5)).
-    head, _, tail = stat.rpartition(")")
-    state, parent, group, session, *_ = tail.split()
-    if str(leader) not in {group, session}:
-        return None
-    return Member(int(entry.name), int(parent), head.partition("(")[2], is_zombie=state == "Z")
-
-
-def _group_exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
+        os.killpg(leader, 0)
     except ProcessLookupError:
-        return False
+        return []
     except PermissionError:
-        return True
-    return True
+        pass
+    return [ProcessInfo(leader, "?", 0, leader, leader, is_zombie=False)]

@@ -1,4 +1,4 @@
-"""Tells the janitor, a process of its own, what it must end when this one dies without doing so itself."""
+"""Client of the reaper, the process that cleans up after a test process that was killed."""
 
 import atexit
 import subprocess
@@ -11,10 +11,10 @@ from threading import Lock
 _PROGRAM = Path(__file__).with_name("reaper_main.py")
 
 
-class Janitor:
-    """Watches process groups and directories; started with the first of them.
+class Reaper:
+    """Ends process groups and removes directories once this process is dead.
 
-    A finalizer never runs in a process that is killed, so another process has to do its work.
+    A killed process runs no finalizers, so another process has to do this. It starts with the first entry.
     """
 
     def __init__(self) -> None:
@@ -22,23 +22,19 @@ class Janitor:
         self._process: subprocess.Popen[str] | None = None
 
     def watch_group(self, leader: int, *, stop: Signals = SIGKILL) -> None:
-        """End this process group after us, by this signal first."""
-        self._tell(f"add group {leader} {stop.value}")
-
-    def forget_group(self, leader: int, *, stop: Signals = SIGKILL) -> None:
-        """The group has ended."""
-        self._tell(f"remove group {leader} {stop.value}")
+        """Register a process group, to be sent `stop` first and SIGKILL later."""
+        self._send(f"group {leader} {stop.value}")
 
     def watch_directory(self, path: Path) -> None:
-        """Remove this directory after us."""
-        self._tell(f"add directory {path}")
+        """Register a directory."""
+        self._send(f"directory {path}")
 
-    def forget_directory(self, path: Path) -> None:
-        """The directory has been removed."""
-        self._tell(f"remove directory {path}")
+    def forget(self, entry: int | Path) -> None:
+        """Remove a process group, by its leader, or a directory."""
+        self._send(f"forget {entry}")
 
     def close(self) -> None:
-        """Have what is left ended, and wait for that."""
+        """Clean up the registered entries and wait for the reaper to end."""
         with self._lock:
             process, self._process = self._process, None
         if process is None or process.stdin is None:
@@ -51,26 +47,21 @@ class Janitor:
             process.kill()
             process.wait()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         with self._lock:
             if self._process is None:
-                self._process = _started()
+                # In its own session, so that Ctrl-C on the tests does not end it.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", _PROGRAM],
+                    stdin=subprocess.PIPE,
+                    text=True,
+                    cwd="/",
+                    start_new_session=True,
+                )
                 atexit.register(self.close)
             if self._process.stdin is not None:
                 self._process.stdin.write(f"{line}\n")
                 self._process.stdin.flush()
 
 
-def _started() -> subprocess.Popen[str]:
-    # A session of its own: Ctrl-C is for the tests, and the janitor comes after them.
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", _PROGRAM],
-        stdin=subprocess.PIPE,
-        text=True,
-        cwd="/",
-        start_new_session=True,
-    )
-
-
-JANITOR = Janitor()
-"""This process' own."""
+REAPER = Reaper()

@@ -1,8 +1,8 @@
-"""Ends what a test process left behind.
+"""Reaper: ends the processes and removes the directories that a test process left behind.
 
-A program of its own, run by path with the standard library alone. Its input tells what to watch, a line each:
-`add group PID SIGNAL`, `add directory PATH`, and the same with `remove`. The input ends with the process that
-writes it, however that died; then every group still known is ended and every directory removed.
+Run by path, with the standard library alone. Each line of stdin is `group PID SIGNAL`, `directory PATH`, or
+`forget` with the PID or path. Stdin ends when the process that writes it dies, for any reason; then all
+registered groups are ended and all registered directories removed.
 """
 
 import contextlib
@@ -12,50 +12,46 @@ import signal
 import sys
 import time
 
-_PATIENCE_S = 5.0
+_GRACE_S = 5.0
 
 
 def main() -> None:
-    known: dict[str, None] = {}
+    groups: dict[str, int] = {}
+    directories: set[str] = set()
     for line in sys.stdin:
-        verb, _, what = line.rstrip("\n").partition(" ")
-        if verb == "add":
-            known[what] = None
+        kind, _, entry = line.rstrip("\n").partition(" ")
+        if kind == "group":
+            leader, _, stop = entry.partition(" ")
+            groups[leader] = int(stop)
+        elif kind == "directory":
+            directories.add(entry)
         else:
-            known.pop(what, None)
-    left = [what.split(" ", 1) for what in known]
-    _end(
-        [
-            (int(group), int(number))
-            for kind, what in left
-            if kind == "group"
-            for group, number in [what.split()]
-        ]
-    )
-    for kind, what in left:
-        if kind == "directory":
-            shutil.rmtree(what, ignore_errors=True)
+            groups.pop(entry, None)
+            directories.discard(entry)
+    _end(groups)
+    for path in directories:
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def _end(groups: list[tuple[int, int]]) -> None:
-    for group, number in groups:
-        _signal(group, number)
-    until = time.monotonic() + _PATIENCE_S
-    while any(_lives(group) for group, _ in groups) and time.monotonic() < until:
+def _end(groups: dict[str, int]) -> None:
+    for leader, stop in groups.items():
+        _signal(leader, stop)
+    deadline = time.monotonic() + _GRACE_S
+    while any(map(_is_running, groups)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for group, _ in groups:
-        _signal(group, signal.SIGKILL)
+    for leader in groups:
+        _signal(leader, signal.SIGKILL)
 
 
-def _signal(group: int, number: int) -> None:
+def _signal(leader: str, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
+        os.killpg(int(leader), number)
 
 
-def _lives(group: int) -> bool:
-    """Tell whether the leader runs: dead and not yet buried by the system is dead enough."""
+def _is_running(leader: str) -> bool:
+    """Return whether the group's leader runs; a zombie does not."""
     try:
-        with open(f"/proc/{group}/stat", encoding="utf-8", errors="replace") as stat:
+        with open(f"/proc/{leader}/stat", encoding="utf-8", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""Temporary directories that are removed whatever happens."""
+"""Temporary directories that are removed even if the test process is killed."""
 
 import shutil
 import tempfile
@@ -6,37 +6,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .reaper import JANITOR
-from .unprivileged_user import Account
+from .reaper import REAPER
+from .unprivileged_user import UnixUser
 
 
 @contextmanager
-def temporary_directory(prefix: str, *, owner: Account | None = None) -> Iterator[Path]:
-    """Make a private directory and remove it at the end.
+def temporary_directory(prefix: str, *, owner: UnixUser | None = None) -> Iterator[Path]:
+    """Create a private directory and remove it at the end of the block.
 
     Args:
-        prefix: What its name starts with.
-        owner: Whose it is; ours by default. pytest's own temporary directories are closed to other users,
-            so one for another user is made where that user can reach it.
+        prefix: Start of its name.
+        owner: Defaults to the current user. Other users cannot enter pytest's own temporary directories,
+            so the directory is created in one that the owner can enter.
 
     Raises:
-        FileNotFoundError: The owner can enter no temporary directory of this machine.
+        FileNotFoundError: The owner cannot enter any temporary directory of this machine.
     """
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=_place(owner) if owner else None))
-    JANITOR.watch_directory(path)
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=_parent_for(owner) if owner else None))
+    REAPER.watch_directory(path)
     try:
         if owner:
-            owner.owns(path)
+            owner.chown(path)
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-        JANITOR.forget_directory(path)
+        REAPER.forget(path)
 
 
-def _place(owner: Account) -> Path:
-    for place in map(Path, (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")):
-        if place.is_dir() and owner.can_enter(place):
-            return place
+def _parent_for(owner: UnixUser) -> Path:
+    for parent in map(Path, (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")):
+        if parent.is_dir() and owner.can_run("/bin/sh", "-c", 'cd "$0"', str(parent)):
+            return parent
     raise FileNotFoundError(
-        "there is no temporary directory that an ordinary user can enter; set TMPDIR to one"
+        "an unprivileged user cannot enter any temporary directory; set TMPDIR to one that it can enter"
     )

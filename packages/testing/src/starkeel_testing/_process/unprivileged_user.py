@@ -1,4 +1,4 @@
-"""Who a server runs as: PostgreSQL refuses root."""
+"""User that server programs run as: PostgreSQL refuses to run as root."""
 
 import os
 import pwd
@@ -7,55 +7,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_ORDINARY = ("postgres", "nobody")
+_CANDIDATES = ("postgres", "nobody")
 
 
 @dataclass(frozen=True)
-class Account:
-    """A user that a program is started as; by default ourselves."""
+class UnixUser:
+    """User for starting programs; by default the current one."""
 
     uid: int | None = None
     gid: int | None = None
 
     @property
-    def popen(self) -> dict[str, Any]:
-        """Arguments for `subprocess`."""
+    def popen_arguments(self) -> dict[str, Any]:
+        """Keyword arguments for `subprocess`."""
         if self.uid is None:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def owns(self, directory: Path) -> None:
-        """Give it a directory with all that is in it."""
+    def chown(self, directory: Path) -> None:
+        """Make this user the owner of a directory and everything in it."""
         if self.uid is None or self.gid is None:
             return
         for parent, directories, files in os.walk(directory):
             for path in (parent, *(os.path.join(parent, name) for name in (*directories, *files))):
                 os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def can_enter(self, directory: Path) -> bool:
-        """Tell whether it may enter a directory."""
-        return self.runs("/bin/sh", "-c", 'cd "$0"', str(directory))
-
-    def runs(self, *command: str) -> bool:
-        """Tell whether a short command succeeds for it."""
+    def can_run(self, *command: str) -> bool:
+        """Run a short command as this user and return whether it succeeded."""
         try:
             done = subprocess.run(
-                command, cwd="/", capture_output=True, timeout=30, check=False, **self.popen
+                command, cwd="/", capture_output=True, timeout=30, check=False, **self.popen_arguments
             )
         except (OSError, subprocess.SubprocessError):
             return False
         return done.returncode == 0
 
 
-def ordinary_account() -> Account:
-    """Return ourselves, or some ordinary user when we are root."""
+def unprivileged_user() -> UnixUser:
+    """Return the current user, or `postgres` or `nobody` when that is root."""
     if os.geteuid() != 0:
-        return Account()
-    for name in _ORDINARY:
+        return UnixUser()
+    for name in _CANDIDATES:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(entry.pw_uid, entry.pw_gid)
-    # An identity needs no name: this is `nobody` nearly everywhere.
-    return Account(65534, 65534)
+        return UnixUser(entry.pw_uid, entry.pw_gid)
+    # A user id needs no entry in the user database; this one is `nobody` on most systems.
+    return UnixUser(65534, 65534)

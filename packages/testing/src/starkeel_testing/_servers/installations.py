@@ -1,4 +1,4 @@
-"""Where server programs are found: installed ones first, then those that came as wheels."""
+"""Search for installed server programs, and for those in wheels."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from .._process.unprivileged_user import Account, ordinary_account
+from .._process.unprivileged_user import UnixUser, unprivileged_user
 
 Source = Literal["auto", "installed", "wheels"]
 
@@ -20,63 +20,62 @@ class Installation:
 
     Attributes:
         programs: The directory.
-        movable: What must be copied, as it stands to one another, to have it work elsewhere; nothing when it
-            only works where it is.
+        relocatable: Paths to copy together for use elsewhere; empty if the programs cannot be moved.
     """
 
     programs: Path
-    movable: tuple[Path, ...] = ()
+    relocatable: tuple[Path, ...] = ()
 
-    def serves(self, program: str, account: Account) -> bool:
-        """Tell whether a program runs on this machine, for this account, here or as a copy."""
-        if account.runs(str(self.programs / program), "--version"):
-            return True
-        return bool(self.movable) and Account().runs(str(self.programs / program), "--version")
+    def works(self, program: str, user: UnixUser) -> bool:
+        """Return whether a user can run a program, in place or as a copy."""
+        return self._runs(program, user) or (bool(self.relocatable) and self._runs(program, UnixUser()))
 
-    def reachable(self, program: str, account: Account, directory: Path) -> Path:
-        """Return where the account can run the programs, copying them to the directory when it cannot here.
+    def reachable(self, program: str, user: UnixUser, directory: Path) -> Path:
+        """Return the directory where a user can run the programs.
 
-        A virtual environment below `/root` is closed to everybody else.
+        Args:
+            program: Program to check this with.
+            user: The user.
+            directory: Target of the copy if the user cannot reach the original: a virtual environment below
+                `/root` is closed to other users.
         """
-        if account.runs(str(self.programs / program), "--version"):
+        if self._runs(program, user):
             return self.programs
-        # Its programs look for their libraries from where they are, so all keep their places to one another.
-        top = self.programs.parents[2]
-        for path in self.movable:
-            shutil.copytree(path, directory / path.relative_to(top), symlinks=True)
-        account.owns(directory)
-        return directory / self.programs.relative_to(top)
+        # The programs load their libraries by relative paths, so the layout is kept.
+        root = self.programs.parents[2]
+        for path in self.relocatable:
+            shutil.copytree(path, directory / path.relative_to(root), symlinks=True)
+        user.chown(directory)
+        return directory / self.programs.relative_to(root)
 
-
-def chosen_source() -> Source:
-    """Return what `STARKEEL_TEST_SERVERS` chooses.
-
-    Raises:
-        ValueError: It is none of the three.
-    """
-    text = os.environ.get("STARKEEL_TEST_SERVERS", "auto")
-    for source in get_args(Source):
-        if text == source:
-            return text  # type: ignore[return-value]  # one of the three, as just seen
-    raise ValueError(f"STARKEEL_TEST_SERVERS is {text!r}; accepted: {', '.join(get_args(Source))}")
+    def _runs(self, program: str, user: UnixUser) -> bool:
+        return user.can_run(str(self.programs / program), "--version")
 
 
 def find_postgres() -> Installation | None:
-    """Return a PostgreSQL that serves on this machine, or None."""
-    account = ordinary_account()
-    return next((one for one in _postgres(chosen_source()) if one.serves("postgres", account)), None)
+    """Return a PostgreSQL that works on this machine, or `None`."""
+    user = unprivileged_user()
+    return next((found for found in _postgres(_source()) if found.works("postgres", user)), None)
 
 
 def find_redis() -> Installation | None:
-    """Return a Redis that serves on this machine, or None."""
-    return next((one for one in _redis(chosen_source()) if one.serves("redis-server", Account())), None)
+    """Return a Redis that works on this machine, or `None`."""
+    return next((found for found in _redis(_source()) if found.works("redis-server", UnixUser())), None)
+
+
+def _source() -> Source:
+    text = os.environ.get("STARKEEL_TEST_SERVERS", "auto")
+    for source in get_args(Source):
+        if text == source:
+            return text  # type: ignore[return-value]  # equal to one of the literals
+    raise ValueError(f"STARKEEL_TEST_SERVERS is {text!r}; accepted: {', '.join(get_args(Source))}")
 
 
 def _postgres(source: Source) -> Iterator[Installation]:
     if source != "wheels":
-        found = _installed("postgres")
+        found = _which("postgres")
         directories = [Path(found).resolve().parent] if found else []
-        # Debian keeps them off the path; the newest first.
+        # Debian does not put them on the path; newest first.
         versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
         directories += sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
         yield from (Installation(path) for path in directories if (path / "initdb").exists())
@@ -86,12 +85,13 @@ def _postgres(source: Source) -> Iterator[Installation]:
             return
         libraries = package.with_name(f"{package.name}.libs")
         for path in sorted(package.glob("pginstall*"), reverse=True):
-            yield Installation(path / "bin", movable=(path, libraries) if libraries.exists() else (path,))
+            relocatable = (path, libraries) if libraries.exists() else (path,)
+            yield Installation(path / "bin", relocatable)
 
 
 def _redis(source: Source) -> Iterator[Installation]:
     if source != "wheels":
-        found = _installed("redis-server")
+        found = _which("redis-server")
         if found:
             yield Installation(Path(found).parent)
     if source != "installed":
@@ -100,16 +100,16 @@ def _redis(source: Source) -> Iterator[Installation]:
             yield Installation(package / "bin")
 
 
-def _installed(program: str) -> str | None:
-    # A wheel may put its server among the scripts of our environment: that does not make it an installed one.
+def _which(program: str) -> str | None:
+    # A wheel may install its server as a script of this environment; that is not an installed server.
     scripts = Path(sysconfig.get_path("scripts")).resolve()
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    others = [place for place in path if place and Path(place).resolve() != scripts]
+    others = [directory for directory in path if directory and Path(directory).resolve() != scripts]
     return shutil.which(program, path=os.pathsep.join(others)) if others else None
 
 
 def _package(name: str) -> Path | None:
-    # Found without importing it: both start and patch things when they are imported.
+    # Not imported: importing these packages starts processes and patches modules.
     spec = importlib.util.find_spec(name)
-    places = spec.submodule_search_locations if spec else None
-    return Path(next(iter(places))) if places else None
+    locations = spec.submodule_search_locations if spec else None
+    return Path(next(iter(locations))) if locations else None

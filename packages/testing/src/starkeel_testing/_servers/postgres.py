@@ -1,29 +1,30 @@
-"""PostgreSQL for tests: a server of our own, and a fresh database whenever one is wanted."""
+"""PostgreSQL servers and databases for tests."""
 
 import asyncio
+import os
 import secrets
 import subprocess
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT
-from typing import Any
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Signals
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg  # type: ignore[import-untyped]  # has no types
 
 from .._process.process import Process
+from .._process.process_tree import processes
 from .._process.temporary_directory import temporary_directory
-from .._process.unprivileged_user import Account, ordinary_account
-from .._wait import unused_port, wait_until
-from .installations import Installation
+from .._process.unprivileged_user import UnixUser, unprivileged_user
+from .installations import find_postgres
+from .startup import on_free_port, start_server
 
-_ATTEMPTS = 3
 _ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-# Nothing here outlives the tests, so nothing has to survive a power cut.
-SETTINGS = {
+_STOP_S = 30.0
+# The data need not survive a crash of the machine.
+_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "500",
@@ -41,106 +42,165 @@ class PostgresServer:
     """A running PostgreSQL.
 
     Attributes:
-        url: Of a database that is always there, with the right to make others.
+        url: URL of a permanent database, as a user with the right to create databases.
     """
 
     url: str
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Make an empty database and yield its URL; drop it at the end, whoever is still connected."""
+        """Create an empty database and yield its URL; drop it at the end, disconnecting its clients."""
         name = f"test_{secrets.token_hex(8)}"
-        _do(_execute(self.url, f'CREATE DATABASE "{name}" TEMPLATE template0'))
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
         try:
             yield urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
         finally:
-            _do(_execute(self.url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+            self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _execute(self, statement: str) -> None:
+        async def execute() -> None:
+            connection = await asyncpg.connect(self.url, timeout=30)
+            try:
+                await connection.execute(statement, timeout=60)
+            finally:
+                await connection.close()
+
+        # In a separate thread, because the current one may have an event loop.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, execute()).result()
+
+
+class OwnPostgres:
+    """A PostgreSQL that a single test controls; it keeps its port and its data when it is started again.
+
+    Args:
+        programs: Directory of the server's programs.
+        data: Initialised data directory.
+        user: User that the server runs as.
+        password: Password of the superuser `postgres`.
+        port: Port of 127.0.0.1.
+
+    Attributes:
+        url: URL of the database `postgres`, as the superuser.
+    """
+
+    def __init__(self, programs: Path, data: Path, user: UnixUser, *, password: str, port: int) -> None:
+        self.programs = programs
+        self.user = user
+        self.url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+        self._data = data
+        self._port = port
+        self._process: Process | None = None
+        self._closing = ExitStack()
+
+    def start(self, **settings: str) -> None:
+        """Start the server.
+
+        Args:
+            settings: Server settings, in addition to those of all test servers.
+
+        Raises:
+            AssertionError: It did not start; the message contains its output.
+        """
+        options = [
+            word for name, value in (_SETTINGS | settings).items() for word in ("-c", f"{name}={value}")
+        ]
+        command = [str(self.programs / "postgres"), "-D", str(self._data), "-p", str(self._port), *options]
+        # SIGINT is the fast shutdown: clients are disconnected.
+        self._process = start_server(
+            "PostgreSQL", command, env=_ENVIRON, cwd=self._data.parent, user=self.user, stop=SIGINT
+        )
+        self._closing.callback(self._process.close)
+
+    def stop(self) -> None:
+        """Stop the server with a fast shutdown."""
+        self._running().terminate(_STOP_S)
+        self._discard()
+
+    def kill(self) -> None:
+        """Kill all processes of the server at once."""
+        self._signal(SIGKILL)
+        self._running().wait(_STOP_S)
+        self._discard()
+
+    def pause(self) -> None:
+        """Suspend the server: the kernel accepts connections and data, and there is no response."""
+        self._signal(SIGSTOP)
+
+    def resume(self) -> None:
+        """Continue a suspended server."""
+        self._signal(SIGCONT)
+
+    def output(self) -> str:
+        """Return the server's log since its last start."""
+        return self._running().output.text()
+
+    def close(self) -> None:
+        """End the server in any state."""
+        if self._process is not None:
+            self.resume()
+        # Includes the earlier processes, whose orphaned children may have held their output open.
+        self._closing.close()
+        self._process = None
+
+    def _running(self) -> Process:
+        assert self._process is not None, "PostgreSQL is not running"
+        return self._process
+
+    def _discard(self) -> None:
+        self._running().close()
+        self._process = None
+
+    def _signal(self, signal: Signals) -> None:
+        leader = self._running().popen.pid
+        # The server's child processes have sessions of their own.
+        for pid in [leader, *(process.pid for process in processes() if process.parent == leader)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal)
 
 
 @contextmanager
-def postgres(installation: Installation) -> Iterator[PostgresServer]:
-    """Run a PostgreSQL on a free port of 127.0.0.1, until the block ends.
-
-    Run by root, the server runs as an ordinary user: it refuses anything else.
+def running_postgres() -> Iterator[OwnPostgres]:
+    """Run a PostgreSQL on a free port of 127.0.0.1 until the block ends.
 
     Raises:
-        AssertionError: It does not start; the message holds what it said.
+        AssertionError: There is no PostgreSQL, or it did not start; the message contains its output.
     """
-    account = ordinary_account()
-    with temporary_directory("starkeel-postgres-", owner=account) as directory:
-        programs = installation.reachable("postgres", account, directory / "programs")
+    installation = find_postgres()
+    assert installation is not None, "PostgreSQL is neither installed nor available from a wheel"
+    user = unprivileged_user()
+    with temporary_directory("starkeel-postgres-", owner=user) as directory:
+        programs = installation.reachable("postgres", user, directory / "programs")
         password = secrets.token_urlsafe(24)
-        data = initialised(programs, directory, password=password, account=account)
-        process, port = _served(programs, data, account)
+        data = _initialise(programs, directory, password=password, user=user)
+
+        def start(port: int) -> OwnPostgres:
+            server = OwnPostgres(programs, data, user, password=password, port=port)
+            server.start()
+            return server
+
+        server = on_free_port(start)
         try:
-            url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-            _do(_execute(url, "SELECT 1"))
-            yield PostgresServer(url)
+            yield server
         finally:
-            process.close()
+            server.close()
 
 
-def initialised(programs: Path, directory: Path, *, password: str, account: Account) -> Path:
-    secret = directory / "password"
-    secret.write_text(password)
-    account.owns(directory)
+def _initialise(programs: Path, directory: Path, *, password: str, user: UnixUser) -> Path:
+    password_file = directory / "password"
+    password_file.write_text(password)
+    user.chown(directory)
     data = directory / "data"
     options = ["-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
     done = subprocess.run(
-        [programs / "initdb", "-D", data, "--pwfile", secret, *options],
+        [programs / "initdb", "-D", data, "--pwfile", password_file, *options],
         env=_ENVIRON,
         cwd=directory,
         capture_output=True,
         text=True,
         check=False,
-        **account.popen,
+        **user.popen_arguments,
     )
     assert done.returncode == 0, f"initdb failed\n{done.stdout}{done.stderr}"
-    secret.unlink()
+    password_file.unlink()
     return data
-
-
-def _served(programs: Path, data: Path, account: Account) -> tuple[Process, int]:
-    """Start the server; another port when somebody took ours in the meantime."""
-    said = ""
-    for _ in range(_ATTEMPTS):
-        port = unused_port()
-        process = served_at(port, programs, data, account, SETTINGS)
-        if accepts(process):
-            return process, port
-        process.close()
-        said = process.output.text()
-    raise AssertionError(f"PostgreSQL does not start\n{said}")
-
-
-def served_at(
-    port: int, programs: Path, data: Path, account: Account, settings: Mapping[str, str]
-) -> Process:
-    """Start the server's process, which may refuse to serve."""
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *options]
-    # SIGINT is its fast shutdown: it disconnects clients instead of waiting for them.
-    return Process(command, env=_ENVIRON, cwd=data.parent, account=account, stop=SIGINT)
-
-
-def accepts(process: Process) -> bool:
-    wait_until(
-        lambda: process.popen.poll() is not None or "ready to accept" in process.output.text(),
-        timeout_s=60.0,
-        what=lambda: f"PostgreSQL to start\n{process.output.text()}",
-    )
-    return process.popen.poll() is None
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, timeout=30)
-    try:
-        await connection.execute(statement, timeout=60)
-    finally:
-        await connection.close()
-
-
-def _do(work: Coroutine[Any, Any, None]) -> None:
-    # In a thread of its own: the caller's may have an event loop, running or not, that we must not touch.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()

@@ -1,21 +1,20 @@
-"""Redis for tests: a server of our own."""
+"""Redis servers for tests."""
 
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
 from .._process.process import Process
 from .._process.temporary_directory import temporary_directory
-from .._wait import unused_port, wait_until
-from .installations import Installation
+from .installations import find_redis
+from .startup import on_free_port, start_server
 
-_ATTEMPTS = 3
 _DATABASES = 16
+_ENVIRON = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
 
 @dataclass(frozen=True)
@@ -23,20 +22,20 @@ class RedisServer:
     """A running Redis.
 
     Attributes:
-        url: Of the server.
-        database: Number of the database that is ours.
-        is_ours: Whether all of the server is.
+        url: URL of the server.
+        database: Number of the database for tests.
+        is_exclusive: Whether the whole server belongs to the tests.
     """
 
     url: str
     database: int = 0
-    is_ours: bool = True
+    is_exclusive: bool = True
 
-    def emptied(self) -> str:
-        """Remove all our data and return the URL of our database."""
+    def flush(self) -> str:
+        """Delete all data of the tests and return the URL of the database."""
         url = urlunsplit(urlsplit(self.url)._replace(path=f"/{self.database}"))
         with redis.Redis.from_url(url) as client:
-            if self.is_ours:
+            if self.is_exclusive:
                 client.flushall()
                 client.script_flush()
             else:
@@ -44,56 +43,41 @@ class RedisServer:
         return url
 
 
-def given_redis(url: str, *, worker: int) -> RedisServer:
-    """Use somebody's server: of its databases one for each test process, emptied before each test.
+def external_redis(url: str, *, worker: int) -> RedisServer:
+    """Use one database of an existing server.
 
     Args:
-        url: Of the server; a database in it is where counting begins.
+        url: URL of the server, with the number of the first worker's database.
         worker: Number of this test process.
     """
     first = urlsplit(url).path.strip("/")
-    return RedisServer(url, database=(int(first or 0) + worker) % _DATABASES, is_ours=False)
+    return RedisServer(url, database=(int(first or 0) + worker) % _DATABASES, is_exclusive=False)
 
 
 @contextmanager
-def redis_server_of(installation: Installation) -> Iterator[RedisServer]:
-    """Run a Redis on a free port of 127.0.0.1 that keeps nothing, until the block ends.
+def running_redis() -> Iterator[RedisServer]:
+    """Run a Redis without persistence on a free port of 127.0.0.1 until the block ends.
 
     Raises:
-        AssertionError: It does not start; the message holds what it said.
+        AssertionError: There is no Redis, or it did not start; the message contains its output.
     """
+    installation = find_redis()
+    assert installation is not None, "Redis is neither installed nor available from a wheel"
     with temporary_directory("starkeel-redis-") as directory:
         password = secrets.token_hex(24)
-        process, port = _served(installation.programs, directory, password)
+        configuration = directory / "redis.conf"
+
+        def start(port: int) -> tuple[Process, int]:
+            # In a file, because other users can read command lines.
+            configuration.write_text(
+                f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {directory}\n"
+                f'save ""\nappendonly no\ndatabases {_DATABASES}\n'
+            )
+            command = [str(installation.programs / "redis-server"), str(configuration)]
+            return start_server("Redis", command, env=_ENVIRON, cwd=directory), port
+
+        process, port = on_free_port(start)
         try:
             yield RedisServer(f"redis://:{password}@127.0.0.1:{port}")
         finally:
             process.close()
-
-
-def _served(programs: Path, directory: Path, password: str) -> tuple[Process, int]:
-    """Start the server; another port when somebody took ours in the meantime."""
-    configuration = directory / "redis.conf"
-    said = ""
-    for _ in range(_ATTEMPTS):
-        port = unused_port()
-        # By file: a command line is there for everybody to read.
-        configuration.write_text(
-            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {directory}\n"
-            f'save ""\nappendonly no\ndatabases {_DATABASES}\n'
-        )
-        command = [str(programs / "redis-server"), str(configuration)]
-        process = Process(command, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, cwd=directory)
-        if _accepts(process):
-            return process, port
-        process.close()
-        said = process.output.text()
-    raise AssertionError(f"Redis does not start\n{said}")
-
-
-def _accepts(process: Process) -> bool:
-    wait_until(
-        lambda: process.popen.poll() is not None or "eady to accept connections" in process.output.text(),
-        what=lambda: f"Redis to start\n{process.output.text()}",
-    )
-    return process.popen.poll() is None

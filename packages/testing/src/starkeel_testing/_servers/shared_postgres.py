@@ -4,17 +4,19 @@ import secrets
 from contextlib import ExitStack
 from socketserver import ThreadingMixIn
 from threading import Lock, Thread
-from xmlrpc.client import ServerProxy
+from xmlrpc.client import Fault, ServerProxy
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 import pytest
 
-from .installations import find_postgres
-from .postgres import postgres
+from .postgres import running_postgres
 
 
 class PostgresBroker:
-    """Starts PostgreSQL on the first request for its URL and stops it at the end of the run."""
+    """Starts PostgreSQL on the first request for its URL and stops it at the end of the run.
+
+    A worker cannot own the server: it may crash or finish while others use it.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -30,13 +32,11 @@ class PostgresBroker:
         """
         with self._lock:
             if not self._url:
-                installation = find_postgres()
-                assert installation is not None, "PostgreSQL is neither installed nor there as a wheel"
-                self._url = self._stack.enter_context(postgres(installation)).url
+                self._url = self._stack.enter_context(running_postgres()).url
             return self._url
 
     def listen(self) -> str:
-        """Return the address for `request_url`; the first call starts to listen on it."""
+        """Listen for `request_url`, from the first call on, and return the address."""
         if self._rpc is None:
             self._rpc = _RpcServer()
             self._rpc.register_function(self.url, "url")
@@ -60,17 +60,20 @@ def request_url(address: str) -> str:
     """Return the URL of the run's server.
 
     Raises:
-        xmlrpc.client.Fault: The server did not start; the message holds its output.
+        AssertionError: The server did not start; the message contains its output.
     """
-    with ServerProxy(address) as broker:
-        return str(broker.url())
+    try:
+        with ServerProxy(address) as broker:
+            return str(broker.url())
+    except Fault as error:
+        raise AssertionError(error.faultString) from None
 
 
 class _RpcServer(ThreadingMixIn, SimpleXMLRPCServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        # The response contains the server's password: only processes that have the path may read it.
+        # The response contains the server's password; the secret path restricts it to this run's processes.
         path = f"/{secrets.token_hex(16)}"
         handler = type("Handler", (SimpleXMLRPCRequestHandler,), {"rpc_paths": (path,)})
         super().__init__(("127.0.0.1", 0), handler, logRequests=False)

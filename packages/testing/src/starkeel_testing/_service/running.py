@@ -1,4 +1,4 @@
-"""Starting services: those that must run, and those that must not."""
+"""Starting services that must run, and programs that must end."""
 
 import os
 import sys
@@ -17,11 +17,11 @@ _START_S = 60.0
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended.
+    """Result of a process that has ended.
 
     Attributes:
-        code: Its exit code; negative is the signal that ended it.
-        output: Everything it said on stdout and stderr.
+        code: Exit code, or the negative number of the signal that ended it.
+        output: Output on stdout and stderr.
     """
 
     code: int
@@ -36,61 +36,59 @@ def running(
     until: Literal["ready", "started"] = "ready",
     timeout_s: float = _START_S,
 ) -> Iterator[Service]:
-    """Run a service as its own process, from ready until the block ends.
+    """Run a service as a separate process until the block ends.
 
     Args:
-        service: Its module, run as `python -m SERVICE` by this interpreter.
-        env: Variables to set, over the defaults that the README lists. Nothing else of our own environment
-            but `PATH`, `HOME` and `LANG` reaches the process.
-        until: What is waited for; `started` for a service that is not to become ready.
-        timeout_s: Seconds it may take to be that.
+        service: Module to run as `python -m SERVICE` with the current interpreter.
+        env: Variables to set in addition to the defaults that the README lists. Of this process's environment
+            only `PATH`, `HOME` and `LANG` are passed on.
+        until: State to wait for before the block; `started` for a service that does not become ready.
+        timeout_s: Seconds to reach that state.
 
     Raises:
-        AssertionError: It did not get so far, or, after a block that went well, it did not end with 0 on
-            SIGTERM, or it left processes or temporary files behind. The message holds its output.
+        AssertionError: The state was not reached, or, after a block without an exception, the exit code on
+            SIGTERM was not 0, or processes or temporary files were left. The message contains the output.
     """
     with ExitStack() as stack:
         directory = stack.enter_context(temporary_directory(f"{service}-"))
-        process = _started(service, [], env, directory)
-        one = Service(service, process)
-        stack.callback(one.close)
-        one.wait_until(until, timeout_s)
-        yield one
+        process = _start(service, [], env, directory)
+        handle = Service(service, process)
+        stack.callback(handle.close)
+        handle.wait_until(until, timeout_s)
+        yield handle
         was_stopped_by_the_test = process.popen.poll() is not None
-        one.stop()
+        handle.stop()
         if not was_stopped_by_the_test:
             left = sorted(os.listdir(directory / "tmp"))
-            assert not left, f"{service} left temporary files: {left}\n{one.output()}"
+            assert not left, f"{service} left temporary files: {left}\n{handle.output()}"
 
 
 def exits(
     service: str, env: Mapping[str, str] | None = None, *arguments: str, timeout_s: float = _START_S
 ) -> Finished:
-    """Run a service, or another verb of its program, that must end by itself.
+    """Run a service or one of its commands that must end by itself.
 
     Args:
-        service: Its module.
+        service: Module to run.
         env: As for `running`.
-        arguments: Of the program, like `migrate`.
-        timeout_s: Seconds it may take.
+        arguments: Command line, like `migrate`.
+        timeout_s: Seconds to wait for the end.
 
     Raises:
-        AssertionError: It has not ended in time, or it left processes behind.
+        AssertionError: It did not end in time, or processes were left.
     """
     with temporary_directory(f"{service}-") as directory:
-        process = _started(service, arguments, env, directory)
+        process = _start(service, arguments, env, directory)
         try:
             code = process.wait(timeout_s)
-            left = process.left()
+            left = process.remaining()
             assert not left, f"{service} left {left}\n{process.output.text()}"
             return Finished(code, process.output.text())
         finally:
             process.close()
 
 
-def _started(
-    service: str, arguments: Sequence[str], env: Mapping[str, str] | None, directory: Path
-) -> Process:
+def _start(service: str, arguments: Sequence[str], env: Mapping[str, str] | None, directory: Path) -> Process:
     (directory / "tmp").mkdir()
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     defaults = {
@@ -103,7 +101,7 @@ def _started(
         "LOG_FORMAT": "json",
         "DRAIN_DELAY_SECONDS": "0",
     }
-    # The working directory is the fresh one: neither a `.env` nor a `.data` of the checkout is found.
+    # In the new directory, so that neither a `.env` nor a `.data` of the checkout is found.
     return Process(
         [sys.executable, "-m", service, *arguments], env=inherited | defaults | dict(env or {}), cwd=directory
     )

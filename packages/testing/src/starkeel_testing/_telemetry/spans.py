@@ -1,4 +1,4 @@
-"""Spans as they arrive, turned into what a test compares."""
+"""Spans decoded from OTLP export requests."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,21 +14,18 @@ class Span:
     """A finished span.
 
     Attributes:
-        name: Its name.
         trace_id: 32 hexadecimal digits.
         span_id: 16 hexadecimal digits.
-        parent_span_id: The same, or empty for a root.
+        parent_span_id: 16 hexadecimal digits, empty for a root.
         kind: `internal`, `server`, `client`, `producer`, `consumer` or `unspecified`.
-        service: `service.name` of its resource.
-        attributes: Its own.
-        resource: Those of its resource.
-        scope: Name of the instrumentation that made it.
+        service: `service.name` of the resource.
+        resource: Attributes of the resource.
+        scope: Name of the instrumentation scope.
         status: `unset`, `ok` or `error`.
-        status_message: What the status says beside that.
         events: Name and attributes of each event, in order.
         links: Trace id and span id of each link, in order.
         start_ns: Nanoseconds since 1970.
-        end_ns: The same.
+        end_ns: Nanoseconds since 1970.
     """
 
     name: str
@@ -48,7 +45,7 @@ class Span:
     end_ns: int
 
 
-def received(request: ExportTraceServiceRequest) -> Iterator[Span]:
+def decode(request: ExportTraceServiceRequest) -> Iterator[Span]:
     """Return the spans of an export request (OTLP 1.x)."""
     for resource_spans in request.resource_spans:
         resource = _attributes(resource_spans.resource.attributes)
@@ -84,7 +81,7 @@ def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
 def _value(value: AnyValue) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
-        return [_value(one) for one in value.array_value.values]
+        return [_value(item) for item in value.array_value.values]
     if kind == "kvlist_value":
         return _attributes(value.kvlist_value.values)
     return getattr(value, kind) if kind else None

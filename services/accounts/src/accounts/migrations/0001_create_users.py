@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("email_key", sa.String(length=254), nullable=False),
         sa.Column("password_hash", sa.String(length=255), nullable=False),
         sa.Column("deactivated_at", DateTimeUTC(timezone=True), nullable=True),
-        # advanced-alchemy's models have it, to match rows of a bulk insert by; nothing is ever written to it.
+        # Column of advanced-alchemy models for matching rows of a bulk insert; always NULL.
         sa.Column("sa_orm_sentinel", sa.Integer(), nullable=True),
         sa.Column("created_at", DateTimeUTC(timezone=True), nullable=False),
         sa.Column("updated_at", DateTimeUTC(timezone=True), nullable=False),

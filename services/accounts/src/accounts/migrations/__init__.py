@@ -1,1 +1,1 @@
-"""Migrations of accounts, applied in the order of their names."""
+"""Migrations of accounts, applied in the order of their file names."""

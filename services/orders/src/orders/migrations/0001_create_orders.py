@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("quantity", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        # advanced-alchemy's models have it, to match rows of a bulk insert by; nothing is ever written to it.
+        # Column of advanced-alchemy models for matching rows of a bulk insert; always NULL.
         sa.Column("sa_orm_sentinel", sa.Integer(), nullable=True),
         sa.Column("created_at", DateTimeUTC(timezone=True), nullable=False),
         sa.Column("updated_at", DateTimeUTC(timezone=True), nullable=False),
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.CheckConstraint("status IN ('open', 'cancelled')", name=op.f("ck_orders_status")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
     )
-    # A page of a user's orders, the newest first, is read off its end.
+    # Serves the pages of a user's orders, newest first.
     op.create_index("ix_orders_user_id_created_at_id", "orders", ["user_id", "created_at", "id"])
 
 

@@ -1,4 +1,4 @@
-"""Keep the answers to requests with an `Idempotency-Key`."""
+"""Create the table of responses to requests with an `Idempotency-Key`."""
 
 import sqlalchemy as sa
 from advanced_alchemy.types import DateTimeUTC

@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("retry_at", DateTimeUTC(timezone=True), nullable=True),
         sa.Column("dead_at", DateTimeUTC(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("position", name=op.f("pk_outbox")),
-        # Positions must not be given again once the last rows are deleted.
+        # Positions must not be reused after the last rows have been deleted.
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_outbox_created_at"), "outbox", ["created_at"])

@@ -1,4 +1,4 @@
-"""Keep with each event of the outbox which trace it comes from."""
+"""Add the trace context to the events of the outbox."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,1 +1,1 @@
-"""Migrations of orders, applied in the order of their names."""
+"""Migrations of orders, applied in the order of their file names."""

@@ -1,4 +1,4 @@
-"""What accounts reads and writes."""
+"""Request and response bodies."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -15,7 +15,7 @@ Email = Annotated[
     Meta(
         min_length=3,
         max_length=320,
-        description="An email address of at most 254 characters; letter case does not tell two apart.",
+        description="Email address of at most 254 characters, not case-sensitive.",
         examples=[_EMAIL],
     ),
 ]
@@ -24,41 +24,41 @@ Password = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        description="8 to 128 characters after Unicode normalisation (NFKC), and not a common one.",
+        description="8 to 128 characters after Unicode normalisation (NFKC); common passwords are rejected.",
         examples=[_PASSWORD],
     ),
 ]
 
 
 class SignUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One who wants to become a user."""
+    """Registration of a user."""
 
     email: Email
     password: Password
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who somebody says they are, and the proof."""
+    """Email address and password of a user."""
 
     email: Email
     password: Password
 
 
 class PasswordChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Another password, confirmed by the current one."""
+    """New password, confirmed by the current one."""
 
     current_password: Password
     new_password: Annotated[Password, Meta(examples=["seven quiet lighthouses"])]
 
 
 class Deactivation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The end of an account, confirmed by its password."""
+    """Deactivation of the user, confirmed by the password."""
 
     password: Password
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """A user, as that user sees it."""
+    """The current user."""
 
     id: Annotated[UUID, Meta(examples=["019aaf3e-9c3b-7c55-8d6a-3f1f5f0c1d2e"])]
     email: Annotated[str, Meta(examples=[_EMAIL])]
@@ -66,21 +66,21 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What a successful sign-in gives (RFC 6749, 5.1)."""
+    """Access token response (RFC 6749, 5.1)."""
 
     access_token: Annotated[str, Meta(examples=["eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])]
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  (the name of a scheme)
-    expires_in: Annotated[int, Meta(description="Seconds from now.", examples=[3600])]
+    expires_in: Annotated[int, Meta(description="Remaining lifetime in seconds.", examples=[3600])]
 
 
 class JsonWebKeySet(msgspec.Struct, frozen=True, kw_only=True):
-    """The public keys that verify our tokens (RFC 7517, 5)."""
+    """Public keys that verify access tokens (RFC 7517, 5)."""
 
     keys: list[dict[str, str]]
 
 
 class ProviderMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """Where everything is (OpenID Connect Discovery 1.0, 3), as far as it applies to us."""
+    """Provider metadata (OpenID Connect Discovery 1.0, 3), as far as it applies."""
 
     issuer: Annotated[str, Meta(examples=["https://accounts.example.com"])]
     jwks_uri: Annotated[str, Meta(examples=["https://accounts.example.com/.well-known/jwks.json"])]

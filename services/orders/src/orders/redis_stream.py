@@ -1,4 +1,4 @@
-"""Where events are published for other services."""
+"""Redis stream that publishes events to other services."""
 
 from typing import Final
 
@@ -10,24 +10,21 @@ from starkeel_config import Secret
 from starkeel_db import BrokerAwayError, Event
 
 STREAM: Final = "orders:events"
-_LONGEST: Final = 100_000
+_MAX_LENGTH: Final = 100_000
 _TIMEOUT_S: Final = 1.5
 
 
 class RedisStream:
-    """A stream of Redis, of the last hundred thousand events or so.
+    """Broker of the outbox, with approximately the last hundred thousand events.
 
-    An entry's `id` is the event's position in the outbox: one that was published twice has the same.
-    Its `traceparent` is the span that it happened in, for those who want to link theirs to it.
-
-    Args:
-        url: Of the Redis.
+    An entry's `id` is the event's position in the outbox, the same for an event that is published twice.
+    Its `traceparent` is the span that created the event, for span links of consumers.
     """
 
     def __init__(self, url: Secret) -> None:
         self._redis = Redis.from_url(
             url.reveal(),
-            # Sent again by the relay, which knows how often.
+            # The relay retries, with its own backoff.
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=_TIMEOUT_S,
             socket_timeout=_TIMEOUT_S,
@@ -37,13 +34,13 @@ class RedisStream:
         """Append an event.
 
         Raises:
-            BrokerAwayError: Redis is away, full or read only.
+            BrokerAwayError: Redis is unavailable, out of memory or read-only.
         """
         entry = {"id": event.position, "key": event.key, "kind": event.kind, "payload": event.payload}
         if event.traceparent is not None:
             entry["traceparent"] = event.traceparent
         try:
-            await self._redis.xadd(STREAM, entry, maxlen=_LONGEST, approximate=True)  # type: ignore[arg-type]  # invariant upstream
+            await self._redis.xadd(STREAM, entry, maxlen=_MAX_LENGTH, approximate=True)  # type: ignore[arg-type]  # invariant upstream
         except DataError:
             raise
         except (RedisError, OSError) as error:

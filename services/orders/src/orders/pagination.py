@@ -1,4 +1,4 @@
-"""Where a page of orders ends, as text that a caller hands back unread."""
+"""Cursor pagination: the position of the last order on a page, encoded as opaque text."""
 
 import base64
 import struct
@@ -14,23 +14,23 @@ _LAYOUT = struct.Struct(">q16s")
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """The place of one order among a user's."""
+class PageCursor:
+    """Position of one order among the orders of a user."""
 
     created_at: datetime
     id: UUID
 
-    def cursor(self) -> str:
-        """Return the position as text."""
+    def encode(self) -> str:
+        """Return the cursor as URL-safe text."""
         microseconds = (self.created_at - _EPOCH) // timedelta(microseconds=1)
         return base64.urlsafe_b64encode(_LAYOUT.pack(microseconds, self.id.bytes)).decode("ascii")
 
     @classmethod
-    def parse(cls, cursor: str) -> Self:
-        """Read what `cursor` wrote.
+    def decode(cls, cursor: str) -> Self:
+        """Parse the result of `encode`.
 
         Raises:
-            ValidationException: It is no cursor of ours.
+            ValidationException: The text is not a cursor.
         """
         try:
             microseconds, id_bytes = _LAYOUT.unpack(base64.b64decode(cursor, altchars=b"-_", validate=True))

@@ -1,7 +1,7 @@
-"""What orders reads and writes."""
+"""Request and response bodies, and live events."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -9,12 +9,13 @@ from msgspec import Meta
 
 from .orders import MAX_QUANTITY, Order, Status
 
+EventType = Literal["order.created", "order.changed", "order.cancelled"]
 ProductType = Annotated[
     str,
     Meta(
-        # Python's `$` lets a line feed follow; JSON Schema knows no other end (ECMA-262 has no `\Z`).
+        # Python's `$` also matches before a final line feed, and JSON Schema (ECMA-262) has no `\Z`.
         pattern=r"^[a-z0-9-]{1,64}$(?!\n)",
-        description="1 to 64 of `a` to `z`, `0` to `9` and `-`.",
+        description="1 to 64 of the characters `a` to `z`, `0` to `9` and `-`.",
         examples=["oak-plank"],
     ),
 ]
@@ -22,20 +23,20 @@ Quantity = Annotated[int, Meta(ge=1, le=MAX_QUANTITY, examples=[12])]
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What somebody wants to order."""
+    """A new order."""
 
     product_type: ProductType
     quantity: Quantity
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be changed of an open order."""
+    """Change of an open order."""
 
     quantity: Annotated[Quantity, Meta(examples=[24])]
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """An order, as its owner sees it."""
+    """An order."""
 
     id: Annotated[UUID, Meta(examples=["019aaf40-2f2b-7a3e-9e55-3a0f7b1d9c10"])]
     product_type: Annotated[str, Meta(examples=["oak-plank"])]
@@ -46,16 +47,24 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of a user's orders, the newest first."""
+    """A page of orders, newest first."""
 
     items: list[OrderView]
     next_cursor: Annotated[
-        str | None, Meta(description="`cursor` of the next page; null on the last.", examples=[None])
+        str | None, Meta(description="`cursor` of the next page; null on the last page.", examples=[None])
     ]
 
 
+class OrderEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of an order."""
+
+    id: Annotated[str, Meta(description="Opaque value for `Last-Event-ID`.")]
+    type: EventType
+    order: OrderView
+
+
 def view(order: Order) -> OrderView:
-    """Return what its owner may see of an order."""
+    """Return the response body of an order."""
     return OrderView(
         id=order.id,
         product_type=order.product_type,

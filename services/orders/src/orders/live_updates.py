@@ -1,0 +1,136 @@
+"""Live updates of a user's orders: server-sent events and WebSocket."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Final, cast
+
+import anyio
+import msgspec
+from anyio import CancelScope
+from litestar import WebSocket, get, websocket
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from litestar.params import HeaderParameter
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+from starkeel_auth import Principal, requires_scope
+from starkeel_db import Outbox
+from starkeel_http import problem_responses
+
+from .schemas import EventType, OrderEvent, OrderView
+from .users import user_id_of
+
+HEARTBEAT_S: Final = 15.0
+"""Seconds without an event until a heartbeat is sent; shorter than the idle timeouts of proxies."""
+
+_RETRY_MS: Final = 2000
+_TRY_AGAIN_LATER: Final = 1013
+_EXPIRED: Final = 4401
+_MAX_POSITION_DIGITS: Final = 18
+_READ = [requires_scope("orders:read")]
+
+_decoder = msgspec.json.Decoder(OrderView)
+
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Last-Event-ID",
+        max_length=128,
+        description="`id` of the last received event. The stream starts with the stored events after it.",
+    ),
+]
+
+
+@get(
+    "/api/orders/events",
+    summary="Stream order events",
+    tags=["live"],
+    guards=_READ,
+    media_type="text/event-stream",
+    responses={
+        200: ResponseSpec(
+            str,
+            description="`order.created`, `order.changed`, `order.cancelled`.",
+            media_type="text/event-stream",
+        )
+    }
+    | problem_responses(400, 401, 403, 503),
+)
+async def events(
+    principal: NamedDependency[Principal],
+    outbox: NamedDependency[Outbox],
+    last_event_id: LastEventId = None,
+) -> ServerSentEvent:
+    """Send an event for every change of the caller's orders, until the token expires."""
+    order_events = _subscribe(outbox, principal, last_event_id)
+    # Subscribe before the response starts: a failure can still be reported, and no later event is missed.
+    await anext(order_events)
+    return ServerSentEvent(_messages(order_events))
+
+
+@websocket("/api/orders/live", guards=[*_READ])
+async def live(
+    socket: WebSocket,  # type: ignore[type-arg]  # Litestar refuses the generic form
+    principal: NamedDependency[Principal],
+    outbox: NamedDependency[Outbox],
+) -> None:
+    """Send an event for every change of the caller's orders; messages of the client are ignored."""
+    async with aclosing(_subscribe(outbox, principal, None)) as order_events:
+        await anext(order_events)
+        await socket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_on_disconnect, socket, tasks.cancel_scope)
+            async for event in order_events:
+                await socket.send_text(
+                    msgspec.json.encode(event).decode() if event else '{"type":"heartbeat"}'
+                )
+            tasks.cancel_scope.cancel()
+            await socket.close(code=_EXPIRED if time.time() >= principal.expires_at else _TRY_AGAIN_LATER)
+
+
+async def _subscribe(
+    outbox: Outbox, principal: Principal, last_event_id: str | None
+) -> AsyncGenerator[OrderEvent | None]:
+    """Yield the caller's events until the token expires: first those after `last_event_id`, then new ones.
+
+    Yields `None` as soon as it is subscribed, and as a heartbeat.
+
+    Raises:
+        DatabaseUnavailable: The events cannot be read.
+    """
+    async with outbox.following(str(user_id_of(principal)), after=_position(last_event_id)) as subscription:
+        yield None
+        while (remaining_s := principal.expires_at - time.time()) > 0:
+            event: OrderEvent | None = None
+            with anyio.move_on_after(min(HEARTBEAT_S, remaining_s)):
+                stored = await subscription.next()
+                order = _decoder.decode(stored.payload)
+                event = OrderEvent(id=str(stored.position), type=cast("EventType", stored.kind), order=order)
+            yield event
+
+
+def _position(last_event_id: str | None) -> int | None:
+    """Return the position after which to start; 0, the beginning, for an id of an unknown format."""
+    if last_event_id is None:
+        return None
+    is_position = last_event_id.isascii() and last_event_id.isdigit()
+    return int(last_event_id) if is_position and len(last_event_id) <= _MAX_POSITION_DIGITS else 0
+
+
+async def _messages(
+    order_events: AsyncGenerator[OrderEvent | None],
+) -> AsyncGenerator[ServerSentEventMessage]:
+    async with aclosing(order_events):
+        yield ServerSentEventMessage(comment="listening", retry=_RETRY_MS, data=None)
+        async for event in order_events:
+            if event is None:
+                yield ServerSentEventMessage(comment="heartbeat", data=None)
+            else:
+                data = msgspec.json.encode(event.order)
+                yield ServerSentEventMessage(data=data, event=event.type, id=event.id)
+
+
+async def _cancel_on_disconnect(socket: WebSocket, scope: CancelScope) -> None:  # type: ignore[type-arg]  # as above
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+    scope.cancel()
