@@ -1,7 +1,6 @@
 """Database of a Litestar service: pool, migrations, unit of work, readiness.
 
-Names are imported when they are first used: the main process of a service reads settings, and needs neither
-SQLAlchemy nor Litestar for it.
+Names are imported lazily: the main process of a service reads settings without SQLAlchemy and Litestar.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Requests that are executed again when the database chose them to give way to others."""
+"""Retries requests whose transaction failed with a deadlock or a serialization error."""
 
 import random
 import time
@@ -26,16 +26,16 @@ _PAUSE_S: Final = 0.02
 
 
 def repeat_conflicts(attempts: int = 3) -> dict[str, Any]:
-    """Have a route executed again when it loses a conflict: a serialization failure, or a deadlock.
+    """Return an `opt` that retries a route after a deadlock or a serialization failure.
 
-    Given as the route's `opt`, joined with others by `|`; for routes that do nothing outside of their unit of
-    work which may not happen twice. All of the route runs again, its guards included, in a new unit of work.
+    Combine it with other options with `|`. The whole route runs again in a new unit of work, including guards
+    and dependencies, so its side effects outside of the unit of work must be safe to repeat.
 
     Args:
-        attempts: How often it is executed at most, the first time included.
+        attempts: Maximum number of attempts, including the first one.
 
     Raises:
-        ValueError: It is not between 2 and 10.
+        ValueError: `attempts` is not between 2 and 10.
     """
     if not 2 <= attempts <= _MOST_ATTEMPTS:
         raise ValueError(f"a request is attempted 2 to {_MOST_ATTEMPTS} times, not {attempts}")
@@ -43,29 +43,29 @@ def repeat_conflicts(attempts: int = 3) -> dict[str, Any]:
 
 
 def attempts_of(opt: Mapping[str, Any]) -> int:
-    """Return how often a route may be executed."""
+    """Return the maximum number of attempts of a route."""
     found: int = opt.get(_ATTEMPTS, 1)
     return found
 
 
 async def note_conflict(error: Exception, scope: Scope) -> None:
-    """Remember that it was a conflict by which a request failed."""
+    """Record in the scope that a request failed with a transaction conflict."""
     if isinstance(error, DatabaseUnavailable) and error.conflict is not None:
         scope["state"][_CONFLICT] = error.conflict
 
 
 class ConflictLost(Exception):
-    """A request is to be executed again: nothing of its answer was sent."""
+    """The request must be retried; no part of its response was sent."""
 
 
 class Attempts:
-    """One request, and what it takes to execute it again.
+    """Attempts of one request: replays its body and withholds the error response before a retry.
 
     Args:
-        scope: The request's.
-        receive: Where its body comes from.
-        send: Where its answer goes.
-        most: How often it may be executed.
+        scope: Scope of the request.
+        receive: ASGI `receive` of the request.
+        send: ASGI `send` of the request.
+        most: Maximum number of attempts.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, most: int) -> None:
@@ -78,7 +78,7 @@ class Attempts:
         self._again: list[Any] = []
 
     async def receive(self) -> Any:
-        """Receive what was received before, then what comes."""
+        """Return the messages received by earlier attempts, then new ones."""
         if self._again:
             return self._again.pop(0)
         message = await self._receive()
@@ -87,21 +87,21 @@ class Attempts:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send, unless it is an answer that another attempt may better.
+        """Send a message, unless it starts the response to a conflict that can be retried.
 
         Raises:
-            ConflictLost: There is one.
+            ConflictLost: The request must be retried.
         """
         if message["type"] == "http.response.start" and self._left > 1 and _CONFLICT in self._scope["state"]:
             raise ConflictLost
         await self._send(message)
 
     async def prepare_next(self) -> None:
-        """Put the request back to what it was, and let the others pass."""
+        """Restore the initial state of the request and pause for a random time."""
         state: Any = self._scope["state"]
         reason = state[_CONFLICT]
         _retries().labels(reason=reason).inc()
-        log.debug("request executed again", reason=reason)
+        log.debug("request retried", reason=reason)
         inner = ScopeState.from_scope(self._scope)
         inner.response_started, inner.dependency_cache = False, Empty
         state.clear()
@@ -111,7 +111,7 @@ class Attempts:
         await anyio.sleep(self._pause_s())
 
     def _pause_s(self) -> float:
-        pause_s = random.uniform(0, _PAUSE_S)  # noqa: S311 - those who collided shall not come at once again
+        pause_s = random.uniform(0, _PAUSE_S)  # noqa: S311 - jitter, to avoid another conflict
         ends_at = self._state.get("deadline")
         return pause_s if ends_at is None else max(0.0, min(pause_s, ends_at - time.monotonic()))
 
@@ -122,6 +122,6 @@ def _retries() -> "Counter":
 
     return Counter(
         "db_unit_of_work_retries_total",
-        "Requests executed again after a conflict in the database.",
+        "Requests retried after a transaction conflict.",
         ["reason"],
     )

@@ -19,14 +19,14 @@ from .session import Sessions, end
 log = structlog.get_logger(__name__)
 
 CLOSE_S = 2.0
-"""Seconds that giving a connection back may take; then it is dropped."""
+"""Seconds to wait for a connection to be released; then it is dropped."""
 _KEY: Final = "starkeel_db"
 _FIRST_ERROR = 400
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class UnitOfWork:
-    """What a request does to the database, as a whole or not at all."""
+    """Transaction of a request."""
 
     __slots__ = ("_session", "_sessions", "_state", "is_over", "reads_only")
 
@@ -41,7 +41,7 @@ class UnitOfWork:
 
     @property
     def session(self) -> AsyncSession:
-        """The session, made when it is first asked for."""
+        """Session of the request, created at first use."""
         if self._session is None:
             self._session = self._sessions().make(self._state, reads_only=self.reads_only)
             if self.is_over:
@@ -49,11 +49,11 @@ class UnitOfWork:
         return self._session
 
     async def finish(self, *, succeeded: bool) -> None:
-        """Commit or roll back, and give the connection back; doing so again is no mistake.
+        """Commit or roll back, and release the connection; does nothing when called again.
 
         Raises:
-            DatabaseUnavailable: The database could not commit.
-            SQLAlchemyError: It would not: a deferred constraint is violated, for one.
+            DatabaseUnavailable: The database was unavailable at the commit.
+            SQLAlchemyError: The commit was refused, for example by a deferred constraint.
         """
         session = self._session
         if self.is_over or session is None:
@@ -73,20 +73,20 @@ class UnitOfWork:
 
 
 async def close(session: AsyncSession) -> None:
-    """Roll back what is open and give the connection back, whatever is being cancelled, within a time."""
+    """Roll back and release the connection, shielded from cancellation, within `CLOSE_S`."""
     with anyio.move_on_after(CLOSE_S, shield=True) as scope:
         await session.close()
     if scope.cancelled_caught:
-        log.warning("connection dropped: it could not be given back in time")
+        log.warning("connection dropped: release timed out")
         with anyio.move_on_after(CLOSE_S, shield=True):
             await session.invalidate()
 
 
 class UnitOfWorkMiddleware(ASGIMiddleware):
-    """Gives every matched route a unit of work, which ends with the first byte of its response.
+    """Gives each request a unit of work, which ends before the first byte of its response.
 
     Args:
-        sessions: What makes sessions while the application runs.
+        sessions: Returns the session factory of the running application.
     """
 
     scopes = (ScopeType.HTTP,)
@@ -95,7 +95,7 @@ class UnitOfWorkMiddleware(ASGIMiddleware):
         self._sessions = sessions
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Serve one request, several times if it loses conflicts and may be repeated."""
+        """Handle a request; retry it after a transaction conflict if its route allows that."""
         most = attempts_of(scope["route_handler"].opt)
         if most == 1:
             await self._serve(scope, receive, send, next_app)
@@ -118,8 +118,8 @@ class UnitOfWorkMiddleware(ASGIMiddleware):
                 try:
                     await work.finish(succeeded=message["status"] < _FIRST_ERROR)
                 except Exception:
-                    # Litestar noted the start before it came here. Nothing was sent, so it may still answer
-                    # with the error, which is what comes through here next.
+                    # Litestar has recorded the start of the response, but nothing was sent: reset the record,
+                    # so that its exception handler sends the error response.
                     ScopeState.from_scope(scope).response_started = False
                     raise
             await send(message)
@@ -134,7 +134,8 @@ def provide_session(scope: Scope) -> AsyncSession:
     """Return the session of a request's unit of work.
 
     Raises:
-        ImproperlyConfiguredException: A WebSocket has none: it would keep a connection while it lives.
+        ImproperlyConfiguredException: The connection is a WebSocket, which would occupy a database connection
+            for its whole lifetime.
     """
     work = scope["state"].get(_KEY)
     if not isinstance(work, UnitOfWork):
@@ -147,5 +148,5 @@ def provide_session(scope: Scope) -> AsyncSession:
 def _reason(error: Exception) -> str:
     if isinstance(error, DatabaseUnavailable):
         return error.reason
-    # The lines after the first hold values.
+    # Further lines contain values.
     return str(getattr(error, "orig", None) or error).splitlines()[0]
