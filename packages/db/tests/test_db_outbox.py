@@ -38,7 +38,7 @@ class Shelf:
         if self.is_away:
             raise BrokerAwayError("down")
         if event.payload in self.refuses:
-            raise ValueError("not that one")
+            raise ValueError("not that event")
         self.got.append(event)
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class Box:
 async def boxes(
     url: str, count: int = 1, *, broker: Broker | None = None, handlers: Sequence[Any] = ()
 ) -> AsyncGenerator[list[Box]]:
-    """Start `count` processes on one database."""
+    """Start `count` processes on a database."""
     async with AsyncExitStack() as stack:
         found = []
         for _ in range(count):
@@ -103,10 +103,10 @@ class _Tables:
 
 
 async def test_a_subscriber_in_another_process_receives_events_in_order(database_url: str) -> None:
-    async with boxes(database_url, 2) as [one, other], other.outbox.following("ada") as subscription:
-        await one.add("bob", "0")
-        await one.add("ada", "1", "2")
-        await one.add("ada", "3")
+    async with boxes(database_url, 2) as [first, other], other.outbox.following("ada") as subscription:
+        await first.add("bob", "0")
+        await first.add("ada", "1", "2")
+        await first.add("ada", "3")
 
         events = [await asyncio.wait_for(subscription.next(), 20) for _ in range(3)]
 
@@ -140,10 +140,10 @@ async def test_an_event_of_a_rolled_back_transaction_is_not_published(database_u
 
 async def test_events_of_a_key_are_received_in_the_order_of_commits(postgres_url: str) -> None:
     """A writer waits for an earlier writer of the same key only."""
-    async with boxes(postgres_url, 2) as [one, other], other.outbox.following("ada") as subscription:
-        async with one.database.session() as slow:
+    async with boxes(postgres_url, 2) as [first, other], other.outbox.following("ada") as subscription:
+        async with first.database.session() as slow:
             async with slow.begin_nested():
-                await one.outbox.add(slow, key="ada", kind="happened", payload="first")
+                await first.outbox.add(slow, key="ada", kind="happened", payload="first")
             async with asyncio.TaskGroup() as tasks:
                 later = tasks.create_task(other.add("ada", "second"))
                 await other.add("bob", "not held up")
@@ -155,10 +155,10 @@ async def test_events_of_a_key_are_received_in_the_order_of_commits(postgres_url
 
 
 async def test_an_open_transaction_with_a_pending_event_blocks_no_other_writer(postgres_url: str) -> None:
-    async with boxes(postgres_url, 2) as [one, other], other.outbox.following("ada") as subscription:
-        async with one.database.session() as slow:
+    async with boxes(postgres_url, 2) as [first, other], other.outbox.following("ada") as subscription:
+        async with first.database.session() as slow:
             await slow.execute(text("SELECT 1"))
-            await one.outbox.add(slow, key="ada", kind="happened", payload="last")
+            await first.outbox.add(slow, key="ada", kind="happened", payload="last")
             await asyncio.wait_for(other.add("ada", "first"), 20)
         events = [await asyncio.wait_for(subscription.next(), 20) for _ in range(2)]
 
@@ -171,11 +171,11 @@ async def test_transactions_with_the_same_keys_in_another_order_do_not_deadlock(
             for key in keys:
                 await box.outbox.add(session, key=key, kind="happened", payload=key)
 
-    async with boxes(postgres_url, 2) as [one, other], asyncio.timeout(60):
+    async with boxes(postgres_url, 2) as [first, other], asyncio.timeout(60):
         for _ in range(20):
-            await asyncio.gather(add(one, "ada", "bob"), add(other, "bob", "ada"))
+            await asyncio.gather(add(first, "ada", "bob"), add(other, "bob", "ada"))
 
-        assert await one.execute("SELECT count(*) FROM outbox") == [(80,)]
+        assert await first.execute("SELECT count(*) FROM outbox") == [(80,)]
 
 
 async def test_an_event_of_a_rolled_back_savepoint_is_not_published(database_url: str) -> None:

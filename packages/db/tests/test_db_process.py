@@ -10,16 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 from starkeel_testing import wait_until
 
 from .conftest import Package
 
 APP = """
-from litestar import Litestar
-from sqlalchemy import MetaData
+from litestar import Litestar, get
+from litestar.di import NamedDependency
+from sqlalchemy import MetaData, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import ServiceSettings
-from starkeel_db import DatabasePlugin, DatabaseSettings
+from starkeel_db import DatabasePlugin, DatabaseSettings, read_only
 from starkeel_server import ServerPlugin, ServerSettings, Service, run
 
 
@@ -28,9 +31,19 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     database: DatabaseSettings
 
 
+@get("/count", opt=read_only())
+async def count(session: NamedDependency[AsyncSession]) -> int:
+    return await session.scalar(text("SELECT count(*) FROM things"))
+
+
+@get("/write", opt=read_only())
+async def write(session: NamedDependency[AsyncSession]) -> None:
+    await session.execute(text("INSERT INTO things (id) VALUES (1)"))
+
+
 def create_app(settings: Settings) -> Litestar:
     database = DatabasePlugin(settings.database, metadata=MetaData(), migrations=f"{__package__}.migrations")
-    return Litestar([], plugins=[ServerPlugin(settings.server), database])
+    return Litestar([count, write], plugins=[ServerPlugin(settings.server), database])
 
 
 def main() -> None:
@@ -110,9 +123,9 @@ def test_start_and_stop_are_logged_in_order(shop: Shop, database_url: str) -> No
     with shop.serving(database_url) as lines:
         pass
 
-    wanted = ("database connected", "migrations complete", "listening", "closing database connections")
-    logged = [message for line in lines for message in wanted if message in line]
-    assert logged == list(wanted)
+    expected = ("database connected", "migrations complete", "listening", "closing database connections")
+    logged = [message for line in lines for message in expected if message in line]
+    assert logged == list(expected)
     assert any(re.search("migrations complete.*applied=.*1", line) for line in lines)
 
 
@@ -217,3 +230,19 @@ def test_two_workers_share_a_database(shop: Shop, database_url: str) -> None:
 
     assert sum("closing database connections" in line for line in lines) == 2
     assert not any("Traceback" in line for line in lines)
+
+
+def test_a_write_in_a_read_only_route_fails_loudly(shop: Shop, database_url: str) -> None:
+    shop.package.add("0001_things", CREATE)
+
+    with shop.serving(database_url) as lines:
+        (url,) = [
+            f"http://{found[1]}" for line in lines if (found := re.search(r"listening +addr=(\S+)", line))
+        ]
+        with httpx2.Client(base_url=url) as client:
+            assert client.get("/count").json() == 0
+            assert client.get("/write").status_code == 500
+            assert client.get("/count").json() == 0
+
+    assert any("write refused in read-only session" in line for line in lines), lines
+    assert not any("database unavailable" in line for line in lines)

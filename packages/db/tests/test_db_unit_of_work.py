@@ -368,12 +368,12 @@ async def test_concurrent_writers_all_succeed(library: Open, database_url: str) 
 
 
 async def test_two_applications_write_to_one_database(library: Open, database_url: str) -> None:
-    async with library(database_url, [add]) as one, library(database_url, [add]) as other:
-        clients = [one.client, other.client] * 15
+    async with library(database_url, [add]) as first, library(database_url, [add]) as other:
+        clients = [first.client, other.client] * 15
         responses = await asyncio.gather(*(client.post("/books/momo") for client in clients))
 
         assert {response.status_code for response in responses} == {201}
-        assert len(await titles(one)) == 30
+        assert len(await titles(first)) == 30
 
 
 async def test_a_request_without_statements_checks_out_no_connection(

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from ._base.dsn import DatabaseUrl, PostgresUrl
 from ._base.errors import MigrationError, SchemaBehindError
 from ._base.settings import DatabaseSettings
-from ._driver.sqlite import BEGIN, READING
+from ._driver.transactions import BEGIN, READING
 from ._engine.database import Database, WritableCheck
 from ._engine.engine import Share, unpooled_engine, wait_until_answering
 from ._migrations.runner import Migrations, set_pending
@@ -79,12 +79,13 @@ class DatabasePlugin(InitPlugin):
         It is committed at the end of the block, and rolled back after an exception.
 
         Args:
-            reads_only: Whether the block only reads.
+            reads_only: Whether the block only reads; the database refuses writes, see `read_only`.
 
         Raises:
             DatabaseUnavailable: The database cannot be used.
+            ReadOnlySessionError: A session with `reads_only` executed a statement that writes.
         """
-        session = self._sessions().make(reads_only=reads_only)
+        session = self._sessions().make(read_only=reads_only)
         try:
             yield session
             await session.commit()

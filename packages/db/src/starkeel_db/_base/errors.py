@@ -34,6 +34,16 @@ class NotADatabase(DatabaseUnavailable):
     """The file is not an SQLite database."""
 
 
+class ReadOnlySessionError(RuntimeError):
+    """A read-only session executed a statement that writes or locks rows; the statement had no effect."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason}: the session is read-only; remove `opt=read_only()` from the route, or the argument "
+            "`reads_only=True` of `database.session()`"
+        )
+
+
 class DatabaseError(Exception):
     """Base of the errors that prevent a start; the message is one line and holds no secret.
 
@@ -83,3 +93,11 @@ def sqlite_code(error: BaseException) -> int:
     """Return SQLite's primary result code of an error; 0 if it is not an error of SQLite."""
     code: object = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF if isinstance(code, int) else 0
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of the driver's message; further lines may contain values."""
+    if isinstance(error, DatabaseUnavailable):
+        return error.reason
+    original = getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
+    return (str(original) or type(original).__name__).splitlines()[0]

@@ -6,11 +6,12 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 import structlog
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from .._base.errors import Conflict, DatabaseUnavailable, sqlite_code
+from .._base.errors import Conflict, DatabaseUnavailable, ReadOnlySessionError, reason_of, sqlite_code
 from .postgres import Open
+from .transactions import READ_ONLY
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +21,7 @@ log = structlog.get_logger(__name__)
 _CLASSES = ("08", "53", "57", "40")
 _CODES = {"25P03", "25P04", "25006", "55P03"}
 # The server has become a standby; new connections find the primary.
-_READ_ONLY = "25006"
+_READ_ONLY_SERVER = "25006"
 _CONFLICTS: dict[str | None, Conflict] = {"40001": "serialization", "40P01": "deadlock"}
 # Statement timeout, lock timeout and conflicts concern one statement; they are no outage.
 _STATEMENT_ERRORS = {"57014", "55P03", *_CONFLICTS}
@@ -49,15 +50,18 @@ class OutageMonitor:
         """Map the errors of an engine's statements and commits."""
 
         @event.listens_for(engine, "handle_error")
-        def replace(context: ExceptionContext) -> DatabaseUnavailable | None:
+        def replace(context: ExceptionContext) -> DatabaseUnavailable | ReadOnlySessionError | None:
             error = context.original_exception
             reason = outage(error, is_disconnect=context.is_disconnect)
             if reason is None:
                 return None
+            if _is_refused_write(error) and _is_read_only(context.connection):
+                log.error("write refused in read-only session", reason=reason)
+                return ReadOnlySessionError(reason)
             if (
                 isinstance(error, OSError)
                 or _is_broken(error)
-                or getattr(error, "sqlstate", "") == _READ_ONLY
+                or getattr(error, "sqlstate", "") == _READ_ONLY_SERVER
             ):
                 context.is_disconnect = True
             state = getattr(error, "sqlstate", None)
@@ -83,7 +87,7 @@ class OutageMonitor:
         return opened
 
     def report(self, reason: str) -> None:
-        """Report a failure; only the first one of an outage is logged."""
+        """Report a failure; only the first failure of an outage is logged."""
         self._failed_at = time.monotonic()
         if not self._is_away:
             self._is_away = True
@@ -113,15 +117,19 @@ def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
         or (isinstance(state, str) and (state.startswith(_CLASSES) or state in _CODES))
         or sqlite_code(error) in _SQLITE_CODES
     )
-    return _first_line(error) if is_passing else None
+    return reason_of(error) if is_passing else None
+
+
+def _is_refused_write(error: BaseException) -> bool:
+    return (
+        getattr(error, "sqlstate", "") == _READ_ONLY_SERVER or sqlite_code(error) == sqlite3.SQLITE_READONLY
+    )
+
+
+def _is_read_only(connection: Connection | None) -> bool:
+    return connection is not None and connection.get_execution_options().get(READ_ONLY, False)
 
 
 def _is_broken(error: BaseException) -> bool:
     # asyncpg raises this when a statement is sent while the server is closing the connection.
     return isinstance(getattr(error, "driver_exception", error), asyncpg.InternalClientError)
-
-
-def _first_line(error: Exception) -> str:
-    # SQLAlchemy prefixes the message with the class; details follow on further lines.
-    text = str(getattr(error, "driver_exception", None) or error) or type(error).__name__
-    return text.splitlines()[0]

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from .._base.errors import DatabaseUnavailable
+from .transactions import READ_ONLY
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
@@ -50,8 +51,15 @@ class ElasticPool(AsyncAdaptedQueuePool):
     """Maximum lifetime of a connection in seconds."""
     on_timeout: Callable[[str], None] = staticmethod(_ignore)
     """Called with the reason when a checkout times out."""
+    prefer_read_only = False
+    """Whether the next checkout is for a read-only transaction: a hint, which saves a switch of the mode."""
+    _has_read_only = False
 
     def _do_get(self) -> ConnectionPoolEntry:
+        read_only, self.prefer_read_only = self.prefer_read_only, False
+        self._has_read_only |= read_only
+        if self._has_read_only:
+            self._prefer(read_only=read_only)
         self.waiting += 1
         began = time.perf_counter()
         try:
@@ -65,6 +73,21 @@ class ElasticPool(AsyncAdaptedQueuePool):
             self.waiting -= 1
         record.info[WAITED_S] = time.perf_counter() - began
         return record
+
+    def _prefer(self, *, read_only: bool) -> None:
+        """Move the connection in the given mode that was returned last to the top of the pool."""
+        others: list[ConnectionPoolEntry] = []
+        for _ in range(self.checkedin()):
+            record = self._pool.get(block=False)
+            if record.info.get(READ_ONLY, False) is read_only:
+                break
+            others.append(record)
+        else:
+            record = None
+        for other in reversed(others):
+            self._do_return_conn(other)
+        if record is not None:
+            self._do_return_conn(record)
 
     @property
     def open(self) -> int:

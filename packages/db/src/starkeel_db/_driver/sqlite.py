@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from .._base.errors import DatabaseUnavailable, NotADatabase, sqlite_code
 from .postgres import Open
 
-BEGIN = "starkeel_sqlite_begin"
-"""Execution option: the statement that begins a transaction."""
-READING = "BEGIN"
-WRITING = "BEGIN IMMEDIATE"
 _ABANDON_S = 1.0
 _INTERRUPT_EVERY_S = 0.02
 _BUSY_AGAIN_S = 0.01
@@ -85,18 +81,6 @@ def _cannot_use(path: Path, error: sqlite3.Error) -> DatabaseUnavailable:
 
 def _is_busy(error: sqlite3.Error) -> bool:
     return sqlite_code(error) == sqlite3.SQLITE_BUSY
-
-
-def begin_explicitly(engine: Engine) -> None:
-    """Begin transactions with the statement of the `BEGIN` option, by default with `BEGIN IMMEDIATE`.
-
-    A transaction that reads first and writes later fails at once if another one wrote in between, whatever
-    the busy timeout; one that takes the write lock first waits for it.
-    """
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, WRITING))
 
 
 def roll_back_failed_commits(engine: Engine) -> None:

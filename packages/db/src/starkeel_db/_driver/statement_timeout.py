@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .autocommit_reads import begin_at_last
 from .postgres import IDLE_IN_TRANSACTION_S
 
 _KEY = "starkeel_deadline"
@@ -47,6 +46,17 @@ class StatementTimeout:
         return max(1, int(left_s * 1000))
 
 
+def is_shortened(state: MutableMapping[str, Any] | None, timeout_s: float) -> bool:
+    """Return whether a request has less time left than the statement timeout.
+
+    Args:
+        state: `state` of the request's scope, or None outside of requests.
+        timeout_s: Statement timeout in seconds.
+    """
+    ends_at = None if state is None else state.get("deadline")
+    return ends_at is not None and ends_at - time.monotonic() < timeout_s - _TOLERANCE_S
+
+
 def set_deadline(
     connection: Connection,
     state: MutableMapping[str, Any] | None,
@@ -58,7 +68,7 @@ def set_deadline(
 
     Args:
         connection: Connection of the transaction.
-        state: `state` of the request's scope; None outside of requests.
+        state: `state` of the request's scope, or None outside of requests.
         timeout_s: Statement timeout in seconds.
         is_session_default: Whether `timeout_s` is the session's setting; it is not behind a pooler.
     """
@@ -80,7 +90,6 @@ def enforce_deadlines(engine: Engine) -> None:
         due_ms = None if timeout is None else timeout.due_ms()
         if due_ms is None:
             return
-        begin_at_last(connection)
         # A cursor of the driver runs in the same transaction, but emits no further events.
         cursor = connection.connection.cursor()
         try:

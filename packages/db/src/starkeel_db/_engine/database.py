@@ -17,7 +17,7 @@ from sqlalchemy.util import greenlet_spawn
 from .._base.errors import DatabaseUnavailable
 from .._base.settings import DatabaseSettings
 from .._driver.pool import ElasticPool, PoolMetrics
-from .._driver.sqlite import BEGIN, READING
+from .._driver.transactions import BEGIN, READING
 from .._session.session import Sessions
 from .engine import Share, pool_of, pooled_engine
 
@@ -84,7 +84,7 @@ class Database:
         self.sessions = Sessions(
             self.engine,
             statement_timeout_s=settings.statement_timeout_s,
-            has_session_limits=not settings.pgbouncer,
+            has_session_settings=not settings.pgbouncer,
         )
         self._maintenance = PoolMaintenance(
             pool_of(self.engine), share, idle_timeout_s=settings.idle_timeout_s
@@ -109,7 +109,7 @@ class Database:
     async def check(self) -> None:
         """Check that the database answers; skipped if it answered any statement within the last second.
 
-        A busy pool would otherwise delay the check and look like an outage.
+        A busy pool would otherwise delay the check, which would report an outage.
 
         Raises:
             DatabaseUnavailable: It does not answer.
@@ -125,8 +125,10 @@ class Database:
 
         Checks run one at a time: in parallel, each would keep a connection of its own from getting idle.
         """
-        async with self._check_lock, self.reading.connect() as connection:
-            yield connection
+        async with self._check_lock:
+            pool_of(self.engine).prefer_read_only = False
+            async with self.reading.connect() as connection:
+                yield connection
 
     def _note_answer(self, _connection: Connection, *_: Any) -> None:
         self._answered_at = time.monotonic()

@@ -12,22 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from .._base.dsn import DatabaseUrl, PostgresUrl, SqliteUrl
-from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError
+from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError, reason_of
 from .._base.settings import DatabaseSettings
-from .._driver.autocommit_reads import begin_when_needed
 from .._driver.error_mapping import OutageMonitor
 from .._driver.pool import ElasticPool, check_connections
 from .._driver.postgres import Open, postgres_opener, session_settings
 from .._driver.spans import record_spans
-from .._driver.sqlite import (
-    BEGIN,
-    READING,
-    begin_explicitly,
-    interrupt_when_cancelled,
-    roll_back_failed_commits,
-    sqlite_opener,
-)
+from .._driver.sqlite import interrupt_when_cancelled, roll_back_failed_commits, sqlite_opener
 from .._driver.statement_timeout import enforce_deadlines
+from .._driver.transactions import BEGIN, READING, begin_explicitly, switch_read_only
 from .._session.session import note_failures
 
 log = structlog.get_logger(__name__)
@@ -84,6 +77,9 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
     pool.on_timeout = outages.report
     check_connections(pool)
     outages.watch(engine.sync_engine)
+    # Behind a pooler in transaction mode the session settings belong to all clients.
+    if not settings.pgbouncer:
+        switch_read_only(engine.sync_engine, on_failure=outages.report)
     _add_listeners(settings, engine.sync_engine)
     record_spans(engine.sync_engine, settings.target)
     return engine
@@ -104,7 +100,7 @@ def unpooled_engine(
     Args:
         settings: URL and limits.
         name: Name of the service, sent as part of `application_name`.
-        target: The database, if it is not the one of requests.
+        target: The database, if it differs from the database of requests.
     """
     is_direct = not settings.pgbouncer or target not in {None, settings.target}
     opener = _unlimited_opener(settings, name, target or settings.target, is_direct=is_direct)
@@ -175,7 +171,7 @@ def _add_listeners(settings: DatabaseSettings, engine: Engine) -> None:
         roll_back_failed_commits,
     )
     if isinstance(settings.target, PostgresUrl):
-        listeners = (begin_when_needed, enforce_deadlines, note_failures)
+        listeners = (enforce_deadlines, note_failures)
     for add in listeners:
         add(engine)
 
@@ -222,5 +218,5 @@ async def _attempt(engine: AsyncEngine, settings: DatabaseSettings, *, left_s: f
     except TimeoutError:
         return f"{settings.target} does not answer"
     except (SQLAlchemyError, OSError) as error:
-        return f"{settings.target}: {str(getattr(error, 'orig', None) or error).splitlines()[0]}"
+        return f"{settings.target}: {reason_of(error)}"
     return None

@@ -71,7 +71,7 @@ class IdempotencyKeys(InitPlugin):
         else:
             found = await session.execute(CLAIM_ON_SQLITE, parameters)
         row = found.one()
-        if not row.is_ours:
+        if not row.is_acquired:
             return "taken"
         if row.fingerprint is None:
             return "free"

@@ -11,7 +11,7 @@ TABLE: Final = "idempotency_keys"
 
 # A transaction-level lock: released at the end of the transaction, and compatible with a pooler.
 _CLAIM: Final = (
-    "SELECT {} AS is_ours, k.fingerprint, k.status, k.headers, k.body FROM (SELECT 1 AS one) AS one"
+    "SELECT {} AS is_acquired, k.fingerprint, k.status, k.headers, k.body FROM (SELECT 1) AS single"
     " LEFT JOIN idempotency_keys AS k ON k.key = :key AND k.expires_at > :now"
 )
 _CLAIM_TYPES: Final[tuple[BindParameter[Any], ...]] = (

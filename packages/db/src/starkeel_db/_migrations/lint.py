@@ -32,7 +32,7 @@ def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str 
     Args:
         scripts: The migrations.
         dialect: `postgresql` or `sqlite`.
-        after: Last applied revision; None for an empty database.
+        after: Last applied revision, or None for an empty database.
         upto: Last revision to render.
     """
     buffer = io.StringIO()

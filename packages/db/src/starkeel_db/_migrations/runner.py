@@ -11,9 +11,9 @@ from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .._base.errors import DatabaseUnavailable, MigrationError
+from .._base.errors import MigrationError, reason_of
 from .._driver.error_mapping import outage
-from .._driver.sqlite import BEGIN, READING
+from .._driver.transactions import BEGIN, READING
 from .scripts import Scripts
 
 if TYPE_CHECKING:
@@ -171,9 +171,8 @@ class _WaitLog:
 
 
 def _failed(name: str, error: Exception) -> Exception:
-    original = getattr(error, "orig", None) or error
-    reason = error.reason if isinstance(error, DatabaseUnavailable) else str(original).splitlines()[0]
-    if getattr(original, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+    reason = reason_of(error)
+    if getattr(getattr(error, "orig", error), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
         reason += " (another transaction uses the table; end it, or migrate later)"
     return MigrationError(f"migration {name} failed and was rolled back: {reason}")
 

@@ -165,7 +165,7 @@ def _variables(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _set_log_level() -> None:
-    """Hide Alembic's INFO messages, which repeat ours, unless its level is configured."""
+    """Hide Alembic's INFO messages, which repeat those of this package, unless its level is configured."""
     logger = logging.getLogger("alembic")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)

@@ -45,7 +45,7 @@ class Notifier:
 
 
 def current_traceparent() -> str | None:
-    """Return the current span as a W3C `traceparent`; None without a span."""
+    """Return the current span as a W3C `traceparent`, or None without a span."""
     carrier: dict[str, str] = {}
     # Always W3C, whatever propagator the process uses: the value is stored and read later.
     _propagator.inject(carrier)

@@ -37,7 +37,7 @@ class Event(NamedTuple):
         key: Ordering key: events with the same key are published in order.
         kind: Kind of event.
         payload: Content, as JSON.
-        traceparent: Span in which the event happened, as a W3C `traceparent`; None if it was not traced.
+        traceparent: Span in which the event happened, as a W3C `traceparent`, or None if it was not traced.
     """
 
     position: int

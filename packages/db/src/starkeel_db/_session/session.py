@@ -1,6 +1,6 @@
 """Sessions: request deadline, failed statements, end of the unit of work, actions after the commit."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event, text
@@ -9,14 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .._driver.autocommit_reads import read_plainly
-from .._driver.sqlite import BEGIN, READING
-from .._driver.statement_timeout import set_deadline
+from .._driver.pool import ElasticPool
+from .._driver.statement_timeout import is_shortened, set_deadline
+from .._driver.transactions import BEGIN, READ_ONLY, READING
 
 _STATE, _TIMEOUT, _IS_OVER = "starkeel_state", "starkeel_timeout_s", "starkeel_is_over"
-_READS_PLAINLY, _HAS_FAILED = "starkeel_reads_plainly", "starkeel_has_failed"
-_SESSION_INFO, _HAS_SESSION_LIMITS = "starkeel_session", "starkeel_has_session_limits"
+_POOL, _HAS_FAILED = "starkeel_pool", "starkeel_has_failed"
+_SESSION_INFO, _HAS_SESSION_SETTINGS = "starkeel_session", "starkeel_has_session_settings"
 _ACTIONS: Final = "starkeel_after_commit"
+_READ_ONLY_ROUTE: Final = "starkeel_db.read_only"
 _ANY_STATEMENT = text("SELECT 1")
 
 
@@ -30,6 +31,23 @@ class UnitOfWorkIsOverError(RuntimeError):
         )
 
 
+def read_only() -> dict[str, Any]:
+    """Return an `opt` for a route that only reads: its session refuses writes with `ReadOnlySessionError`.
+
+    Combine it with other options with `|`. On PostgreSQL statements run in autocommit mode, without the round
+    trips of BEGIN and COMMIT, so each statement has a snapshot of its own, locks end with the statement, and
+    savepoints and server-side cursors are not available. For one snapshot, begin a transaction first:
+    `await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})`.
+    """
+    return {_READ_ONLY_ROUTE: True}
+
+
+def is_read_only(opt: Mapping[str, Any]) -> bool:
+    """Return whether a route has the option `read_only`."""
+    found: bool = opt.get(_READ_ONLY_ROUTE, False)
+    return found
+
+
 class RequestSession(Session):
     """Synchronous session behind each `AsyncSession` of this package."""
 
@@ -41,21 +59,23 @@ class RequestSession(Session):
         """
         if self.info.get(_IS_OVER):
             raise UnitOfWorkIsOverError
+        pool: ElasticPool = self.info[_POOL]
+        pool.prefer_read_only = self.info[READ_ONLY]
         return super().get_bind(*args, **kwargs)
 
 
 @event.listens_for(RequestSession, "after_begin")
 def _begin(session: Session, _: SessionTransaction, connection: Connection) -> None:
     info = session.info
-    set_deadline(
-        connection,
-        info.get(_STATE),
-        timeout_s=info[_TIMEOUT],
-        is_session_default=info[_HAS_SESSION_LIMITS],
-    )
+    # Without a transaction a timeout could only be set for the session.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        set_deadline(
+            connection,
+            info.get(_STATE),
+            timeout_s=info[_TIMEOUT],
+            is_session_default=info[_HAS_SESSION_SETTINGS],
+        )
     connection.info[_SESSION_INFO] = info
-    if info[_READS_PLAINLY]:
-        read_plainly(connection)
 
 
 @event.listens_for(RequestSession, "before_commit")
@@ -90,39 +110,60 @@ class Sessions:
     Args:
         engine: The engine.
         statement_timeout_s: Statement timeout in seconds.
-        has_session_limits: Whether connections have it as a session setting; not behind a pooler.
+        has_session_settings: Whether settings of a session last; not behind a pooler in transaction mode.
     """
 
     def __init__(
-        self, engine: AsyncEngine, *, statement_timeout_s: float, has_session_limits: bool = True
+        self, engine: AsyncEngine, *, statement_timeout_s: float, has_session_settings: bool = True
     ) -> None:
-        self._writing = self._reading = engine
-        self._is_postgres = engine.dialect.name == "postgresql"
-        if not self._is_postgres:
-            self._reading = engine.execution_options(**{BEGIN: READING})
+        is_postgres = engine.dialect.name == "postgresql"
+        self._read_write = self._safe = engine
+        self._read_only_transaction = self._read_only = engine.execution_options(**{READ_ONLY: True})
+        if not is_postgres:
+            self._safe = engine.execution_options(**{BEGIN: READING})
+            self._read_only = self._read_only.execution_options(**{BEGIN: READING})
+            self._read_only_transaction = self._read_only
+        elif has_session_settings:
+            # Without BEGIN and COMMIT; the mode of the connection refuses writes.
+            self._read_only = self._read_only.execution_options(isolation_level="AUTOCOMMIT")
+        else:
+            self._read_only = self._read_only.execution_options(postgresql_readonly=True)
+            self._read_only_transaction = self._read_only
         self._statement_timeout_s = statement_timeout_s
-        self._has_session_limits = has_session_limits or not self._is_postgres
+        self._has_session_settings = has_session_settings or not is_postgres
+        self._pool = engine.sync_engine.pool
 
     def make(
-        self, state: MutableMapping[str, Any] | None = None, *, reads_only: bool = False
+        self,
+        state: MutableMapping[str, Any] | None = None,
+        *,
+        read_only: bool = False,
+        is_safe: bool = False,
     ) -> AsyncSession:
         """Create a session; it checks out a connection when it is first used.
 
         Args:
             state: `state` of the request's scope, which has the deadline.
-            reads_only: Whether the transaction may begin only when a statement needs it; on SQLite it
-                takes the write lock only when it writes.
+            read_only: Whether the database must refuse writes.
+            is_safe: Whether the request method is safe (RFC 9110): on SQLite the transaction takes the write
+                lock only when it writes.
         """
+        engine = self._safe if is_safe else self._read_write
+        if read_only:
+            # A shorter statement timeout needs a transaction.
+            is_short = is_shortened(state, self._statement_timeout_s)
+            engine = self._read_only_transaction if is_short else self._read_only
         return AsyncSession(
-            self._reading if reads_only else self._writing,
+            engine,
             sync_session_class=RequestSession,
             # The returned objects are serialized after the commit.
             expire_on_commit=False,
             info={
                 _STATE: state,
                 _TIMEOUT: self._statement_timeout_s,
-                _HAS_SESSION_LIMITS: self._has_session_limits,
-                _READS_PLAINLY: reads_only and self._is_postgres,
+                _HAS_SESSION_SETTINGS: self._has_session_settings,
+                _POOL: self._pool,
+                READ_ONLY: read_only and self._has_session_settings,
             },
         )
 

@@ -12,9 +12,9 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.utils.scope.state import ScopeState
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .._base.errors import DatabaseUnavailable
+from .._base.errors import reason_of
 from .conflict_retry import Attempts, ConflictLost, attempts_of
-from .session import Sessions, end
+from .session import Sessions, end, is_read_only
 
 log = structlog.get_logger(__name__)
 
@@ -28,22 +28,30 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class UnitOfWork:
     """Transaction of a request."""
 
-    __slots__ = ("_session", "_sessions", "_state", "is_over", "reads_only")
+    __slots__ = ("_is_safe", "_read_only", "_session", "_sessions", "_state", "is_over")
 
     def __init__(
-        self, sessions: Callable[[], Sessions], state: MutableMapping[str, Any], *, reads_only: bool
+        self,
+        sessions: Callable[[], Sessions],
+        state: MutableMapping[str, Any],
+        *,
+        read_only: bool,
+        is_safe: bool,
     ) -> None:
         self._sessions = sessions
         self._state = state
         self._session: AsyncSession | None = None
         self.is_over = False
-        self.reads_only = reads_only
+        self._read_only = read_only
+        self._is_safe = is_safe
 
     @property
     def session(self) -> AsyncSession:
         """Session of the request, created at first use."""
         if self._session is None:
-            self._session = self._sessions().make(self._state, reads_only=self.reads_only)
+            self._session = self._sessions().make(
+                self._state, read_only=self._read_only, is_safe=self._is_safe
+            )
             if self.is_over:
                 end(self._session)
         return self._session
@@ -64,7 +72,7 @@ class UnitOfWork:
             if succeeded and session.in_transaction():
                 await session.commit()
         except Exception as error:
-            log.error("commit failed", error=type(error).__name__, reason=_reason(error))
+            log.error("commit failed", error=type(error).__name__, reason=reason_of(error))
             raise
         finally:
             end(session)
@@ -111,7 +119,12 @@ class UnitOfWorkMiddleware(ASGIMiddleware):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         state: MutableMapping[str, Any] = scope["state"]
-        work = state[_KEY] = UnitOfWork(self._sessions, state, reads_only=scope.get("method") in _SAFE)
+        work = state[_KEY] = UnitOfWork(
+            self._sessions,
+            state,
+            read_only=is_read_only(scope["route_handler"].opt),
+            is_safe=scope.get("method") in _SAFE,
+        )
 
         async def send_when_committed(message: Message) -> None:
             if message["type"] == "http.response.start" and not work.is_over:
@@ -143,10 +156,3 @@ def provide_session(scope: Scope) -> AsyncSession:
             "only requests have the dependency `session`; in a WebSocket use `async with database.session()`"
         )
     return work.session
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, DatabaseUnavailable):
-        return error.reason
-    # Further lines contain values.
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
