@@ -16,7 +16,7 @@ from starkeel_config import Secret
 from starkeel_db import DatabasePlugin, DatabaseSettings
 from structlog.testing import LogCapture
 
-NOTHING = """
+TEMPLATE = """
 revision = "{name}"
 down_revision = {down!r}
 
@@ -31,14 +31,9 @@ def downgrade() -> None:
 
 
 async def until(condition: Callable[[], object], *, timeout_s: float = 30.0) -> None:
-    """Wait for a fact that tells nobody when it becomes one.
-
-    Args:
-        condition: Asked again and again.
-        timeout_s: Seconds after which the wait has failed.
-    """
+    """Wait until `condition()` is true, by polling; fail after `timeout_s` seconds."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - nothing else tells
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -55,7 +50,7 @@ class Shelf(Base):
 
 
 class Book(Base):
-    """Refers to a shelf, which is looked at only when the transaction commits."""
+    """Has a deferred foreign key, which is checked at the commit."""
 
     __tablename__ = "books"
 
@@ -67,7 +62,7 @@ class Book(Base):
 
 
 class Library(NamedTuple):
-    """The application, started."""
+    """A running application."""
 
     app: Litestar
     client: httpx2.AsyncClient
@@ -79,7 +74,7 @@ Open = Callable[..., AbstractAsyncContextManager[Library]]
 
 @pytest.fixture
 def library() -> Open:
-    """Starts an application with handlers of the test's own on a database with the tables of a library."""
+    """Start an application with the given handlers on a database with the tables of a library."""
 
     @asynccontextmanager
     async def start(
@@ -113,7 +108,7 @@ def library() -> Open:
 
 @pytest.fixture
 def logged() -> Iterator[list[Any]]:
-    """What was logged through structlog."""
+    """Return the captured structlog entries."""
     capture = LogCapture()
     before = structlog.get_config()
     structlog.configure(processors=[capture], cache_logger_on_first_use=False)
@@ -122,7 +117,7 @@ def logged() -> Iterator[list[Any]]:
 
 
 class Package:
-    """A package of migrations that a test writes."""
+    """A migrations package written by a test."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
@@ -130,15 +125,15 @@ class Package:
         self._last: str | None = None
 
     def add(self, name: str, *lines: str) -> str:
-        """Add a revision whose upgrade consists of these lines."""
+        """Add a revision whose upgrade consists of the given lines."""
         upgrade = "\n".join(f"    {line}" for line in ("from alembic import op", *lines))
-        text = NOTHING.format(name=name, down=self._last, upgrade=upgrade)
+        text = TEMPLATE.format(name=name, down=self._last, upgrade=upgrade)
         (self.folder / f"{name}.py").write_text(text)
         self._last = name
         return name
 
     def plugin(self, url: str, metadata: MetaData | None = None, **settings: Any) -> DatabasePlugin:
-        """A plugin that applies them."""
+        """Return a plugin with these migrations."""
         values: dict[str, Any] = {"min_connections": 0, "startup_timeout_s": 5.0, **settings}
         return DatabasePlugin(
             DatabaseSettings(url=Secret(url), **values), metadata=metadata or MetaData(), migrations=self.name
@@ -147,7 +142,7 @@ class Package:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
-    """An empty package of migrations; its name is unique, as modules stay imported."""
+    """Return an empty migrations package; its name is unique, because modules stay imported."""
     name = f"shop_{tmp_path.name.replace('-', '_')}"
     folder = tmp_path / "code" / name / "migrations"
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Migrations are applied once, as a whole or not at all, by one process."""
+"""Migrations are applied once, atomically, by one process."""
 
 import asyncio
 import sqlite3
@@ -34,7 +34,7 @@ async def tables(url: str) -> set[str]:
     return {row[0] for row in rows}
 
 
-async def test_what_is_missing_is_applied_and_counted(package: Package, database_url: str) -> None:
+async def test_missing_migrations_are_applied_and_counted(package: Package, database_url: str) -> None:
     package.add("0001_things", CREATE)
     package.add("0002_more", 'op.execute("CREATE TABLE more (id INTEGER PRIMARY KEY)")')
     plugin = package.plugin(database_url)
@@ -44,11 +44,11 @@ async def test_what_is_missing_is_applied_and_counted(package: Package, database
     assert {"things", "more"} <= await tables(database_url)
 
 
-async def test_nothing_to_migrate_is_no_error(package: Package, database_url: str) -> None:
+async def test_a_service_without_migrations_applies_none(package: Package, database_url: str) -> None:
     assert await package.plugin(database_url).migrate() == 0
 
 
-async def test_a_failed_migration_is_named_and_leaves_nothing(package: Package, database_url: str) -> None:
+async def test_a_failed_migration_is_named_and_rolled_back(package: Package, database_url: str) -> None:
     package.add("0001_good", CREATE)
     plugin = package.plugin(database_url)
     await plugin.migrate()
@@ -77,16 +77,16 @@ async def test_a_database_newer_than_the_code_is_refused(package: Package, datab
         assert caught.value.exit_code == 65
 
 
-async def test_two_ends_are_refused(package: Package, database_url: str) -> None:
+async def test_several_heads_are_refused(package: Package, database_url: str) -> None:
     package.add("0001_things", CREATE)
     text = (package.folder / "0001_things.py").read_text()
     (package.folder / "0001_other.py").write_text(text.replace("0001_things", "0001_other"))
 
-    with pytest.raises(MigrationError, match="several ends"):
+    with pytest.raises(MigrationError, match="several heads"):
         await package.plugin(database_url).migrate()
 
 
-async def test_several_at_once_apply_each_migration_once(package: Package, database_url: str) -> None:
+async def test_concurrent_processes_apply_each_migration_once(package: Package, database_url: str) -> None:
     package.add("0001_things", CREATE)
     slow = {"sqlite": "SELECT 1", "postgresql": "SELECT pg_sleep(0.3)"}[database_url.partition(":")[0]]
     package.add("0002_slow", f'op.execute("{slow}")')
@@ -96,7 +96,7 @@ async def test_several_at_once_apply_each_migration_once(package: Package, datab
     assert sorted(applied) == [0, 0, 0, 2]
 
 
-async def test_an_index_can_be_built_concurrently_while_others_wait(
+async def test_an_index_can_be_built_concurrently_while_other_processes_wait(
     package: Package, postgres_url: str
 ) -> None:
     package.add("0001_things", CREATE)
@@ -113,7 +113,7 @@ async def test_an_index_can_be_built_concurrently_while_others_wait(
     assert sorted(applied) == [0, 0, 0, 1]
 
 
-async def test_a_migration_that_is_cancelled_leaves_nothing(
+async def test_a_cancelled_migration_is_rolled_back(
     package: Package, database_url: str, tmp_path: Path
 ) -> None:
     begun = tmp_path / "begun"
@@ -132,7 +132,7 @@ async def test_a_migration_that_is_cancelled_leaves_nothing(
             await migrating
 
     assert "half" not in await tables(database_url)
-    # And it holds no lock: the mended one is applied at once.
+    # It holds no lock: a corrected migration is applied at once.
     (package.folder / "0001_slow.py").unlink()
     package._last = None
     package.add("0001_quick", CREATE)
@@ -140,20 +140,20 @@ async def test_a_migration_that_is_cancelled_leaves_nothing(
         assert await package.plugin(database_url).migrate() == 1
 
 
-async def test_a_migration_does_not_wait_long_for_a_table(package: Package, postgres_url: str) -> None:
+async def test_a_migration_that_waits_for_a_table_lock_times_out(package: Package, postgres_url: str) -> None:
     package.add("0001_things", CREATE)
     await package.plugin(postgres_url).migrate()
     package.add("0002_column", 'op.execute("ALTER TABLE things ADD COLUMN name text")')
     holder = await asyncpg.connect(postgres_url)
     try:
         await holder.execute("BEGIN; LOCK TABLE things")
-        with pytest.raises(MigrationError, match="something else uses the table"):
+        with pytest.raises(MigrationError, match="another transaction uses the table"):
             await package.plugin(postgres_url).migrate()
     finally:
         await holder.close()
 
 
-async def test_rows_that_refer_to_nothing_are_not_left_behind(package: Package, tmp_path: Any) -> None:
+async def test_a_migration_that_leaves_dangling_foreign_keys_fails(package: Package, tmp_path: Any) -> None:
     package.add(
         "0001_shelves",
         'op.execute("CREATE TABLE shelves (id INTEGER PRIMARY KEY)")',
@@ -162,12 +162,12 @@ async def test_rows_that_refer_to_nothing_are_not_left_behind(package: Package, 
     )
     url = f"sqlite:///{tmp_path}/shop.db"
 
-    with pytest.raises(MigrationError, match="books refers to one of shelves"):
+    with pytest.raises(MigrationError, match="books refers to a row of shelves"):
         await package.plugin(url).migrate()
     assert not {"shelves", "books"} & await tables(url)
 
 
-async def test_a_service_that_does_not_migrate_is_not_ready_until_somebody_did(
+async def test_a_service_that_does_not_migrate_is_ready_once_another_process_has_migrated(
     package: Package, database_url: str
 ) -> None:
     from litestar import Litestar
@@ -185,7 +185,7 @@ async def test_a_service_that_does_not_migrate_is_not_ready_until_somebody_did(
         await plugin.check_ready()
 
 
-async def test_a_deployment_under_way_does_not_make_the_old_one_unready(
+async def test_a_newer_schema_does_not_make_a_running_process_unready(
     package: Package, database_url: str
 ) -> None:
     from litestar import Litestar
@@ -231,7 +231,7 @@ def test_a_revision_is_written_from_the_models(package: Package, database_url: s
     assert "op." not in third.read_text().partition("def upgrade")[2]
 
 
-async def test_services_may_share_a_database(database_url: str) -> None:
+async def test_services_can_share_a_database(database_url: str) -> None:
     for service in ("accounts", "orders"):
         settings = DatabaseSettings(url=Secret(database_url), min_connections=0)
         plugin = DatabasePlugin(settings, metadata=MetaData(), migrations=f"{service}.migrations")

@@ -1,4 +1,4 @@
-"""The outbox: told after the commit, in order, by one relay at a time, and never lost."""
+"""The outbox publishes after the commit, in order, through one relay at a time, and loses nothing."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 
 class Shelf:
-    """A broker that keeps what it gets, and may be out of order."""
+    """A broker that stores events, and can be away or refuse some."""
 
     def __init__(self) -> None:
         self.got: list[Event] = []
@@ -36,9 +36,9 @@ class Shelf:
 
     async def publish(self, event: Event) -> None:
         if self.is_away:
-            raise BrokerAwayError("out to lunch")
+            raise BrokerAwayError("down")
         if event.payload in self.refuses:
-            raise ValueError("not that one")
+            raise ValueError("not that event")
         self.got.append(event)
 
     async def close(self) -> None:
@@ -46,7 +46,7 @@ class Shelf:
 
 
 class Box:
-    """One process: its database and its outbox."""
+    """A process with its database and its outbox."""
 
     def __init__(self, app: Litestar, database: DatabasePlugin, outbox: Outbox) -> None:
         self.app = app
@@ -68,7 +68,7 @@ class Box:
 async def boxes(
     url: str, count: int = 1, *, broker: Broker | None = None, handlers: Sequence[Any] = ()
 ) -> AsyncGenerator[list[Box]]:
-    """So many processes on one database."""
+    """Start `count` processes on a database."""
     async with AsyncExitStack() as stack:
         found = []
         for _ in range(count):
@@ -102,84 +102,84 @@ class _Tables:
         return Tables()
 
 
-async def test_another_process_is_told_in_order(database_url: str) -> None:
-    async with boxes(database_url, 2) as [one, other], other.outbox.following("ada") as follower:
-        await one.add("bob", "0")
-        await one.add("ada", "1", "2")
-        await one.add("ada", "3")
+async def test_a_subscriber_in_another_process_receives_events_in_order(database_url: str) -> None:
+    async with boxes(database_url, 2) as [first, other], other.outbox.following("ada") as subscription:
+        await first.add("bob", "0")
+        await first.add("ada", "1", "2")
+        await first.add("ada", "3")
 
-        events = [await asyncio.wait_for(follower.next(), 20) for _ in range(3)]
+        events = [await asyncio.wait_for(subscription.next(), 20) for _ in range(3)]
 
     assert [event.payload for event in events] == ["1", "2", "3"]
     assert [event.position for event in events] == sorted({event.position for event in events})
 
 
-async def test_what_was_missed_is_found_again(database_url: str) -> None:
+async def test_a_subscription_can_start_at_a_past_position(database_url: str) -> None:
     async with boxes(database_url) as [box]:
-        async with box.outbox.following("ada") as follower:
+        async with box.outbox.following("ada") as subscription:
             await box.add("ada", "1")
-            seen = (await asyncio.wait_for(follower.next(), 20)).position
+            seen = (await asyncio.wait_for(subscription.next(), 20)).position
         await box.add("ada", "2", "3")
-    async with boxes(database_url) as [box], box.outbox.following("ada", after=seen) as follower:
-        assert [(await asyncio.wait_for(follower.next(), 20)).payload for _ in range(2)] == ["2", "3"]
+    async with boxes(database_url) as [box], box.outbox.following("ada", after=seen) as subscription:
+        assert [(await asyncio.wait_for(subscription.next(), 20)).payload for _ in range(2)] == ["2", "3"]
 
 
-async def test_what_is_rolled_back_is_told_to_nobody(database_url: str) -> None:
+async def test_an_event_of_a_rolled_back_transaction_is_not_published(database_url: str) -> None:
     shelf = Shelf()
-    async with boxes(database_url, broker=shelf) as [box], box.outbox.following("ada") as follower:
+    async with boxes(database_url, broker=shelf) as [box], box.outbox.following("ada") as subscription:
         with suppress(ZeroDivisionError):
             async with box.database.session() as session:
                 await box.outbox.add(session, key="ada", kind="happened", payload="never")
                 raise ZeroDivisionError
         await box.add("ada", "1")
 
-        assert (await asyncio.wait_for(follower.next(), 20)).payload == "1"
+        assert (await asyncio.wait_for(subscription.next(), 20)).payload == "1"
         await until(lambda: bool(shelf.got))
     assert [event.payload for event in shelf.got] == ["1"]
 
 
-async def test_an_event_is_seen_in_the_order_of_commits(postgres_url: str) -> None:
-    """Whoever comes later waits for the earlier of the same key, and for no other."""
-    async with boxes(postgres_url, 2) as [one, other], other.outbox.following("ada") as follower:
-        async with one.database.session() as slow:
+async def test_events_of_a_key_are_received_in_the_order_of_commits(postgres_url: str) -> None:
+    """A writer waits for an earlier writer of the same key only."""
+    async with boxes(postgres_url, 2) as [first, other], other.outbox.following("ada") as subscription:
+        async with first.database.session() as slow:
             async with slow.begin_nested():
-                await one.outbox.add(slow, key="ada", kind="happened", payload="first")
+                await first.outbox.add(slow, key="ada", kind="happened", payload="first")
             async with asyncio.TaskGroup() as tasks:
                 later = tasks.create_task(other.add("ada", "second"))
                 await other.add("bob", "not held up")
                 assert not later.done()
                 await slow.commit()
-        events = [await asyncio.wait_for(follower.next(), 20) for _ in range(2)]
+        events = [await asyncio.wait_for(subscription.next(), 20) for _ in range(2)]
 
     assert [event.payload for event in events] == ["first", "second"]
 
 
-async def test_a_request_that_is_not_done_yet_holds_up_nobody(postgres_url: str) -> None:
-    async with boxes(postgres_url, 2) as [one, other], other.outbox.following("ada") as follower:
-        async with one.database.session() as slow:
+async def test_an_open_transaction_with_a_pending_event_blocks_no_other_writer(postgres_url: str) -> None:
+    async with boxes(postgres_url, 2) as [first, other], other.outbox.following("ada") as subscription:
+        async with first.database.session() as slow:
             await slow.execute(text("SELECT 1"))
-            await one.outbox.add(slow, key="ada", kind="happened", payload="last")
+            await first.outbox.add(slow, key="ada", kind="happened", payload="last")
             await asyncio.wait_for(other.add("ada", "first"), 20)
-        events = [await asyncio.wait_for(follower.next(), 20) for _ in range(2)]
+        events = [await asyncio.wait_for(subscription.next(), 20) for _ in range(2)]
 
     assert [event.payload for event in events] == ["first", "last"]
 
 
-async def test_requests_that_tell_of_the_same_keys_do_not_wait_for_one_another(postgres_url: str) -> None:
-    async def tell(box: Box, *keys: str) -> None:
+async def test_transactions_with_the_same_keys_in_another_order_do_not_deadlock(postgres_url: str) -> None:
+    async def add(box: Box, *keys: str) -> None:
         async with box.database.session() as session:
             for key in keys:
                 await box.outbox.add(session, key=key, kind="happened", payload=key)
 
-    async with boxes(postgres_url, 2) as [one, other], asyncio.timeout(60):
+    async with boxes(postgres_url, 2) as [first, other], asyncio.timeout(60):
         for _ in range(20):
-            await asyncio.gather(tell(one, "ada", "bob"), tell(other, "bob", "ada"))
+            await asyncio.gather(add(first, "ada", "bob"), add(other, "bob", "ada"))
 
-        assert await one.execute("SELECT count(*) FROM outbox") == [(80,)]
+        assert await first.execute("SELECT count(*) FROM outbox") == [(80,)]
 
 
-async def test_what_is_undone_by_a_savepoint_is_told_to_nobody(database_url: str) -> None:
-    async with boxes(database_url) as [box], box.outbox.following("ada") as follower:
+async def test_an_event_of_a_rolled_back_savepoint_is_not_published(database_url: str) -> None:
+    async with boxes(database_url) as [box], box.outbox.following("ada") as subscription:
         async with box.database.session() as session:
             await box.outbox.add(session, key="ada", kind="happened", payload="before")
             with suppress(ZeroDivisionError):
@@ -195,17 +195,17 @@ async def test_what_is_undone_by_a_savepoint_is_told_to_nobody(database_url: str
                     raise ZeroDivisionError
         await box.add("ada", "after")
 
-        told = [(await asyncio.wait_for(follower.next(), 20)).payload for _ in range(2)]
+        payloads = [(await asyncio.wait_for(subscription.next(), 20)).payload for _ in range(2)]
 
-    assert told == ["before", "after"]
+    assert payloads == ["before", "after"]
 
 
-async def test_a_unit_of_work_of_nothing_but_an_event_is_committed(database_url: str) -> None:
+async def test_a_unit_of_work_with_only_an_event_is_committed(database_url: str) -> None:
     @post("/")
-    async def tell(session: NamedDependency[AsyncSession], outbox: NamedDependency[Outbox]) -> None:
+    async def add(session: NamedDependency[AsyncSession], outbox: NamedDependency[Outbox]) -> None:
         await outbox.add(session, key="ada", kind="happened", payload="1")
 
-    async with boxes(database_url, handlers=[tell]) as [box]:
+    async with boxes(database_url, handlers=[add]) as [box]:
         transport = httpx2.ASGITransport(box.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://box") as client:
             assert (await client.post("/")).status_code == 201
@@ -214,9 +214,9 @@ async def test_a_unit_of_work_of_nothing_but_an_event_is_committed(database_url:
 
 async def test_several_relays_publish_nothing_twice(database_url: str) -> None:
     shelf = Shelf()
-    async with boxes(database_url, 3, broker=shelf) as all_of_them:
+    async with boxes(database_url, 3, broker=shelf) as processes:
         for number in range(10):
-            for box in all_of_them:
+            for box in processes:
                 await box.add(f"key {number % 3}", str(number))
         await until(lambda: len(shelf.got) >= 30)
 
@@ -227,7 +227,7 @@ async def test_several_relays_publish_nothing_twice(database_url: str) -> None:
         assert mine == sorted(mine)
 
 
-async def test_a_broker_that_is_away_gets_everything_later(database_url: str) -> None:
+async def test_a_broker_that_was_away_receives_all_events_later(database_url: str) -> None:
     shelf = Shelf()
     shelf.is_away = True
     async with boxes(database_url, broker=shelf) as [box]:
@@ -240,14 +240,14 @@ async def test_a_broker_that_is_away_gets_everything_later(database_url: str) ->
     assert [event.payload for event in shelf.got] == ["1", "2"]
 
 
-async def test_a_refused_event_holds_up_its_key_alone_and_is_put_aside(database_url: str) -> None:
+async def test_a_refused_event_blocks_its_key_only_and_becomes_a_dead_letter(database_url: str) -> None:
     shelf = Shelf()
     shelf.refuses.add("bad")
     async with boxes(database_url, broker=shelf) as [box]:
         await box.add("ada", "bad", "after")
         await box.add("bob", "other")
         await until(lambda: [event.payload for event in shelf.got] == ["other"])
-        # Nine attempts with growing pauses are more than a test should wait for.
+        # Skip nine attempts, whose pauses grow.
         await box.execute("UPDATE outbox SET attempts = 9, retry_at = NULL WHERE payload = 'bad'")
         await until(lambda: len(shelf.got) == 2)
 
@@ -256,7 +256,7 @@ async def test_a_refused_event_holds_up_its_key_alone_and_is_put_aside(database_
         assert attempts == 10
 
 
-async def test_old_events_are_forgotten_but_for_what_nobody_got(database_url: str) -> None:
+async def test_old_events_are_deleted_unless_the_broker_lacks_them(database_url: str) -> None:
     shelf = Shelf()
     async with boxes(database_url, broker=shelf) as [box]:
         await box.add("ada", "1", "2")

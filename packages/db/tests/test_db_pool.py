@@ -1,4 +1,4 @@
-"""The pool, as PostgreSQL sees it."""
+"""The pool, observed through `pg_stat_activity`."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ NAME = "library"
 
 
 @asynccontextmanager
-async def looking(url: str) -> AsyncGenerator[Any]:
+async def watching(url: str) -> AsyncGenerator[Any]:
     connection = await asyncpg.connect(url)
     try:
         yield connection
@@ -36,12 +36,12 @@ async def backends(watcher: Any) -> set[int]:
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
-        while not await condition():  # noqa: ASYNC110 - the server cannot be waited for otherwise
+        while not await condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.05)
 
 
 async def hold(stack: AsyncExitStack, database: DatabasePlugin, count: int) -> list[Any]:
-    """Take connections until the end of the stack; the driver's own."""
+    """Check out connections until the end of the stack; return those of the driver."""
     drivers = []
     for _ in range(count):
         session = await stack.enter_async_context(database.session())
@@ -51,9 +51,9 @@ async def hold(stack: AsyncExitStack, database: DatabasePlugin, count: int) -> l
     return drivers
 
 
-async def test_the_maximum_is_reached_and_never_exceeded(library: Open, postgres_url: str) -> None:
+async def test_the_pool_grows_to_its_maximum_size(library: Open, postgres_url: str) -> None:
     limits = {"max_connections": 4, "acquire_timeout_s": 1.0}
-    async with library(postgres_url, [], **limits) as opened, looking(postgres_url) as watcher:
+    async with library(postgres_url, [], **limits) as opened, watching(postgres_url) as watcher:
         async with AsyncExitStack() as stack:
             await hold(stack, opened.database, 4)
             assert len(await backends(watcher)) == 4
@@ -73,7 +73,7 @@ async def test_a_worker_has_its_share(postgres_url: str, library: Open, index: i
             await hold(stack, opened.database, 1)
 
 
-async def test_a_full_pool_is_a_503_that_says_when_to_come_back(library: Open, database_url: str) -> None:
+async def test_an_exhausted_pool_is_a_503_with_retry_after(library: Open, database_url: str) -> None:
     @get("/")
     async def handler(session: NamedDependency[AsyncSession]) -> str:
         return str(await session.scalar(text("SELECT 1")))
@@ -87,11 +87,11 @@ async def test_a_full_pool_is_a_503_that_says_when_to_come_back(library: Open, d
     assert int(response.headers["retry-after"]) > 0
 
 
-async def test_the_minimum_is_opened_and_what_is_above_it_closed_when_idle(
+async def test_the_minimum_is_opened_and_idle_connections_above_it_are_closed(
     library: Open, postgres_url: str
 ) -> None:
     limits = {"min_connections": 2, "max_connections": 6, "idle_timeout_s": 1.0}
-    async with library(postgres_url, [], **limits) as opened, looking(postgres_url) as watcher:
+    async with library(postgres_url, [], **limits) as opened, watching(postgres_url) as watcher:
 
         async def is_minimum() -> bool:
             return len(await backends(watcher)) == 2
@@ -105,7 +105,7 @@ async def test_the_minimum_is_opened_and_what_is_above_it_closed_when_idle(
 
 async def test_connections_are_replaced_after_their_lifetime(library: Open, postgres_url: str) -> None:
     limits = {"min_connections": 2, "max_connections": 2, "max_lifetime_s": 1.0}
-    async with library(postgres_url, [], **limits) as opened, looking(postgres_url) as watcher:
+    async with library(postgres_url, [], **limits) as opened, watching(postgres_url) as watcher:
         async with AsyncExitStack() as stack:
             await hold(stack, opened.database, 2)
             first = await backends(watcher)
@@ -118,8 +118,10 @@ async def test_connections_are_replaced_after_their_lifetime(library: Open, post
         assert not await backends(watcher) & first
 
 
-async def test_no_request_meets_a_connection_that_the_server_ended(library: Open, postgres_url: str) -> None:
-    async with library(postgres_url, [], max_connections=3) as opened, looking(postgres_url) as watcher:
+async def test_connections_closed_by_the_server_are_replaced_at_checkout(
+    library: Open, postgres_url: str
+) -> None:
+    async with library(postgres_url, [], max_connections=3) as opened, watching(postgres_url) as watcher:
         async with AsyncExitStack() as stack:
             drivers = await hold(stack, opened.database, 3)
         for pid in await backends(watcher):
@@ -133,13 +135,13 @@ async def test_no_request_meets_a_connection_that_the_server_ended(library: Open
             assert not set(drivers) & set(await hold(stack, opened.database, 3))
 
 
-async def test_a_connection_lost_in_a_request_is_a_503_and_the_next_one_works(
+async def test_a_connection_lost_in_a_request_is_a_503_and_the_next_request_works(
     library: Open, postgres_url: str
 ) -> None:
     @get("/killed")
     async def killed(session: NamedDependency[AsyncSession]) -> None:
         pid = await session.scalar(text("SELECT pg_backend_pid()"))
-        async with looking(postgres_url) as watcher:
+        async with watching(postgres_url) as watcher:
             await watcher.execute("SELECT pg_terminate_backend($1)", pid)
         await session.scalar(text("SELECT 42"))
 
@@ -154,7 +156,7 @@ async def test_a_connection_lost_in_a_request_is_a_503_and_the_next_one_works(
         assert (await opened.client.get("/")).text == "42"
 
 
-async def test_a_database_that_is_away_is_a_503(
+async def test_an_unreachable_database_is_a_503(
     library: Open, postgres_url: str, free_port: int, logged: list[Any]
 ) -> None:
     @get("/")
@@ -179,7 +181,7 @@ async def _settings(session: AsyncSession) -> dict[str, str]:
     return {name: str(await session.scalar(text(f"SHOW {name}"))) for name in names}
 
 
-async def test_limits_are_held_by_the_server(library: Open, postgres_url: str) -> None:
+async def test_the_server_enforces_the_limits(library: Open, postgres_url: str) -> None:
     async with (
         library(postgres_url, [], statement_timeout_s=3) as opened,
         opened.database.session() as session,
@@ -198,7 +200,9 @@ def _deadline(left_s: float) -> Any:
     return before
 
 
-async def test_a_statement_has_no_longer_than_its_request(library: Open, postgres_url: str) -> None:
+async def test_the_statement_timeout_is_shortened_to_the_deadline_of_the_request(
+    library: Open, postgres_url: str
+) -> None:
     @get("/", before_request=_deadline(2.0))
     async def handler(session: NamedDependency[AsyncSession]) -> list[int]:
         limit = text("SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'")
@@ -219,7 +223,9 @@ async def test_a_statement_has_no_longer_than_its_request(library: Open, postgre
     assert after == "10s"
 
 
-async def test_what_is_no_request_has_no_deadline_of_one(library: Open, postgres_url: str) -> None:
+async def test_the_deadline_of_a_request_does_not_stay_on_its_connection(
+    library: Open, postgres_url: str
+) -> None:
     @get("/", before_request=_deadline(10.0))
     async def handler(session: NamedDependency[AsyncSession]) -> None:
         await session.scalar(text("SELECT 1"))
@@ -229,12 +235,12 @@ async def test_what_is_no_request_has_no_deadline_of_one(library: Open, postgres
         database = opened.database._database
         assert database is not None
         async with database.reading.connect() as connection:
-            # As readiness does, on the connection of the request.
+            # Like a readiness check, on the connection of the request.
             await connection.execute(text("SELECT pg_sleep(0.5)"))
             assert await connection.scalar(text("SHOW statement_timeout")) == "10s"
 
 
-async def test_a_statement_that_takes_too_long_is_a_503(library: Open, postgres_url: str) -> None:
+async def test_a_statement_timeout_is_a_503(library: Open, postgres_url: str) -> None:
     @get("/", before_request=_deadline(0.3))
     async def handler(session: NamedDependency[AsyncSession]) -> None:
         await session.execute(text("SELECT pg_sleep(60)"))
@@ -243,7 +249,7 @@ async def test_a_statement_that_takes_too_long_is_a_503(library: Open, postgres_
         assert (await opened.client.get("/")).status_code == 503
 
 
-async def test_closing_is_told(library: Open, database_url: str, logged: list[Any]) -> None:
+async def test_closing_is_logged(library: Open, database_url: str, logged: list[Any]) -> None:
     async with library(database_url, []):
         pass
 
@@ -252,8 +258,8 @@ async def test_closing_is_told(library: Open, database_url: str, logged: list[An
     ]
 
 
-async def test_nothing_is_open_after_the_end(library: Open, postgres_url: str) -> None:
-    async with looking(postgres_url) as watcher:
+async def test_all_connections_are_closed_at_the_end(library: Open, postgres_url: str) -> None:
+    async with watching(postgres_url) as watcher:
         async with library(postgres_url, [], min_connections=3) as opened, AsyncExitStack() as stack:
             await hold(stack, opened.database, 4)
             assert len(await backends(watcher)) >= 4
@@ -264,7 +270,7 @@ async def test_nothing_is_open_after_the_end(library: Open, postgres_url: str) -
         await until(none_left)
 
 
-async def test_a_busy_pool_is_no_reason_to_be_unready(library: Open, database_url: str) -> None:
+async def test_a_busy_pool_is_ready(library: Open, database_url: str) -> None:
     limits = {"max_connections": 1, "acquire_timeout_s": 1.0}
     async with library(database_url, [], **limits) as opened:
         database = opened.database
@@ -274,8 +280,8 @@ async def test_a_busy_pool_is_no_reason_to_be_unready(library: Open, database_ur
 
 
 async def _waiting_after_a_check(database: DatabasePlugin) -> int:
-    """How many wait for a connection once the check has passed, which raises else."""
-    # The library has no migrations: what is looked at here is the answer of the database.
+    """Return the number of waiting checkouts after a check, which raises if it fails."""
+    # Not `check_ready`: the library has no migrations.
     opened = database._opened()
     await opened.check()
     waiting: int = opened.engine.pool.waiting

@@ -1,4 +1,4 @@
-"""A service as a process: the start, its end, and several of them at once."""
+"""A service as a process: start, stop, and concurrent instances."""
 
 import re
 import signal
@@ -10,16 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 from starkeel_testing import wait_until
 
 from .conftest import Package
 
 APP = """
-from litestar import Litestar
-from sqlalchemy import MetaData
+from litestar import Litestar, get
+from litestar.di import NamedDependency
+from sqlalchemy import MetaData, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import ServiceSettings
-from starkeel_db import DatabasePlugin, DatabaseSettings
+from starkeel_db import DatabasePlugin, DatabaseSettings, read_only
 from starkeel_server import ServerPlugin, ServerSettings, Service, run
 
 
@@ -28,9 +31,19 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     database: DatabaseSettings
 
 
+@get("/count", opt=read_only())
+async def count(session: NamedDependency[AsyncSession]) -> int:
+    return await session.scalar(text("SELECT count(*) FROM things"))
+
+
+@get("/write", opt=read_only())
+async def write(session: NamedDependency[AsyncSession]) -> None:
+    await session.execute(text("INSERT INTO things (id) VALUES (1)"))
+
+
 def create_app(settings: Settings) -> Litestar:
     database = DatabasePlugin(settings.database, metadata=MetaData(), migrations=f"{__package__}.migrations")
-    return Litestar([], plugins=[ServerPlugin(settings.server), database])
+    return Litestar([count, write], plugins=[ServerPlugin(settings.server), database])
 
 
 def main() -> None:
@@ -42,7 +55,7 @@ CREATE = 'op.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")'
 
 
 class Shop:
-    """A service with migrations that a test writes."""
+    """A service with migrations written by a test."""
 
     def __init__(self, package: Package) -> None:
         self.package = package
@@ -76,7 +89,7 @@ class Shop:
 
     @contextmanager
     def serving(self, url: str, **environ: str) -> Iterator[list[str]]:
-        """Serve until the block ends; what it said so far."""
+        """Serve until the block ends; yield the lines of its output."""
         process = self.start(url, **environ)
         lines: list[str] = []
 
@@ -104,15 +117,15 @@ def shop(package: Package) -> Shop:
     return Shop(package)
 
 
-def test_the_start_and_the_end_are_told_in_order(shop: Shop, database_url: str) -> None:
+def test_start_and_stop_are_logged_in_order(shop: Shop, database_url: str) -> None:
     shop.package.add("0001_things", CREATE)
 
     with shop.serving(database_url) as lines:
         pass
 
-    wanted = ("database connected", "migrations complete", "listening", "closing database connections")
-    said = [message for line in lines for message in wanted if message in line]
-    assert said == list(wanted)
+    expected = ("database connected", "migrations complete", "listening", "closing database connections")
+    logged = [message for line in lines for message in expected if message in line]
+    assert logged == list(expected)
     assert any(re.search("migrations complete.*applied=.*1", line) for line in lines)
 
 
@@ -127,8 +140,8 @@ def test_an_unreachable_database_is_exit_69(shop: Shop, free_port: int) -> None:
     assert "Traceback" not in output
 
 
-def test_a_file_that_is_no_database_is_exit_65(shop: Shop, tmp_path: Path) -> None:
-    (tmp_path / "shop.db").write_bytes(b"whatever its name says, this is none" * 200)
+def test_a_file_that_is_not_a_database_is_exit_65(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "shop.db").write_bytes(b"not an SQLite database" * 200)
 
     code, output = shop.ended(f"sqlite:///{tmp_path}/shop.db")
 
@@ -155,7 +168,7 @@ def test_more_workers_than_connections_are_exit_78(shop: Shop, tmp_path: Path) -
     assert "WORKERS" in output
 
 
-def test_several_instances_that_start_at_once_migrate_once(shop: Shop, database_url: str) -> None:
+def test_concurrent_instances_apply_each_migration_once(shop: Shop, database_url: str) -> None:
     shop.package.add("0001_things", CREATE)
     shop.package.add("0002_more", 'op.execute("CREATE TABLE more (id INTEGER)")')
 
@@ -166,7 +179,7 @@ def test_several_instances_that_start_at_once_migrate_once(shop: Shop, database_
     assert sum(output.count("migration applied") for output in outputs) == 2
 
 
-def test_the_verb_migrates_where_the_start_does_not(shop: Shop, database_url: str) -> None:
+def test_the_migrate_verb_ignores_run_migrations(shop: Shop, database_url: str) -> None:
     shop.package.add("0001_things", CREATE)
 
     process = shop.start(database_url, "migrate", RUN_MIGRATIONS="false")
@@ -176,7 +189,7 @@ def test_the_verb_migrates_where_the_start_does_not(shop: Shop, database_url: st
     assert output.count("migration applied") == 1
 
 
-def test_the_verb_shows_the_sql_and_runs_nothing(shop: Shop, database_url: str) -> None:
+def test_the_migrate_verb_prints_sql_without_running_it(shop: Shop, database_url: str) -> None:
     shop.package.add("0001_things", CREATE)
 
     code, output = shop.ended(database_url, "migrate", "--sql")
@@ -187,7 +200,7 @@ def test_the_verb_shows_the_sql_and_runs_nothing(shop: Shop, database_url: str) 
     assert shop.ended(database_url, "migrate")[1].count("migration applied") == 1
 
 
-def test_a_stop_during_a_migration_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
+def test_a_stop_during_a_migration_rolls_it_back(shop: Shop, tmp_path: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     begun = tmp_path / "begun"
     shop.package.add(
@@ -217,3 +230,19 @@ def test_two_workers_share_a_database(shop: Shop, database_url: str) -> None:
 
     assert sum("closing database connections" in line for line in lines) == 2
     assert not any("Traceback" in line for line in lines)
+
+
+def test_a_write_in_a_read_only_route_fails_loudly(shop: Shop, database_url: str) -> None:
+    shop.package.add("0001_things", CREATE)
+
+    with shop.serving(database_url) as lines:
+        (url,) = [
+            f"http://{found[1]}" for line in lines if (found := re.search(r"listening +addr=(\S+)", line))
+        ]
+        with httpx2.Client(base_url=url) as client:
+            assert client.get("/count").json() == 0
+            assert client.get("/write").status_code == 500
+            assert client.get("/count").json() == 0
+
+    assert any("write refused in read-only session" in line for line in lines), lines
+    assert not any("database unavailable" in line for line in lines)

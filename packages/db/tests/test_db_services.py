@@ -36,7 +36,7 @@ async def test_models_and_migrations_agree(database_url: str, service: str, mode
 
 
 @pytest.mark.parametrize("service", ["accounts", "orders"])
-async def test_every_revision_goes_down_and_up_again(database_url: str, service: str) -> None:
+async def test_every_revision_can_be_downgraded_and_upgraded(database_url: str, service: str) -> None:
     plugin = _plugin(database_url, service, MetaData())
     scripts = Scripts(f"{service}.migrations")
     count = len(scripts.names())

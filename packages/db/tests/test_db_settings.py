@@ -1,4 +1,4 @@
-"""What the environment may say about the database."""
+"""Database settings from the environment."""
 
 import ssl
 from pathlib import Path
@@ -27,18 +27,18 @@ def problems(**environ: str) -> tuple[Problem, ...]:
     return tuple(caught.value.problems)
 
 
-def test_development_has_a_file_named_after_the_service() -> None:
+def test_the_development_default_is_a_file_named_after_the_service() -> None:
     settings = load(Service, {"ENVIRONMENT": "development"}, service="orders").database
 
     assert settings.url.reveal() == "sqlite:///.data/orders.db"
     assert str(settings.target) == "sqlite at .data/orders.db"
 
 
-def test_production_must_say_where_the_database_is() -> None:
+def test_production_requires_a_database_url() -> None:
     assert [problem.variable for problem in problems()] == ["DATABASE_URL"]
 
 
-def test_the_defaults_are_those_of_the_design() -> None:
+def test_defaults() -> None:
     settings = loaded(DATABASE_URL="postgresql://orders@db/orders")
 
     assert (settings.max_connections, settings.min_connections) == (20, 5)
@@ -49,7 +49,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])
-def test_postgresql_is_told_without_credentials(scheme: str, mode: str) -> None:
+def test_a_target_is_displayed_without_credentials(scheme: str, mode: str) -> None:
     settings = loaded(DATABASE_URL=f"{scheme}://orders:{PASSWORD}%40@db.example.com/orders?sslmode={mode}")
 
     assert str(settings.target) == "postgresql at db.example.com:5432/orders"
@@ -57,7 +57,7 @@ def test_postgresql_is_told_without_credentials(scheme: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "displayed"),
     [
         ("sqlite:///orders.db", "sqlite at orders.db"),
         ("sqlite:////var/lib/orders.db", "sqlite at /var/lib/orders.db"),
@@ -67,8 +67,8 @@ def test_postgresql_is_told_without_credentials(scheme: str, mode: str) -> None:
         ("postgresql://u@one,[::1]:5433/db", "postgresql at one:5432,[::1]:5433/db"),
     ],
 )
-def test_a_url_is_read_as_it_is_meant(url: str, told: str) -> None:
-    assert str(loaded(DATABASE_URL=url).target) == told
+def test_a_valid_url_is_parsed(url: str, displayed: str) -> None:
+    assert str(loaded(DATABASE_URL=url).target) == displayed
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_a_url_is_read_as_it_is_meant(url: str, told: str) -> None:
         ("sqlite:///x?mode=ro", "parameters"),
     ],
 )
-def test_a_url_that_cannot_be_used_says_why(url: str, wrong: str) -> None:
+def test_an_invalid_url_is_refused_with_the_reason(url: str, wrong: str) -> None:
     (problem,) = problems(DATABASE_URL=url)
 
     assert problem.variable == "DATABASE_URL"
     assert wrong in problem.wrong + problem.accepted
 
 
-def test_a_pool_must_be_possible() -> None:
+def test_an_impossible_pool_size_is_refused() -> None:
     url = "postgresql://u@db/x"
 
     assert [
@@ -132,7 +132,7 @@ def test_numbers_are_bounded(variable: str, tmp_path: Path) -> None:
     ("mode", "verifies", "checks_the_host"),
     [("require", False, False), ("verify-ca", True, False), ("verify-full", True, True)],
 )
-def test_tls_is_as_strict_as_asked(mode: str, verifies: bool, checks_the_host: bool) -> None:
+def test_tls_verifies_as_sslmode_requires(mode: str, verifies: bool, checks_the_host: bool) -> None:
     target = loaded(DATABASE_URL=f"postgresql://u@db/x?sslmode={mode}").target
     assert isinstance(target, PostgresUrl)
 
@@ -150,5 +150,5 @@ def test_tls_is_as_strict_as_asked(mode: str, verifies: bool, checks_the_host: b
         ({"DATABASE_URL": "postgres://ada@db/shop"}, "MIGRATIONS_DATABASE_URL"),
     ],
 )
-def test_what_cannot_work_behind_pgbouncer_is_refused(environ: dict[str, str], named: str) -> None:
+def test_settings_that_cannot_work_with_pgbouncer_are_refused(environ: dict[str, str], named: str) -> None:
     assert [problem.variable for problem in problems(DB_PGBOUNCER="true", **environ)] == [named]

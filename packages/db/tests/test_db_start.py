@@ -1,4 +1,4 @@
-"""Waiting for the database, and what the start says when it cannot be had."""
+"""Waiting for the database at start, and the errors if it is unavailable."""
 
 import asyncio
 import socket
@@ -16,32 +16,30 @@ from starkeel_db._driver.sqlite import sqlite_opener
 from .conftest import Package, until
 
 
-async def test_a_database_that_is_there_is_connected_at_once(
+async def test_an_available_database_is_connected_at_once(
     package: Package, database_url: str, logged: list[Any]
 ) -> None:
     await package.plugin(database_url).connect()
 
-    assert logged == []  # a failed attempt would be told
+    assert logged == []  # a failed attempt would be logged
 
 
-async def test_a_database_that_stays_away_is_given_up(
-    package: Package, free_port: int, logged: list[Any]
-) -> None:
+async def test_an_unreachable_database_times_out(package: Package, free_port: int, logged: list[Any]) -> None:
     url = f"postgresql://starkeel:hunter2@127.0.0.1:{free_port}/orders"
 
     with pytest.raises(DatabaseAwayError) as caught:
         await package.plugin(url, startup_timeout_s=0.5).connect()
 
     assert caught.value.exit_code == 69
-    for told in ("DATABASE_URL", f"127.0.0.1:{free_port}", "orders", "DB_STARTUP_TIMEOUT_SECONDS"):
-        assert told in str(caught.value)
+    for part in ("DATABASE_URL", f"127.0.0.1:{free_port}", "orders", "DB_STARTUP_TIMEOUT_SECONDS"):
+        assert part in str(caught.value)
     attempts = [entry for entry in logged if entry["event"] == "database not connected"]
     assert attempts
     assert {entry["log_level"] for entry in attempts} == {"warning"}
     assert "hunter2" not in str(caught.value) + str(logged)
 
 
-async def test_a_database_that_accepts_and_never_answers_is_given_up(package: Package) -> None:
+async def test_a_server_that_never_answers_times_out(package: Package) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         async with asyncio.timeout(20):
@@ -49,7 +47,7 @@ async def test_a_database_that_accepts_and_never_answers_is_given_up(package: Pa
                 await package.plugin(f"postgresql://u@127.0.0.1:{port}/x", startup_timeout_s=0.5).connect()
 
 
-async def test_a_database_that_comes_late_is_waited_for(
+async def test_a_database_that_appears_later_is_waited_for(
     package: Package, postgres_url: str, logged: list[Any]
 ) -> None:
     server, _, name = postgres_url.rpartition("/")
@@ -68,22 +66,22 @@ async def test_a_database_that_comes_late_is_waited_for(
         await watcher.close()
 
 
-async def test_an_unknown_database_is_said_to_be_one(package: Package, postgres_url: str) -> None:
+async def test_an_unknown_database_is_reported(package: Package, postgres_url: str) -> None:
     url = f"{postgres_url.rpartition('/')[0]}/nowhere"
 
-    with pytest.raises(DatabaseAwayError, match="there is no such database"):
+    with pytest.raises(DatabaseAwayError, match="the database does not exist"):
         await package.plugin(url, startup_timeout_s=0.2).connect()
 
 
-async def test_a_file_that_is_no_database_is_refused_at_once(package: Package, tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_refused_at_once(package: Package, tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
-    path.write_bytes(b"whatever its name says, this is none" * 200)
+    path.write_bytes(b"not an SQLite database" * 200)
 
-    with pytest.raises(NotADatabaseError, match="no SQLite database") as caught:
+    with pytest.raises(NotADatabaseError, match="not an SQLite database") as caught:
         await package.plugin(f"sqlite:///{path}", startup_timeout_s=60).connect()
 
     assert caught.value.exit_code == 65
-    assert path.read_bytes().startswith(b"whatever")
+    assert path.read_bytes().startswith(b"not an SQLite database")
 
 
 async def test_a_file_that_cannot_be_opened_is_refused_at_once(package: Package, tmp_path: Path) -> None:
@@ -93,7 +91,7 @@ async def test_a_file_that_cannot_be_opened_is_refused_at_once(package: Package,
         await package.plugin(f"sqlite:///{tmp_path}/file/orders.db", startup_timeout_s=60).connect()
 
 
-async def test_an_sqlite_file_is_made_with_its_folder_and_in_wal_mode(
+async def test_an_sqlite_file_is_created_with_its_folder_in_wal_mode(
     package: Package, tmp_path: Path
 ) -> None:
     path = tmp_path / "deep" / "down" / "orders.db"
@@ -109,7 +107,7 @@ async def test_an_sqlite_file_is_made_with_its_folder_and_in_wal_mode(
     connection.close()
 
 
-def test_the_start_report_tells_what_is_on(package: Package) -> None:
+def test_features_for_the_start_log(package: Package) -> None:
     plugin = package.plugin("postgresql://orders:hunter2@db.example.com:6000/orders", run_migrations=False)
 
     assert list(plugin.features()) == [
@@ -118,7 +116,7 @@ def test_the_start_report_tells_what_is_on(package: Package) -> None:
     ]
 
 
-async def test_a_wrong_password_is_said_to_be_wrong(package: Package, postgres_url: str) -> None:
+async def test_a_wrong_password_is_reported(package: Package, postgres_url: str) -> None:
     watcher = await asyncpg.connect(postgres_url)
     try:
         trusts = await watcher.fetchval("SELECT bool_and(auth_method = 'trust') FROM pg_hba_file_rules")
@@ -139,7 +137,7 @@ def _address(url: str) -> tuple[str, int]:
     return host, int(port or 5432)
 
 
-async def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+async def test_a_new_file_can_be_opened_concurrently(tmp_path: Path) -> None:
     for number in range(40):
         open_one = sqlite_opener(tmp_path / f"{number}.db", busy_timeout_s=5)
         opened = await asyncio.gather(*(open_one() for _ in range(8)), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What the database tells of itself: spans and metrics."""
+"""Spans and metrics of the database."""
 
 import asyncio
 import sys
@@ -20,7 +20,7 @@ from starkeel_db import DatabasePlugin, DatabaseUnavailable
 from .conftest import Book, Open, until
 
 
-class Kept(SpanExporter):
+class ListExporter(SpanExporter):
     def __init__(self) -> None:
         self.spans: list[ReadableSpan] = []
 
@@ -31,12 +31,12 @@ class Kept(SpanExporter):
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReadableSpan]]:
-    """What was recorded."""
-    kept = Kept()
+    """Return the recorded spans."""
+    exporter = ListExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
-    yield kept.spans
+    yield exporter.spans
     provider.shutdown()
 
 
@@ -61,7 +61,7 @@ async def test_a_statement_is_a_client_span_within_the_request(
     assert "secret" not in str(attributes)
 
 
-async def test_the_first_statement_says_how_long_its_connection_was_waited_for(
+async def test_the_first_span_of_a_checkout_has_its_wait_time(
     library: Open, database_url: str, spans: list[ReadableSpan]
 ) -> None:
     held, may_go = asyncio.Event(), asyncio.Event()
@@ -99,7 +99,7 @@ def _statements(spans: list[ReadableSpan]) -> list[ReadableSpan]:
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "recorded"),
     [
         ("SELECT 'very secret', 4711", "SELECT ?, ?"),
         ("SELECT 'it''s very secret'", "SELECT ?"),
@@ -108,8 +108,8 @@ def _statements(spans: list[ReadableSpan]) -> list[ReadableSpan]:
         ("SELECT 1 -- very secret", None),
     ],
 )
-async def test_what_stands_literally_in_a_statement_is_not_told(
-    library: Open, postgres_url: str, spans: list[ReadableSpan], statement: str, told: str | None
+async def test_literals_are_not_recorded(
+    library: Open, postgres_url: str, spans: list[ReadableSpan], statement: str, recorded: str | None
 ) -> None:
     async with library(postgres_url, []) as opened, opened.database.session() as session:
         connection = await session.connection()
@@ -118,11 +118,11 @@ async def test_what_stands_literally_in_a_statement_is_not_told(
 
     (span,) = [span for span in spans if span.kind is SpanKind.CLIENT]
     attributes = dict(span.attributes or {})
-    assert attributes.get("db.query.text") == told
+    assert attributes.get("db.query.text") == recorded
     assert "secret" not in str(attributes) + span.name
 
 
-async def test_a_statement_that_fails_says_how(
+async def test_a_failed_statement_has_an_error_type(
     library: Open, database_url: str, spans: list[ReadableSpan]
 ) -> None:
     async with library(database_url, []) as opened, opened.database.session() as session:
@@ -136,7 +136,7 @@ async def test_a_statement_that_fails_says_how(
     assert span.status.status_code is StatusCode.ERROR
 
 
-async def test_nothing_is_recorded_when_nobody_traces(
+async def test_nothing_is_recorded_outside_of_a_trace(
     library: Open, database_url: str, spans: list[ReadableSpan]
 ) -> None:
     @get("/")
@@ -153,33 +153,33 @@ def value(name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(f"db_client_connection_{name}", labels)
 
 
-async def until_told(name: str, expected: float, **labels: str) -> None:
-    # It is told once a second.
+async def until_metric(name: str, expected: float, **labels: str) -> None:
+    # Metrics are updated once a second.
     await until(lambda: value(name, **labels) == expected)
 
 
-async def test_the_pool_is_told_as_metrics(library: Open, database_url: str) -> None:
+async def test_pool_metrics(library: Open, database_url: str) -> None:
     before = value("timeouts_total") or 0.0
     limits = {"min_connections": 1, "max_connections": 1, "acquire_timeout_s": 1.0}
     async with library(database_url, [], **limits) as opened, opened.database.session() as session:
         await session.execute(text("SELECT 1"))
-        await until_told("count", 1, state="used")
-        await until_told("count", 0, state="idle")
-        await until_told("max", 1)
-        await until_told("idle_min", 1)
+        await until_metric("count", 1, state="used")
+        await until_metric("count", 0, state="idle")
+        await until_metric("max", 1)
+        await until_metric("idle_min", 1)
         with pytest.raises(DatabaseUnavailable):
-            await wait_in_vain(opened.database)
-        await until_told("timeouts_total", before + 1)
+            await time_out(opened.database)
+        await until_metric("timeouts_total", before + 1)
     assert value("count", state="used") == 0
     assert value("max") == 0
 
 
-async def wait_in_vain(database: DatabasePlugin) -> None:
+async def time_out(database: DatabasePlugin) -> None:
     async with database.session() as session:
         await session.execute(text("SELECT 1"))
 
 
-def test_nothing_is_imported_that_the_server_must_prepare_for() -> None:
+def test_importing_the_package_does_not_import_prometheus_client() -> None:
     code = "import sys, starkeel_db; sys.exit('prometheus_client' in sys.modules)"
 
     assert run([sys.executable, "-c", code], check=False).returncode == 0

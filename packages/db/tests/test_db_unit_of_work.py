@@ -1,4 +1,4 @@
-"""What a request does to the database happens as a whole, before its response, or not at all."""
+"""A request's changes are committed before its response starts, or not at all."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -43,7 +43,7 @@ async def add_to_no_shelf(title: FromPath[str], session: NamedDependency[AsyncSe
     return {"title": title}
 
 
-async def test_what_a_request_wrote_is_there_once_it_is_answered(library: Open, database_url: str) -> None:
+async def test_changes_are_committed_when_the_response_arrives(library: Open, database_url: str) -> None:
     async with library(database_url, [add]) as opened:
         response = await opened.client.post("/books/momo")
 
@@ -63,10 +63,10 @@ async def test_a_failed_commit_is_never_a_2xx(library: Open, database_url: str, 
     assert "momo" not in str(failures)
 
 
-async def test_a_transaction_that_failed_is_never_a_2xx(
+async def test_a_caught_statement_error_is_never_a_2xx(
     library: Open, postgres_url: str, logged: list[Any]
 ) -> None:
-    """PostgreSQL takes COMMIT for ROLLBACK after an error, and says so to nobody who does not look."""
+    """After an error PostgreSQL treats COMMIT as ROLLBACK without reporting an error."""
 
     @post("/")
     async def swallows(session: NamedDependency[AsyncSession]) -> None:
@@ -91,7 +91,7 @@ async def test_a_transaction_that_failed_is_never_a_2xx(
     assert [entry["log_level"] for entry in logged if entry["event"] == "commit failed"] == ["error"]
 
 
-async def test_the_commit_is_over_before_the_first_byte(library: Open, database_url: str) -> None:
+async def test_the_commit_happens_before_the_first_byte(library: Open, database_url: str) -> None:
     seen: list[int] = []
 
     def observing(app: ASGIApp) -> ASGIApp:
@@ -119,9 +119,7 @@ async def test_the_commit_is_over_before_the_first_byte(library: Open, database_
 
 
 @pytest.mark.parametrize("status", [400, 409, 500])
-async def test_an_answer_that_is_an_error_writes_nothing(
-    library: Open, database_url: str, status: int
-) -> None:
+async def test_an_error_response_writes_nothing(library: Open, database_url: str, status: int) -> None:
     @post("/")
     async def handler(session: NamedDependency[AsyncSession]) -> Response[None]:
         session.add(Book(title="momo"))
@@ -133,7 +131,7 @@ async def test_an_answer_that_is_an_error_writes_nothing(
         assert await titles(opened) == []
 
 
-async def test_a_redirect_is_no_error(library: Open, database_url: str) -> None:
+async def test_a_redirect_is_committed(library: Open, database_url: str) -> None:
     @post("/", status_code=303)
     async def handler(session: NamedDependency[AsyncSession]) -> Response[None]:
         session.add(Book(title="momo"))
@@ -156,9 +154,7 @@ async def test_an_exception_writes_nothing(library: Open, database_url: str) -> 
         assert await titles(opened) == []
 
 
-async def test_an_integrity_error_that_a_handler_answers_is_the_handlers_affair(
-    library: Open, database_url: str
-) -> None:
+async def test_a_handler_can_catch_an_integrity_error(library: Open, database_url: str) -> None:
     @post("/")
     async def handler(session: NamedDependency[AsyncSession]) -> None:
         session.add_all([Book(id=7, title="momo"), Book(id=7, title="jim")])
@@ -172,37 +168,35 @@ async def test_an_integrity_error_that_a_handler_answers_is_the_handlers_affair(
         assert await titles(opened) == []
 
 
-async def test_listeners_run_after_the_commit_and_only_then(library: Open, database_url: str) -> None:
-    told: list[str] = []
+async def test_after_commit_actions_run_after_the_commit_only(library: Open, database_url: str) -> None:
+    actions: list[str] = []
 
     @post("/{shelf_id:int}")
     async def handler(shelf_id: FromPath[int], session: NamedDependency[AsyncSession]) -> None:
         session.add(Book(title="momo", shelf_id=shelf_id or None))
         await session.flush()
-        after_commit(session, lambda: told.append("news"))
-        assert not told
+        after_commit(session, lambda: actions.append("news"))
+        assert not actions
 
     async with library(database_url, [handler]) as opened:
         await opened.client.post("/404")
-        assert told == []
+        assert actions == []
         await opened.client.post("/0")
-        assert told == ["news"]
+        assert actions == ["news"]
 
 
-async def test_listeners_of_what_is_rolled_back_are_forgotten(library: Open, database_url: str) -> None:
-    told: list[str] = []
+async def test_after_commit_actions_are_discarded_on_rollback(library: Open, database_url: str) -> None:
+    actions: list[str] = []
     async with library(database_url, []) as opened, opened.database.session() as session:
         await session.scalar(text("SELECT 1"))
-        after_commit(session, lambda: told.append("undone"))
+        after_commit(session, lambda: actions.append("undone"))
         await session.rollback()
         await session.scalar(text("SELECT 1"))
-        after_commit(session, lambda: told.append("done"))
-    assert told == ["done"]
+        after_commit(session, lambda: actions.append("done"))
+    assert actions == ["done"]
 
 
-async def test_a_session_that_was_closed_goes_on_with_a_new_transaction(
-    library: Open, database_url: str
-) -> None:
+async def test_a_closed_session_continues_with_a_new_transaction(library: Open, database_url: str) -> None:
     @post("/")
     async def handler(session: NamedDependency[AsyncSession]) -> None:
         await session.scalar(text("SELECT 1"))
@@ -214,7 +208,7 @@ async def test_a_session_that_was_closed_goes_on_with_a_new_transaction(
         assert await titles(opened) == ["momo"]
 
 
-async def test_a_request_that_is_cancelled_writes_nothing_and_frees_its_connection(
+async def test_a_cancelled_request_writes_nothing_and_releases_its_connection(
     library: Open, database_url: str
 ) -> None:
     reached = asyncio.Event()
@@ -236,7 +230,7 @@ async def test_a_request_that_is_cancelled_writes_nothing_and_frees_its_connecti
         assert await titles(opened) == []
 
 
-async def test_a_statement_that_is_cancelled_frees_its_connection(library: Open, database_url: str) -> None:
+async def test_a_cancelled_statement_releases_its_connection(library: Open, database_url: str) -> None:
     endless = {
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
         "postgresql": "SELECT pg_sleep(3600)",
@@ -251,7 +245,7 @@ async def test_a_statement_that_is_cancelled_frees_its_connection(library: Open,
         await session.execute(text(endless))
 
     async with library(database_url, [handler], max_connections=1, acquire_timeout_s=2) as opened:
-        # In a task of its own: it is that one which is cancelled.
+        # In a task of its own, because that task is cancelled.
         request = asyncio.create_task(opened.client.get("/"))
         with pytest.raises(asyncio.CancelledError):
             await request
@@ -266,7 +260,7 @@ async def test_a_stream_holds_no_connection(library: Open, database_url: str) ->
         await session.scalar(text("SELECT 1"))
 
         async def events() -> AsyncGenerator[str]:
-            # The only connection there is.
+            # The only connection of the pool.
             async with database.session() as other:
                 yield str(await other.scalar(text("SELECT 42")))
 
@@ -278,7 +272,7 @@ async def test_a_stream_holds_no_connection(library: Open, database_url: str) ->
     assert "data: 42" in response.text
 
 
-async def test_a_session_used_after_the_start_of_the_response_says_so(
+async def test_a_session_cannot_be_used_after_the_start_of_the_response(
     library: Open, database_url: str
 ) -> None:
     raised: list[BaseException] = []
@@ -299,7 +293,7 @@ async def test_a_session_used_after_the_start_of_the_response_says_so(
     assert "database.session()" in str(raised[0])
 
 
-async def test_a_response_that_is_streamed_is_committed_first(library: Open, database_url: str) -> None:
+async def test_a_streamed_response_is_committed_first(library: Open, database_url: str) -> None:
     seen: list[list[str]] = []
 
     @post("/")
@@ -321,7 +315,7 @@ async def test_a_response_that_is_streamed_is_committed_first(library: Open, dat
     assert seen == [["momo"]]
 
 
-def test_a_websocket_has_sessions_of_its_own_but_no_unit_of_work(database_url: str) -> None:
+def test_a_websocket_has_sessions_but_no_unit_of_work(database_url: str) -> None:
     @websocket("/ws")
     async def handler(socket: WebSocket, database: NamedDependency[DatabasePlugin]) -> None:  # type: ignore[type-arg]  # Litestar refuses the generic form
         await socket.accept()
@@ -346,9 +340,7 @@ def test_a_websocket_has_sessions_of_its_own_but_no_unit_of_work(database_url: s
             socket.receive_text()
 
 
-async def test_a_session_of_ones_own_rolls_back_when_its_block_fails(
-    library: Open, database_url: str
-) -> None:
+async def test_a_session_block_rolls_back_after_an_exception(library: Open, database_url: str) -> None:
     async def fail(database: DatabasePlugin) -> None:
         async with database.session() as session:
             session.add(Book(title="momo"))
@@ -361,10 +353,10 @@ async def test_a_session_of_ones_own_rolls_back_when_its_block_fails(
         assert await titles(opened) == []
 
 
-async def test_many_writers_at_once_all_succeed(library: Open, database_url: str) -> None:
+async def test_concurrent_writers_all_succeed(library: Open, database_url: str) -> None:
     @post("/")
     async def read_then_write(session: NamedDependency[AsyncSession]) -> None:
-        # On SQLite the upgrade from reading to writing is what fails without care.
+        # On SQLite an upgrade from a read to a write transaction would fail.
         await session.scalar(select(func.count()).select_from(Book))
         session.add(Book(title="momo"))
 
@@ -376,15 +368,17 @@ async def test_many_writers_at_once_all_succeed(library: Open, database_url: str
 
 
 async def test_two_applications_write_to_one_database(library: Open, database_url: str) -> None:
-    async with library(database_url, [add]) as one, library(database_url, [add]) as other:
-        clients = [one.client, other.client] * 15
+    async with library(database_url, [add]) as first, library(database_url, [add]) as other:
+        clients = [first.client, other.client] * 15
         responses = await asyncio.gather(*(client.post("/books/momo") for client in clients))
 
         assert {response.status_code for response in responses} == {201}
-        assert len(await titles(one)) == 30
+        assert len(await titles(first)) == 30
 
 
-async def test_a_request_that_needs_no_database_takes_no_connection(library: Open, database_url: str) -> None:
+async def test_a_request_without_statements_checks_out_no_connection(
+    library: Open, database_url: str
+) -> None:
     @get("/")
     async def handler(session: NamedDependency[AsyncSession]) -> str:
         return "fine"

@@ -117,9 +117,9 @@ def test_what_cannot_be_restored_leaves_what_is_there(shop: Shop, tmp_path: Path
         file.write(b"\xff" * 4096)
 
     for file, code, told in (
-        (tmp_path / "nowhere.db", 1, "there is no"),
+        (tmp_path / "nowhere.db", 1, "does not exist"),
         (newer, 65, "9999_of_tomorrow"),
-        (other, 65, "not of this service"),
+        (other, 65, "not a database of this service"),
         (damaged, 65, "damaged"),
         (shop.database, 1, "the database itself"),
     ):
@@ -139,7 +139,7 @@ def test_what_cannot_be_backed_up_says_so(shop: Shop, tmp_path: Path) -> None:
         nowhere = shop.do("backup", tmp_path / "no such directory" / "copy.db")
 
     assert nothing.code == 1
-    assert "there is no database" in nothing.output
+    assert "no database exists" in nothing.output
     assert elsewhere.code == 1
     assert "pg_dump" in elsewhere.output
     assert nowhere.code == 1

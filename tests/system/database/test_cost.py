@@ -60,6 +60,8 @@ def test_an_order_is_three_statements_with_its_event_and_its_key_and_a_look_at_i
 
         wait_until(lambda: len(with_("SELECT orders.")) == 3, timeout_s=30, what=own_postgres.output)
         assert [len(one) for one in with_("SELECT orders.")] == [1, 1, 1]
+        # The mode is set on one connection, which all reads use.
+        assert len(with_("default_transaction_read_only")) == 1
         assert len(with_("INTO orders")) == 3
         for begin, claim, order, rest, commit in with_("INTO orders"):
             assert (begin, commit) == ("BEGIN", "COMMIT")

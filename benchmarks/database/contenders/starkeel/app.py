@@ -15,7 +15,7 @@ from notes import Base, Note
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import ServiceSettings
-from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyKeys, Outbox
+from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyKeys, Outbox, read_only
 from starkeel_http import EdgePlugin, EdgeSettings, Idempotency
 from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
 from starkeel_server import ServerPlugin, ServerSettings
@@ -41,7 +41,7 @@ async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRo
     connection.scope["user"] = User()
 
 
-@get("/notes/{note_id:int}")
+@get("/notes/{note_id:int}", opt=read_only())
 async def read(note_id: FromPath[int], session: NamedDependency[AsyncSession]) -> dict[str, Any]:
     note = await session.scalar(select(Note).where(Note.id == note_id))
     if note is None:

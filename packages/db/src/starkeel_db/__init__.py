@@ -1,7 +1,6 @@
 """Database of a Litestar service: pool, migrations, unit of work, readiness.
 
-Names are imported when they are first used: the main process of a service reads settings, and needs neither
-SQLAlchemy nor Litestar for it.
+Names are imported lazily: the main process of a service reads settings without SQLAlchemy and Litestar.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
         MigrationError,
         NewerDatabaseError,
         NotADatabaseError,
+        ReadOnlySessionError,
         SchemaBehindError,
     )
     from ._base.settings import DatabaseSettings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._outbox.table import Event
     from ._plugin import DatabasePlugin
     from ._session.conflict_retry import repeat_conflicts
-    from ._session.session import UnitOfWorkIsOverError, after_commit
+    from ._session.session import UnitOfWorkIsOverError, after_commit, read_only
 
 __all__ = [
     "Broker",
@@ -41,10 +41,12 @@ __all__ = [
     "NewerDatabaseError",
     "NotADatabaseError",
     "Outbox",
+    "ReadOnlySessionError",
     "SchemaBehindError",
     "Subscription",
     "UnitOfWorkIsOverError",
     "after_commit",
+    "read_only",
     "repeat_conflicts",
 ]
 
@@ -63,10 +65,12 @@ _HOMES = {
     "NewerDatabaseError": "_base.errors",
     "NotADatabaseError": "_base.errors",
     "Outbox": "_outbox.plugin",
+    "ReadOnlySessionError": "_base.errors",
     "SchemaBehindError": "_base.errors",
     "Subscription": "_outbox.subscriptions",
     "UnitOfWorkIsOverError": "_session.session",
     "after_commit": "_session.session",
+    "read_only": "_session.session",
     "repeat_conflicts": "_session.conflict_retry",
 }
 

@@ -1,4 +1,4 @@
-"""The database of an application, as a plugin."""
+"""Litestar plugin for the database of an application."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -21,29 +21,30 @@ from starkeel_asgi import pipeline_of
 from ._base.dsn import DatabaseUrl, PostgresUrl
 from ._base.errors import MigrationError, SchemaBehindError
 from ._base.settings import DatabaseSettings
-from ._driver.sqlite import BEGIN, READING
-from ._engine.database import Database, WritesCheck
+from ._driver.transactions import BEGIN, READING
+from ._engine.database import Database, WritableCheck
 from ._engine.engine import Share, unpooled_engine, wait_until_answering
-from ._migrations.runner import Migrations, tell_pending
+from ._migrations.runner import Migrations, set_pending
 from ._migrations.scripts import Scripts
 from ._session.conflict_retry import ConflictRetry, attempts_of, note_conflict
 from ._session.session import Sessions
 from ._session.unit_of_work import UnitOfWorkProvider, close
-from ._sqlite_backup import CopyError, back_up, restore
+from ._sqlite_backup import BackupError, back_up, restore
 
 log = structlog.get_logger(__name__)
 
 
 @final
 class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
-    """Opens a pool, migrates, and gives every request a unit of work as the dependency `session`.
+    """Connection pool, migrations, and a unit of work per request.
 
-    The dependency `database` is this plugin. Its place in the list of plugins does not matter.
+    Dependencies: `session` is the session of the request's unit of work, `database` is this plugin. Its
+    position in the list of plugins does not matter.
 
     Args:
-        settings: Where the database is, and limits.
-        metadata: The models.
-        migrations: Name of the package that holds the migrations; its first part names the service.
+        settings: URL and limits.
+        metadata: Metadata of the models.
+        migrations: Name of the migrations package; its first part is the name of the service.
     """
 
     readiness_name = "database"
@@ -55,23 +56,23 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         self._name = migrations.partition(".")[0]
         self._share = Share.of(settings, index=0, workers=1)
         self._database: Database | None = None
-        self._is_schema_known_good = False
+        self._is_schema_current = False
         self._units_of_work = UnitOfWorkProvider(self._sessions)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the dependencies, the unit of work and the life of the pool."""
+        """Add the dependencies, the unit of work and the lifespan of the pool."""
         app_config.dependencies.setdefault("session", Provide(self.request_session, sync_to_thread=False))
         app_config.dependencies.setdefault("database", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(DatabasePlugin)
         app_config.on_startup.append(_add_pipeline)
         app_config.after_exception.append(note_conflict)
         if isinstance(self.settings.target, PostgresUrl):
-            app_config.plugins.append(WritesCheck(self._opened))
+            app_config.plugins.append(WritableCheck(self._opened))
         app_config.lifespan.append(self._lifespan)
         return app_config
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
-        """Take this process's share of the connections."""
+        """Set the pool size of this process."""
         if role == "worker":
             self._share = Share.of(self.settings, index=index, workers=workers)
 
@@ -85,26 +86,28 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         """Return the session of a request's unit of work; the dependency `session`.
 
         Args:
-            scope: The request's.
+            scope: Scope of the request.
 
         Raises:
-            ImproperlyConfiguredException: It is no request, but a WebSocket.
+            ImproperlyConfiguredException: The connection is a WebSocket, which would occupy a database
+                connection for its whole lifetime.
         """
         return self._units_of_work.provide(scope)
 
     @asynccontextmanager
     async def session(self, *, reads_only: bool = False) -> AsyncGenerator[AsyncSession]:
-        """Open a unit of work outside of requests: committed in the end, rolled back after an error.
+        """Open a unit of work outside of requests: for streams, WebSockets and background tasks.
 
-        For streams, WebSockets and background tasks, while the application runs.
+        It is committed at the end of the block, and rolled back after an exception.
 
         Args:
-            reads_only: Whether nothing will be written; on SQLite others may write meanwhile.
+            reads_only: Whether the block only reads; the database refuses writes, see `read_only`.
 
         Raises:
             DatabaseUnavailable: The database cannot be used.
+            ReadOnlySessionError: A session with `reads_only` executed a statement that writes.
         """
-        session = self._sessions().make(reads_only=reads_only)
+        session = self._sessions().make(read_only=reads_only)
         try:
             yield session
             await session.commit()
@@ -115,20 +118,20 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         """Wait until the database answers.
 
         Raises:
-            DatabaseError: It does not, or cannot.
+            DatabaseError: It did not answer in time, or cannot be used.
         """
         async with self._unpooled() as engine:
             await wait_until_answering(engine, self.settings)
 
     async def migrate(self, *, at_start: bool = False) -> int | None:
-        """Apply what migrations are missing; how many that were.
+        """Apply missing migrations and return their number.
 
         Args:
-            at_start: Whether it is a service's start that asks, which `RUN_MIGRATIONS` may leave to
-                somebody else: then nothing is applied and there is no count.
+            at_start: Whether this is the start of the service, at which `RUN_MIGRATIONS=false` applies
+                nothing and returns None.
 
         Raises:
-            NewerDatabaseError: The database knows revisions that the code does not; also when it is off.
+            NewerDatabaseError: The database has revisions that the code does not have; checked in any case.
             MigrationError: A migration failed and was rolled back.
         """
         async with self._unpooled(self.settings.migrations_target) as engine:
@@ -136,12 +139,12 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             if self.settings.run_migrations or not at_start:
                 if self.settings.pgbouncer and self.settings.migrations_url is None:
                     raise MigrationError(
-                        "migrations hold a lock of their session, which PgBouncer (DB_PGBOUNCER) does not"
-                        " keep: set MIGRATIONS_DATABASE_URL to a URL straight to the server"
+                        "migrations need a session-level lock, which PgBouncer (DB_PGBOUNCER) does not"
+                        " support: set MIGRATIONS_DATABASE_URL to a URL of the server itself"
                     )
                 applied = await migrations.apply()
-                # In the worker that prepared the start there is no need to look again.
-                self._is_schema_known_good = True
+                # Saves the worker that ran the migrations the check.
+                self._is_schema_current = True
                 return applied
             missing = await migrations.missing()
             if missing:
@@ -149,10 +152,10 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             return None
 
     async def migration_sql(self) -> str:
-        """Return the SQL that `migrate` would run, and run nothing.
+        """Return the SQL that `migrate` would run.
 
         Raises:
-            NewerDatabaseError: The database knows revisions that the code does not.
+            NewerDatabaseError: The database has revisions that the code does not have.
         """
         from ._migrations.lint import upgrade_sql
 
@@ -164,22 +167,22 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             return upgrade_sql(scripts, dialect=engine.dialect.name, after=after) if missing else ""
 
     def blocking_operations(self) -> list[str]:
-        """Name what in the migrations keeps others from a table for long; for a service's tests.
+        """Return operations of the migrations that block other transactions for long; for a service's tests.
 
-        A revision that does so on purpose has a module variable `blocking` that says why.
+        A revision that blocks on purpose has a module variable `blocking` with the reason.
         """
         from ._migrations.lint import blocking_operations
 
         return blocking_operations(Scripts(self._package), self._metadata)
 
     def revision(self, message: str) -> list[Path]:
-        """Write a migration of what changed in the models.
+        """Write a migration from the difference between models and database.
 
         Args:
-            message: What that is, in a few words.
+            message: Short description; becomes part of the file name.
 
         Raises:
-            SchemaBehindError: The database lacks a migration that is there already.
+            SchemaBehindError: The database lacks an existing migration.
         """
         from ._migrations.autogenerate import write_revision
 
@@ -191,19 +194,19 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         return asyncio.run(write())
 
     def backup(self, file: Path) -> None:
-        """Copy the database to a file, while it is in use; for SQLite.
+        """Back up an SQLite database, which may be in use.
 
         Raises:
-            DatabaseError: It cannot be done, or it is PostgreSQL.
+            DatabaseError: The backup failed, or the database is PostgreSQL.
         """
         back_up(self._sqlite_file("pg_dump --format=custom"), file)
         log.info("database backed up", file=str(file), bytes=file.stat().st_size)
 
     def restore(self, file: Path) -> None:
-        """Put a copy in the place of the database, while no process has it open; for SQLite.
+        """Restore a backup of an SQLite database, which no process may have open.
 
         Raises:
-            DatabaseError: It cannot be done, or it is PostgreSQL.
+            DatabaseError: The restore failed, or the database is PostgreSQL.
         """
         kept = restore(self._sqlite_file("pg_restore"), file, Scripts(self._package))
         before = {} if kept is None else {"before": str(kept)}
@@ -212,33 +215,33 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
     def _sqlite_file(self, instead: str) -> Path:
         target = self.settings.target
         if isinstance(target, PostgresUrl):
-            raise CopyError(f"DATABASE_URL is PostgreSQL, which has its own: `{instead}`")
+            raise BackupError(f"DATABASE_URL is PostgreSQL: use `{instead}`")
         return target.path
 
     async def check_ready(self) -> None:
-        """Raise when the database does not answer, or lacks a migration.
+        """Raise when the database does not answer or lacks a migration.
 
         Raises:
             DatabaseUnavailable: It does not answer.
-            SchemaBehindError: It lacks one.
+            SchemaBehindError: It lacks a migration.
         """
         database = self._opened()
         await database.check()
-        if self._is_schema_known_good:
+        if self._is_schema_current:
             return
         scripts = Scripts(self._package)
-        async with database.looking() as connection:
+        async with database.check_connection() as connection:
             found = await scripts.applied(connection)
-        # Main has refused a database that was newer when it started; one that became so since was migrated by
-        # a deployment under way, and this process goes on until it is replaced.
+        # A database newer than the code is refused at start. If it becomes newer later, a deployment is in
+        # progress, and this process serves until it is replaced.
         missing = scripts.missing(found, tolerate_newer=True)
-        tell_pending(len(missing))
+        set_pending(len(missing))
         if missing:
             raise SchemaBehindError(missing)
-        self._is_schema_known_good = True
+        self._is_schema_current = True
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
-        """What is on, and why."""
+        """Yield the features for the start log: name, whether it is on, and the reason."""
         yield "database", True, str(self.settings.target)
         is_on = self.settings.run_migrations
         if self.settings.pgbouncer:
@@ -246,13 +249,13 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         yield "migrations at start", is_on, f"RUN_MIGRATIONS is {'true' if is_on else 'false'}"
 
     def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
-        """What an operator can ask of this process."""
+        """Return the admin commands of this process."""
         return {"migrations": self._migrations}
 
     async def _migrations(self, _: Mapping[str, str]) -> dict[str, Any]:
-        """Where the database is, and what it lacks."""
+        """Return the current revision of the database and the missing ones."""
         scripts = Scripts(self._package)
-        # By a connection of its own: one asks when the pool is exhausted, or not opened yet.
+        # A separate connection: the pool may be exhausted, or not open yet.
         async with (
             self._unpooled() as engine,
             engine.execution_options(**{BEGIN: READING}).connect() as connection,
@@ -269,7 +272,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
 
     def _opened(self) -> Database:
         if self._database is None:
-            raise RuntimeError("the database is opened by the application's lifespan, which is not running")
+            raise RuntimeError("the database is not open: the application's lifespan is not running")
         return self._database
 
     def _sessions(self) -> Sessions:

@@ -1,4 +1,4 @@
-"""What is deleted by itself once its time is over."""
+"""Background deletion of expired rows."""
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,43 +12,42 @@ from ._base.errors import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
-_SWEEP_S = 2.0
+DELETED_AT_ONCE = 1000
+"""Maximum number of rows that one statement deletes."""
+_EVERY_S = 60.0
+_DELETE_S = 2.0
 
 
 @asynccontextmanager
-async def swept(
-    sweep: Callable[[], Awaitable[int]], what: str, *, every_s: float, at_once: int
-) -> AsyncGenerator[None]:
-    """Sweep now and then while the block runs; not at its beginning, which is busy enough.
+async def deleting(delete_expired: Callable[[], Awaitable[int]], what: str) -> AsyncGenerator[None]:
+    """Delete expired rows about once a minute while the block runs, the first time after a pause.
 
     Args:
-        sweep: Deletes some, and returns how many.
-        what: For the log.
-        every_s: Seconds between two sweeps, more or less: processes do not all come at once.
-        at_once: How many it deletes when there are more.
+        delete_expired: Deletes at most `DELETED_AT_ONCE` rows and returns their number.
+        what: Name of the rows in log messages.
     """
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_sweep, sweep, what, every_s, at_once)
+        tasks.start_soon(_run, delete_expired, what)
         try:
             yield
         finally:
             tasks.cancel_scope.cancel()
 
 
-async def _sweep(sweep: Callable[[], Awaitable[int]], what: str, every_s: float, at_once: int) -> None:
+async def _run(delete_expired: Callable[[], Awaitable[int]], what: str) -> None:
     while True:
-        await anyio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - nothing to guess
+        await anyio.sleep(_EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter between processes
         try:
-            while await _undisturbed(sweep) >= at_once:
+            while await _shielded(delete_expired) >= DELETED_AT_ONCE:
                 await anyio.lowlevel.checkpoint()
         except DatabaseUnavailable as error:
-            log.debug("not swept", what=what, reason=error.reason)
+            log.debug("expired rows not deleted", what=what, reason=error.reason)
         except SQLAlchemyError as error:
-            log.warning("not swept", what=what, error=type(error).__name__)
+            log.warning("expired rows not deleted", what=what, error=type(error).__name__)
 
 
-async def _undisturbed(sweep: Callable[[], Awaitable[int]]) -> int:
-    # A stop waits for it instead of abandoning a connection in the middle of a statement.
-    with anyio.move_on_after(_SWEEP_S, shield=True):
-        return await sweep()
+async def _shielded(delete_expired: Callable[[], Awaitable[int]]) -> int:
+    # A stop must not abandon a connection in the middle of a statement.
+    with anyio.move_on_after(_DELETE_S, shield=True):
+        return await delete_expired()
     return 0

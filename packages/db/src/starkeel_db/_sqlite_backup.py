@@ -1,4 +1,4 @@
-"""Copies of an SQLite file: made while it is in use, and put back while it is not."""
+"""Online backup and offline restore of an SQLite file."""
 
 import os
 import sqlite3
@@ -13,116 +13,118 @@ from ._migrations.scripts import Scripts
 _WAIT_S = 5.0
 
 
-class CopyError(DatabaseError):
-    """A copy cannot be made, or not be put back; what was there is as it was."""
+class BackupError(DatabaseError):
+    """A backup or restore failed; the existing files are unchanged."""
 
     exit_code = 1
 
 
 def back_up(database: Path, file: Path) -> None:
-    """Copy a database that may be in use to a file, which is replaced as a whole or not at all.
+    """Copy a database, which may be in use, to a file, which is replaced atomically.
 
     Args:
         database: The database.
-        file: Where to; readable by its owner only.
+        file: The backup, readable by its owner only.
 
     Raises:
-        CopyError: It cannot be done.
-        NotADatabaseError: It is no database.
+        BackupError: The backup failed.
+        NotADatabaseError: `database` is not a database.
     """
     if not database.is_file():
-        raise CopyError(f"there is no database at {database}")
+        raise BackupError(f"no database exists at {database}")
     if file.exists() and file.samefile(database):
-        raise CopyError(f"{file} is the database itself")
+        raise BackupError(f"{file} is the database itself")
     part = file.with_name(f"{file.name}.part")
-    with _told(database, file), _removed(part):
+    with _mapped_errors(database, file), _removed(part):
         part.touch(mode=0o600)
         part.chmod(0o600)
         _copy(database, part)
-        _must_be_whole(part)
+        _check_integrity(part)
         os.replace(part, file)
         _sync(file.parent)
 
 
 def restore(database: Path, file: Path, scripts: Scripts) -> Path | None:
-    """Put a copy in the place of a database that no process has open.
+    """Replace a database, which no process may have open, with a backup.
 
     Args:
-        database: The database; what is in it now is copied first.
-        file: The copy.
-        scripts: What the code knows of migrations.
+        database: The database; an existing one is backed up first.
+        file: The backup.
+        scripts: The migrations of the service.
 
     Returns:
-        Where the copy of what was there is, if there was anything.
+        Path of the backup of the previous database, if there was one.
 
     Raises:
-        CopyError: It cannot be done.
-        NotADatabaseError: The file is no database, or not of this service.
-        NewerDatabaseError: The copy is of a newer schema than the code's.
+        BackupError: The restore failed.
+        NotADatabaseError: The file is not a database of this service.
+        NewerDatabaseError: The backup has a newer schema than the code.
     """
     if not file.is_file():
-        raise CopyError(f"there is no {file}")
+        raise BackupError(f"{file} does not exist")
     if database.exists() and file.samefile(database):
-        raise CopyError(f"{file} is the database itself")
-    with _told(database, file):
-        _must_be_whole(file)
-        _must_be_known(file, scripts)
+        raise BackupError(f"{file} is the database itself")
+    with _mapped_errors(database, file):
+        _check_integrity(file)
+        _check_revisions(file, scripts)
         kept = None
         if database.exists():
-            with _alone_with(database):
+            with _exclusive(database):
                 pass
             kept = database.with_name(f"{database.name}.before-restore")
             back_up(database, kept)
         database.parent.mkdir(parents=True, exist_ok=True)
-        with _alone_with(database) as target, closing(_opened(file)) as source:
-            # In one transaction: whoever is interrupted leaves what was there.
+        with _exclusive(database) as target, closing(_opened(file)) as source:
+            # One transaction: an interrupted restore leaves the previous content.
             source.backup(target)
-        _must_be_whole(database)
+        _check_integrity(database)
     return kept
 
 
 def _copy(source: Path, target: Path) -> None:
     with closing(_opened(source)) as reading, closing(_opened(target)) as writing:
-        # All at once: nobody waits for who reads, and in steps it would begin anew whenever somebody writes.
+        # In one step: readers do not block writers in WAL mode; a stepwise copy restarts with every write.
         reading.backup(writing)
-        # One file, with no `-wal` beside it that it would be nothing without.
+        # A single file, which does not depend on a `-wal` file.
         writing.execute("PRAGMA journal_mode = DELETE")
     with target.open("rb") as written:
         os.fsync(written.fileno())
 
 
-def _must_be_whole(file: Path) -> None:
+def _check_integrity(file: Path) -> None:
     with closing(_opened(file)) as connection:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
         if found != ["ok"]:
             raise NotADatabaseError(f"{file} is damaged: {found[0]}")
         if connection.execute("PRAGMA foreign_key_check").fetchone():
-            raise NotADatabaseError(f"{file} is damaged: a row refers to one that is not there")
+            raise NotADatabaseError(f"{file} is damaged: it has a row with a dangling foreign key")
 
 
-def _must_be_known(file: Path, scripts: Scripts) -> None:
+def _check_revisions(file: Path, scripts: Scripts) -> None:
     with closing(_opened(file)) as connection:
-        is_there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-        if connection.execute(is_there, (scripts.version_table,)).fetchone() is None:
-            raise NotADatabaseError(f"{file} is not of this service: it has no table {scripts.version_table}")
-        applied = connection.execute(f"SELECT version_num FROM {scripts.version_table}").fetchall()  # noqa: S608 - a module's name
+        has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        if connection.execute(has_table, (scripts.version_table,)).fetchone() is None:
+            raise NotADatabaseError(
+                f"{file} is not a database of this service: it has no table {scripts.version_table}"
+            )
+        applied = connection.execute(f"SELECT version_num FROM {scripts.version_table}").fetchall()  # noqa: S608 - made from a module name
     scripts.missing(frozenset(row[0] for row in applied))
 
 
 @contextmanager
-def _alone_with(database: Path) -> Generator[sqlite3.Connection]:
-    """Open a database, which may be none yet, such that nobody else can."""
+def _exclusive(database: Path) -> Generator[sqlite3.Connection]:
+    """Open or create a database with an exclusive lock."""
     connection = sqlite3.connect(database, isolation_level=None, timeout=0)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        # Only who is alone may leave WAL, in which readers and writers share the file.
+        # Fails while another connection is open: leaving WAL mode needs exclusive access.
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         connection.close()
         if sqlite_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise CopyError(f"a process has {database} open: stop the service first") from error
+            raise BackupError(f"another process has {database} open: stop the service first") from error
         raise
     with closing(connection):
         yield connection
@@ -153,12 +155,12 @@ def _removed(part: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told(database: Path, file: Path) -> Iterator[None]:
+def _mapped_errors(database: Path, file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
         if sqlite_code(error) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-            raise NotADatabaseError(f"{database} or {file} is no SQLite database, or damaged") from error
-        raise CopyError(f"{database} and {file}: {error}") from error
+            raise NotADatabaseError(f"{database} or {file} is not an SQLite database, or damaged") from error
+        raise BackupError(f"{database} and {file}: {error}") from error
     except OSError as error:
-        raise CopyError(f"{error.filename or file}: {error.strerror or error}") from error
+        raise BackupError(f"{error.filename or file}: {error.strerror or error}") from error

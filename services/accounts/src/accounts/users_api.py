@@ -11,6 +11,7 @@ from litestar.exceptions import PermissionDeniedException, ValidationException
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, authenticated
+from starkeel_db import read_only
 from starkeel_http import limit_by_address, limit_by_user, problem_responses
 
 from .emails import EmailAddress
@@ -53,6 +54,7 @@ class UserController(Controller):
         "/me",
         summary="Get the current user",
         guards=[authenticated],
+        opt=read_only(),
         cache_control=CacheControlHeader(no_store=True),
         response_description="The user.",
         responses=problem_responses(401, 403, 503),

@@ -10,7 +10,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
-from starkeel_db import Outbox, repeat_conflicts
+from starkeel_db import Outbox, read_only, repeat_conflicts
 from starkeel_http import Idempotency, limit_by_user, problem_responses
 
 from .etags import Versions, etag
@@ -91,6 +91,7 @@ class OrderController(Controller):
     @get(
         summary="List orders",
         guards=_READ,
+        opt=read_only(),
         response_description="A page of orders, newest first.",
         response_headers=[_LINK],
         responses=problem_responses(400, 401, 403, 503),
@@ -114,6 +115,7 @@ class OrderController(Controller):
         "/{order_id:uuid}",
         summary="Get an order",
         guards=_READ,
+        opt=read_only(),
         response_description="The order.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 503),

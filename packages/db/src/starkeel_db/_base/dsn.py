@@ -1,4 +1,4 @@
-"""The database's URL, as an operator writes it."""
+"""Parses database URLs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 ACCEPTED = "a postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///PATH URL"
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SessionAttrs = Literal["any", "primary", "standby", "read-write", "read-only", "prefer-standby"]
-"""Which of several servers is wanted, as libpq calls it."""
+"""Required server role when a URL has several hosts; values of libpq's `target_session_attrs`."""
 
 _POSTGRES = {"postgres", "postgresql", "postgresql+asyncpg"}
 _SQLITE = {"sqlite", "sqlite+aiosqlite"}
@@ -16,11 +16,11 @@ _PORT = 5432
 
 
 class UnusableUrl(ValueError):
-    """The text is no URL of a database; says why and repeats nothing of it."""
+    """Invalid database URL; the message gives the reason and never contains a part of the password."""
 
 
 class Address(NamedTuple):
-    """Where a server listens; a host that begins with a slash is the directory of a Unix socket."""
+    """Address of a server; a host that starts with a slash is the directory of a Unix socket."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PostgresUrl:
-    """A PostgreSQL database, and how to reach it: at one address, or at the first of several that will do."""
+    """A PostgreSQL database and its connection parameters; addresses are tried in order."""
 
     addresses: tuple[Address, ...]
     user: str
@@ -60,22 +60,21 @@ DatabaseUrl = PostgresUrl | SqliteUrl
 
 
 def parse_url(text: str) -> DatabaseUrl:
-    """Read a URL.
+    """Parse a database URL.
 
-    `postgres://` and `postgresql://` take several hosts, separated by commas, and libpq's `sslmode`,
-    `sslrootcert`, `application_name`, `target_session_attrs` and `host` as parameters; that host is the
-    directory of a Unix socket.
+    `postgres://` and `postgresql://` accept several comma-separated hosts and libpq's parameters `sslmode`,
+    `sslrootcert`, `application_name`, `target_session_attrs` and `host` (directory of a Unix socket).
 
     Raises:
-        UnusableUrl: It is none, or none that is understood here.
+        UnusableUrl: The URL is malformed, or uses a scheme or parameter that is not supported.
     """
     try:
         parts = urlsplit(text.strip())
         addresses = _addresses(parts)
     except ValueError:
         raise UnusableUrl(
-            "is no URL: its host or port is malformed, or a password has `#`, `/` or `?` in it that is not "
-            "written %23, %2F or %3F"
+            "is not a URL: its host or port is malformed, or its password contains `#`, `/` or `?`, which "
+            "must be written %23, %2F or %3F"
         ) from None
     if parts.fragment:
         raise UnusableUrl("has a fragment: write `#` as %23 in a password")
@@ -88,9 +87,9 @@ def parse_url(text: str) -> DatabaseUrl:
 
 def _sqlite(parts: SplitResult) -> SqliteUrl:
     if parts.netloc:
-        raise UnusableUrl("has a host: an SQLite file is named by three slashes and its path")
+        raise UnusableUrl("has a host: an SQLite URL is three slashes and a path")
     if parts.query:
-        raise UnusableUrl("has parameters, of which SQLite takes none here")
+        raise UnusableUrl("has parameters, which are not supported for SQLite")
     path = unquote(parts.path.removeprefix("/"))
     if path in {"", ":memory:"}:
         raise UnusableUrl("is an SQLite database in memory, which the processes of a service cannot share")
@@ -98,15 +97,15 @@ def _sqlite(parts: SplitResult) -> SqliteUrl:
 
 
 def _addresses(parts: SplitResult) -> tuple[Address, ...]:
-    """Read the hosts of a URL; without one there is one without a name.
+    """Return the addresses in a URL; a URL without a host has one address with an empty host.
 
     Raises:
-        ValueError: One of them is malformed.
+        ValueError: A host or port is malformed.
     """
     found = []
     for text in parts.netloc.rpartition("@")[2].split(","):
-        one = urlsplit(f"//{text}")
-        found.append(Address(unquote(one.hostname or ""), _PORT if one.port is None else one.port))
+        split = urlsplit(f"//{text}")
+        found.append(Address(unquote(split.hostname or ""), _PORT if split.port is None else split.port))
     return tuple(found)
 
 
@@ -118,9 +117,9 @@ def _postgres(parts: SplitResult, addresses: tuple[Address, ...]) -> PostgresUrl
     application_name = parameters.pop("application_name", None)
     session_attrs = parameters.pop("target_session_attrs", "any")
     if parameters:
-        raise UnusableUrl(f"has a parameter that is not understood: {', '.join(sorted(parameters))[:80]!r}")
-    _one_of("sslmode", ssl_mode, get_args(SslMode))
-    _one_of("target_session_attrs", session_attrs, get_args(SessionAttrs))
+        raise UnusableUrl(f"has an unsupported parameter: {', '.join(sorted(parameters))[:80]!r}")
+    _require_choice("sslmode", ssl_mode, get_args(SslMode))
+    _require_choice("target_session_attrs", session_attrs, get_args(SessionAttrs))
     if socket and not any(address.host for address in addresses):
         addresses = (Address(socket, addresses[0].port),)
     database = unquote(parts.path.removeprefix("/"))
@@ -140,7 +139,6 @@ def _postgres(parts: SplitResult, addresses: tuple[Address, ...]) -> PostgresUrl
     )
 
 
-def _one_of(name: str, value: str, accepted: tuple[str, ...]) -> None:
+def _require_choice(name: str, value: str, accepted: tuple[str, ...]) -> None:
     if value not in accepted:
-        article = "an" if name[0] in "aeiou" or name.startswith("ssl") else "a"
-        raise UnusableUrl(f"has {article} {name} that is none of {', '.join(accepted)}")
+        raise UnusableUrl(f"has an invalid {name}, which must be one of {', '.join(accepted)}")

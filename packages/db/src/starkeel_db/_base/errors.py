@@ -1,25 +1,24 @@
-"""Why the database cannot be used, for requests and for the start."""
+"""Errors raised to request handlers and at start."""
 
 from typing import Literal
 
 from litestar.exceptions import ServiceUnavailableException
 
 RETRY_AFTER_S = 1
-"""Seconds after which a client may ask again: an outage is usually a restart or a full pool."""
+"""Seconds in `Retry-After`: most outages are a restart or a full pool."""
 
 Conflict = Literal["deadlock", "serialization"]
 
 
 class DatabaseUnavailable(ServiceUnavailableException):
-    """The database cannot be used at the moment: it is away, busy, or cut the connection.
+    """The database cannot be used at the moment: it is unreachable, overloaded, or closed the connection.
 
-    Raised wherever it is met, in place of the driver's error. Uncaught it is a 503 with `Retry-After`.
+    Raised in place of the driver's error. Unhandled, it becomes a 503 with `Retry-After`.
 
     Attributes:
-        reason: What happened, for logs; holds no secret, but is not for clients.
-        is_lasting: Whether waiting will not help: the address or the credentials are wrong, or the file is.
-        conflict: What kind of conflict with another transaction this one lost, where that is all: done again,
-            it may well succeed.
+        reason: Cause, for logs; holds no secret, but is not meant for clients.
+        is_lasting: Whether waiting is useless: the address, the credentials or the file is wrong.
+        conflict: Kind of transaction conflict, if that was the cause: a retry may succeed.
     """
 
     def __init__(self, reason: str, *, is_lasting: bool = False, conflict: Conflict | None = None) -> None:
@@ -32,14 +31,24 @@ class DatabaseUnavailable(ServiceUnavailableException):
 
 
 class NotADatabase(DatabaseUnavailable):
-    """The file is something else."""
+    """The file is not an SQLite database."""
+
+
+class ReadOnlySessionError(RuntimeError):
+    """A read-only session executed a statement that writes or locks rows; the statement had no effect."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason}: the session is read-only; remove `opt=read_only()` from the route, or the argument "
+            "`reads_only=True` of `database.session()`"
+        )
 
 
 class DatabaseError(Exception):
-    """Base of what keeps a service from starting; its text is one line and holds no secret.
+    """Base of the errors that prevent a start; the message is one line and holds no secret.
 
     Attributes:
-        exit_code: What the process exits with.
+        exit_code: Exit code of the process.
     """
 
     exit_code = 69
@@ -50,26 +59,26 @@ class DatabaseAwayError(DatabaseError):
 
 
 class NotADatabaseError(DatabaseError):
-    """The file that was named is something else."""
+    """The given file is not a database of this service."""
 
     exit_code = 65
 
 
 class MigrationError(DatabaseError):
-    """The schema cannot be brought to what the code needs."""
+    """The schema cannot be migrated to the version that the code needs."""
 
     exit_code = 65
 
 
 class NewerDatabaseError(MigrationError):
-    """The database knows revisions that the code does not: the code is older than what migrated it."""
+    """The database has revisions that the code does not have: it was migrated by a newer release."""
 
 
 class SchemaBehindError(DatabaseError):
-    """Revisions that the code needs are not applied yet.
+    """The database lacks revisions that the code needs.
 
     Attributes:
-        missing: Their names, the oldest first.
+        missing: Names of the missing revisions, oldest first.
     """
 
     def __init__(self, missing: list[str]) -> None:
@@ -81,6 +90,14 @@ class SchemaBehindError(DatabaseError):
 
 
 def sqlite_code(error: BaseException) -> int:
-    """What went wrong, as SQLite's primary result codes have it; 0, which is none, for any other error."""
+    """Return SQLite's primary result code of an error; 0 if it is not an error of SQLite."""
     code: object = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF if isinstance(code, int) else 0
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of the driver's message; further lines may contain values."""
+    if isinstance(error, DatabaseUnavailable):
+        return error.reason
+    original = getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
+    return (str(original) or type(original).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Which errors of a driver mean that the database cannot be used, whatever the statement was."""
+"""Maps driver errors that mean the database is unavailable to `DatabaseUnavailable`."""
 
 import sqlite3
 import time
@@ -6,24 +6,26 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 import structlog
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from .._base.errors import Conflict, DatabaseUnavailable, sqlite_code
+from .._base.errors import Conflict, DatabaseUnavailable, ReadOnlySessionError, reason_of, sqlite_code
 from .postgres import Open
+from .transactions import READ_ONLY
 
 log = structlog.get_logger(__name__)
 
-# Of SQLSTATE (PostgreSQL manual, appendix A): connection, resources, intervention (a shutdown, a statement
-# that took too long), the rollback of one of two that collided, a lock that was not to be had.
+# SQLSTATE (PostgreSQL manual, appendix A): connection exception, insufficient resources, operator
+# intervention (shutdown, statement timeout), transaction rollback (deadlock, serialization); then session
+# timeouts, read-only server, lock timeout.
 _CLASSES = ("08", "53", "57", "40")
 _CODES = {"25P03", "25P04", "25006", "55P03"}
-# A server that became a standby: another one takes writes now, and new connections find it.
-_READ_ONLY = "25006"
+# The server has become a standby; new connections find the primary.
+_READ_ONLY_SERVER = "25006"
 _CONFLICTS: dict[str | None, Conflict] = {"40001": "serialization", "40P01": "deadlock"}
-# The database is well: the statement took too long, waited for a lock in vain, or lost a conflict.
-_OF_ONE_STATEMENT = {"57014", "55P03", *_CONFLICTS}
-# What may pass by itself; a missing table may not.
+# Statement timeout, lock timeout and conflicts concern one statement; they are no outage.
+_STATEMENT_ERRORS = {"57014", "55P03", *_CONFLICTS}
+# Errors that may pass without intervention.
 _SQLITE_CODES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -34,73 +36,76 @@ _SQLITE_CODES = {
     sqlite3.SQLITE_INTERRUPT,
 }
 _OVER_AFTER_S = 1.0
-"""Seconds without a failure after which an answer ends an outage."""
+"""Seconds without a failure after which a successful statement ends an outage."""
 
 
-class Outages:
-    """Turns such errors into `DatabaseUnavailable`, and tells when one begins and when it is over."""
+class OutageMonitor:
+    """Maps driver errors to `DatabaseUnavailable` and logs the start and the end of an outage."""
 
     def __init__(self) -> None:
         self._is_away = False
         self._failed_at = 0.0
 
     def watch(self, engine: Engine) -> None:
-        """Watch an engine's statements, commits included."""
+        """Map the errors of an engine's statements and commits."""
 
         @event.listens_for(engine, "handle_error")
-        def replace(context: ExceptionContext) -> DatabaseUnavailable | None:
+        def replace(context: ExceptionContext) -> DatabaseUnavailable | ReadOnlySessionError | None:
             error = context.original_exception
             reason = outage(error, is_disconnect=context.is_disconnect)
             if reason is None:
                 return None
+            if _is_refused_write(error) and _is_read_only(context.connection):
+                log.error("write refused in read-only session", reason=reason)
+                return ReadOnlySessionError(reason)
             if (
                 isinstance(error, OSError)
                 or _is_broken(error)
-                or getattr(error, "sqlstate", "") == _READ_ONLY
+                or getattr(error, "sqlstate", "") == _READ_ONLY_SERVER
             ):
                 context.is_disconnect = True
             state = getattr(error, "sqlstate", None)
-            if state not in _OF_ONE_STATEMENT:
-                self.tell(reason)
+            if state not in _STATEMENT_ERRORS:
+                self.report(reason)
             return DatabaseUnavailable(reason, conflict=_CONFLICTS.get(state))
 
         @event.listens_for(engine, "after_cursor_execute")
-        def note_answer(*_: Any) -> None:
+        def note_success(*_: Any) -> None:
             if self._is_away:
-                self._note_answer()
+                self._note_success()
 
-    def opening(self, open_connection: Open) -> Open:
-        """Tell of connections that cannot be opened."""
+    def wrap(self, open_connection: Open) -> Open:
+        """Return a function that also reports connections that cannot be opened."""
 
         async def opened() -> Any:
             try:
                 return await open_connection()
             except DatabaseUnavailable as error:
-                self.tell(error.reason)
+                self.report(error.reason)
                 raise
 
         return opened
 
-    def tell(self, reason: str) -> None:
-        """Log that an outage began; requests that fail while it lasts say enough."""
+    def report(self, reason: str) -> None:
+        """Report a failure; only the first failure of an outage is logged."""
         self._failed_at = time.monotonic()
         if not self._is_away:
             self._is_away = True
             log.warning("database unavailable", reason=reason)
 
-    def _note_answer(self) -> None:
-        # Of many connections some still fail when the first works again.
+    def _note_success(self) -> None:
+        # Some connections may still fail when others work again.
         if time.monotonic() - self._failed_at >= _OVER_AFTER_S:
             self._is_away = False
             log.info("database available again")
 
 
 def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
-    """Return what is wrong with the database, or None when it is the statement that is wrong.
+    """Return why the database is unavailable, or None if the error has another cause.
 
     Args:
-        error: As the driver, or SQLAlchemy's rendering of it, raised it.
-        is_disconnect: Whether the connection is gone.
+        error: Error of the driver, or of SQLAlchemy's adapter.
+        is_disconnect: Whether the connection is closed.
     """
     if not isinstance(error, Exception):
         return None
@@ -112,15 +117,19 @@ def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
         or (isinstance(state, str) and (state.startswith(_CLASSES) or state in _CODES))
         or sqlite_code(error) in _SQLITE_CODES
     )
-    return _first_line(error) if is_passing else None
+    return reason_of(error) if is_passing else None
+
+
+def _is_refused_write(error: BaseException) -> bool:
+    return (
+        getattr(error, "sqlstate", "") == _READ_ONLY_SERVER or sqlite_code(error) == sqlite3.SQLITE_READONLY
+    )
+
+
+def _is_read_only(connection: Connection | None) -> bool:
+    return connection is not None and connection.get_execution_options().get(READ_ONLY, False)
 
 
 def _is_broken(error: BaseException) -> bool:
-    # Between the server's last words and the end of the connection asyncpg takes it for busy.
+    # asyncpg raises this when a statement is sent while the server is closing the connection.
     return isinstance(getattr(error, "driver_exception", error), asyncpg.InternalClientError)
-
-
-def _first_line(error: Exception) -> str:
-    # SQLAlchemy's rendering of a driver's error begins with its class; details follow in further lines.
-    text = str(getattr(error, "driver_exception", None) or error) or type(error).__name__
-    return text.splitlines()[0]

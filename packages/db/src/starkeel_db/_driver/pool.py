@@ -1,4 +1,8 @@
-"""A pool that keeps a minimum open, closes what is idle or old, and hands out nothing that is dead."""
+"""Connection pool with a minimum size, an idle timeout and a jittered lifetime, and its metrics.
+
+`prometheus_client` decides at its first import whether metrics are shared between processes, so it is
+imported only when a pool is in use.
+"""
 
 import logging
 import random
@@ -13,41 +17,49 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from .._base.errors import DatabaseUnavailable
+from .transactions import READ_ONLY
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
 
 PING_AFTER_S = 5.0
-"""Seconds unused after which a connection is tried before it is handed out: one that the other side closed is
-known to be closed without asking, one that was lost on the way is not."""
+"""Seconds without use after which a connection is tested at checkout. The driver notices that a server closed
+a connection, but not that it disappeared."""
 _PING_TIMEOUT_S = 2.0
 _JITTER = 0.1
 WAITED_S = "starkeel_waited_s"
-"""Where a connection says how long it was waited for, until somebody tells of it."""
+"""Key in a connection's `info`: seconds that its checkout waited, until they are recorded."""
 _EXPIRES_AT, _USED_AT = "starkeel_expires_at", "starkeel_used_at"
 
 
-def _nobody(_reason: str) -> None:
-    """Nobody asked to be told."""
+def _ignore(_reason: str) -> None:
+    pass
 
 
 class ElasticPool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool, with what it lacks: a minimum, an idle timeout, a lifetime that is spread.
+    """SQLAlchemy's pool with a minimum size, an idle timeout and a jittered connection lifetime.
 
-    The connection used last is handed out first, so that those above what is needed get old unused.
-    Whatever opens or closes connections here runs within SQLAlchemy's greenlet.
+    Checkouts take the connection that was returned last, so that surplus connections stay idle and expire.
+    Methods that open or close connections must run in SQLAlchemy's greenlet.
     """
 
     waiting = 0
-    """Who waits for a connection."""
+    """Number of checkouts in progress."""
     timeouts = 0
-    """How many have waited in vain."""
+    """Number of checkouts that timed out."""
     lifetime_s = 1800.0
-    """Seconds a connection lives at most."""
-    tell: Callable[[str], None] = staticmethod(_nobody)
-    """Who is told that the pool was empty for too long."""
+    """Maximum lifetime of a connection in seconds."""
+    on_timeout: Callable[[str], None] = staticmethod(_ignore)
+    """Called with the reason when a checkout times out."""
+    prefer_read_only = False
+    """Whether the next checkout is for a read-only transaction: a hint, which saves a switch of the mode."""
+    _has_read_only = False
 
     def _do_get(self) -> ConnectionPoolEntry:
+        read_only, self.prefer_read_only = self.prefer_read_only, False
+        self._has_read_only |= read_only
+        if self._has_read_only:
+            self._prefer(read_only=read_only)
         self.waiting += 1
         began = time.perf_counter()
         try:
@@ -55,20 +67,35 @@ class ElasticPool(AsyncAdaptedQueuePool):
         except PoolTimeoutError as error:
             self.timeouts += 1
             reason = f"no connection was free within {self.timeout():g} s"
-            self.tell(reason)
+            self.on_timeout(reason)
             raise DatabaseUnavailable(reason) from error
         finally:
             self.waiting -= 1
         record.info[WAITED_S] = time.perf_counter() - began
         return record
 
+    def _prefer(self, *, read_only: bool) -> None:
+        """Move the connection in the given mode that was returned last to the top of the pool."""
+        others: list[ConnectionPoolEntry] = []
+        for _ in range(self.checkedin()):
+            record = self._pool.get(block=False)
+            if record.info.get(READ_ONLY, False) is read_only:
+                break
+            others.append(record)
+        else:
+            record = None
+        for other in reversed(others):
+            self._do_return_conn(other)
+        if record is not None:
+            self._do_return_conn(record)
+
     @property
     def open(self) -> int:
-        """How many connections there are."""
+        """Number of open connections."""
         return self.checkedin() + self.checkedout()
 
     def open_one(self) -> None:
-        """Open a connection for later, if there is room for one."""
+        """Open an idle connection, unless the pool has its maximum size."""
         if not self._inc_overflow():
             return
         try:
@@ -80,23 +107,23 @@ class ElasticPool(AsyncAdaptedQueuePool):
         self._do_return_conn(record)
 
     def close_unneeded(self, *, minimum: int, idle_timeout_s: float) -> None:
-        """Close idle connections that are dead, too old, or, above the minimum, unused for too long.
+        """Close idle connections that are closed or expired, or idle for too long.
 
         Args:
-            minimum: How many stay.
-            idle_timeout_s: Seconds one above the minimum may be unused.
+            minimum: Number of connections that the idle timeout leaves open.
+            idle_timeout_s: Idle timeout in seconds.
         """
         kept: list[ConnectionPoolEntry] = []
         unneeded: list[ConnectionPoolEntry] = []
         unused_since = time.monotonic() - idle_timeout_s
         idle = self._take_idle()
-        # The longest unused last, as they lie: those are the first to go.
+        # From the end: the connections that are idle the longest are closed first.
         while idle:
             record = idle.pop()
             above = self.open - len(unneeded) > minimum
             is_unused = above and record.info.get(_USED_AT, 0.0) <= unused_since
             (unneeded if is_unused or _is_unusable(record) else kept).append(record)
-        # Back in before anything is waited for: no request sees the pool without them.
+        # Return these before the first await, so that no checkout finds the pool empty.
         for record in kept:
             self._do_return_conn(record)
         for _ in unneeded:
@@ -105,7 +132,7 @@ class ElasticPool(AsyncAdaptedQueuePool):
             record.close()
 
     def idle_drivers(self) -> list[Any]:
-        """The driver's own connections that nobody uses."""
+        """Return the driver connections of idle connections."""
         idle = self._take_idle()
         for record in reversed(idle):
             self._do_return_conn(record)
@@ -115,13 +142,13 @@ class ElasticPool(AsyncAdaptedQueuePool):
         return [self._pool.get(block=False) for _ in range(self.checkedin())]
 
 
-def tend(pool: ElasticPool) -> None:
-    """Have connections know their age, and be looked at before they are handed out."""
-    _quieten()
+def check_connections(pool: ElasticPool) -> None:
+    """Give every connection a lifetime, and replace expired and dead connections at checkout."""
+    _set_log_level()
 
     @event.listens_for(pool, "connect")
-    def give_lifetime(_: Any, record: ConnectionPoolEntry) -> None:
-        lifetime_s = pool.lifetime_s * random.uniform(1 - _JITTER, 1)  # noqa: S311 - nothing to guess
+    def set_lifetime(_: Any, record: ConnectionPoolEntry) -> None:
+        lifetime_s = pool.lifetime_s * random.uniform(1 - _JITTER, 1)  # noqa: S311 - jitter
         record.info[_EXPIRES_AT] = time.monotonic() + lifetime_s
         _note_use(record)
 
@@ -130,14 +157,14 @@ def tend(pool: ElasticPool) -> None:
         _note_use(record)
 
     @event.listens_for(pool, "checkout")
-    def look(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
-        if _is_unusable(record) or not _answers(connection, record):
-            # SQLAlchemy opens another in its place.
+    def check(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        if _is_unusable(record) or not _is_alive(connection, record):
+            # SQLAlchemy replaces the connection.
             raise DisconnectionError("the connection is too old, or dead")
 
 
-def _quieten() -> None:
-    """Keep the pool as quiet as SQLAlchemy keeps its other pools, unless someone asked for its lines."""
+def _set_log_level() -> None:
+    """Apply SQLAlchemy's default level to the logger of this pool, which has a name of its own."""
     logger = logging.getLogger(ElasticPool.__module__)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
@@ -154,13 +181,13 @@ def _is_unusable(record: ConnectionPoolEntry) -> bool:
     return bool(is_closed is not None and is_closed())
 
 
-def _answers(connection: Any, record: ConnectionPoolEntry) -> bool:
+def _is_alive(connection: Any, record: ConnectionPoolEntry) -> bool:
     driver = record.driver_connection
     if not hasattr(driver, "fetchval") or time.monotonic() - record.info[_USED_AT] < PING_AFTER_S:
         return True
     try:
         connection.run_async(lambda asyncpg: asyncpg.fetchval("SELECT 1", timeout=_PING_TIMEOUT_S))
-    except Exception:  # noqa: BLE001 - whatever it is, this connection is not the one to hand out
+    except Exception:  # noqa: BLE001 - after any error the connection must be replaced
         return False
     return True
 
@@ -181,40 +208,35 @@ def _metrics() -> _Metrics:
         return Gauge(f"db_client_connection_{name}", text, labels, multiprocess_mode="livesum")
 
     return _Metrics(
-        gauge("count", "Connections of the pool.", "state"),
-        gauge("max", "Connections that may be open."),
-        gauge("idle_min", "Connections that are kept open while idle."),
+        gauge("count", "Open connections of the pool.", "state"),
+        gauge("max", "Maximum number of connections."),
+        gauge("idle_min", "Minimum number of connections, kept open while idle."),
         gauge("pending_requests", "Requests that wait for a connection."),
-        Counter("db_client_connection_timeouts_total", "Requests that waited for a connection in vain."),
+        Counter("db_client_connection_timeouts_total", "Requests that timed out waiting for a connection."),
     )
 
 
 class PoolMetrics:
-    """Tells of one pool.
-
-    Args:
-        pool: Which.
-        minimum: How many connections it keeps open.
-    """
+    """Metrics of a pool, named as in OpenTelemetry's semantic conventions."""
 
     def __init__(self, pool: ElasticPool, *, minimum: int) -> None:
         self._pool = pool
         self._minimum = minimum
-        self._told_timeouts = 0
+        self._counted_timeouts = 0
 
-    def tell(self) -> None:
-        """Set the metrics to what the pool is like."""
+    def update(self) -> None:
+        """Set the metrics from the state of the pool."""
         metrics, pool = _metrics(), self._pool
         metrics.connections.labels(state="idle").set(pool.checkedin())
         metrics.connections.labels(state="used").set(pool.checkedout())
         metrics.maximum.set(pool.size())
         metrics.idle_minimum.set(self._minimum)
         metrics.pending.set(pool.waiting)
-        metrics.timeouts.inc(pool.timeouts - self._told_timeouts)
-        self._told_timeouts = pool.timeouts
+        metrics.timeouts.inc(pool.timeouts - self._counted_timeouts)
+        self._counted_timeouts = pool.timeouts
 
     def clear(self) -> None:
-        """Say that there is no pool any more."""
+        """Set the gauges to zero when the pool is closed."""
         metrics = _metrics()
         for state in ("idle", "used"):
             metrics.connections.labels(state=state).set(0)

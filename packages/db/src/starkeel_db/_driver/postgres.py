@@ -1,4 +1,4 @@
-"""Opening connections to PostgreSQL."""
+"""Opens connections to PostgreSQL with asyncpg."""
 
 import ssl
 import time
@@ -11,14 +11,13 @@ from .._base.dsn import Address, PostgresUrl
 from .._base.errors import DatabaseUnavailable
 
 IDLE_IN_TRANSACTION_S = 60
-"""Seconds the server lets a transaction wait for its client: longer than any request, so that only what was
-abandoned is ended and its locks are freed."""
+"""Seconds after which the server ends an idle transaction and frees its locks; longer than any request."""
 
 _REASONS = {
     "28P01": "the password is wrong",
     "28000": "the user may not connect",
-    "3D000": "there is no such database",
-    "53300": "it has no connection left",
+    "3D000": "the database does not exist",
+    "53300": "it has no free connection slots",
     "57P03": "it is starting or stopping",
 }
 _LASTING = frozenset({"28P01", "28000", "3D000"})
@@ -41,16 +40,16 @@ def postgres_opener(
     server_settings: Mapping[str, str],
     is_prepared: bool = True,
 ) -> Open:
-    """Return what opens a connection.
+    """Return a function that opens a connection.
 
     Args:
-        url: Where to.
-        application_name: What the server's views call it, unless the URL says otherwise.
-        connect_timeout_s: Seconds that it may take, shared out among the addresses.
-        server_settings: What is set in the session from its start.
-        is_prepared: Whether statements may be kept prepared by the session.
+        url: The database.
+        application_name: Default for `application_name`, which the URL may set.
+        connect_timeout_s: Seconds for all addresses together.
+        server_settings: Session parameters, set at connect.
+        is_prepared: Whether prepared statements may be cached.
     """
-    more = {} if is_prepared else {"statement_cache_size": 0}
+    options = {} if is_prepared else {"statement_cache_size": 0}
     settings = {"application_name": url.application_name or application_name, **server_settings}
 
     async def connect(address: Address, timeout_s: float) -> Any:
@@ -65,7 +64,7 @@ def postgres_opener(
                 timeout=timeout_s,
                 server_settings=settings,
                 target_session_attrs=url.session_attrs,
-                **more,
+                **options,
             )
         except _FAILURES as error:
             raise _unavailable(url, error) from error
@@ -73,7 +72,7 @@ def postgres_opener(
     async def open_connection() -> Any:
         ends_at = time.monotonic() + connect_timeout_s
         for number, address in enumerate(url.addresses, start=1):
-            # One that swallows what it is sent leaves the others their part of the time.
+            # An address that drops packets must leave time for the others.
             left_s = max(0.0, ends_at - time.monotonic()) / (len(url.addresses) - number + 1)
             try:
                 return await connect(address, left_s)
@@ -86,11 +85,7 @@ def postgres_opener(
 
 
 def session_settings(statement_timeout_s: float) -> dict[str, str]:
-    """Limits that the server itself holds, for requests.
-
-    Args:
-        statement_timeout_s: Seconds for one statement.
-    """
+    """Return the session parameters that limit the statements and transactions of requests."""
     return {
         "statement_timeout": str(max(1, round(statement_timeout_s * 1000))),
         "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_S * 1000),
@@ -98,9 +93,9 @@ def session_settings(statement_timeout_s: float) -> dict[str, str]:
 
 
 def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:
-    """Return what libpq does for an `sslmode`, as asyncpg wants it.
+    """Return asyncpg's `ssl` argument for an `sslmode`, with the semantics of libpq.
 
-    The certificates that are trusted are those of `sslrootcert`, else the system's.
+    Trusted certificates are those of `sslrootcert`, otherwise those of the system.
     """
     if url.ssl_mode == "disable":
         return False
@@ -109,7 +104,7 @@ def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:
     root_cert = url.ssl_root_cert if url.ssl_root_cert != "system" else None
     context = ssl.create_default_context(cafile=root_cert or None)
     context.check_hostname = url.ssl_mode == "verify-full"
-    # As libpq: with a root certificate at hand, `require` verifies as `verify-ca` does.
+    # libpq: with a root certificate, `require` verifies like `verify-ca`.
     if url.ssl_mode == "require" and not url.ssl_root_cert:
         context.verify_mode = ssl.CERT_NONE
     return context
@@ -118,7 +113,7 @@ def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:
 def _unavailable(url: PostgresUrl, error: Exception) -> DatabaseUnavailable:
     state = getattr(error, "sqlstate", None)
     if _PGBOUNCER in str(error):
-        why = "it is a PgBouncer, behind which no session has limits of its own: set DB_PGBOUNCER=true"
+        why = "it is a PgBouncer, which does not support session parameters: set DB_PGBOUNCER=true"
     elif isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         why = f"no server is {url.session_attrs}"
     elif isinstance(error, TimeoutError):

@@ -1,7 +1,7 @@
-"""A client span for every statement of a request that is traced.
+"""Client spans for the statements of traced requests.
 
-Names and attributes are those of OpenTelemetry's stable semantic conventions for database clients. What is
-told of a statement is its template: what was literally in it is replaced by `?`, parameters never were.
+Names and attributes follow OpenTelemetry's stable semantic conventions for database clients. The recorded
+query text has `?` in place of literals; parameters are never recorded.
 """
 
 import re
@@ -18,19 +18,19 @@ from .pool import WAITED_S
 _MAX_TEXT = 2048
 _KEY = "starkeel_span"
 _WAIT_TIME = "db.client.connection.wait_time"
-"""As the metric is called that OpenTelemetry's conventions have for it; seconds."""
+"""Seconds; named like the metric in OpenTelemetry's conventions."""
 _TARGET = re.compile(
     r"\b(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?([\w.\"]+)", re.IGNORECASE
 )
 _VERB = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|SELECT)\b", re.IGNORECASE)
 _STRING = re.compile(r"'(?:[^']|'')*'")
 _NUMBER = re.compile(r"(?<![\w$:.])\d+(?:\.\d+)?(?![\w.])")
-# Where quoting has further rules, nothing of the text is told.
-_INTRICATE = re.compile(r"\\|\$\$|\$[A-Za-z_]|--|/\*")
+# Quoting that the patterns above do not handle; such statements are not recorded.
+_UNSUPPORTED = re.compile(r"\\|\$\$|\$[A-Za-z_]|--|/\*")
 
 
-class Told(NamedTuple):
-    """What a span says of a statement."""
+class StatementSummary(NamedTuple):
+    """Name, operation and span attributes of a statement."""
 
     name: str
     operation: str
@@ -38,27 +38,24 @@ class Told(NamedTuple):
 
 
 def record_spans(engine: Engine, target: DatabaseUrl) -> None:
-    """Record the statements of an engine.
-
-    Args:
-        engine: Whose.
-        target: The database, named in every span.
-    """
+    """Record the statements of an engine as client spans."""
     tracer = get_tracer("starkeel_db")
-    where = _where(target)
+    server = _server_attributes(target)
 
     @event.listens_for(engine, "before_cursor_execute")
     def start(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if not get_current_span().is_recording():
             return
-        told = describe(statement)
-        if told.operation != "BEGIN":
-            attributes = {**where, **told.attributes}
-            # By the first statement on a connection: the others had it.
+        summary = summarize(statement)
+        if summary.operation != "BEGIN":
+            attributes = {**server, **summary.attributes}
+            # Recorded once per checkout, on its first statement.
             waited_s = connection.info.pop(WAITED_S, None)
             if waited_s is not None:
                 attributes[_WAIT_TIME] = waited_s
-            connection.info[_KEY] = tracer.start_span(told.name, kind=SpanKind.CLIENT, attributes=attributes)
+            connection.info[_KEY] = tracer.start_span(
+                summary.name, kind=SpanKind.CLIENT, attributes=attributes
+            )
 
     @event.listens_for(engine, "after_cursor_execute")
     def end(connection: Connection, *_: Any) -> None:
@@ -78,8 +75,8 @@ def record_spans(engine: Engine, target: DatabaseUrl) -> None:
 
 
 @lru_cache(maxsize=1024)
-def describe(statement: str) -> Told:
-    """Say what a statement does, to what, and how it reads without its values."""
+def summarize(statement: str) -> StatementSummary:
+    """Return the operation and target of a statement, and its text without literals."""
     operation = (statement.split(None, 1) or ["?"])[0].upper()[:32]
     if operation == "WITH" and (verb := _VERB.search(statement)):
         operation = verb[0].upper()
@@ -89,13 +86,13 @@ def describe(statement: str) -> Told:
     attributes = {"db.operation.name": operation, "db.query.summary": name}
     if target:
         attributes["db.collection.name"] = target
-    if not _INTRICATE.search(statement):
+    if not _UNSUPPORTED.search(statement):
         text = _NUMBER.sub("?", _STRING.sub("?", statement))
         attributes["db.query.text"] = text[:_MAX_TEXT]
-    return Told(name, operation, attributes)
+    return StatementSummary(name, operation, attributes)
 
 
-def _where(target: DatabaseUrl) -> dict[str, str | int | float]:
+def _server_attributes(target: DatabaseUrl) -> dict[str, str | int | float]:
     if isinstance(target, PostgresUrl):
         return {
             "db.system.name": "postgresql",

@@ -1,4 +1,4 @@
-"""No statement outlives its request: the server is told what is left of it."""
+"""Statement timeouts: the server ends a statement when the time of its request is over."""
 
 import math
 import time
@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .autocommit_reads import begin_at_last
 from .postgres import IDLE_IN_TRANSACTION_S
 
 _KEY = "starkeel_deadline"
@@ -18,78 +17,88 @@ _SHORTEN = (
 )
 _IDLE_MS = str(IDLE_IN_TRANSACTION_S * 1000)
 _TOLERANCE_S = 0.1
-"""Seconds that a timeout in force may exceed what is left before it is set anew: a round trip each."""
+"""Seconds by which the current timeout may exceed the remaining time; setting it costs a round trip."""
 
 
-class Clock:
-    """How long a transaction's statements may take.
+class StatementTimeout:
+    """Statement timeout of one transaction.
 
     Args:
-        ends_at: Monotonic seconds at which the request is over.
-        timeout_s: Seconds a statement may take by itself.
-        is_in_force: Whether the server knows that already.
+        ends_at: Monotonic seconds at which the request's time is over.
+        timeout_s: Upper limit in seconds.
+        is_session_default: Whether `timeout_s` is the session's setting.
     """
 
-    __slots__ = ("_in_force_s", "_timeout_s", "ends_at")
+    __slots__ = ("_current_s", "_timeout_s", "ends_at")
 
-    def __init__(self, ends_at: float, timeout_s: float, *, is_in_force: bool) -> None:
+    def __init__(self, ends_at: float, timeout_s: float, *, is_session_default: bool) -> None:
         self.ends_at = ends_at
         self._timeout_s = timeout_s
-        self._in_force_s = timeout_s if is_in_force else math.inf
+        self._current_s = timeout_s if is_session_default else math.inf
 
     def due_ms(self) -> int | None:
-        """Return the milliseconds that the next statement is to have, where the server does not know them."""
+        """Return the timeout to set before the next statement, in milliseconds; None to keep the current."""
         left_s = min(self._timeout_s, max(0.001, self.ends_at - time.monotonic()))
-        in_force_s = self._in_force_s
-        if left_s >= in_force_s or in_force_s - left_s <= _TOLERANCE_S < left_s:
+        current_s = self._current_s
+        if left_s >= current_s or current_s - left_s <= _TOLERANCE_S < left_s:
             return None
-        self._in_force_s = left_s
+        self._current_s = left_s
         return max(1, int(left_s * 1000))
 
 
-def note_deadline(
+def is_shortened(state: MutableMapping[str, Any] | None, timeout_s: float) -> bool:
+    """Return whether a request has less time left than the statement timeout.
+
+    Args:
+        state: `state` of the request's scope, or None outside of requests.
+        timeout_s: Statement timeout in seconds.
+    """
+    ends_at = None if state is None else state.get("deadline")
+    return ends_at is not None and ends_at - time.monotonic() < timeout_s - _TOLERANCE_S
+
+
+def set_deadline(
     connection: Connection,
     state: MutableMapping[str, Any] | None,
     *,
     timeout_s: float,
-    is_in_force: bool = True,
+    is_session_default: bool = True,
 ) -> None:
-    """Have a transaction that begins know when its request ends.
+    """Apply the deadline of a request to the transaction that begins on a connection.
 
     Args:
-        connection: The transaction's.
-        state: The `state` of the request's scope; none outside requests.
-        timeout_s: Seconds a statement may take by itself.
-        is_in_force: Whether the server holds that by itself; through a pooler it must be told each time.
+        connection: Connection of the transaction.
+        state: `state` of the request's scope, or None outside of requests.
+        timeout_s: Statement timeout in seconds.
+        is_session_default: Whether `timeout_s` is the session's setting; it is not behind a pooler.
     """
     ends_at = None if state is None else state.get("deadline")
-    if ends_at is None and is_in_force:
+    if ends_at is None and is_session_default:
         connection.info[_KEY] = None
     else:
-        connection.info[_KEY] = Clock(
-            math.inf if ends_at is None else ends_at, timeout_s, is_in_force=is_in_force
+        connection.info[_KEY] = StatementTimeout(
+            math.inf if ends_at is None else ends_at, timeout_s, is_session_default=is_session_default
         )
 
 
-def hold_to_deadlines(engine: Engine) -> None:
-    """Before a statement of a request that ends sooner than the statement may, set what is left."""
+def enforce_deadlines(engine: Engine) -> None:
+    """Shorten the statement timeout before a statement of a request that has less time left."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def shorten(connection: Connection, *_: Any) -> None:
-        clock = connection.info.get(_KEY)
-        due_ms = None if clock is None else clock.due_ms()
+        timeout = connection.info.get(_KEY)
+        due_ms = None if timeout is None else timeout.due_ms()
         if due_ms is None:
             return
-        begin_at_last(connection)
-        # By the driver's own cursor: it is in the transaction, and no further event is fired.
+        # A cursor of the driver runs in the same transaction, but emits no further events.
         cursor = connection.connection.cursor()
         try:
-            # One text whatever is left: the driver keeps it prepared.
+            # Values are parameters, so that the driver can keep the statement prepared.
             cursor.execute(_SHORTEN, (str(due_ms), _IDLE_MS))
         finally:
             cursor.close()
 
     @event.listens_for(engine, "checkin")
     def forget(_: Any, record: ConnectionPoolEntry) -> None:
-        # Whoever has the connection next may be no request.
+        # The next checkout may not belong to a request.
         record.info.pop(_KEY, None)

@@ -1,4 +1,4 @@
-"""The database of a running application: engine, pool, sessions."""
+"""Database of a running application: engine, pool maintenance, readiness checks."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from sqlalchemy.util import greenlet_spawn
 from .._base.errors import DatabaseUnavailable
 from .._base.settings import DatabaseSettings
 from .._driver.pool import ElasticPool, PoolMetrics
-from .._driver.sqlite import BEGIN, READING
+from .._driver.transactions import BEGIN, READING
 from .._session.session import Sessions
 from .engine import Share, pool_of, pooled_engine
 
@@ -29,18 +29,12 @@ log = structlog.get_logger(__name__)
 DISPOSE_S = 2.0
 """Seconds that closing all connections may take."""
 _FRESH_S = 1.0
-_ROUND_S = 1.0
+_MAINTENANCE_EVERY_S = 1.0
 _READ_ONLY = text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean")
 
 
 class PoolMaintenance:
-    """Looks after a pool, once a second.
-
-    Args:
-        pool: Which.
-        share: What it may use.
-        idle_timeout_s: Seconds a connection above the minimum may be unused.
-    """
+    """Background task that keeps the minimum pool size, closes idle connections and updates the metrics."""
 
     def __init__(self, pool: ElasticPool, share: Share, *, idle_timeout_s: float) -> None:
         self._pool = pool
@@ -49,17 +43,17 @@ class PoolMaintenance:
         self._metrics = PoolMetrics(pool, minimum=share.minimum)
 
     async def run(self) -> None:
-        """Do so until cancelled."""
+        """Run once a second until cancelled."""
         while True:
-            await self._tidy()
-            self._metrics.tell()
-            await anyio.sleep(_ROUND_S)
+            await self._maintain()
+            self._metrics.update()
+            await anyio.sleep(_MAINTENANCE_EVERY_S)
 
-    def clear(self) -> None:
-        """Have the metrics tell of no pool."""
+    def clear_metrics(self) -> None:
+        """Set the metrics to zero when the pool is closed."""
         self._metrics.clear()
 
-    async def _tidy(self) -> None:
+    async def _maintain(self) -> None:
         try:
             await greenlet_spawn(
                 self._pool.close_unneeded,
@@ -69,39 +63,39 @@ class PoolMaintenance:
             while self._pool.open < self._share.minimum:
                 await greenlet_spawn(self._pool.open_one)
         except DatabaseUnavailable as error:
-            log.debug("minimum of connections not open", reason=error.reason)
-        except Exception as error:  # noqa: BLE001 - the pool works without this; the next round tries again
-            log.warning("connections not looked after", error=repr(error))
+            log.debug("minimum pool size not reached", reason=error.reason)
+        except Exception as error:  # noqa: BLE001 - the pool works without maintenance; the next run retries
+            log.warning("pool maintenance failed", error=repr(error))
 
 
 class Database:
-    """An open database.
+    """Engine, pool and session factory of a running application.
 
     Args:
-        settings: Its settings.
-        share: What this process may use of its connections.
-        name: Of the service.
+        settings: URL and limits.
+        share: Pool size of this process.
+        name: Name of the service.
     """
 
     def __init__(self, settings: DatabaseSettings, share: Share, *, name: str) -> None:
         self.engine = pooled_engine(settings, share, name=name)
-        # On SQLite: looking does not wait for those who write.
+        # On SQLite, checks must not wait for the write lock.
         self.reading = self.engine.execution_options(**{BEGIN: READING})
         self.sessions = Sessions(
             self.engine,
             statement_timeout_s=settings.statement_timeout_s,
-            knows_limits=not settings.pgbouncer,
+            has_session_settings=not settings.pgbouncer,
         )
         self._maintenance = PoolMaintenance(
             pool_of(self.engine), share, idle_timeout_s=settings.idle_timeout_s
         )
         self._answered_at = float("-inf")
-        self._one_look = asyncio.Lock()
+        self._check_lock = asyncio.Lock()
         event.listen(self.engine.sync_engine, "after_cursor_execute", self._note_answer)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Look after the pool, and close every connection in the end."""
+        """Maintain the pool while the block runs, then close all connections."""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._maintenance.run)
@@ -113,27 +107,28 @@ class Database:
             await self._close()
 
     async def check(self) -> None:
-        """Raise when the database does not answer.
+        """Check that the database answers; skipped if it answered any statement within the last second.
 
-        One that answered a request within a second is not asked: a pool that is busy is no reason to be taken
-        for dead, and waiting for a connection of it would be.
+        A busy pool would otherwise delay the check, which would report an outage.
 
         Raises:
-            DatabaseUnavailable: It does not.
+            DatabaseUnavailable: It does not answer.
         """
         if time.monotonic() - self._answered_at < _FRESH_S:
             return
-        async with self.looking() as connection:
+        async with self.check_connection() as connection:
             await connection.execute(text("SELECT 1"))
 
     @asynccontextmanager
-    async def looking(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection to see by how the database is.
+    async def check_connection(self) -> AsyncGenerator[AsyncConnection]:
+        """Check out a connection for a readiness check.
 
-        One look at a time: those at once, each second, would keep a connection each from getting old.
+        Checks run one at a time: in parallel, each would keep a connection of its own from getting idle.
         """
-        async with self._one_look, self.reading.connect() as connection:
-            yield connection
+        async with self._check_lock:
+            pool_of(self.engine).prefer_read_only = False
+            async with self.reading.connect() as connection:
+                yield connection
 
     def _note_answer(self, _connection: Connection, *_: Any) -> None:
         self._answered_at = time.monotonic()
@@ -141,24 +136,24 @@ class Database:
     async def _close(self) -> None:
         log.info("closing database connections")
         with anyio.move_on_after(DISPOSE_S, shield=True) as scope:
-            await self._part()
+            await self._close_idle()
             await self.engine.dispose()
         if scope.cancelled_caught:
-            log.warning("database connections dropped: they could not be closed in time")
-        self._maintenance.clear()
+            log.warning("database connections dropped: closing timed out")
+        self._maintenance.clear_metrics()
 
-    async def _part(self) -> None:
-        """Take leave of PostgreSQL on all connections at once: in turn, two hundred take seconds."""
-        drivers = [one for one in pool_of(self.engine).idle_drivers() if hasattr(one, "is_closed")]
-        # What fails here is closed by the pool, or dropped.
-        await asyncio.gather(*(one.close() for one in drivers), return_exceptions=True)
+    async def _close_idle(self) -> None:
+        """Close idle connections to PostgreSQL concurrently; one after another, 200 take seconds."""
+        drivers = [driver for driver in pool_of(self.engine).idle_drivers() if hasattr(driver, "is_closed")]
+        # The pool closes or drops connections for which this fails.
+        await asyncio.gather(*(driver.close() for driver in drivers), return_exceptions=True)
 
 
-class WritesCheck(InitPlugin):
-    """A readiness check that decides nothing.
+class WritableCheck(InitPlugin):
+    """Non-critical readiness check: reports a read-only database without failing readiness.
 
     Args:
-        database: What gives the database while the application runs.
+        database: Returns the database of the running application.
     """
 
     readiness_name = "database_writes"
@@ -168,12 +163,12 @@ class WritesCheck(InitPlugin):
         self._database = database
 
     async def check_ready(self) -> None:
-        """Raise when the database takes no writes.
+        """Raise when the database refuses writes.
 
         Raises:
-            DatabaseUnavailable: It takes none, or does not answer.
+            DatabaseUnavailable: It is read-only, or does not answer.
         """
-        async with self._database().looking() as connection:
+        async with self._database().check_connection() as connection:
             is_read_only = await connection.scalar(_READ_ONLY)
         _writable().set(0 if is_read_only else 1)
         if is_read_only:
@@ -185,5 +180,7 @@ def _writable() -> "Gauge":
     from prometheus_client import Gauge
 
     return Gauge(
-        "db_writable", "Whether the database takes writes, as readiness saw it.", multiprocess_mode="livemin"
+        "db_writable",
+        "Whether the database accepts writes, as of the last readiness check.",
+        multiprocess_mode="livemin",
     )

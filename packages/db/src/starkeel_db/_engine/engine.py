@@ -1,4 +1,4 @@
-"""Engines: one with a pool for requests, one without for the start."""
+"""Engines: a pooled one for requests, an unpooled one for the start and for migrations."""
 
 import time
 from collections.abc import Callable
@@ -12,46 +12,39 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from .._base.dsn import DatabaseUrl, PostgresUrl, SqliteUrl
-from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError
+from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError, reason_of
 from .._base.settings import DatabaseSettings
-from .._driver.autocommit_reads import begin_when_needed
-from .._driver.error_mapping import Outages
-from .._driver.pool import ElasticPool, tend
+from .._driver.error_mapping import OutageMonitor
+from .._driver.pool import ElasticPool, check_connections
 from .._driver.postgres import Open, postgres_opener, session_settings
 from .._driver.spans import record_spans
-from .._driver.sqlite import (
-    BEGIN,
-    READING,
-    begin_explicitly,
-    interrupt_when_cancelled,
-    roll_back_what_is_left,
-    sqlite_opener,
-)
-from .._driver.statement_timeout import hold_to_deadlines
+from .._driver.sqlite import interrupt_when_cancelled, roll_back_failed_commits, sqlite_opener
+from .._driver.statement_timeout import enforce_deadlines
+from .._driver.transactions import BEGIN, READING, begin_explicitly, switch_read_only
 from .._session.session import note_failures
 
 log = structlog.get_logger(__name__)
 
 LOCK_TIMEOUT_S = 5
-"""Seconds a migration waits for a table's lock: while it waits, everybody else who wants the table does."""
+"""Seconds a migration waits for the lock of a table; meanwhile all other statements on the table queue up."""
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 
 
 class Share(NamedTuple):
-    """What one worker may use of an instance's connections."""
+    """Pool size of one worker."""
 
     minimum: int
     maximum: int
 
     @classmethod
     def of(cls, settings: DatabaseSettings, *, index: int, workers: int) -> "Share":
-        """Share out: 20 among 3 are 7, 7 and 6.
+        """Return a worker's share of the connections: 20 for 3 workers are 7, 7 and 6.
 
         Args:
-            settings: What there is for all.
-            index: The worker's number, from 0.
-            workers: How many share.
+            settings: Pool size of the instance.
+            index: Index of the worker, from 0.
+            workers: Number of workers.
         """
 
         def part(of: int) -> int:
@@ -61,17 +54,17 @@ class Share(NamedTuple):
 
 
 def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> AsyncEngine:
-    """Make the engine of requests; opens nothing.
+    """Create the engine for requests; it opens no connection yet.
 
     Args:
-        settings: Limits.
-        share: How many connections.
-        name: Of the service.
+        settings: URL and limits.
+        share: Pool size.
+        name: Name of the service, sent as `application_name`.
     """
-    outages = Outages()
+    outages = OutageMonitor()
     engine = _engine(
         settings,
-        outages.opening(_opener(settings, name)),
+        outages.wrap(_opener(settings, name)),
         is_prepared=not settings.pgbouncer,
         poolclass=ElasticPool,
         pool_size=share.maximum,
@@ -81,16 +74,19 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
     )
     pool = pool_of(engine)
     pool.lifetime_s = settings.max_lifetime_s
-    pool.tell = outages.tell
-    tend(pool)
+    pool.on_timeout = outages.report
+    check_connections(pool)
     outages.watch(engine.sync_engine)
-    _prepare(settings, engine.sync_engine)
+    # Behind a pooler in transaction mode the session settings belong to all clients.
+    if not settings.pgbouncer:
+        switch_read_only(engine.sync_engine, on_failure=outages.report)
+    _add_listeners(settings, engine.sync_engine)
     record_spans(engine.sync_engine, settings.target)
     return engine
 
 
 def pool_of(engine: AsyncEngine) -> ElasticPool:
-    """The pool of an engine that has one."""
+    """Return the pool of an engine made by `pooled_engine`."""
     pool = engine.pool
     assert isinstance(pool, ElasticPool)
     return pool
@@ -99,12 +95,12 @@ def pool_of(engine: AsyncEngine) -> ElasticPool:
 def unpooled_engine(
     settings: DatabaseSettings, *, name: str, target: DatabaseUrl | None = None
 ) -> AsyncEngine:
-    """Make the engine of the start, and of migrations, whose statements may take as long as they need.
+    """Create the engine for the start and for migrations; it has no statement timeout.
 
     Args:
-        settings: Limits.
-        name: Of the service.
-        target: Where, if not where requests go.
+        settings: URL and limits.
+        name: Name of the service, sent as part of `application_name`.
+        target: The database, if it differs from the database of requests.
     """
     is_direct = not settings.pgbouncer or target not in {None, settings.target}
     opener = _unlimited_opener(settings, name, target or settings.target, is_direct=is_direct)
@@ -123,8 +119,7 @@ def _engine(
     else:
 
         def connect() -> Any:
-            # Without a name a statement is replaced by the next: whichever session the pooler lends, nothing
-            # of the kind is left in it.
+            # Unnamed statements leave nothing behind in the server session that the pooler assigned.
             dbapi: Any = engine.sync_engine.dialect.dbapi
             return dbapi.connect(
                 async_creator_fn=open_connection,
@@ -138,7 +133,7 @@ def _engine(
 
 
 def _dialect(settings: DatabaseSettings) -> URL:
-    # The name of the database is for messages; how to connect is the opener's affair.
+    # Selects the dialect only; the opener has the address.
     is_postgres = isinstance(settings.target, PostgresUrl)
     return make_url("postgresql+asyncpg://" if is_postgres else "sqlite+aiosqlite:///database")
 
@@ -169,28 +164,28 @@ def _unlimited_opener(settings: DatabaseSettings, name: str, target: DatabaseUrl
     return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=False)
 
 
-def _prepare(settings: DatabaseSettings, engine: Engine) -> None:
-    each: tuple[Callable[[Engine], None], ...] = (
+def _add_listeners(settings: DatabaseSettings, engine: Engine) -> None:
+    listeners: tuple[Callable[[Engine], None], ...] = (
         begin_explicitly,
         interrupt_when_cancelled,
-        roll_back_what_is_left,
+        roll_back_failed_commits,
     )
     if isinstance(settings.target, PostgresUrl):
-        each = (begin_when_needed, hold_to_deadlines, note_failures)
-    for prepare in each:
-        prepare(engine)
+        listeners = (enforce_deadlines, note_failures)
+    for add in listeners:
+        add(engine)
 
 
 async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) -> None:
-    """Try until the database answers.
+    """Retry until the database answers.
 
     Args:
-        engine: Without a pool.
-        settings: How long to wait.
+        engine: An unpooled engine.
+        settings: URL and startup timeout.
 
     Raises:
-        DatabaseAwayError: It did not within `DB_STARTUP_TIMEOUT_SECONDS`, or its file cannot be opened.
-        NotADatabaseError: The file is something else: waiting does not help.
+        DatabaseAwayError: No answer within `DB_STARTUP_TIMEOUT_SECONDS`, or the file cannot be opened.
+        NotADatabaseError: The file is not a database.
     """
     ends_at = time.monotonic() + settings.startup_timeout_s
     pause_s = _FIRST_PAUSE_S
@@ -208,11 +203,11 @@ async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) 
 
 
 async def _attempt(engine: AsyncEngine, settings: DatabaseSettings, *, left_s: float) -> str | None:
-    """Ask once; why there was no answer."""
+    """Try once; return why it failed, or None."""
     try:
         with anyio.fail_after(max(0.1, left_s)):
             async with engine.execution_options(**{BEGIN: READING}).connect() as connection:
-                # Reads the file's header, where there is one.
+                # On SQLite the statement must read the file, otherwise its header is not checked.
                 is_file = isinstance(settings.target, SqliteUrl)
                 await connection.execute(text("SELECT 1 FROM sqlite_master" if is_file else "SELECT 1"))
     except DatabaseUnavailable as error:
@@ -223,5 +218,5 @@ async def _attempt(engine: AsyncEngine, settings: DatabaseSettings, *, left_s: f
     except TimeoutError:
         return f"{settings.target} does not answer"
     except (SQLAlchemyError, OSError) as error:
-        return f"{settings.target}: {str(getattr(error, 'orig', None) or error).splitlines()[0]}"
+        return f"{settings.target}: {reason_of(error)}"
     return None

@@ -1,4 +1,4 @@
-"""Answers to requests with an `Idempotency-Key`, kept in the transaction of what they tell of."""
+"""Stores responses to requests with an `Idempotency-Key`, in the transaction of the request."""
 
 import json
 from collections.abc import AsyncGenerator, Iterable
@@ -15,11 +15,9 @@ from sqlalchemy import MetaData, delete, select
 from .._outbox.table import is_postgres
 from .._outbox.writer import event_parameters, last_to_write
 from .._plugin import DatabasePlugin
-from .._retention import swept
-from .table import CLAIM_OF_POSTGRES, CLAIM_OF_SQLITE, KEEP, KEEP_WITH_EVENT, idempotency_table
+from .._retention import DELETED_AT_ONCE, deleting
+from .table import CLAIM_ON_POSTGRES, CLAIM_ON_SQLITE, KEEP, KEEP_WITH_EVENT, idempotency_table
 
-_SWEEP_EVERY_S: Final = 60.0
-_SWEPT_AT_ONCE: Final = 1000
 _LOCK_BYTES: Final = 8
 
 
@@ -32,14 +30,14 @@ class _Answer(NamedTuple):
 
 @final
 class IdempotencyKeys(InitPlugin):
-    """Keeps answers in a table, as part of the unit of work that is answered.
+    """Stores responses in a table, as part of the request's unit of work.
 
-    `starkeel_http` finds this by its methods. The table is the service's own to migrate.
+    `starkeel_http` finds this plugin by its methods. The service's migrations must create the table.
 
     Args:
-        database: Where to.
-        metadata: The models; a table `idempotency_keys` is added to them.
-        lifetime: How long an answer is kept.
+        database: Database of the service.
+        metadata: Metadata of the models; the table `idempotency_keys` is added to it.
+        lifetime: How long a response is stored.
     """
 
     def __init__(self, database: DatabasePlugin, *, metadata: MetaData, lifetime: timedelta) -> None:
@@ -48,31 +46,31 @@ class IdempotencyKeys(InitPlugin):
         self._table = idempotency_table(metadata)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Have answers forgotten in time while the application runs."""
+        """Add the deletion of expired responses."""
         app_config.lifespan.append(self._lifespan)
         return app_config
 
     async def claim_idempotency_key(
         self, scope: Scope, key: bytes
     ) -> Literal["free", "taken"] | tuple[bytes, int, list[tuple[bytes, bytes]], bytes]:
-        """Claim a key until the request's unit of work ends, or return what was kept under it.
+        """Lock a key until the end of the request's unit of work, or return the stored response.
 
-        Nobody waits for a key on PostgreSQL. On SQLite another process that writes is waited for: it has the
-        file to itself, and what it kept is found then.
+        Does not wait for a locked key on PostgreSQL. On SQLite it waits for the write lock and then finds the
+        response that the other request stored.
 
         Args:
-            scope: The request's.
+            scope: Scope of the request.
             key: 32 bytes.
         """
         session = self._database.request_session(scope)
         parameters: dict[str, Any] = {"key": key, "now": datetime.now(UTC)}
         if is_postgres(session):
             parameters["turn"] = int.from_bytes(key[:_LOCK_BYTES], "big", signed=True)
-            found = await session.execute(CLAIM_OF_POSTGRES, parameters)
+            found = await session.execute(CLAIM_ON_POSTGRES, parameters)
         else:
-            found = await session.execute(CLAIM_OF_SQLITE, parameters)
+            found = await session.execute(CLAIM_ON_SQLITE, parameters)
         row = found.one()
-        if not row.is_ours:
+        if not row.is_acquired:
             return "taken"
         if row.fingerprint is None:
             return "free"
@@ -81,12 +79,12 @@ class IdempotencyKeys(InitPlugin):
     async def keep_idempotent_answer(
         self, scope: Scope, key: bytes, answer: tuple[bytes, int, Iterable[tuple[bytes, bytes]], bytes]
     ) -> bool:
-        """Write an answer in the request's unit of work; whether nobody else had kept one meanwhile.
+        """Store a response in the request's unit of work; return False if another request has stored one.
 
         Args:
-            scope: The request's.
+            scope: Scope of the request.
             key: 32 bytes.
-            answer: The request's fingerprint, and the answer's status, headers and body.
+            answer: Fingerprint of the request; status, headers and body of the response.
         """
         session = self._database.request_session(scope)
         fingerprint, status, headers, body = _Answer(*answer)
@@ -102,27 +100,27 @@ class IdempotencyKeys(InitPlugin):
         }
         statement = KEEP
         if is_postgres(session) and (event := await last_to_write(session)) is not None:
-            # A round trip less for who waits.
+            # One statement instead of two saves a round trip.
             statement = KEEP_WITH_EVENT
             parameters |= event_parameters(event)
         return (await session.execute(statement, parameters)).first() is not None
 
     async def forget_expired(self) -> int:
-        """Delete answers whose time is over; how many that were, at most a thousand."""
+        """Delete at most 1000 expired responses and return their number."""
         table = self._table
-        expired = select(table.c.key).where(table.c.expires_at <= datetime.now(UTC)).limit(_SWEPT_AT_ONCE)
+        expired = select(table.c.key).where(table.c.expires_at <= datetime.now(UTC)).limit(DELETED_AT_ONCE)
         async with self._database.session() as session:
             if is_postgres(session):
-                # Another process sweeps what it has locked.
+                # Rows locked by another process are deleted by it.
                 expired = expired.with_for_update(skip_locked=True)
-            gone = await session.execute(delete(table).where(table.c.key.in_(expired)).returning(table.c.key))
-            return len(gone.all())
+            deleted = await session.execute(
+                delete(table).where(table.c.key.in_(expired)).returning(table.c.key)
+            )
+            return len(deleted.all())
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
-        async with swept(
-            self.forget_expired, "idempotency keys", every_s=_SWEEP_EVERY_S, at_once=_SWEPT_AT_ONCE
-        ):
+        async with deleting(self.forget_expired, "idempotency keys"):
             yield
 
 

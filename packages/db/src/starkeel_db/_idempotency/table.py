@@ -1,4 +1,4 @@
-"""The table of answers that are kept, and what is asked of it."""
+"""The table of stored responses and its queries."""
 
 from typing import Any, Final
 
@@ -9,22 +9,22 @@ from .._outbox.writer import EVENT_TYPES, INSERT_IN_TURN
 
 TABLE: Final = "idempotency_keys"
 
-# Of the transaction: whatever ends it lets go of the key, and a pooler between does not mind.
+# A transaction-level lock: released at the end of the transaction, and compatible with a pooler.
 _CLAIM: Final = (
-    "SELECT {} AS is_ours, k.fingerprint, k.status, k.headers, k.body FROM (SELECT 1 AS one) AS one"
+    "SELECT {} AS is_acquired, k.fingerprint, k.status, k.headers, k.body FROM (SELECT 1) AS single"
     " LEFT JOIN idempotency_keys AS k ON k.key = :key AND k.expires_at > :now"
 )
 _CLAIM_TYPES: Final[tuple[BindParameter[Any], ...]] = (
     bindparam("key", type_=LargeBinary),
     bindparam("now", type_=DateTimeUTC(timezone=True)),
 )
-CLAIM_OF_POSTGRES: Final = text(_CLAIM.format("pg_try_advisory_xact_lock(CAST(:turn AS bigint))")).bindparams(
+CLAIM_ON_POSTGRES: Final = text(_CLAIM.format("pg_try_advisory_xact_lock(CAST(:turn AS bigint))")).bindparams(
     *_CLAIM_TYPES
 )
-# The first statement of a request that may write has locked the file.
-CLAIM_OF_SQLITE: Final = text(_CLAIM.format("1")).bindparams(*_CLAIM_TYPES)
+# The transaction already holds the write lock.
+CLAIM_ON_SQLITE: Final = text(_CLAIM.format("1")).bindparams(*_CLAIM_TYPES)
 
-# What has expired may not have been swept yet.
+# An expired row may not be deleted yet.
 _INSERT: Final = (
     "INSERT INTO idempotency_keys (key, fingerprint, status, headers, body, expires_at)"
     " VALUES (:key, :fingerprint, :status, :headers, :body, :expires_at) ON CONFLICT (key) DO UPDATE"
@@ -39,13 +39,13 @@ _KEEP_TYPES: Final[tuple[BindParameter[Any], ...]] = (
     bindparam("expires_at", type_=DateTimeUTC(timezone=True)),
 )
 KEEP: Final = text(_INSERT).bindparams(*_KEEP_TYPES)
-KEEP_WITH_EVENT: Final = text(f"WITH told AS ({INSERT_IN_TURN}) {_INSERT}").bindparams(
+KEEP_WITH_EVENT: Final = text(f"WITH event AS ({INSERT_IN_TURN}) {_INSERT}").bindparams(
     *_KEEP_TYPES, *EVENT_TYPES
 )
 
 
 def idempotency_table(metadata: MetaData) -> Table:
-    """Return the table, added to the models where it is not among them."""
+    """Return the table; add it to the metadata if necessary."""
     found = metadata.tables.get(TABLE)
     if found is not None:
         return found

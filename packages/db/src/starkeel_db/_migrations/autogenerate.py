@@ -1,4 +1,4 @@
-"""Writing a new migration from what changed in the models."""
+"""Writes a migration from the difference between models and database."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from .runner import Migrations
 from .scripts import VERSION_TABLES, Scripts
 
 _MAX_NAME = 32
-"""Characters a revision's name may have: the width of Alembic's version table."""
+"""Maximum length of a revision's name: the width of the column in Alembic's version table."""
 
 
 async def write_revision(
@@ -24,10 +24,10 @@ async def write_revision(
     """Compare the models with the database and write the difference as a migration.
 
     Args:
-        engine: Of a database that has every migration so far.
-        scripts: Where the others are.
-        metadata: The models.
-        message: What it changes, in a few words; names the file.
+        engine: Engine of a database to which all migrations are applied.
+        scripts: The existing migrations.
+        metadata: Metadata of the models.
+        message: Short description; becomes part of the file name.
 
     Raises:
         SchemaBehindError: The database lacks a migration.
@@ -50,50 +50,45 @@ async def write_revision(
 
 
 def revision_name(number: int, message: str) -> str:
-    """Return a name that sorts and reads: `0002_add_status`."""
+    """Return the name of a revision, such as `0002_add_status`."""
     slug = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_") or "change"
     return f"{number:04}_{slug}"[:_MAX_NAME].rstrip("_")
 
 
 def comparison(metadata: MetaData, *, version_table: str) -> dict[str, Any]:
-    """Options for Alembic to compare models and database by, and to write what it finds.
-
-    Args:
-        metadata: The models.
-        version_table: Where the applied revisions stand.
-    """
+    """Return Alembic's options for comparing models with a database and rendering the difference."""
     return {
         "version_table": version_table,
         "include_name": _is_compared,
         "target_metadata": metadata,
         "compare_type": _differ,
         "compare_server_default": True,
-        # SQLite can change next to nothing of a table: it is rebuilt, and PostgreSQL does the same in place.
+        # SQLite supports few changes of a table: batch mode rebuilds it there, and alters it on PostgreSQL.
         "render_as_batch": True,
         "render_item": _render_item,
     }
 
 
 def _is_compared(name: str | None, kind: str, _: Any) -> bool:
-    """Leave out the version tables of other services."""
+    """Exclude the version tables of all services."""
     return kind != "table" or not str(name).startswith(VERSION_TABLES)
 
 
 def _differ(context: MigrationContext, *columns_and_types: Any) -> bool | None:
-    """Leave it to Alembic whether types differ, but for those whose SQLite form reads back as another."""
+    """Use Alembic's comparison, except for types whose SQLite form is reflected as another type."""
     metadata_type = columns_and_types[-1]
-    if context.dialect.name == "sqlite" and _is_advanced_alchemys(metadata_type):
+    if context.dialect.name == "sqlite" and _is_from_advanced_alchemy(metadata_type):
         return False
     return None
 
 
-def _is_advanced_alchemys(item: object) -> bool:
+def _is_from_advanced_alchemy(item: object) -> bool:
     return type(item).__module__.startswith("advanced_alchemy.types")
 
 
 def _render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
-    """Write advanced-alchemy's types by their public names."""
-    if kind != "type" or not _is_advanced_alchemys(item):
+    """Render advanced-alchemy's types with their public names."""
+    if kind != "type" or not _is_from_advanced_alchemy(item):
         return False
     name = type(item).__name__
     context.imports.add(f"from advanced_alchemy.types import {name}")

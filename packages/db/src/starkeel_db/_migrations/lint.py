@@ -1,4 +1,4 @@
-"""What migrations would do, as SQL; nothing is done."""
+"""Renders migrations as SQL, and finds operations that block other transactions."""
 
 import io
 import re
@@ -17,26 +17,23 @@ _INDEXED: Final = re.compile(
 _ALTERED: Final = re.compile(r"ALTER TABLE (?:ONLY )?(\S+) (.*)", re.IGNORECASE | re.DOTALL)
 _DROPPED_INDEX: Final = re.compile(r"DROP INDEX (?!CONCURRENTLY)", re.IGNORECASE)
 _CHANGES: Final = (
-    (r"ADD COLUMN (?!.*\bDEFAULT\b).*\bNOT NULL", "adds a column that must not be null and has no default"),
-    (r"ALTER COLUMN \S+ TYPE", "rewrites the table: a column gets another type"),
-    (
-        r"ALTER COLUMN \S+ SET NOT NULL",
-        "reads the whole table under a lock: a column must not be null any more",
-    ),
+    (r"ADD COLUMN (?!.*\bDEFAULT\b).*\bNOT NULL", "adds a NOT NULL column without a default"),
+    (r"ALTER COLUMN \S+ TYPE", "rewrites the table to change the type of a column"),
+    (r"ALTER COLUMN \S+ SET NOT NULL", "scans the whole table under a lock for null values"),
     (r"ADD CONSTRAINT (?!.*\bNOT VALID\b)(?!.*\bUSING INDEX\b)", "checks the whole table under a lock"),
-    (r"RENAME ", "renames what the code that still runs knows by the old name"),
+    (r"RENAME ", "renames an object that the running release uses under its old name"),
 )
 _DROPPED_COLUMN: Final = re.compile(r"DROP COLUMN (\S+)", re.IGNORECASE)
 
 
 def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str = "head") -> str:
-    """Return the SQL that brings a database up to date.
+    """Return the SQL of migrations.
 
     Args:
         scripts: The migrations.
         dialect: `postgresql` or `sqlite`.
-        after: The revision it has; None for none.
-        upto: The last that is wanted.
+        after: Last applied revision, or None for an empty database.
+        upto: Last revision to render.
     """
     buffer = io.StringIO()
     options = {
@@ -51,13 +48,13 @@ def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str 
 
 
 def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:
-    """Name what keeps a table of PostgreSQL locked for long, or the code that still runs from working.
+    """Return operations that lock a table of PostgreSQL for long or break the running release.
 
-    A revision that does so on purpose says why, in a variable `blocking` of its module.
+    Revisions with a module variable `blocking`, which holds the reason, are skipped.
 
     Args:
         scripts: The migrations.
-        metadata: The models, whose columns must not be dropped.
+        metadata: Metadata of the models, whose columns must not be dropped.
     """
     found: list[str] = []
     after: str | None = None
@@ -71,17 +68,17 @@ def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:
 
 def _statements(sql: str) -> list[str]:
     without_comments = re.sub(r"--[^\n]*", "", sql)
-    return [" ".join(one.split()) for one in without_comments.split(";") if one.strip()]
+    return [" ".join(text.split()) for text in without_comments.split(";") if text.strip()]
 
 
 def _findings(statements: Sequence[str], metadata: MetaData) -> Iterator[str]:
-    # Nobody uses a table yet that is made here.
-    new = {created[1] for one in statements if (created := _CREATED.match(one))}
-    for one in statements:
-        indexed, altered = _INDEXED.match(one), _ALTERED.match(one)
+    # Tables created by the same migration are not in use yet.
+    new = {created[1] for statement in statements if (created := _CREATED.match(statement))}
+    for statement in statements:
+        indexed, altered = _INDEXED.match(statement), _ALTERED.match(statement)
         if indexed and indexed[1] not in new:
-            yield f"builds an index of {indexed[1]} without CONCURRENTLY"
-        elif _DROPPED_INDEX.match(one):
+            yield f"builds an index on {indexed[1]} without CONCURRENTLY"
+        elif _DROPPED_INDEX.match(statement):
             yield "drops an index without CONCURRENTLY"
         elif altered and altered[1] not in new:
             yield from _alterations(altered[1], altered[2], metadata)
@@ -93,4 +90,4 @@ def _alterations(table: str, change: str, metadata: MetaData) -> Iterator[str]:
             yield f"{table}: {what}"
     dropped = _DROPPED_COLUMN.match(change)
     if dropped and table in metadata.tables and dropped[1] in metadata.tables[table].columns:
-        yield f"{table}: drops {dropped[1]}, which the models have"
+        yield f"{table}: drops {dropped[1]}, which the models use"

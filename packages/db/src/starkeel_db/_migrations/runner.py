@@ -1,4 +1,4 @@
-"""Bringing the database to what the code needs, by one process at a time."""
+"""Applies migrations, in one process at a time."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,9 +11,9 @@ from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .._base.errors import DatabaseUnavailable, MigrationError
+from .._base.errors import MigrationError, reason_of
 from .._driver.error_mapping import outage
-from .._driver.sqlite import BEGIN, READING
+from .._driver.transactions import BEGIN, READING
 from .scripts import Scripts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _LOCK_KEY = int.from_bytes(b"starkeel")
-"""Of PostgreSQL's advisory lock; each database has its own."""
+"""Number of PostgreSQL's advisory lock, which is local to a database."""
 _POLL_S = 0.25
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -37,9 +37,9 @@ class Migrations:
     """Applies the migrations of a service.
 
     Args:
-        engine: Without a pool, whose statements may take as long as they need.
+        engine: An unpooled engine without statement timeout.
         scripts: The migrations.
-        metadata: The models.
+        metadata: Metadata of the models.
     """
 
     def __init__(self, engine: AsyncEngine, scripts: Scripts, metadata: MetaData) -> None:
@@ -48,39 +48,38 @@ class Migrations:
         self._metadata = metadata
 
     async def missing(self) -> list[str]:
-        """Return what the database lacks, the oldest first.
+        """Return the revisions that the database lacks, oldest first.
 
         Raises:
-            NewerDatabaseError: It knows a revision that the code does not.
+            NewerDatabaseError: It has a revision that the code does not have.
         """
         async with self._engine.execution_options(**{BEGIN: READING}).connect() as connection:
             missing = self._scripts.missing(await self._scripts.applied(connection))
-        tell_pending(len(missing))
+        set_pending(len(missing))
         return missing
 
     async def apply(self) -> int:
-        """Apply what is missing; how many that were.
+        """Apply the missing migrations and return their number.
 
-        Only one of several processes does so at a time, and those that find nothing missing do not wait for
-        it. None waits within a statement or a transaction: PostgreSQL builds no index `CONCURRENTLY` while
-        there is one.
+        Processes take turns; those with nothing to apply do not wait. They wait outside of statements and
+        transactions, because `CREATE INDEX CONCURRENTLY` waits for all open transactions.
 
         Raises:
-            MigrationError: One failed. It was rolled back; on PostgreSQL those before it are applied.
+            MigrationError: A migration failed and was rolled back; on PostgreSQL earlier ones stay applied.
         """
         if not await self.missing():
-            await self._name_invalid_indexes()
+            await self._warn_of_invalid_indexes()
             return 0
         if self._engine.dialect.name == "sqlite":
             async with self._writing() as connection:
                 return await self._apply(connection)
         async with self._locked(), self._engine.connect() as connection:
-            # Not before: what another process builds just now is not valid yet.
-            await self._name_invalid_indexes()
+            # Not before the lock: an index that another process is building is not valid yet.
+            await self._warn_of_invalid_indexes()
             return await self._apply(connection)
 
-    async def _name_invalid_indexes(self) -> None:
-        """Tell of what an index built `CONCURRENTLY` leaves behind when it is interrupted."""
+    async def _warn_of_invalid_indexes(self) -> None:
+        """Log indexes that an interrupted `CREATE INDEX CONCURRENTLY` left behind."""
         if self._engine.dialect.name == "sqlite":
             return
         async with self._engine.connect() as connection:
@@ -92,10 +91,10 @@ class Migrations:
     async def _apply(self, connection: AsyncConnection) -> int:
         missing = self._scripts.missing(await self._scripts.applied(connection))
         if not missing:
-            tell_pending(0)
+            set_pending(0)
             return 0
         if self._engine.dialect.name != "sqlite":
-            # Alembic opens and commits a transaction for each revision.
+            # Alembic begins and commits a transaction for each revision.
             await connection.rollback()
         done: list[str] = []
 
@@ -105,11 +104,11 @@ class Migrations:
         try:
             await connection.run_sync(self._upgrade, note)
         except Exception as error:
-            # What fails after the last one, a check on SQLite, is taken for its fault.
+            # A failure after the last migration, such as SQLite's check, is attributed to it.
             raise _failed(missing[min(len(done), len(missing) - 1)], error) from error
         for name in done:
             log.info("migration applied", revision=name)
-        tell_pending(0)
+        set_pending(0)
         return len(done)
 
     def _upgrade(self, connection: Connection, note: Any) -> None:
@@ -127,12 +126,12 @@ class Migrations:
         )
         command.upgrade(config, "head")
         if is_sqlite and (found := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
-            raise MigrationError(f"a row of {found[0]} refers to one of {found[2]} that is not there")
+            raise MigrationError(f"a row of {found[0]} refers to a row of {found[2]} that does not exist")
 
     @asynccontextmanager
     async def _writing(self) -> AsyncGenerator[AsyncConnection]:
-        """SQLite: one transaction for all, which only one process at a time can begin."""
-        waits = _Waits()
+        """SQLite: one write transaction for all migrations, which also excludes other processes."""
+        waiting = _WaitLog()
         async with self._engine.connect() as connection:
             while True:
                 try:
@@ -141,41 +140,40 @@ class Migrations:
                 except OperationalError as error:
                     if outage(error.orig or error, is_disconnect=False) is None:
                         raise
-                    waits.note()
+                    waiting.note()
                     await anyio.sleep(_POLL_S)
             yield connection
-            # What does not come to this is rolled back with the end of the connection.
+            # Without this commit, closing the connection rolls back.
             await transaction.commit()
 
     @asynccontextmanager
     async def _locked(self) -> AsyncGenerator[None]:
-        """PostgreSQL: a lock of the session, which ends with it, however the process does."""
-        waits = _Waits()
+        """PostgreSQL: a session-level advisory lock, released even if the process is killed."""
+        waiting = _WaitLog()
         async with self._engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
             while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY}):
-                waits.note()
+                waiting.note()
                 await anyio.sleep(_POLL_S)
             yield
 
 
-class _Waits:
-    """Tells once that another process migrates."""
+class _WaitLog:
+    """Logs once that another process is migrating."""
 
     def __init__(self) -> None:
-        self._is_told = False
+        self._is_logged = False
 
     def note(self) -> None:
-        if not self._is_told:
+        if not self._is_logged:
             log.info("another process migrates: waiting for it")
-        self._is_told = True
+        self._is_logged = True
 
 
 def _failed(name: str, error: Exception) -> Exception:
-    original = getattr(error, "orig", None) or error
-    reason = error.reason if isinstance(error, DatabaseUnavailable) else str(original).splitlines()[0]
-    if getattr(original, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-        reason += " (something else uses the table; end it, or migrate when it is done)"
+    reason = reason_of(error)
+    if getattr(getattr(error, "orig", error), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+        reason += " (another transaction uses the table; end it, or migrate later)"
     return MigrationError(f"migration {name} failed and was rolled back: {reason}")
 
 
@@ -183,12 +181,12 @@ def _failed(name: str, error: Exception) -> Exception:
 def _pending() -> "Gauge":
     from prometheus_client import Gauge
 
-    # Main and every worker look at the same database: who looked last is right.
+    # All processes observe the same database: the latest value is right.
     return Gauge(
         "db_migrations_pending", "Migrations that the database lacks.", multiprocess_mode="mostrecent"
     )
 
 
-def tell_pending(count: int) -> None:
-    """Set how many migrations the database was seen to lack."""
+def set_pending(count: int) -> None:
+    """Set the number of migrations that the database lacks."""
     _pending().set(count)

@@ -1,4 +1,8 @@
-"""The migrations in a service's package, by Alembic."""
+"""The migrations in a service's package.
+
+Importing Alembic takes a tenth of a service's start, so revisions are read from their files with `ast`;
+Alembic is used only where a migration is applied or the files are not plain.
+"""
 
 import ast
 import logging
@@ -19,36 +23,36 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
 VERSION_TABLES = "alembic_version"
-"""What the name of a table that holds applied revisions begins with."""
+"""Prefix of the tables that hold the applied revisions."""
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
-_OURS = Path(__file__).with_name("alembic")
+_ENVIRONMENT = Path(__file__).with_name("alembic")
 
 
 class Scripts:
-    """The revisions that the code knows, in one line without branches.
+    """The revisions of a service, a single line without branches.
 
     Args:
-        package: Name of the package they are in; its first part names the service.
+        package: Name of the migrations package; its first part is the name of the service.
     """
 
     def __init__(self, package: str) -> None:
-        _quieten()
+        _set_log_level()
         self.folder = Path(str(import_module(package).__path__[0]))
-        # Services that share a database must not take one another's revisions for their own.
+        # One table per service, so that services can share a database.
         self.version_table = f"{VERSION_TABLES}_{package.partition('.')[0]}"
         self._line = revisions_in_line(self.folder)
 
     def config(self, **attributes: Any) -> "Config":
-        """Return Alembic's configuration, which no file holds.
+        """Return an Alembic configuration, which replaces `alembic.ini`.
 
         Args:
-            attributes: What `alembic/env.py` needs.
+            attributes: Read by `alembic/env.py`.
         """
         from alembic.config import Config
 
         config = Config(cmd_opts=Namespace(quiet=True), attributes=attributes)
         for name, value in (
-            ("script_location", str(_OURS)),
+            ("script_location", str(_ENVIRONMENT)),
             ("version_locations", str(self.folder)),
             ("path_separator", "newline"),
             ("file_template", "%(rev)s"),
@@ -58,38 +62,38 @@ class Scripts:
         return config
 
     def names(self) -> list[str]:
-        """Every revision, the oldest first.
+        """Return all revisions, oldest first.
 
         Raises:
-            MigrationError: They are not one line: two developers added one each, perhaps.
+            MigrationError: They have several heads, for example because two developers added one each.
         """
         if self._line is not None:
             return list(self._line)
         heads = self._script.get_heads()
         if len(heads) > 1:
             raise MigrationError(
-                f"the migrations have several ends, {', '.join(sorted(heads))}: "
+                f"the migrations have several heads, {', '.join(sorted(heads))}: "
                 "set the `down_revision` of one to another"
             )
         return [script.revision for script in self._script.walk_revisions()][::-1]
 
     def reason_to_block(self, name: str) -> str:
-        """Return why a revision blocks others on purpose; empty where it does not say so."""
+        """Return the `blocking` variable of a revision, the reason why it may block; empty if it has none."""
         return str(getattr(self._script.get_revision(name).module, "blocking", ""))
 
     async def applied(self, connection: AsyncConnection) -> frozenset[str]:
-        """Return what a database's version table holds; nothing where there is none."""
+        """Return the content of the version table; empty if the table does not exist."""
         return await connection.run_sync(self._applied)
 
     def missing(self, applied: frozenset[str], *, tolerate_newer: bool = False) -> list[str]:
-        """Return what a database lacks, the oldest first.
+        """Return the revisions that a database lacks, oldest first.
 
         Args:
-            applied: What its version table holds.
-            tolerate_newer: Whether a database that knows more lacks nothing.
+            applied: Content of its version table.
+            tolerate_newer: Whether to return an empty list for a database that has unknown revisions.
 
         Raises:
-            NewerDatabaseError: It knows a revision that the code does not.
+            NewerDatabaseError: The database has a revision that the code does not have.
         """
         names = self.names()
         unknown = applied.difference(names)
@@ -118,30 +122,24 @@ class Scripts:
         return frozenset(connection.execute(versions).scalars())
 
 
-def _quieten() -> None:
-    """Leave it to us to tell of migrations, unless someone asked for Alembic's lines."""
-    logger = logging.getLogger("alembic")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)
-
-
 def revisions_in_line(folder: Path) -> list[str] | None:
-    """Return every revision, the oldest first.
-
-    Args:
-        folder: Where their files are.
+    """Return the revisions in a folder, oldest first.
 
     Returns:
-        None when they are not one plain line, or not plainly written: Alembic knows what to make of it.
+        None if they are not a single line, or their variables are not literals.
     """
     following: dict[Any, str] = {}
     try:
         for path in folder.glob("*.py"):
             if path.name != "__init__.py":
-                told = dict(_told(path))
-                if told.get("branch_labels") or told.get("depends_on") or told["down_revision"] in following:
+                found = dict(_variables(path))
+                if (
+                    found.get("branch_labels")
+                    or found.get("depends_on")
+                    or found["down_revision"] in following
+                ):
                     return None
-                following[told["down_revision"]] = told["revision"]
+                following[found["down_revision"]] = found["revision"]
     except (KeyError, TypeError, ValueError, SyntaxError):
         return None
     line = []
@@ -152,8 +150,8 @@ def revisions_in_line(folder: Path) -> list[str] | None:
     return None if following else line
 
 
-def _told(path: Path) -> Iterator[tuple[str, Any]]:
-    """What a revision says of itself."""
+def _variables(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the variables that identify a revision."""
     for node in ast.parse(path.read_bytes()).body:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
@@ -164,3 +162,10 @@ def _told(path: Path) -> Iterator[tuple[str, Any]]:
         for target in targets:
             if isinstance(target, ast.Name) and target.id in _NAMES:
                 yield target.id, ast.literal_eval(value)
+
+
+def _set_log_level() -> None:
+    """Hide Alembic's INFO messages, which repeat those of this package, unless its level is configured."""
+    logger = logging.getLogger("alembic")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The transactional outbox: what happened is written with what it happened to, and told from there."""
+"""Transactional outbox: events are written in the transaction of the change they describe."""
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,31 +14,29 @@ from sqlalchemy import MetaData, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .._plugin import DatabasePlugin
-from .._retention import swept
+from .._retention import DELETED_AT_ONCE, deleting
 from .._session.session import after_commit
 from .relay import Broker, Relay
 from .subscriptions import Notifier, Subscription, Subscriptions, current_traceparent
 from .table import is_postgres, outbox_table
 from .writer import PendingEvent, write_last
 
-_SWEEP_EVERY_S: Final = 60.0
-_SWEPT_AT_ONCE: Final = 1000
 _CLOSE_S: Final = 2.0
 
 
 @final
 class Outbox(InitPlugin):
-    """Takes events in a unit of work, and tells them once it is committed; the dependency `outbox`.
+    """Publishes the events of committed units of work; the dependency `outbox`.
 
-    Those who follow read the table: they miss nothing, in whichever process it happened, and find again what
-    happened while they were away. A broker gets every event at least once, those of a key in order.
-    The table is the service's own to migrate.
+    Subscribers read the table: they receive the events of all processes, and those of the past. A broker gets
+    every event at least once, and events with the same key in order. The service's migrations must create the
+    table.
 
     Args:
-        database: Where the events are.
-        metadata: The models; a table `outbox` is added to them.
-        retention: How long events can be read again; those a broker has not got yet are kept.
-        broker: Where to publish; None for nowhere.
+        database: Database of the service.
+        metadata: Metadata of the models; the table `outbox` is added to it.
+        retention: How long events are kept; events that the broker has not received yet are kept longer.
+        broker: Broker to publish to, or None.
     """
 
     def __init__(
@@ -57,23 +55,23 @@ class Outbox(InitPlugin):
         self._subscriptions = Subscriptions(database, self._table, self._notifier)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the dependency, and what runs while the application does."""
+        """Add the dependency and the background tasks."""
         app_config.dependencies.setdefault("outbox", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(Outbox)
         app_config.lifespan.append(self._lifespan)
         return app_config
 
     async def add(self, session: AsyncSession, *, key: str, kind: str, payload: str) -> None:
-        """Add an event to a unit of work; it is told when that is committed, and never otherwise.
+        """Add an event to a unit of work; it is published after the commit, and discarded on a rollback.
 
-        Its row is written last of all, in the transaction of the rest; within a savepoint it is written at
-        once, and nobody else writes one with its key until the commit.
+        The row is written at the end of the transaction; within a savepoint it is written at once, and other
+        writers of the key wait until the commit.
 
         Args:
-            session: The unit of work.
-            key: What it happened to, at most 64 characters.
-            kind: What happened, at most 64 characters.
-            payload: The rest, as JSON.
+            session: Session of the unit of work.
+            key: Ordering key, such as the ID of the changed object; at most 64 characters.
+            kind: Kind of event; at most 64 characters.
+            payload: Content of the event, as JSON.
 
         Raises:
             UnitOfWorkIsOverError: The response has started.
@@ -82,44 +80,44 @@ class Outbox(InitPlugin):
         after_commit(session, self._notifier.notify_all)
 
     def following(self, key: str, *, after: int | None = None) -> AbstractAsyncContextManager[Subscription]:
-        """Follow a key's events, from the next one or from a position on.
+        """Subscribe to the events of a key.
 
         Args:
-            key: Which.
-            after: Position of the last event that is known.
+            key: Key of the events.
+            after: Position of the last known event; None to receive new events only.
 
         Raises:
-            DatabaseUnavailable: It cannot be found out where `now` is.
+            DatabaseUnavailable: The current position cannot be read.
         """
         return self._subscriptions.following(key, after=after)
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
-        """What is on, and why."""
-        told = (
-            "to whom it concerns in every process, and to a broker" if self._broker else "within the service"
+        """Yield the features for the start log: name, whether it is on, and the reason."""
+        yield (
+            "outbox",
+            True,
+            f"events are published {'to a broker' if self._broker else 'within the service'}",
         )
-        yield "outbox", True, f"events are told {told}"
 
     async def forget_old(self) -> int:
-        """Delete events that are over; how many that were, at most a thousand."""
+        """Delete at most 1000 events older than the retention and return their number."""
         table = self._table
         is_over = table.c.created_at <= datetime.now(UTC) - self._retention
         if self._broker is not None:
             is_over &= table.c.published_at.is_not(None)
-        old = select(table.c.position).where(is_over).limit(_SWEPT_AT_ONCE)
+        old = select(table.c.position).where(is_over).limit(DELETED_AT_ONCE)
         async with self._database.session() as session:
             if is_postgres(session):
                 old = old.with_for_update(skip_locked=True)
-            gone = await session.execute(
+            deleted = await session.execute(
                 delete(table).where(table.c.position.in_(old)).returning(table.c.position)
             )
-            return len(gone.all())
+            return len(deleted.all())
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
-        sweeping = swept(self.forget_old, "outbox", every_s=_SWEEP_EVERY_S, at_once=_SWEPT_AT_ONCE)
         try:
-            async with sweeping, anyio.create_task_group() as tasks:
+            async with deleting(self.forget_old, "outbox"), anyio.create_task_group() as tasks:
                 tasks.start_soon(self._subscriptions.run)
                 if self._broker is not None:
                     tasks.start_soon(Relay(self._database, self._table, self._broker, self._notifier).run)

@@ -1,4 +1,4 @@
-"""From the outbox to a broker: at least once, and in order for each key."""
+"""Message relay: publishes events to a broker, at least once and in order for each key."""
 
 import random
 import time
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-MOST_ATTEMPTS: Final = 10
-"""How often an event is refused before it is put aside."""
+MAX_ATTEMPTS: Final = 10
+"""Refusals after which an event becomes a dead letter."""
 _AT_ONCE: Final = 100
 _ROUND_S: Final = 2.0
 _PUBLISH_S: Final = 2.0
-_LOOK_EVERY_S: Final = 0.5
+_POLL_EVERY_S: Final = 0.5
 _COUNT_EVERY_S: Final = 5.0
-_LONGEST_PAUSE_S: Final = 30.0
+_MAX_PAUSE_S: Final = 30.0
 
 
 class BrokerAwayError(Exception):
-    """The broker cannot be reached, or takes nothing at the moment: no event is to blame."""
+    """The broker is unreachable or accepts nothing at the moment, whatever the event."""
 
 
 class Broker(Protocol):
-    """Where events are published. An error other than `BrokerAwayError` means that this event is refused."""
+    """Target of a relay. An exception other than `BrokerAwayError` means that the event is refused."""
 
     async def publish(self, event: Event) -> None:
-        """Hand an event over; when this returns the broker has it."""
+        """Publish an event; when this returns, the broker has accepted it."""
 
     async def close(self) -> None:
         """Close the connections."""
 
 
 class Relay:
-    """Publishes what has not been published yet, one process at a time.
+    """Publishes pending events, in one process at a time.
 
     Args:
-        database: Where the outbox is.
-        table: The outbox.
-        broker: Where to.
-        notifier: Rung when this process has committed an event.
+        database: Database of the service.
+        table: The outbox table.
+        broker: The broker.
+        notifier: Notified when this process has committed an event.
     """
 
     def __init__(self, database: DatabasePlugin, table: Table, broker: Broker, notifier: Notifier) -> None:
@@ -78,11 +78,11 @@ class Relay:
             if self._failures:
                 await anyio.sleep(_pause_s(self._failures))
             elif not is_more:
-                await self._notifier.wait(at_most_s=_LOOK_EVERY_S)
+                await self._notifier.wait(timeout_s=_POLL_EVERY_S)
 
     async def _attempt(self) -> bool:
         try:
-            # A stop waits for a round: what was published would be published again otherwise.
+            # A stop waits for the round, otherwise its events would be published again.
             with anyio.CancelScope(shield=True):
                 is_more = await self._round()
         except BrokerAwayError as error:
@@ -92,7 +92,7 @@ class Relay:
             self._failures += 1
             return False
         except (DatabaseUnavailable, SQLAlchemyError):
-            # Told where it was met.
+            # Already logged.
             self._failures += 1
             return False
         if self._failures:
@@ -101,10 +101,10 @@ class Relay:
         return is_more
 
     async def _round(self) -> bool:
-        """Publish some; whether there may be more."""
+        """Publish a batch; return whether there may be more."""
         away: BrokerAwayError | None = None
         async with self._database.session() as session:
-            if not await self._is_my_turn(session):
+            if not await self._acquire_lock(session):
                 return False
             events = await self._due(session)
             published: list[int] = []
@@ -113,15 +113,15 @@ class Relay:
                 await self._publish(events, published, refused)
             except BrokerAwayError as error:
                 away = error
-            await self._note(session, published, refused)
+            await self._record(session, published, refused)
         self._metrics.published.inc(len(published))
         if away is not None:
             raise away
         return len(events) == _AT_ONCE and bool(published)
 
-    async def _is_my_turn(self, session: AsyncSession) -> bool:
+    async def _acquire_lock(self, session: AsyncSession) -> bool:
         if not is_postgres(session):
-            # The transaction has the file to itself.
+            # The transaction holds the write lock.
             return True
         return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(self._lock))))
 
@@ -146,14 +146,14 @@ class Relay:
                 raise
             except TimeoutError as error:
                 raise BrokerAwayError("the broker does not answer") from error
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this event's; the others go on
+            except Exception as error:  # noqa: BLE001 - concerns this event only
                 refused[event] = error
-                # Those after it wait for it.
+                # Later events of the key wait for this one.
                 waiting.add(event.key)
             else:
                 published.append(event.position)
 
-    async def _note(
+    async def _record(
         self, session: AsyncSession, published: list[int], refused: dict[Event, Exception]
     ) -> None:
         table, now = self._table, datetime.now(UTC)
@@ -166,7 +166,7 @@ class Relay:
             attempts = await session.scalar(
                 update(table).where(is_this).values(attempts=table.c.attempts + 1).returning(table.c.attempts)
             )
-            is_dead = (attempts or 0) >= MOST_ATTEMPTS
+            is_dead = (attempts or 0) >= MAX_ATTEMPTS
             values: dict[str, Any] = {"retry_at": now + timedelta(seconds=_pause_s(attempts or 1))}
             if is_dead:
                 values = {"dead_at": now}
@@ -180,10 +180,10 @@ class Relay:
         except (DatabaseUnavailable, SQLAlchemyError):
             return
         age_s = 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
-        self._metrics.tell(pending=pending, dead=dead, oldest_s=age_s)
+        self._metrics.set(pending=pending, dead=dead, oldest_s=age_s)
 
 
-# One that was refused holds back those of its key, and nobody else.
+# A refused event holds back later events of its key only.
 _DUE: Final = text(
     "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o"
     " WHERE o.published_at IS NULL AND o.dead_at IS NULL AND NOT EXISTS ("
@@ -203,7 +203,7 @@ def _counts(table: Table) -> Any:
 
 
 def _pause_s(failures: int) -> float:
-    return min(_LONGEST_PAUSE_S, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+    return min(_MAX_PAUSE_S, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
 class _Metrics(NamedTuple):
@@ -219,35 +219,35 @@ def _metrics() -> _Metrics:
     from prometheus_client import Counter, Gauge
 
     def gauge(name: str, text: str) -> "Gauge":
-        # Every worker counts the same rows.
+        # All workers count the same rows.
         return Gauge(f"outbox_{name}", text, multiprocess_mode="mostrecent")
 
     return _Metrics(
         Counter("outbox_published_total", "Events published."),
-        Counter("outbox_failures_total", "Attempts to publish that failed.", ["reason"]),
+        Counter("outbox_failures_total", "Failed attempts to publish.", ["reason"]),
         gauge("pending", "Events that are not published yet."),
-        gauge("dead_letters", "Events that were put aside."),
+        gauge("dead_letters", "Events that the broker refused too often (dead letters)."),
         gauge("oldest_pending_seconds", "Age of the oldest event that is not published yet."),
     )
 
 
 class OutboxMetrics:
-    """Tells of one outbox."""
+    """Metrics of the outbox."""
 
     def __init__(self) -> None:
         self.published = _metrics().published
         self.failures = _metrics().failures
-        # From 0 on: the first of a series that is born at 1 is no increase to those who watch.
+        # Create the series at 0: `rate()` does not count the first sample of a series as an increase.
         for reason in ("away", "refused"):
             self.failures.labels(reason=reason)
 
-    def tell(self, *, pending: int, dead: int, oldest_s: float) -> None:
-        """Set what was counted.
+    def set(self, *, pending: int, dead: int, oldest_s: float) -> None:
+        """Set the gauges.
 
         Args:
-            pending: Events not published yet.
-            dead: Events put aside.
-            oldest_s: Seconds since the oldest of the pending.
+            pending: Number of events not published yet.
+            dead: Number of dead letters.
+            oldest_s: Age of the oldest pending event in seconds.
         """
         metrics = _metrics()
         metrics.pending.set(pending)

@@ -1,4 +1,4 @@
-"""Those who follow events as they happen, whichever process they happen in."""
+"""Subscriptions to events of all processes: one background task polls the table for all subscribers."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,48 +18,44 @@ from .table import Event, events_after, last_position
 
 log = structlog.get_logger(__name__)
 
-_ASK_EVERY_S: Final = 0.2
-"""Seconds until an event of another process is seen; one of this process is seen at once."""
+_POLL_EVERY_S: Final = 0.2
+"""Maximum delay of an event of another process; events of the same process arrive at once."""
 _PAUSE_S: Final = 1.0
-_ASK_S: Final = 2.0
-_MOST_UNREAD: Final = 500
+_POLL_S: Final = 2.0
+_MAX_QUEUED: Final = 500
 _HEADER: Final = "traceparent"
 _propagator: Final = TraceContextTextMapPropagator()
 
 
 class Notifier:
-    """Rung by who has news, waited for by those who want to know; rings in one process only."""
+    """In-process notifier: `notify_all` wakes every waiter."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
 
     def notify_all(self) -> None:
-        """Wake everybody up who waits."""
+        """Wake every waiter."""
         self._event.set()
         self._event = anyio.Event()
 
-    async def wait(self, *, at_most_s: float) -> None:
-        """Wait until it rings.
-
-        Args:
-            at_most_s: Seconds after which to go on anyway.
-        """
-        with anyio.move_on_after(at_most_s):
+    async def wait(self, *, timeout_s: float) -> None:
+        """Wait for a notification, or until `timeout_s` seconds have passed."""
+        with anyio.move_on_after(timeout_s):
             await self._event.wait()
 
 
 def current_traceparent() -> str | None:
-    """The current span as W3C's `traceparent` has it; None without one."""
+    """Return the current span as a W3C `traceparent`, or None without a span."""
     carrier: dict[str, str] = {}
-    # Not what the process propagates otherwise: this is kept, and read by those who come later.
+    # Always W3C, whatever propagator the process uses: the value is stored and read later.
     _propagator.inject(carrier)
     return carrier.get(_HEADER)
 
 
 def record_receipt(event: Event) -> None:
-    """Record that an event was handed to somebody: a span of theirs, linked to where the event comes from.
+    """Record a span for the receipt of an event, linked to the span in which the event happened.
 
-    A link and no parent: what happened may be over for hours, and many are told of it.
+    A link and not a parent: the event may be hours old, and many subscribers receive it.
     """
     if event.traceparent is None or not get_current_span().is_recording():
         return
@@ -78,38 +74,38 @@ def record_receipt(event: Event) -> None:
 
 
 class Subscription:
-    """One who follows the events of a key.
+    """Subscription to the events of a key.
 
     Args:
-        key: Which.
-        seen: Position of the last event that it knows.
-        notifier: Rung when there is room again.
+        key: Key of the events.
+        seen: Position of the last known event.
+        notifier: Notified when the queue has room again.
     """
 
     def __init__(self, key: str, *, seen: int, notifier: Notifier) -> None:
         self.key = key
         self.seen = seen
         self._notifier = notifier
-        self._unread: asyncio.Queue[Event] = asyncio.Queue()
+        self._queue: asyncio.Queue[Event] = asyncio.Queue()
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be read for it: a slow one costs a bounded amount of memory, and loses nothing."""
-        return self._unread.qsize() < _MOST_UNREAD
+        """Whether more events may be read; a slow subscriber uses bounded memory and loses no event."""
+        return self._queue.qsize() < _MAX_QUEUED
 
     async def next(self) -> Event:
-        """Wait for the next event; none is lost when the wait is cancelled."""
+        """Wait for the next event; cancelling the wait loses no event."""
         was_full = not self.has_room
-        event = await self._unread.get()
+        event = await self._queue.get()
         if was_full:
             self._notifier.notify_all()
         record_receipt(event)
         return event
 
-    def tell(self, event: Event) -> None:
-        """Hand an event over, unless it is known already."""
+    def put(self, event: Event) -> None:
+        """Queue an event, unless it is already known."""
         if event.position > self.seen:
-            self._unread.put_nowait(event)
+            self._queue.put_nowait(event)
             self.seen = event.position
 
 
@@ -118,12 +114,12 @@ Follower = Subscription
 
 
 class Subscriptions:
-    """All of one process, who ask together.
+    """All subscriptions of a process, which share their queries.
 
     Args:
-        database: Where the events are.
-        table: The outbox.
-        notifier: Rung when this process has committed an event.
+        database: Database of the service.
+        table: The outbox table.
+        notifier: Notified when this process has committed an event.
     """
 
     def __init__(self, database: DatabasePlugin, table: Table, notifier: Notifier) -> None:
@@ -134,15 +130,7 @@ class Subscriptions:
 
     @asynccontextmanager
     async def following(self, key: str, *, after: int | None) -> AsyncGenerator[Subscription]:
-        """Follow a key's events.
-
-        Args:
-            key: Which.
-            after: Position of the last event that is known; None for what happens from now on.
-
-        Raises:
-            DatabaseUnavailable: It cannot be found out where `now` is.
-        """
+        """Subscribe to the events of a key; see `Outbox.following`."""
         if after is None:
             async with self._database.session(reads_only=True) as session:
                 after = await last_position(session, self._table, key)
@@ -155,12 +143,12 @@ class Subscriptions:
             self._all.discard(subscription)
 
     async def run(self) -> None:
-        """Ask for news until cancelled."""
+        """Poll for events until cancelled."""
         is_away = False
         while True:
-            await self._notifier.wait(at_most_s=_ASK_EVERY_S)
+            await self._notifier.wait(timeout_s=_POLL_EVERY_S)
             try:
-                while self._all and await self._ask_undisturbed():
+                while self._all and await self._poll_shielded():
                     await anyio.lowlevel.checkpoint()
             except (DatabaseUnavailable, SQLAlchemyError) as error:
                 if not is_away:
@@ -172,26 +160,24 @@ class Subscriptions:
                     log.info("events resumed")
                 is_away = False
 
-    async def _ask_undisturbed(self) -> bool:
-        # A stop waits for the answer instead of abandoning a connection in the middle of a statement.
-        with anyio.move_on_after(_ASK_S, shield=True):
-            return await self._ask()
+    async def _poll_shielded(self) -> bool:
+        # A stop must not abandon a connection in the middle of a statement.
+        with anyio.move_on_after(_POLL_S, shield=True):
+            return await self._poll()
         return False
 
-    async def _ask(self) -> bool:
-        """Tell everybody what is new; whether there may be more."""
-        asking = [subscription for subscription in self._all if subscription.has_room]
-        seen: dict[str, int] = {}
-        for subscription in asking:
-            seen[subscription.key] = min(subscription.seen, seen.get(subscription.key, subscription.seen))
-        if not seen:
+    async def _poll(self) -> bool:
+        """Deliver new events; return whether there may be more."""
+        by_key: dict[str, list[Subscription]] = {}
+        for subscription in self._all:
+            if subscription.has_room:
+                by_key.setdefault(subscription.key, []).append(subscription)
+        if not by_key:
             return False
+        seen = {key: min(each.seen for each in subscriptions) for key, subscriptions in by_key.items()}
         async with self._database.session(reads_only=True) as session:
             events = await events_after(session, seen)
-        by_key: dict[str, list[Subscription]] = {}
-        for subscription in asking:
-            by_key.setdefault(subscription.key, []).append(subscription)
         for event in events:
             for subscription in by_key[event.key]:
-                subscription.tell(event)
+                subscription.put(event)
         return bool(events)

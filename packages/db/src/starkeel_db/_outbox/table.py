@@ -1,4 +1,4 @@
-"""The table of an outbox, and what is asked of it."""
+"""The outbox table and its queries."""
 
 import json
 from collections.abc import Mapping
@@ -25,19 +25,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 TABLE: Final = "outbox"
-_ASKED_AT_ONCE: Final = 1000
+_READ_AT_ONCE: Final = 1000
 _LOCK_BYTES: Final = 8
 
 
 class Event(NamedTuple):
-    """Something that happened, as it is told.
+    """An event as it is published.
 
     Args:
-        position: Its place; of events with the same key the later has the greater.
-        key: What it happened to: events with the same key are told in order.
-        kind: What happened.
-        payload: The rest, as JSON.
-        traceparent: The span it happened in, as W3C's header has it; None where none was recorded.
+        position: Position in the outbox; it increases among the events of a key.
+        key: Ordering key: events with the same key are published in order.
+        kind: Kind of event.
+        payload: Content, as JSON.
+        traceparent: Span in which the event happened, as a W3C `traceparent`, or None if it was not traced.
     """
 
     position: int
@@ -48,7 +48,7 @@ class Event(NamedTuple):
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Return the table, added to the models where it is not among them."""
+    """Return the table; add it to the metadata if necessary."""
     found = metadata.tables.get(TABLE)
     if found is not None:
         return found
@@ -75,44 +75,44 @@ def outbox_table(metadata: MetaData) -> Table:
             postgresql_where=is_unpublished,
             sqlite_where=is_unpublished,
         ),
-        # Positions must not be given again once the last rows are deleted.
+        # Positions must not be reused after the last rows are deleted.
         sqlite_autoincrement=True,
     )
 
 
 def is_postgres(session: AsyncSession | Session) -> bool:
-    """Whether a session's database is PostgreSQL."""
+    """Return whether the database of a session is PostgreSQL."""
     return session.get_bind().dialect.name == "postgresql"
 
 
 def lock_number(name: str) -> int:
-    """Return the number of an advisory lock of PostgreSQL."""
+    """Return the number of a PostgreSQL advisory lock."""
     return int.from_bytes(blake2b(name.encode(), digest_size=_LOCK_BYTES).digest(), "big", signed=True)
 
 
 async def last_position(session: AsyncSession, table: Table, key: str) -> int:
-    """Return the position of a key's last event; 0 without one."""
+    """Return the position of the last event of a key; 0 if there is none."""
     last = await session.scalar(select(func.max(table.c.position)).where(table.c.key == key))
     return last or 0
 
 
 _EVENTS: Final = "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o JOIN "
-_REST: Final = f" ORDER BY o.position LIMIT {_ASKED_AT_ONCE}"
-_OF_POSTGRES: Final = text(
+_REST: Final = f" ORDER BY o.position LIMIT {_READ_AT_ONCE}"
+_ON_POSTGRES: Final = text(
     f"{_EVENTS} unnest(CAST(:keys AS text[]), CAST(:seen AS bigint[])) AS w(key, seen)"
     f" ON o.key = w.key AND o.position > w.seen {_REST}"
 ).bindparams(bindparam("keys"), bindparam("seen"))
-_OF_SQLITE: Final = text(
-    f"{_EVENTS} json_each(:wanted) AS w"
+_ON_SQLITE: Final = text(
+    f"{_EVENTS} json_each(:seen) AS w"
     f" ON o.key = json_extract(w.value, '$[0]') AND o.position > json_extract(w.value, '$[1]') {_REST}"
 )
 
 
 async def events_after(session: AsyncSession, seen: Mapping[str, int]) -> list[Event]:
-    """Return the events of some keys after a position each, in order; at most a thousand."""
+    """Return at most 1000 events in order, given the last seen position of each key."""
     if is_postgres(session):
         parameters: dict[str, Any] = {"keys": list(seen), "seen": list(seen.values())}
-        rows = await session.execute(_OF_POSTGRES, parameters)
+        rows = await session.execute(_ON_POSTGRES, parameters)
     else:
-        rows = await session.execute(_OF_SQLITE, {"wanted": json.dumps(list(seen.items()))})
+        rows = await session.execute(_ON_SQLITE, {"seen": json.dumps(list(seen.items()))})
     return [Event(*row) for row in rows]

@@ -1,7 +1,7 @@
-"""Events on their way into the outbox: kept by their session, and written last of all when it commits.
+"""Writes events to the outbox at the end of their transaction.
 
-Whoever writes an event of a key holds off others who write one of it until the commit. Written last, that is
-for a moment; and in the order of their keys, no two wait for one another.
+A writer of an event blocks other writers of the same key until it commits. Written last, the events block
+only for a moment; written in the order of their keys, they cannot deadlock.
 """
 
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ _PENDING: Final = "starkeel_events"
 
 
 class PendingEvent(NamedTuple):
-    """An event that has no position yet."""
+    """An event that is not written yet."""
 
     key: str
     kind: str
@@ -40,71 +40,71 @@ _INSERT: Final = (
     " SELECT :event_key, :event_kind, :event_payload, :event_traceparent, :event_created_at"
 )
 INSERT_IN_TURN: Final = f"{_INSERT} FROM (SELECT pg_advisory_xact_lock(CAST(:event_turn AS bigint))) AS turn"
-"""Of PostgreSQL. Positions are given when a row is written and seen when it is committed: without a turn for
-each key, a reader could see the later of two first and take the earlier for read."""
-_OF_POSTGRES: Final = text(INSERT_IN_TURN).bindparams(*EVENT_TYPES)
-# Whoever writes has the file to itself until the commit.
-_OF_SQLITE: Final = text(_INSERT).bindparams(*EVENT_TYPES)
+"""PostgreSQL: insert under a lock per key. Positions are assigned at the insert but visible after the commit;
+without the lock a reader could see the later of two events first and skip the earlier one."""
+_ON_POSTGRES: Final = text(INSERT_IN_TURN).bindparams(*EVENT_TYPES)
+# SQLite has one writer at a time.
+_ON_SQLITE: Final = text(_INSERT).bindparams(*EVENT_TYPES)
 
 
 async def write_last(session: AsyncSession, event: PendingEvent) -> None:
-    """Have an event written when its session commits; within a savepoint, which may be undone, at once.
+    """Write an event when its session commits; at once within a savepoint, which may be rolled back.
 
     Raises:
-        UnitOfWorkIsOverError: It has committed.
+        UnitOfWorkIsOverError: The response has started.
     """
     session.get_bind()
     if session.in_nested_transaction():
         await session.run_sync(_write, event)
         return
     if not session.in_transaction():
-        # Takes no connection yet; without a transaction there would be nothing to commit.
+        # Without a transaction the commit would do nothing; this checks out no connection yet.
         session.sync_session.begin()
     pending: list[PendingEvent] = session.info.setdefault(_PENDING, [])
     pending.append(event)
 
 
 async def last_to_write(session: AsyncSession) -> PendingEvent | None:
-    """Write a session's events but for one, which the caller writes with something else; None without any."""
-    pending = _taken(session.sync_session)
+    """Write all pending events but the last one, and return that for the caller to write."""
+    pending = _take_pending(session.sync_session)
     for event in pending[:-1]:
         await session.run_sync(_write, event)
     return pending[-1] if pending else None
 
 
 def event_parameters(event: PendingEvent) -> dict[str, Any]:
-    """Return the values of `INSERT_IN_TURN`."""
-    return _values(event) | {"event_turn": lock_number(f"{TABLE}:{event.key}")}
+    """Return the parameters of `INSERT_IN_TURN`."""
+    return _parameters(event) | {"event_turn": lock_number(f"{TABLE}:{event.key}")}
 
 
 @listens_for(RequestSession, "before_commit")
 def _write_pending(session: Session) -> None:
-    # It is told of savepoints, too, which others may enclose that are undone.
+    # Also called for savepoints, which an outer savepoint may still roll back.
     if _PENDING in session.info and not session.in_nested_transaction():
-        for event in _taken(session):
+        for event in _take_pending(session):
             _write(session, event)
 
 
 @listens_for(RequestSession, "after_transaction_end")
-def _forget_pending(session: Session, transaction: SessionTransaction) -> None:
+def _discard_pending(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is None:
         session.info.pop(_PENDING, None)
 
 
-def _taken(session: Session) -> list[PendingEvent]:
+def _take_pending(session: Session) -> list[PendingEvent]:
     pending: list[PendingEvent] = session.info.pop(_PENDING, [])
-    # Those of a key stay in their order.
-    return sorted(pending, key=lambda one: one.key) if len(pending) > 1 else pending
+    # The sort is stable: events of a key stay in order.
+    return sorted(pending, key=lambda event: event.key) if len(pending) > 1 else pending
 
 
 def _write(session: Session, event: PendingEvent) -> None:
     if is_postgres(session):
-        session.execute(_OF_POSTGRES, event_parameters(event))
+        session.execute(_ON_POSTGRES, event_parameters(event))
     else:
-        session.execute(_OF_SQLITE, _values(event))
+        session.execute(_ON_SQLITE, _parameters(event))
 
 
-def _values(event: PendingEvent) -> dict[str, Any]:
+def _parameters(event: PendingEvent) -> dict[str, Any]:
     return {
         "event_key": event.key,
         "event_kind": event.kind,

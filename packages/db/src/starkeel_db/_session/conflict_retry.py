@@ -1,4 +1,4 @@
-"""Requests that are executed again when the database chose them to give way to others."""
+"""Retries requests whose transaction failed with a deadlock or a serialization error."""
 
 import random
 import time
@@ -27,16 +27,16 @@ _PAUSE_S: Final = 0.02
 
 
 def repeat_conflicts(attempts: int = 3) -> dict[str, Any]:
-    """Have a route executed again when it loses a conflict: a serialization failure, or a deadlock.
+    """Return an `opt` that retries a route after a deadlock or a serialization failure.
 
-    Given as the route's `opt`, joined with others by `|`; for routes that do nothing outside of their unit of
-    work which may not happen twice. All of the route runs again, its guards included, in a new unit of work.
+    Combine it with other options with `|`. The whole route runs again in a new unit of work, including guards
+    and dependencies, so its side effects outside of the unit of work must be safe to repeat.
 
     Args:
-        attempts: How often it is executed at most, the first time included.
+        attempts: Maximum number of attempts, including the first one.
 
     Raises:
-        ValueError: It is not between 2 and 10.
+        ValueError: `attempts` is not between 2 and 10.
     """
     if not 2 <= attempts <= _MOST_ATTEMPTS:
         raise ValueError(f"a request is attempted 2 to {_MOST_ATTEMPTS} times, not {attempts}")
@@ -44,13 +44,13 @@ def repeat_conflicts(attempts: int = 3) -> dict[str, Any]:
 
 
 def attempts_of(opt: Mapping[str, Any]) -> int:
-    """Return how often a route may be executed."""
+    """Return the maximum number of attempts of a route."""
     found: int = opt.get(_ATTEMPTS, 1)
     return found
 
 
 async def note_conflict(error: Exception, scope: Scope) -> None:
-    """Remember that it was a conflict by which a request failed."""
+    """Record in the scope that a request failed with a transaction conflict."""
     if isinstance(error, DatabaseUnavailable) and error.conflict is not None:
         scope["state"][_CONFLICT] = error.conflict
 
@@ -101,7 +101,7 @@ class ConflictRetry(ASGIMiddleware):
 
 def _count_retry(reason: str) -> None:
     _retries().labels(reason=reason).inc()
-    log.debug("request executed again", reason=reason)
+    log.debug("request retried", reason=reason)
 
 
 def _pause_s(ends_at: float | None) -> float:
@@ -116,6 +116,6 @@ def _retries() -> "Counter":
 
     return Counter(
         "db_unit_of_work_retries_total",
-        "Requests executed again after a conflict in the database.",
+        "Requests retried after a transaction conflict.",
         ["reason"],
     )

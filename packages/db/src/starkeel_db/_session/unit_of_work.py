@@ -10,47 +10,55 @@ from litestar.types import Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_asgi import GateOrder, HttpExchange, Response, current
 
-from .._base.errors import DatabaseUnavailable
-from .session import Sessions, end
+from .._base.errors import reason_of
+from .session import Sessions, end, is_read_only
 
 log = structlog.get_logger(__name__)
 
 CLOSE_S = 2.0
-"""Seconds that giving a connection back may take; then it is dropped."""
+"""Seconds to wait for a connection to be released; then it is dropped."""
 _KEY: Final = "starkeel_db"
 _FIRST_ERROR = 400
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class UnitOfWork:
-    """What a request does to the database, as a whole or not at all."""
+    """Transaction of a request."""
 
-    __slots__ = ("_session", "_sessions", "_state", "is_over", "reads_only")
+    __slots__ = ("_is_safe", "_read_only", "_session", "_sessions", "_state", "is_over")
 
     def __init__(
-        self, sessions: Callable[[], Sessions], state: MutableMapping[str, Any], *, reads_only: bool
+        self,
+        sessions: Callable[[], Sessions],
+        state: MutableMapping[str, Any],
+        *,
+        read_only: bool,
+        is_safe: bool,
     ) -> None:
         self._sessions = sessions
         self._state = state
         self._session: AsyncSession | None = None
         self.is_over = False
-        self.reads_only = reads_only
+        self._read_only = read_only
+        self._is_safe = is_safe
 
     @property
     def session(self) -> AsyncSession:
-        """The session, made when it is first asked for."""
+        """Session of the request, created at first use."""
         if self._session is None:
-            self._session = self._sessions().make(self._state, reads_only=self.reads_only)
+            self._session = self._sessions().make(
+                self._state, read_only=self._read_only, is_safe=self._is_safe
+            )
             if self.is_over:
                 end(self._session)
         return self._session
 
     async def finish(self, *, succeeded: bool) -> None:
-        """Commit or roll back, and give the connection back; doing so again is no mistake.
+        """Commit or roll back, and release the connection; does nothing when called again.
 
         Raises:
-            DatabaseUnavailable: The database could not commit.
-            SQLAlchemyError: It would not: a deferred constraint is violated, for one.
+            DatabaseUnavailable: The database was unavailable at the commit.
+            SQLAlchemyError: The commit was refused, for example by a deferred constraint.
         """
         session = self._session
         if self.is_over or session is None:
@@ -61,7 +69,7 @@ class UnitOfWork:
             if succeeded and session.in_transaction():
                 await session.commit()
         except Exception as error:
-            log.error("commit failed", error=type(error).__name__, reason=_reason(error))
+            log.error("commit failed", error=type(error).__name__, reason=reason_of(error))
             raise
         finally:
             end(session)
@@ -79,11 +87,11 @@ class UnitOfWork:
 
 
 async def close(session: AsyncSession) -> None:
-    """Roll back what is open and give the connection back, whatever is being cancelled, within a time."""
+    """Roll back and release the connection, shielded from cancellation, within `CLOSE_S`."""
     with anyio.move_on_after(CLOSE_S, shield=True) as scope:
         await session.close()
     if scope.cancelled_caught:
-        log.warning("connection dropped: it could not be given back in time")
+        log.warning("connection dropped: release timed out")
         with anyio.move_on_after(CLOSE_S, shield=True):
             await session.invalidate()
 
@@ -114,14 +122,12 @@ class UnitOfWorkProvider:
         state: MutableMapping[str, Any] = scope["state"]
         work = state.get(_KEY)
         if not isinstance(work, UnitOfWork):
-            work = state[_KEY] = UnitOfWork(self._sessions, state, reads_only=scope.get("method") in _SAFE)
+            work = state[_KEY] = UnitOfWork(
+                self._sessions,
+                state,
+                read_only=is_read_only(scope["route_handler"].opt),
+                is_safe=scope.get("method") in _SAFE,
+            )
             exchange.add_gate(work.end_with, GateOrder.COMMIT)
             exchange.add_cleanup(work.abandon)
         return work.session
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, DatabaseUnavailable):
-        return error.reason
-    # The lines after the first hold values.
-    return str(getattr(error, "orig", None) or error).splitlines()[0]

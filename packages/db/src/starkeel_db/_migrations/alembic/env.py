@@ -1,11 +1,11 @@
-"""What Alembic runs; the connection and the options are handed over by `starkeel_db`."""
+"""Alembic's environment; `starkeel_db` passes the connection and the options in `attributes`."""
 
 from alembic import context
 
-given = context.config.attributes
+attributes = context.config.attributes
 if context.is_offline_mode():
-    context.configure(**given["options"])
+    context.configure(**attributes["options"])
 else:
-    context.configure(connection=given["connection"], **given["options"])
+    context.configure(connection=attributes["connection"], **attributes["options"])
 with context.begin_transaction():
     context.run_migrations()

@@ -1,4 +1,4 @@
-"""A request that loses a conflict of a real PostgreSQL is executed again, where it may be."""
+"""Requests are retried after a transaction conflict, on a real PostgreSQL."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from starkeel_db import DatabaseUnavailable, after_commit, repeat_conflicts
 from .conftest import Book, Open
 
 
-class Meeting:
-    """Where so many requests wait for one another; who comes later goes on."""
+class Barrier:
+    """A barrier for the first `count` requests; later ones pass."""
 
     def __init__(self, count: int) -> None:
         self._missing = count
-        self._all_there = asyncio.Event()
+        self._complete = asyncio.Event()
 
-    async def come(self) -> None:
+    async def wait(self) -> None:
         self._missing -= 1
         if self._missing <= 0:
-            self._all_there.set()
-        await asyncio.wait_for(self._all_there.wait(), 30)
+            self._complete.set()
+        await asyncio.wait_for(self._complete.wait(), 30)
 
 
 def retries(reason: str) -> float:
@@ -36,8 +36,8 @@ def retries(reason: str) -> float:
 
 
 async def all_of(client: httpx2.AsyncClient, paths: Sequence[str]) -> list[int]:
-    answers = await asyncio.gather(*(client.post(path, content=b'{"by": 1}') for path in paths))
-    return sorted(answer.status_code for answer in answers)
+    responses = await asyncio.gather(*(client.post(path, content=b'{"by": 1}') for path in paths))
+    return sorted(response.status_code for response in responses)
 
 
 async def _stock(opened: Any) -> None:
@@ -54,7 +54,7 @@ ADD = text("UPDATE books SET title = CAST(title AS int) + 1 WHERE id = :id")
 
 
 def deadlocking(path: str, opt: dict[str, Any]) -> Any:
-    meeting = Meeting(2)
+    barrier = Barrier(2)
 
     @post(f"{path}/{{first:int}}/{{second:int}}", opt=opt)
     async def handler(
@@ -65,13 +65,13 @@ def deadlocking(path: str, opt: dict[str, Any]) -> Any:
     ) -> None:
         assert await request.json() == {"by": 1}
         await session.execute(ADD, {"id": first})
-        await meeting.come()
+        await barrier.wait()
         await session.execute(ADD, {"id": second})
 
     return handler
 
 
-async def test_who_loses_a_deadlock_is_executed_again(library: Open, postgres_url: str) -> None:
+async def test_a_request_is_retried_after_a_deadlock(library: Open, postgres_url: str) -> None:
     before = retries("deadlock")
     handlers = [deadlocking("/safe", repeat_conflicts()), deadlocking("/other", {})]
     async with library(postgres_url, handlers) as opened:
@@ -86,20 +86,20 @@ async def test_who_loses_a_deadlock_is_executed_again(library: Open, postgres_ur
         assert retries("deadlock") == before + 1
 
 
-async def test_who_cannot_be_serialized_is_executed_again(
+async def test_a_request_is_retried_after_a_serialization_failure(
     library: Open, postgres_url: str, logged: list[Any]
 ) -> None:
-    """Each writes what it read plus one, so that of those who read the same only one may write."""
-    meeting = Meeting(3)
-    told: list[str] = []
+    """Each request writes what it read plus one, so only one of those that read the same value can commit."""
+    barrier = Barrier(3)
+    committed: list[str] = []
 
     @post("/", opt=repeat_conflicts(6))
     async def add(session: NamedDependency[AsyncSession]) -> None:
         await session.connection(execution_options={"isolation_level": "SERIALIZABLE"})
         book = await session.get_one(Book, 1)
-        await meeting.come()
+        await barrier.wait()
         book.title = str(int(book.title) + 1)
-        after_commit(session, lambda: told.append("added"))
+        after_commit(session, lambda: committed.append("added"))
 
     before = retries("serialization")
     async with library(postgres_url, [add]) as opened:
@@ -108,13 +108,15 @@ async def test_who_cannot_be_serialized_is_executed_again(
         assert await all_of(opened.client, ["/"] * 3) == [201] * 3
         assert (await _count(opened))[0] == "3"
     assert retries("serialization") >= before + 2
-    assert told == ["added"] * 3
+    assert committed == ["added"] * 3
     assert not [entry for entry in logged if entry["event"] in {"database unavailable", "request failed"}]
 
 
-async def test_a_commit_that_cannot_be_serialized_is_done_again(library: Open, postgres_url: str) -> None:
-    """Both count and then add: whichever order they are put in, one has counted what it should not have."""
-    meeting = Meeting(2)
+async def test_a_request_is_retried_after_a_serialization_failure_at_the_commit(
+    library: Open, postgres_url: str
+) -> None:
+    """Both requests count and then insert; no serial order explains both counts."""
+    barrier = Barrier(2)
 
     @post("/", opt=repeat_conflicts())
     async def add(session: NamedDependency[AsyncSession]) -> None:
@@ -122,14 +124,14 @@ async def test_a_commit_that_cannot_be_serialized_is_done_again(library: Open, p
         count = await session.scalar(select(func.count()).select_from(Book))
         session.add(Book(title=str(count)))
         await session.flush()
-        await meeting.come()
+        await barrier.wait()
 
     async with library(postgres_url, [add]) as opened:
         assert await all_of(opened.client, ["/", "/"]) == [201, 201]
         assert await _count(opened) == ["0", "1"]
 
 
-async def test_it_is_not_executed_for_ever(library: Open, postgres_url: str) -> None:
+async def test_the_number_of_attempts_is_limited(library: Open, postgres_url: str) -> None:
     times = 0
 
     @post("/", opt=repeat_conflicts(3))
@@ -141,14 +143,14 @@ async def test_it_is_not_executed_for_ever(library: Open, postgres_url: str) -> 
         await session.execute(text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"))
 
     async with library(postgres_url, [always]) as opened:
-        answer = await opened.client.post("/")
+        response = await opened.client.post("/")
         assert await _count(opened) == []
-    assert answer.status_code == 503
-    assert int(answer.headers["retry-after"]) > 0
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
     assert times == 3
 
 
-async def test_other_failures_are_not_repeated(library: Open, postgres_url: str) -> None:
+async def test_other_failures_are_not_retried(library: Open, postgres_url: str) -> None:
     times = 0
 
     @get("/", opt=repeat_conflicts())
@@ -163,6 +165,6 @@ async def test_other_failures_are_not_repeated(library: Open, postgres_url: str)
 
 
 @pytest.mark.parametrize("attempts", [1, 0, -1, 11])
-def test_it_is_bounded(attempts: int) -> None:
+def test_an_invalid_number_of_attempts_is_refused(attempts: int) -> None:
     with pytest.raises(ValueError, match="2 to 10 times"):
         repeat_conflicts(attempts)

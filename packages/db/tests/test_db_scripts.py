@@ -1,4 +1,4 @@
-"""Revisions are read off their files; what is not plainly written is left to Alembic."""
+"""Revisions are read from their files without Alembic, unless they are not plain."""
 
 import subprocess
 import sys
@@ -11,18 +11,18 @@ FIRST = 'revision = "0001_first"\ndown_revision = None\n'
 SECOND = 'revision: str = "0002_second"\ndown_revision: str | None = "0001_first"\n'
 
 
-def written(folder: Path, *texts: str) -> Path:
+def folder_with(folder: Path, *texts: str) -> Path:
     folder.mkdir()
     (folder / "__init__.py").touch()
     for number, text in enumerate(texts):
-        # In no order of their names.
+        # File names in reverse order of the revisions.
         (folder / f"r{9 - number}.py").write_text(text + "\n\ndef upgrade():\n    pass\n")
     return folder
 
 
-def test_a_line_is_read_in_its_order(tmp_path: Path) -> None:
-    assert revisions_in_line(written(tmp_path / "one", FIRST, SECOND)) == ["0001_first", "0002_second"]
-    assert revisions_in_line(written(tmp_path / "none")) == []
+def test_revisions_are_ordered_by_down_revision(tmp_path: Path) -> None:
+    assert revisions_in_line(folder_with(tmp_path / "one", FIRST, SECOND)) == ["0001_first", "0002_second"]
+    assert revisions_in_line(folder_with(tmp_path / "none")) == []
 
 
 @pytest.mark.parametrize(
@@ -37,21 +37,19 @@ def test_a_line_is_read_in_its_order(tmp_path: Path) -> None:
         "down_revision = None\n",
     ],
 )
-def test_what_is_no_plain_line_is_not_guessed(tmp_path: Path, other: str) -> None:
-    assert revisions_in_line(written(tmp_path / "some", FIRST, other)) is None
+def test_revisions_that_are_not_a_plain_line_are_left_to_alembic(tmp_path: Path, other: str) -> None:
+    assert revisions_in_line(folder_with(tmp_path / "some", FIRST, other)) is None
 
 
-def test_a_revision_that_is_computed_is_known_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_computed_revision_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed = 'revision = "0002_" + "second"\ndown_revision = "0001_first"\n'
-    written(tmp_path / "computed_migrations", FIRST, computed)
+    folder_with(tmp_path / "computed_migrations", FIRST, computed)
     monkeypatch.syspath_prepend(tmp_path)
 
     assert Scripts("computed_migrations").names() == ["0001_first", "0002_second"]
 
 
-def test_knowing_what_there_is_imports_no_alembic() -> None:
+def test_reading_revisions_does_not_import_alembic() -> None:
     code = (
         "import sys; from starkeel_db import DatabasePlugin\n"
         "from starkeel_db._migrations.scripts import Scripts\n"

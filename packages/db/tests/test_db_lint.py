@@ -1,4 +1,4 @@
-"""What migrations would do is seen before they do it."""
+"""Migrations are rendered as SQL and checked for blocking operations before they run."""
 
 from typing import Any
 
@@ -12,7 +12,9 @@ from .conftest import Package
 CREATE = 'op.execute("CREATE TABLE things (id INTEGER PRIMARY KEY, name VARCHAR(10))")'
 
 
-async def test_the_sql_is_told_and_not_run(package: Package, database_url: str) -> None:
+async def test_the_sql_of_missing_migrations_is_rendered_and_not_run(
+    package: Package, database_url: str
+) -> None:
     package.add("0001_things", CREATE)
     plugin = package.plugin(database_url)
     await plugin.migrate()
@@ -41,7 +43,7 @@ async def test_the_sql_is_told_and_not_run(package: Package, database_url: str) 
         ('op.drop_column("things", "name")', "drops name"),
     ],
 )
-def test_what_blocks_is_named(package: Package, line: str, what: str) -> None:
+def test_a_blocking_operation_is_reported(package: Package, line: str, what: str) -> None:
     package.add("0001_things", CREATE)
     package.add("0002_bad", line)
     metadata = MetaData()
@@ -64,7 +66,7 @@ def test_what_blocks_is_named(package: Package, line: str, what: str) -> None:
         'op.drop_column("things", "gone")',
     ],
 )
-def test_what_does_not_block_is_not(package: Package, line: str) -> None:
+def test_a_non_blocking_operation_is_not_reported(package: Package, line: str) -> None:
     package.add("0001_things", CREATE)
     package.add("0002_good", "import sqlalchemy as sa", line)
     metadata = MetaData()
@@ -73,7 +75,7 @@ def test_what_does_not_block_is_not(package: Package, line: str) -> None:
     assert package.plugin("sqlite:///unused.db", metadata).blocking_operations() == []
 
 
-def test_a_revision_may_block_on_purpose(package: Package) -> None:
+def test_a_revision_that_blocks_on_purpose_is_skipped(package: Package) -> None:
     package.add("0001_things", CREATE)
     name = package.add("0002_bad", 'op.create_index("ix", "things", ["name"])')
     with (package.folder / f"{name}.py").open("a") as file:
@@ -93,7 +95,9 @@ def test_no_migration_of_a_service_blocks(service: str) -> None:
     assert plugin.blocking_operations() == []
 
 
-async def test_an_invalid_index_is_named(package: Package, postgres_url: str, logged: list[Any]) -> None:
+async def test_an_invalid_index_is_logged_with_its_remedy(
+    package: Package, postgres_url: str, logged: list[Any]
+) -> None:
     package.add("0001_things", CREATE)
     plugin = package.plugin(postgres_url)
     await plugin.migrate()
@@ -113,7 +117,7 @@ async def test_an_invalid_index_is_named(package: Package, postgres_url: str, lo
     assert not any(entry["event"] == "invalid index found" for entry in logged)
 
 
-async def test_migrations_may_go_another_way(package: Package, postgres_url: str, free_port: int) -> None:
+async def test_migrations_use_their_own_url(package: Package, postgres_url: str, free_port: int) -> None:
     from starkeel_config import Secret
 
     package.add("0001_things", CREATE)
