@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from litestar import Litestar
 
+from .._compat import ordered_plugins
 from .._config.exit_codes import CRASH_LOOP, DATABASE_UNAVAILABLE, MIGRATION_FAILED, StartError
 from .._control.process_hooks import ProcessHooks
 from .plugin import ServerPlugin
@@ -18,8 +19,7 @@ class PluginHooks(ProcessHooks):
     """Calls the hooks of an application's plugins."""
 
     def __init__(self, app: Litestar) -> None:
-        # The registry is a set; only its lists by kind keep the order of the application's list.
-        super().__init__(dict.fromkeys([*app.plugins.init, *app.plugins]))
+        super().__init__(ordered_plugins(app))
 
     def server_plugin(self) -> ServerPlugin:
         """Return the application's `ServerPlugin`.

@@ -14,6 +14,7 @@ from starkeel_config import ConfigurationError, Resolved, ServiceSettings, resol
 
 from .._admin.endpoints import MainStatus, operator_endpoints
 from .._admin.http_server import AdminRequest, AdminResponse, Endpoint, serve_admin
+from .._compat import check_prometheus_client
 from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
 from .._config.service import ENVIRON, Service
 from .._control.process_hooks import ProcessHooks
@@ -135,6 +136,7 @@ class _MainProcess:
         supervision = self._start_workers(
             build_supervisor(self._service, config, self._directory, port.socket, first=self._first)
         )
+        check_prometheus_client(self._directory.metrics)
         multiprocess.name_process("main")
         supervision.metrics.register()
         self._set_up(resolved, config)

@@ -12,9 +12,10 @@ from threading import Lock
 from typing import Any, Final
 
 import msgspec
-from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Exemplar, Sample
+
+from .._compat import read_values
 
 _RECORD: Final = Struct("<QddH166s")
 """Position of the value (8 is the first), exemplar value and time, size of its labels, labels as JSON."""
@@ -101,11 +102,11 @@ def _read_named(path: Path) -> Iterator[tuple[Name, Exemplar]]:
     values = path.with_name(f"{path.stem.removeprefix(_PREFIX)}.db")
     try:
         exemplars = dict(_read(path.read_bytes()))
-        rows = list(MmapedDict.read_all_values_from_file(values)) if exemplars else []  # type: ignore[no-untyped-call]  # untyped upstream
+        positions = read_values(values) if exemplars else []
     except (OSError, error):
         # The files were removed, or have just been created.
         return
-    for key, _, _, position in rows:
+    for key, position in positions:
         if position in exemplars:
             _, name, labels, _ = msgspec.json.decode(key)
             yield (name, tuple(sorted(labels.items()))), exemplars[position]

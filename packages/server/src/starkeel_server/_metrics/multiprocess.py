@@ -6,9 +6,9 @@ imported before `set_directory`.
 
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from .._compat import shared_value_class
 from .._config.service import ENVIRON
 
 if TYPE_CHECKING:
@@ -30,36 +30,9 @@ def name_process(name: str) -> None:
     """
     from prometheus_client import values
 
-    values.ValueClass = _value_class(values.MultiProcessValue(lambda: name))  # type: ignore[no-untyped-call]  # untyped upstream
-
-
-def _value_class(shared: Any) -> Any:
-    """Return a value class that skips the check of the process id on each change and stores exemplars."""
     from .exemplars import ExemplarFile
 
-    lock = Lock()
-    files: dict[str, ExemplarFile] = {}
-
-    class Value(shared):  # type: ignore[misc]  # untyped upstream
-        def inc(self, amount: float) -> None:
-            with lock:
-                self._value += amount
-                self._file.write_value(self._key, self._value, 0.0)
-
-        def set(self, value: float, timestamp: float | None = None) -> None:
-            with lock:
-                self._value = value
-                self._file.write_value(self._key, value, timestamp or 0.0)
-
-        def set_exemplar(self, exemplar: Any) -> None:
-            path = self._file._fname  # noqa: SLF001 - not public
-            with lock:
-                if path not in files:
-                    files[path] = ExemplarFile(Path(path))
-                position = self._file._positions[self._key]  # noqa: SLF001 - not public
-            files[path].put(position, exemplar)
-
-    return Value
+    values.ValueClass = shared_value_class(name, ExemplarFile)
 
 
 def registry(directory: Path, collectors: Iterable[Any]) -> "CollectorRegistry":

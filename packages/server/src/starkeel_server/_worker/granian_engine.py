@@ -13,15 +13,17 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
-from importlib.metadata import version
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-from .._config.exit_codes import StartError
+import structlog
+
+from .._compat import GRANIAN_LOGGER, granian
 from .._config.settings import ServerSettings
 from .._process.sockets import BACKLOG
 
-SUPPORTED = "2.8."
+log = structlog.get_logger(__name__)
+
 IDLE_TIMEOUT_S = 75
 """Seconds a connection may be idle, or a request head incomplete (one timer). Load balancers close idle
 connections after 60 s by default and should be the ones that close."""
@@ -31,52 +33,6 @@ the size always gets a 431. With Granian's default of 410 kB, a thousand half-se
 _BLOCKING_THREADS = 512
 _OTHER_FILES = 256
 _MAX_CONNECTIONS = 8192
-
-
-class Granian(NamedTuple):
-    """Private names of Granian in use."""
-
-    worker: Any
-    socket_holder: Any
-    signal: Any
-    scheduler: Any
-    watch: Any
-    wrap: Any
-
-
-_NAMES = (
-    ("granian._granian", "ASGIWorker"),
-    ("granian._granian", "SocketHolder"),
-    ("granian._granian", "WorkerSignal"),
-    ("granian._futures", "_new_cbscheduler"),
-    ("granian._futures", "_future_watcher_wrapper"),
-    ("granian.asgi", "_callback_wrapper"),
-)
-
-
-def granian() -> Granian:
-    """Look up Granian's private names.
-
-    Raises:
-        StartError: The installed Granian is not supported.
-    """
-    installed = version("granian")
-    if not installed.startswith(SUPPORTED):
-        raise StartError(f"granian {installed} is installed, but starkeel-server supports {SUPPORTED}x only")
-    found = []
-    for module, name in _NAMES:
-        try:
-            found.append(getattr(import_module(module), name))
-        except (ImportError, AttributeError):
-            raise StartError(
-                f"granian {installed} has no `{module}.{name}`, which starkeel-server needs; "
-                f"install a {SUPPORTED}x that has it"
-            ) from None
-    if not hasattr(found[0], "serve_mtr"):
-        raise StartError(
-            f"granian {installed} has no `ASGIWorker.serve_mtr`; install a {SUPPORTED}x that has it"
-        )
-    return Granian(*found)
 
 
 class Engine:
@@ -118,9 +74,12 @@ class Engine:
         if self._is_paused:
             return
         self._is_paused = True
+        descriptors = _descriptors_of(self._inode)
+        if not descriptors:
+            log.warning("replaced worker still accepts connections: no listening descriptor found")
         with socket.create_server(("127.0.0.1", 0)) as unused:
             unused.setblocking(False)
-            for descriptor in _descriptors_of(self._inode):
+            for descriptor in descriptors:
                 os.dup2(unused.fileno(), descriptor, inheritable=False)
 
     def stop(self) -> None:
@@ -142,28 +101,30 @@ class Engine:
 
         holder = self._granian.socket_holder(listener.detach(), False, BACKLOG)
         return self._granian.worker(
-            number,
-            (None, holder),
-            None,  # pipe to Granian's main process, for its metrics
-            1,  # I/O threads
-            _BLOCKING_THREADS,
-            1,  # Python threads: ASGI has one
-            30,  # idle timeout of a blocking thread, seconds
-            connection_limit(),
+            worker_id=number,
+            sock=(None, holder),
+            ipc=None,  # pipe to Granian's main process, for its metrics
+            threads=1,
+            blocking_threads=_BLOCKING_THREADS,
+            py_threads=1,
+            py_threads_idle_timeout=30,
+            backpressure=connection_limit(),
             # "auto" has no timeout for silent connections.
-            HTTPModes.http1,
-            HTTP1Settings(header_read_timeout=IDLE_TIMEOUT_S * 1000, max_buffer_size=MAX_HEAD_BYTES),
-            None,  # HTTP/2
-            True,  # WebSockets
-            None,  # static files
-            *_tls(tls),
-            (None, None),  # Granian's own metrics
+            http_mode=HTTPModes.http1,
+            http1_opts=HTTP1Settings(
+                header_read_timeout=IDLE_TIMEOUT_S * 1000, max_buffer_size=MAX_HEAD_BYTES
+            ),
+            http2_opts=None,
+            websockets_enabled=True,
+            static_files=None,
+            **_tls_arguments(tls),
+            metrics=(None, None),
         )
 
 
 def _set_log_level() -> None:
     """Hide Granian's INFO lines about workers, which the main process logs, unless a level is set."""
-    logger = logging.getLogger("_granian")
+    logger = logging.getLogger(GRANIAN_LOGGER)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
 
@@ -196,20 +157,22 @@ def _descriptors_of(inode: int) -> list[int]:
     return found
 
 
-def _tls(settings: ServerSettings | None) -> tuple[Any, ...]:
+def _tls_arguments(settings: ServerSettings | None) -> dict[str, Any]:
     from granian.constants import SSLProtocols
 
-    minimum = str(SSLProtocols.tls12)
-    if settings is None or settings.tls_cert_file is None or settings.tls_key_file is None:
-        return (False, None, None, None, minimum, None, [], False)
-    authorities = settings.tls_client_ca_file
-    return (
-        True,
-        str(settings.tls_cert_file.absolute()),
-        str(settings.tls_key_file.absolute()),
-        None,  # passphrase
-        minimum,
-        None if authorities is None else str(authorities.absolute()),
-        [],  # revocations
-        authorities is not None,
-    )
+    is_on = settings is not None and settings.uses_tls
+    authorities = settings.tls_client_ca_file if settings is not None else None
+    return {
+        "ssl_enabled": is_on,
+        "ssl_cert": _absolute(settings.tls_cert_file) if settings is not None else None,
+        "ssl_key": _absolute(settings.tls_key_file) if settings is not None else None,
+        "ssl_key_password": None,
+        "ssl_protocol_min": str(SSLProtocols.tls12),
+        "ssl_ca": _absolute(authorities),
+        "ssl_crl": [],
+        "ssl_client_verify": authorities is not None,
+    }
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())

@@ -19,6 +19,7 @@ from starkeel_config import load
 from .._app.drain_middleware import DrainMiddleware
 from .._app.plugin import ServerPlugin
 from .._app.plugin_hooks import PluginHooks, connect_and_migrate, log_features
+from .._compat import granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from .._control.server import ControlServer
 from .._ipc.config_snapshot import read_environ
@@ -30,7 +31,7 @@ from .._metrics.certificate import set_expiry_metric
 from .._metrics.multiprocess import name_process, set_directory
 from .._process.runtime_dir import lock
 from .control_setup import start_control_server
-from .granian_engine import Engine, granian
+from .granian_engine import Engine
 from .loop_watchdog import loop_watchdog
 
 log = structlog.get_logger(__name__)
