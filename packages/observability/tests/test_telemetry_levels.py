@@ -95,7 +95,7 @@ def test_levels_that_are_set_hold_everywhere_and_for_workers_to_come(samples: An
 
     killed = httpx2.get(f"{sample.admin}/loggers").json()["workers"][0]["worker_pid"]
     os.kill(killed, signal.SIGKILL)
-    sample.wait_for_log("log levels taken over", levels="info,sample=debug")
+    sample.wait_for_log("log levels applied", levels="info,sample=debug")
     samples.wait_until(lambda: page(sample) == everywhere, what="the levels in the new worker")
 
     sample.process.send_signal(signal.SIGHUP)

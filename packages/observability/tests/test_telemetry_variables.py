@@ -95,7 +95,7 @@ def test_the_start_names_all_of_them_in_one_line(samples: Any) -> None:
     ignored = {"OTEL_LOG_LEVEL": "debug", "OTEL_METRICS_EXPORTER": "otlp", "OTEL_BSP_EXPORT_TIMEOUT": "1"}
     sample = samples.ready(**ignored, OTEL_PROPAGATORS="tracecontext", OTEL_TRACES_SAMPLER="always_on")
 
-    (line,) = sample.found("configuration looks wrong")
+    (line,) = sample.found("suspicious configuration")
 
     assert line["level"] == "WARN"
     assert line["problem"] == f"{', '.join(sorted(ignored))} are set, and nothing here reads that"

@@ -1,4 +1,4 @@
-"""What the tests of the server share."""
+"""Fixtures of the server tests."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +16,7 @@ from .sample import Samples, wait_until
 
 
 class Certificate(NamedTuple):
-    """Paths of an authority's certificate, and of one for localhost that it signed, with its key."""
+    """Paths of a CA certificate, and of a certificate for localhost with its key."""
 
     authority: Path
     cert: Path
@@ -81,7 +81,7 @@ def _samples(directory: Path) -> Iterator[Samples]:
 
 @pytest.fixture
 def samples(tmp_path: Path) -> Iterator[Samples]:
-    """Samples; every process is ended, and whatever a test started leaves nothing behind."""
+    """Sample processes; all of them are ended after the test, and none may be left."""
     with _samples(tmp_path) as made:
         yield made
     wait_until(lambda: not made.processes(), timeout_s=10, what="no process left")

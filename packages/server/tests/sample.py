@@ -29,11 +29,11 @@ WAIT_S = 60.0
 
 
 def wait_until(is_so: Callable[[], Any], *, timeout_s: float = WAIT_S, what: object = "") -> Any:
-    """Wait for a fact and return it."""
+    """Wait until the result of a function is true and return it."""
     until = time.monotonic() + timeout_s
     while not (found := is_so()):
         assert time.monotonic() < until, f"waited {timeout_s} s for {what or is_so}"
-        # A pause between two looks, not a guess about how long something takes.
+        # A polling interval.
         threading.Event().wait(0.02)
     return found
 
@@ -120,7 +120,7 @@ class Sample:
 
     def close(self) -> None:
         if self.process.poll() is None:
-            # Two different ones: two of a kind may arrive as one.
+            # Two different signals: two of a kind may be delivered as one.
             self.process.send_signal(signal.SIGTERM)
             self.process.send_signal(signal.SIGINT)
         try:
@@ -135,7 +135,6 @@ class Sample:
 
 
 def _collect(stream: Any, into: list[str]) -> None:
-    # Line by line, as they come.
     into.extend(stream)
 
 
@@ -184,13 +183,13 @@ class Samples:
         return sample
 
     def signal_group(self, sample: Sample, number: signal.Signals) -> None:
-        """Send a signal to the sample's whole process group; it has one of its own when it was started so."""
+        """Send a signal to the process group of a sample started in its own session."""
         group = os.getpgid(sample.process.pid)
         assert group == sample.process.pid
         os.killpg(group, number)
 
     def processes(self) -> list[int]:
-        """Every process that runs in the sample's directory."""
+        """Return every process whose working directory is the sample's."""
         numbered = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
         return [int(e.name) for e in numbered if _cwd(e) == self.directory and not _is_zombie(e)]
 

@@ -1,4 +1,4 @@
-"""Clients that send half of something, too much of it, or two things at once."""
+"""Clients that send incomplete, oversized or ambiguous requests."""
 
 import socket
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 
 class Raw:
-    """A connection that sends what no client library would."""
+    """A raw connection."""
 
     def __init__(self, sample: Any) -> None:
         self._socket = socket.create_connection(("127.0.0.1", int(sample.url.rpartition(":")[2])), timeout=20)
@@ -24,7 +24,7 @@ class Raw:
         return self
 
     def all(self) -> bytes:
-        """Everything until the service closes the connection; one that it does not close times out."""
+        """Read until the service closes the connection; time out if it does not."""
         received = b""
         try:
             while part := self._socket.recv(65_536):
@@ -39,7 +39,7 @@ def head(*lines: str, method: str = "GET", path: str = "/pid") -> bytes:
 
 
 @pytest.mark.parametrize("sent", [b"", b"half"])
-def test_a_body_that_does_not_come_is_given_up(samples: Any, sent: bytes) -> None:
+def test_a_missing_body_times_out(samples: Any, sent: bytes) -> None:
     sample = samples.ready(BODY_READ_TIMEOUT_SECONDS=0.5)
     with Raw(sample) as client:
         answer = client.send(head("Content-Length: 10", method="POST", path="/body") + sent).all()
@@ -50,7 +50,7 @@ def test_a_body_that_does_not_come_is_given_up(samples: Any, sent: bytes) -> Non
     assert sample.stop() == 0
 
 
-def test_a_body_that_trickles_is_given_up(samples: Any) -> None:
+def test_a_slowly_sent_body_times_out(samples: Any) -> None:
     sample = samples.ready(BODY_READ_TIMEOUT_SECONDS=1)
     with Raw(sample) as client:
         client.send(head("Content-Length: 1000000", method="POST", path="/body"))
@@ -63,11 +63,11 @@ def test_a_body_that_trickles_is_given_up(samples: Any) -> None:
                 return True
             return False
 
-        # Each byte comes well within the time; all of them do not.
+        # Each byte arrives in time, but the whole body does not.
         samples.wait_until(is_hung_up, timeout_s=20)
 
 
-def test_a_body_is_not_given_up_while_the_application_is_busy(samples: Any) -> None:
+def test_the_body_timeout_excludes_time_spent_in_the_application(samples: Any) -> None:
     app = samples.directory / "sample" / "app.py"
     app.write_text(app.read_text().replace('log.info("body began")', "await asyncio.sleep(1)"))
     sample = samples.ready(BODY_READ_TIMEOUT_SECONDS=0.5)
@@ -75,7 +75,7 @@ def test_a_body_is_not_given_up_while_the_application_is_busy(samples: Any) -> N
     assert httpx2.post(f"{sample.url}/body", content=b"x" * 1_000_000, timeout=20).text == "1000000"
 
 
-def test_a_thousand_half_sent_heads_leave_others_their_answers(samples: Any) -> None:
+def test_a_thousand_half_sent_heads_do_not_block_other_clients(samples: Any) -> None:
     sample = samples.ready()
     silent = [Raw(sample).send(b"GET /pid HTTP/1.1\r\nHost: sam") for _ in range(1000)]
 
@@ -84,7 +84,7 @@ def test_a_thousand_half_sent_heads_leave_others_their_answers(samples: Any) -> 
     for path in ("/live", "/ready", "/metrics"):
         assert httpx2.get(f"{sample.admin}{path}", timeout=20).status_code == 200
 
-    # They hold up the end neither.
+    # They do not delay the shutdown.
     assert sample.stop() == 0
     for client in silent:
         assert client.all() == b""
@@ -94,16 +94,16 @@ def test_a_thousand_half_sent_heads_leave_others_their_answers(samples: Any) -> 
 @pytest.mark.parametrize(
     "lines", [[f"X-{number}: a" for number in range(150)], ["X: " + "a" * 140_000]], ids=["count", "size"]
 )
-def test_a_head_that_is_too_large_is_refused(samples: Any, lines: list[str]) -> None:
+def test_a_head_that_is_too_large_is_rejected(samples: Any, lines: list[str]) -> None:
     sample = samples.ready()
     with Raw(sample) as client:
         assert client.send(head(*lines)).all().startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_head_as_browsers_send_them_is_accepted(samples: Any) -> None:
+def test_a_large_head_of_a_browser_is_accepted(samples: Any) -> None:
     sample = samples.ready()
 
-    # 32 KiB, of cookies for the most part, and eighty headers.
+    # 32 KiB, mostly cookies, and eighty headers.
     headers = {"Cookie": "c=" + "a" * 30_000, **{f"X-{number}": "a" for number in range(80)}}
 
     assert httpx2.get(f"{sample.url}/pid", headers=headers).status_code == 200
@@ -117,14 +117,14 @@ def test_a_head_as_browsers_send_them_is_accepted(samples: Any) -> None:
     ],
     ids=["length first", "encoding first"],
 )
-def test_a_request_that_is_smuggled_is_never_answered(samples: Any, lines: list[str]) -> None:
-    """A proxy that believes the length takes what follows for the next client's request (RFC 9112, 6.3)."""
+def test_a_smuggled_request_is_never_answered(samples: Any, lines: list[str]) -> None:
+    """A proxy that uses the length treats the rest as the next client's request (RFC 9112, 6.3)."""
     sample = samples.ready()
     with Raw(sample) as client:
         smuggled = head(path="/greeting")
         answer = client.send(head(*lines, method="POST", path="/body") + b"0\r\n\r\n" + smuggled).all()
 
-    # Read as chunked alone: an empty body. Then the connection is closed.
+    # Read as chunked: an empty body. Then the connection is closed.
     assert answer.startswith(b"HTTP/1.1 201 ")
     assert answer.endswith(b"\r\n\r\n0")
     assert answer.count(b"HTTP/1.1") == 1
@@ -141,9 +141,7 @@ def test_a_request_that_is_smuggled_is_never_answered(samples: Any, lines: list[
         (["Transfer-Encoding: chunked, identity"], b"0\r\n\r\n"),
     ],
 )
-def test_a_length_that_can_be_read_in_two_ways_is_refused(
-    samples: Any, lines: list[str], body: bytes
-) -> None:
+def test_an_ambiguous_length_is_rejected(samples: Any, lines: list[str], body: bytes) -> None:
     sample = samples.ready()
     with Raw(sample) as client:
         answer = client.send(head(*lines, method="POST", path="/body") + body + head()).all()
@@ -152,7 +150,7 @@ def test_a_length_that_can_be_read_in_two_ways_is_refused(
     assert answer.count(b"HTTP/1.1") == 1
 
 
-def test_what_follows_broken_chunks_is_never_answered(samples: Any) -> None:
+def test_data_after_invalid_chunks_is_never_answered(samples: Any) -> None:
     sample = samples.ready()
     with Raw(sample) as client:
         sent = (

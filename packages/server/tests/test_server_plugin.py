@@ -1,4 +1,4 @@
-"""The plugin under a server that is not ours: nothing is drained, health works."""
+"""The plugin under another server: health endpoints work, draining is disabled."""
 
 import asyncio
 from typing import Any
@@ -24,12 +24,12 @@ class Check:
     def __init__(self, name: str, *, fails: bool = False, critical: bool = True, hangs: bool = False) -> None:
         self.readiness_name = name
         self.readiness_critical = critical
-        self.asked = 0
+        self.calls = 0
         self._fails = fails
         self._hangs = hangs
 
     async def check_ready(self) -> None:
-        self.asked += 1
+        self.calls += 1
         if self._hangs:
             await asyncio.Event().wait()
         if self._fails:
@@ -50,7 +50,9 @@ async def test_a_process_without_checks_is_ready(settings: ServerSettings) -> No
             assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_a_check_that_is_not_critical_is_told_and_does_not_decide(settings: ServerSettings) -> None:
+async def test_a_failed_non_critical_check_does_not_affect_readiness(
+    settings: ServerSettings,
+) -> None:
     plugins = [CheckPlugin("cache", fails=True, critical=False), ServerPlugin(settings)]
     async with AsyncTestClient(Litestar(plugins=plugins)) as client:
         answer = await client.get("/health/ready")
@@ -60,27 +62,27 @@ async def test_a_check_that_is_not_critical_is_told_and_does_not_decide(settings
     assert answer.json()["checks"]["cache"]["critical"] is False
 
 
-async def test_checks_are_asked_at_once_and_no_oftener_than_once_a_second(settings: ServerSettings) -> None:
+async def test_checks_run_concurrently_and_results_are_cached_for_a_second(settings: ServerSettings) -> None:
     checks = [CheckPlugin("one"), CheckPlugin("two", fails=True)]
     async with AsyncTestClient(Litestar(plugins=[ServerPlugin(settings), *checks])) as client:
         answers = await asyncio.gather(*(client.get("/health/ready") for _ in range(20)))
 
     assert {answer.status_code for answer in answers} == {503}
-    assert [check.asked for check in checks] == [1, 1]
+    assert [check.calls for check in checks] == [1, 1]
     assert all("hunter2" not in answer.text for answer in answers)
 
 
-async def test_a_check_that_hangs_has_failed(settings: ServerSettings) -> None:
+async def test_a_hanging_check_fails(settings: ServerSettings) -> None:
     checks = [CheckPlugin(f"slow {number}", hangs=True) for number in range(5)]
     async with AsyncTestClient(Litestar(plugins=[ServerPlugin(settings), *checks])) as client:
         answer = await client.get("/health/ready")
 
     assert answer.status_code == 503
-    # Each by its own deadline, all at once: five of them take no longer than one.
+    # All checks time out concurrently: five take no longer than one.
     assert all(900 < check["duration_ms"] < 3000 for check in answer.json()["checks"].values())
 
 
-async def test_health_is_outside_the_documentation_and_marked_for_guards(settings: ServerSettings) -> None:
+async def test_health_endpoints_are_undocumented_and_excluded_from_guards(settings: ServerSettings) -> None:
     def refuse(_: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         if not handler.opt.get("exclude_from_auth"):
             raise NotAuthorizedException

@@ -1,4 +1,4 @@
-"""SIGHUP: what is read anew, what is refused, and what needs a restart."""
+"""SIGHUP: reloaded settings, refused configurations, and changes that need a restart."""
 
 import os
 import pty
@@ -30,12 +30,12 @@ def reloaded(sample: Any, *, count: int = 1) -> None:
 
 def refused(sample: Any) -> str:
     sample.signal(signal.SIGHUP)
-    reason: str = sample.wait_for_log("configuration refused: workers go on with the one they have")["reason"]
+    reason: str = sample.wait_for_log("configuration refused: workers keep the current one")["reason"]
     return reason
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_settings_given_by_file_are_read_anew(samples: Any, workers: int) -> None:
+def test_settings_given_by_file_are_reloaded(samples: Any, workers: int) -> None:
     file = samples.directory / "greeting"
     file.write_text("hello\n")
     sample = samples.ready(WORKERS=workers, SAMPLE_GREETING_FILE=file)
@@ -56,7 +56,7 @@ def test_settings_given_by_file_are_read_anew(samples: Any, workers: int) -> Non
     assert sample.stop() == 0
 
 
-def test_metrics_go_on_across_a_replacement(samples: Any) -> None:
+def test_metrics_continue_across_a_replacement(samples: Any) -> None:
     sample = samples.ready()
     for _ in range(10):
         httpx2.get(f"{sample.url}/pid")
@@ -69,12 +69,12 @@ def test_metrics_go_on_across_a_replacement(samples: Any) -> None:
     assert "sample_hits_total 13.0" in page
     assert "sample_alive 1.0" in page
     assert 'starkeel_worker_replacements_total{reason="reload"} 3.0' in page
-    # Workers take turns at two places: files do not grow in number with every replacement.
+    # Workers alternate between two slots: the number of files does not grow with replacements.
     (directory,) = samples.tmp.iterdir()
     assert {file.stem.rpartition("_")[2] for file in (directory / "metrics").iterdir()} == {"0", "1", "main"}
 
 
-def test_a_wrong_file_is_refused_with_the_text_of_the_start(samples: Any) -> None:
+def test_an_invalid_file_is_refused_with_the_error_text_of_the_startup(samples: Any) -> None:
     file = samples.directory / "password"
     file.write_text("correct horse")
     sample = samples.ready(SAMPLE_PASSWORD="", SAMPLE_PASSWORD_FILE=file)
@@ -89,7 +89,7 @@ def test_a_wrong_file_is_refused_with_the_text_of_the_start(samples: Any) -> Non
     assert "".join(at_start.errors) == f"{reason}\n"
 
 
-def test_a_worker_that_crashes_later_starts_with_what_was_checked(samples: Any) -> None:
+def test_a_restarted_worker_uses_the_checked_configuration(samples: Any) -> None:
     file = samples.directory / "password"
     file.write_text("correct horse")
     sample = samples.ready(SAMPLE_PASSWORD="", SAMPLE_PASSWORD_FILE=file)
@@ -104,7 +104,7 @@ def test_a_worker_that_crashes_later_starts_with_what_was_checked(samples: Any) 
     assert sample.messages.count("worker died") == 1
 
 
-def test_a_configuration_that_workers_do_not_come_up_with_is_given_up(samples: Any) -> None:
+def test_a_configuration_that_workers_cannot_start_with_is_discarded(samples: Any) -> None:
     file = samples.directory / "fails"
     file.write_text("nothing")
     sample = samples.ready(WORKERS=2, SAMPLE_FAILS_FILE=file)
@@ -112,13 +112,13 @@ def test_a_configuration_that_workers_do_not_come_up_with_is_given_up(samples: A
 
     file.write_text("lifespan")
     sample.signal(signal.SIGHUP)
-    told = sample.wait_for_log("worker not replaced: the new one did not become ready")
+    line = sample.wait_for_log("worker not replaced: replacement did not become ready")
 
-    assert told["index"] == 0
+    assert line["index"] == 0
     assert greeting(sample)["pid"] in before
-    # Once: the other worker is left alone.
+    # The other worker is not replaced.
     assert sample.messages.count("worker died") == 1
-    # What a crashed worker's successor gets is what has proved itself.
+    # A restarted worker uses the active configuration.
     os.kill(greeting(sample)["pid"], signal.SIGKILL)
     sample.wait_for_log("worker died", count=2)
     assert greeting(sample)["greeting"] == "hello"
@@ -127,7 +127,7 @@ def test_a_configuration_that_workers_do_not_come_up_with_is_given_up(samples: A
     assert sample.stop() == 0
 
 
-def test_what_needs_a_restart_is_named_and_not_applied(samples: Any) -> None:
+def test_changes_that_need_a_restart_are_logged_and_not_applied(samples: Any) -> None:
     files = {name: samples.directory / name for name in ("PORT", "WORKERS", "SAMPLE_GREETING")}
     for name, text in (("PORT", "0"), ("WORKERS", "1"), ("SAMPLE_GREETING", "hello")):
         files[name].write_text(text)
@@ -139,29 +139,31 @@ def test_what_needs_a_restart_is_named_and_not_applied(samples: Any) -> None:
     files["SAMPLE_GREETING"].write_text("good evening")
     reloaded(sample)
 
-    told = sample.wait_for_log("a change needs a restart and was not applied", level="warning")
-    assert told["variables"] == ["PORT", "WORKERS"]
+    line = sample.wait_for_log("changes not applied: restart required", level="warning")
+    assert line["variables"] == ["PORT", "WORKERS"]
     assert greeting(sample)["greeting"] == "good evening"
     assert len(samples.processes()) == 2
 
 
-def test_a_certificate_is_read_anew(samples: Any, certificate: Any, later_certificate: Any) -> None:
+def test_a_certificate_is_reloaded(samples: Any, certificate: Any, later_certificate: Any) -> None:
     paths = {name: samples.directory / f"{name}.pem" for name in ("cert", "key")}
     copy(certificate, paths)
-    # The one of a chain that expires first is what matters.
+    # The earliest expiry of the chain is reported.
     with paths["cert"].open("ab") as chain:
         chain.write(later_certificate.authority.read_bytes())
     sample = samples.start(TLS_CERT_FILE=paths["cert"], TLS_KEY_FILE=paths["key"])
     sample.wait_for_log("workers started")
     address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
     assert served(address) == ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
-    assert told_expiry(sample) == expiry(certificate)
+    assert reported_expiry(sample) == expiry(certificate)
 
     copy(later_certificate, paths)
     reloaded(sample)
 
     assert served(address) == ssl.PEM_cert_to_DER_cert(later_certificate.cert.read_text())
-    wait_until(lambda: told_expiry(sample) == expiry(later_certificate), timeout_s=20, what="its expiry told")
+    wait_until(
+        lambda: reported_expiry(sample) == expiry(later_certificate), timeout_s=20, what="the new expiry"
+    )
 
 
 def test_a_certificate_without_its_key_is_refused(
@@ -175,7 +177,7 @@ def test_a_certificate_without_its_key_is_refused(
 
     paths["key"].write_bytes(other_certificate.key.read_bytes())
 
-    assert "does not go with TLS_CERT_FILE" in refused(sample)
+    assert "does not match TLS_CERT_FILE" in refused(sample)
     assert served(address) == ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
 
 
@@ -184,7 +186,7 @@ def expiry(certificate: Any) -> float:
     return read.not_valid_after_utc.timestamp()
 
 
-def told_expiry(sample: Any) -> float:
+def reported_expiry(sample: Any) -> float:
     page = httpx2.get(f"{sample.admin}/metrics", timeout=20).text
     (line,) = [one for one in page.splitlines() if one.startswith("starkeel_certificate_not_after")]
     return float(line.rpartition(" ")[2])
@@ -205,7 +207,7 @@ def served(address: tuple[str, int]) -> bytes:
     return found
 
 
-def test_a_service_that_reloads_stays_ready(samples: Any) -> None:
+def test_the_service_stays_ready_during_a_reload(samples: Any) -> None:
     sample = samples.ready(DRAIN_DELAY_SECONDS=1)
     sample.signal(signal.SIGHUP)
 
@@ -214,7 +216,7 @@ def test_a_service_that_reloads_stays_ready(samples: Any) -> None:
         assert httpx2.get(f"{sample.admin}/ready", timeout=20).status_code == 200
 
 
-def test_a_stop_while_workers_are_replaced_is_honoured(samples: Any) -> None:
+def test_a_stop_signal_during_a_rolling_restart_stops_the_service(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
     sample.signal(signal.SIGHUP)
     sample.wait_for_log("worker replaced")
@@ -225,7 +227,7 @@ def test_a_stop_while_workers_are_replaced_is_honoured(samples: Any) -> None:
     assert "shutdown complete" in sample.messages
 
 
-def test_a_sighup_before_the_workers_are_up_is_done_when_they_are(samples: Any) -> None:
+def test_a_sighup_during_startup_is_handled_after_startup(samples: Any) -> None:
     file = samples.directory / "greeting"
     file.write_text("hello")
     sample = samples.start(SAMPLE_GREETING_FILE=file)
@@ -238,9 +240,9 @@ def test_a_sighup_before_the_workers_are_up_is_done_when_they_are(samples: Any) 
     assert "received SIGHUP" in sample.messages
 
 
-def test_a_terminal_that_is_closed_stops_the_service(samples: Any) -> None:
+def test_closing_the_terminal_stops_the_service(samples: Any) -> None:
     leader, follower = pty.openpty()
-    # The terminal becomes that of the new session's first process, as a shell's is.
+    # Make the terminal the controlling terminal of the new session.
     code = (
         "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
         "os.execv(sys.executable, [sys.executable, '-m', 'sample'])"
@@ -267,7 +269,7 @@ def test_a_terminal_that_is_closed_stops_the_service(samples: Any) -> None:
     assert "received SIGTERM" in "".join(seen) or "received SIGHUP" in "".join(seen)
 
 
-def test_a_request_may_take_longer_than_a_shutdown_would_let_it(samples: Any) -> None:
+def test_a_replaced_worker_gives_requests_more_time_than_a_shutdown(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.2)
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(httpx2.get, f"{sample.url}/slow/4.0", timeout=20)
@@ -279,7 +281,7 @@ def test_a_request_may_take_longer_than_a_shutdown_would_let_it(samples: Any) ->
     assert "requests cancelled" not in sample.messages
 
 
-def test_a_worker_that_leaves_keeps_to_the_time_of_a_shutdown_that_comes(samples: Any) -> None:
+def test_a_replaced_worker_obeys_the_deadline_of_a_later_shutdown(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(httpx2.get, f"{sample.url}/slow/60.0", timeout=20)
@@ -293,12 +295,12 @@ def test_a_worker_that_leaves_keeps_to_the_time_of_a_shutdown_that_comes(samples
     assert sample.wait() == 0
 
 
-def test_event_streams_of_a_worker_that_leaves_are_ended_cleanly(samples: Any) -> None:
+def test_event_streams_of_a_replaced_worker_end_cleanly(samples: Any) -> None:
     sample = samples.ready()
     with httpx2.stream("GET", f"{sample.url}/events", timeout=20) as stream:
         parts = stream.iter_text()
         assert "hello" in next(parts)
         reloaded(sample)
 
-        # A connection that broke off would raise.
+        # An aborted connection would raise.
         assert list(parts) == []

@@ -1,4 +1,4 @@
-"""What is accepted, and what development changes."""
+"""Validation of settings and development defaults."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from starkeel_config import ConfigurationError, load
 from starkeel_server import ServerSettings
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
+def test_defaults() -> None:
     settings = load(ServerSettings, {}, service="orders")
 
     assert (settings.host, settings.port, settings.metrics_host, settings.metrics_port) == (
@@ -26,13 +26,13 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert not settings.uses_tls
 
 
-def test_all_of_a_shutdown_fits_into_what_kubernetes_gives() -> None:
+def test_a_shutdown_fits_into_the_kubernetes_default_grace_period() -> None:
     settings = load(ServerSettings, {}, service="orders")
 
     assert settings.drain_delay_s + settings.shutdown_grace_s + settings.shutdown_flush_s + 2 <= 30
 
 
-def test_development_does_not_wait_for_load_balancers(tmp_path: Path) -> None:
+def test_development_has_no_drain_delay(tmp_path: Path) -> None:
     settings = load(
         ServerSettings, {"ENVIRONMENT": "development"}, service="orders", dotenv=tmp_path / ".env"
     )
@@ -41,12 +41,12 @@ def test_development_does_not_wait_for_load_balancers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({"WORKERS": "65"}, "WORKERS is '65'"),
         ({"WORKERS": "0"}, "WORKERS is '0'"),
         ({"PORT": "65536"}, "65535"),
-        ({"PORT": "9090"}, "METRICS_PORT is 9090, as PORT is"),
+        ({"PORT": "9090"}, "METRICS_PORT is 9090, the same as PORT"),
         ({"DRAIN_DELAY_SECONDS": "-1"}, "DRAIN_DELAY_SECONDS"),
         ({"SHUTDOWN_GRACE_SECONDS": "inf"}, "SHUTDOWN_GRACE_SECONDS"),
         ({"BODY_READ_TIMEOUT_SECONDS": "0"}, "BODY_READ_TIMEOUT_SECONDS"),
@@ -61,14 +61,14 @@ def test_development_does_not_wait_for_load_balancers(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_work_is_refused(environ: dict[str, str], told: str) -> None:
+def test_invalid_settings_are_rejected(environ: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load(ServerSettings, environ, service="orders")
 
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_a_key_that_is_not_the_certificates_is_refused(certificate: Any, tmp_path: Path) -> None:
+def test_a_key_that_does_not_match_the_certificate_is_rejected(certificate: Any, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     other = tmp_path / "other.pem"
     pkcs8 = serialization.PrivateFormat.PKCS8
@@ -81,14 +81,14 @@ def test_a_key_that_is_not_the_certificates_is_refused(certificate: Any, tmp_pat
     assert load(ServerSettings, environ, service="orders").uses_tls
 
     for path in (other, locked):
-        with pytest.raises(ConfigurationError, match="does not go with TLS_CERT_FILE"):
+        with pytest.raises(ConfigurationError, match="does not match TLS_CERT_FILE"):
             load(ServerSettings, {**environ, "TLS_KEY_FILE": str(path)}, service="orders")
 
 
-def test_authorities_that_are_none_are_refused(certificate: Any, tmp_path: Path) -> None:
+def test_a_ca_file_without_certificates_is_rejected(certificate: Any, tmp_path: Path) -> None:
     nothing = tmp_path / "authorities.pem"
     nothing.write_text("to be done")
     environ = {"TLS_CERT_FILE": str(certificate.cert), "TLS_KEY_FILE": str(certificate.key)}
 
-    with pytest.raises(ConfigurationError, match=r"TLS_CLIENT_CA_FILE is .* no certificate"):
+    with pytest.raises(ConfigurationError, match=r"TLS_CLIENT_CA_FILE is .* contains no certificate"):
         load(ServerSettings, {**environ, "TLS_CLIENT_CA_FILE": str(nothing)}, service="orders")

@@ -1,4 +1,4 @@
-"""The start, step by step, and what each step's failure looks like from outside."""
+"""Startup, step by step, and the failures of each step."""
 
 import os
 import re
@@ -11,10 +11,10 @@ import httpx2
 import pytest
 
 
-def test_the_start_is_told_in_order(samples: Any) -> None:
+def test_startup_steps_are_logged_in_order(samples: Any) -> None:
     sample = samples.ready()
 
-    wanted = [
+    expected = [
         "starting application",
         "admin port opened",
         "features",
@@ -23,7 +23,7 @@ def test_the_start_is_told_in_order(samples: Any) -> None:
         "listening",
         "workers started",
     ]
-    assert [message for message in sample.messages if message in wanted] == wanted
+    assert [message for message in sample.messages if message in expected] == expected
     start = sample.wait_for_log("starting application")
     assert start["service"] == "sample"
     assert start["environment"] == "production"
@@ -36,29 +36,29 @@ def test_the_start_is_told_in_order(samples: Any) -> None:
     assert sample.stop() == 0
 
 
-def test_processes_are_told_their_role_and_number(samples: Any) -> None:
+def test_processes_receive_their_role_and_index(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
 
     started = [line for line in sample.logs if line["message"] == "process started"]
 
-    told = sorted((line["role"], line["index"], line["workers"]) for line in started)
-    assert told == [("main", 0, 2), ("worker", 0, 2), ("worker", 1, 2)]
+    processes = sorted((line["role"], line["index"], line["workers"]) for line in started)
+    assert processes == [("main", 0, 2), ("worker", 0, 2), ("worker", 1, 2)]
     assert len({line["process"] for line in started}) == 3
 
 
-def test_every_wrong_variable_is_told_and_nothing_else(samples: Any) -> None:
+def test_every_invalid_variable_is_reported_and_nothing_else(samples: Any) -> None:
     sample = samples.finished(PORT=70000, WORKERS="many", SAMPLE_PASSWORD="")
 
     assert sample.process.returncode == 78
     assert sample.lines == []
     text = "".join(sample.errors)
     assert text.startswith("the configuration of sample has 3 problems\n")
-    for told in ("PORT is '70000'", "WORKERS is 'many'", "SAMPLE_PASSWORD is not set"):
-        assert told in text
+    for problem in ("PORT is '70000'", "WORKERS is 'many'", "SAMPLE_PASSWORD is not set"):
+        assert problem in text
 
 
 @pytest.mark.parametrize("variable", ["PORT", "METRICS_PORT"])
-def test_a_taken_port_is_told_with_the_variable_to_change(samples: Any, variable: str) -> None:
+def test_a_port_in_use_is_reported_with_its_variable(samples: Any, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         sample = samples.finished(**{variable: port})
@@ -72,11 +72,9 @@ def test_a_taken_port_is_told_with_the_variable_to_change(samples: Any, variable
 
 
 @pytest.mark.parametrize(
-    ("fails", "code", "reason"), [("connect", 69, "stayed away"), ("migrate", 65, "migration 7")]
+    ("fails", "code", "reason"), [("connect", 69, "was unavailable"), ("migrate", 65, "migration 7")]
 )
-def test_a_database_that_cannot_be_used_ends_the_process(
-    samples: Any, fails: str, code: int, reason: str
-) -> None:
+def test_an_unusable_database_ends_the_process(samples: Any, fails: str, code: int, reason: str) -> None:
     sample = samples.finished(SAMPLE_FAILS=fails)
 
     assert sample.process.returncode == code
@@ -86,18 +84,18 @@ def test_a_database_that_cannot_be_used_ends_the_process(
     assert "Traceback" not in sample.output
 
 
-def test_an_application_that_cannot_be_made_is_shown_where(samples: Any) -> None:
+def test_a_failing_application_factory_is_reported_with_a_traceback(samples: Any) -> None:
     sample = samples.finished(SAMPLE_FAILS="import", WORKERS=2)
 
     assert sample.process.returncode == 1
-    told = sample.wait_for_log("could not start", level="error")
-    assert told["reason"] == "RuntimeError: the application is broken"
-    assert "in create_app" in told["exception"]
-    # Once, and not by each worker that could not be made.
+    line = sample.wait_for_log("could not start", level="error")
+    assert line["reason"] == "RuntimeError: the application is broken"
+    assert "in create_app" in line["exception"]
+    # Reported once, not by every worker.
     assert sample.output.count("the application is broken\\n") == 1
 
 
-def test_an_application_without_the_plugin_is_refused(samples: Any) -> None:
+def test_an_application_without_the_plugin_is_rejected(samples: Any) -> None:
     sample = samples.finished(SAMPLE_FAILS="no plugin")
 
     assert sample.process.returncode == 1
@@ -120,7 +118,7 @@ def test_the_admin_port_answers_while_migrations_run_and_the_application_port_is
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_migrations_run_ends_the_process_at_once(samples: Any, number: signal.Signals) -> None:
+def test_a_signal_while_migrations_run_ends_the_process(samples: Any, number: signal.Signals) -> None:
     sample = samples.start(SAMPLE_FAILS="migrate hangs")
     sample.wait_for_log("migrating")
 
@@ -132,7 +130,7 @@ def test_a_signal_while_migrations_run_ends_the_process_at_once(samples: Any, nu
     assert list(samples.tmp.iterdir()) == []
 
 
-def test_a_main_that_is_killed_takes_a_migration_with_it(samples: Any) -> None:
+def test_killing_the_main_process_cancels_a_migration(samples: Any) -> None:
     sample = samples.start(SAMPLE_FAILS="migrate hangs", WORKERS=2)
     sample.wait_for_log("migrating")
 
@@ -143,7 +141,7 @@ def test_a_main_that_is_killed_takes_a_migration_with_it(samples: Any) -> None:
     assert "Traceback" not in sample.output
 
 
-def test_a_first_worker_that_is_killed_ends_the_start(samples: Any) -> None:
+def test_killing_the_first_worker_ends_the_startup(samples: Any) -> None:
     sample = samples.start(SAMPLE_FAILS="migrate hangs", WORKERS=2)
     sample.wait_for_log("migrating")
     first = sample.wait_for_log("process started", role="worker", index=0)["process"]
@@ -152,11 +150,11 @@ def test_a_first_worker_that_is_killed_ends_the_start(samples: Any) -> None:
 
     assert sample.wait() == 1
     reason = sample.wait_for_log("could not start", level="error")["reason"]
-    assert reason == "the first worker ended before it had prepared the start"
+    assert reason == "the first worker ended before it had prepared the startup"
     assert list(samples.tmp.iterdir()) == []
 
 
-def test_a_signal_before_anything_is_imported_ends_the_process_without_a_traceback(samples: Any) -> None:
+def test_a_signal_before_the_imports_ends_the_process_without_a_traceback(samples: Any) -> None:
     (samples.directory / "sample" / "settings.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)\n"
     )
@@ -179,7 +177,7 @@ def test_a_signal_while_the_application_is_imported_ends_the_process_without_a_t
     assert list(samples.tmp.iterdir()) == []
 
 
-def test_tls_is_spoken_from_1_2_on(samples: Any, certificate: Any) -> None:
+def test_tls_1_2_and_1_3_are_supported(samples: Any, certificate: Any) -> None:
     sample = samples.start(TLS_CERT_FILE=certificate.cert, TLS_KEY_FILE=certificate.key)
     sample.wait_for_log("workers started")
     assert sample.wait_for_log("listening")["tls"] is True
@@ -191,9 +189,7 @@ def test_tls_is_spoken_from_1_2_on(samples: Any, certificate: Any) -> None:
         assert httpx2.get(f"{url}/pid", verify=context).status_code == 200
 
 
-def test_clients_without_a_certificate_are_refused_when_one_is_asked_for(
-    samples: Any, certificate: Any
-) -> None:
+def test_clients_without_a_required_certificate_are_rejected(samples: Any, certificate: Any) -> None:
     sample = samples.start(
         TLS_CERT_FILE=certificate.cert, TLS_KEY_FILE=certificate.key, TLS_CLIENT_CA_FILE=certificate.authority
     )
@@ -208,19 +204,19 @@ def test_clients_without_a_certificate_are_refused_when_one_is_asked_for(
     assert httpx2.get(url, verify=known).status_code == 200
 
 
-def test_a_misspelt_variable_is_warned_about(samples: Any) -> None:
+def test_a_misspelt_variable_is_logged(samples: Any) -> None:
     sample = samples.start(DRAIN_DELAY_SECOND=3)
 
-    warning = sample.wait_for_log("configuration looks wrong", level="warning")
+    warning = sample.wait_for_log("suspicious configuration", level="warning")
 
     assert "DRAIN_DELAY_SECONDS" in warning["problem"]
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_service_whose_output_nobody_reads_serves_and_stops(samples: Any, stream: str) -> None:
+def test_a_service_with_closed_output_serves_and_stops(samples: Any, stream: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
-    # Without a plugin for logging; a pipe whose reader has gone.
+    # No logging plugin, and a pipe without a reader.
     settings = samples.directory / "sample" / "settings.py"
     configuring = r"structlog.configure\(.*?sys.stdout\)\).*?getpid\(\)\)"
     settings.write_text(re.sub(configuring, "pass", settings.read_text(), flags=re.DOTALL))

@@ -1,4 +1,4 @@
-"""The drain, seen by clients and by whoever reads the log."""
+"""Shutdown, as clients and the log show it."""
 
 import signal
 import socket
@@ -25,9 +25,9 @@ def test_a_signal_lets_requests_in_flight_finish(samples: Any, number: signal.Si
 
     assert (answer.status_code, answer.text) == (200, "done")
     assert sample.wait() == 0
-    wanted = [line, "closing database connections", "shutdown complete"]
-    assert [message for message in sample.messages if message in wanted] == wanted
-    # What is flushed last of all is flushed after the last line, in main and in the worker.
+    expected = [line, "closing database connections", "shutdown complete"]
+    assert [message for message in sample.messages if message in expected] == expected
+    # The final flush comes after the last line, in the main process and in the worker.
     assert sample.messages[-2:] == ["shutdown complete", "process stopped"]
     assert sample.messages.count("process stopped") == 2
 
@@ -43,7 +43,7 @@ def test_nothing_is_left_behind(samples: Any) -> None:
     samples.wait_until(lambda: not samples.processes())
 
 
-def test_while_it_drains_it_serves_new_connections_and_asks_to_close_them(samples: Any) -> None:
+def test_new_connections_are_served_and_closed_during_the_drain_delay(samples: Any) -> None:
     sample = samples.ready(DRAIN_DELAY_SECONDS=60)
     url = sample.url
     with httpx2.Client(base_url=url) as kept:
@@ -70,7 +70,7 @@ def test_no_connection_is_refused_during_the_drain_delay(samples: Any) -> None:
     url = sample.url
     sample.signal(signal.SIGTERM)
 
-    # As a load balancer does: until the first answer that says not ready; then nothing new is sent.
+    # Like a load balancer: send requests until the first response that is not ready.
     while httpx2.get(f"{url}/health/ready").status_code == 200:
         assert httpx2.get(f"{url}/pid").status_code == 200
 
@@ -78,7 +78,7 @@ def test_no_connection_is_refused_during_the_drain_delay(samples: Any) -> None:
     assert sample.wait() == 0
 
 
-def test_once_it_stopped_connections_are_refused(samples: Any) -> None:
+def test_connections_are_refused_after_the_drain_delay(samples: Any) -> None:
     sample = samples.ready()
     url, port = sample.url, int(sample.url.rpartition(":")[2])
     with ThreadPoolExecutor() as pool:
@@ -115,7 +115,7 @@ def test_requests_that_take_longer_than_the_grace_get_a_503(samples: Any) -> Non
     assert "closing database connections" in sample.messages
 
 
-def test_a_handler_that_cannot_be_cancelled_does_not_keep_the_client_waiting(samples: Any) -> None:
+def test_an_uncancellable_handler_does_not_delay_the_503(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5)
     with ThreadPoolExecutor() as pool:
         deaf = pool.submit(httpx2.get, f"{sample.url}/deaf", timeout=20)
@@ -127,7 +127,7 @@ def test_a_handler_that_cannot_be_cancelled_does_not_keep_the_client_waiting(sam
     assert sample.wait() == 0
 
 
-def test_a_half_sent_body_and_a_half_sent_head_hold_nothing_up(samples: Any) -> None:
+def test_half_sent_requests_do_not_delay_the_shutdown(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5)
     address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
     with (
@@ -145,14 +145,14 @@ def test_a_half_sent_body_and_a_half_sent_head_hold_nothing_up(samples: Any) -> 
     assert "closing database connections" in sample.messages
 
 
-def test_an_event_stream_is_ended_as_if_it_were_complete(samples: Any) -> None:
+def test_an_event_stream_ends_like_a_complete_response(samples: Any) -> None:
     sample = samples.ready()
     with httpx2.stream("GET", f"{sample.url}/events", timeout=20) as stream:
         parts = stream.iter_text()
         assert "hello" in next(parts)
         sample.signal(signal.SIGTERM)
 
-        # A connection that broke off would raise.
+        # An aborted connection would raise.
         assert list(parts) == []
 
     assert sample.wait() == 0
@@ -176,7 +176,7 @@ def test_a_websocket_is_closed_as_a_service_restart(samples: Any) -> None:
     assert "live ended" in sample.messages
 
 
-def test_streams_and_websockets_go_on_during_the_drain_delay(samples: Any) -> None:
+def test_websockets_stay_open_during_the_drain_delay(samples: Any) -> None:
     sample = samples.ready(DRAIN_DELAY_SECONDS=60)
     with connect(f"{sample.url.replace('http', 'ws')}/live") as live:
         assert live.recv(timeout=10) == "hello"
@@ -188,7 +188,7 @@ def test_streams_and_websockets_go_on_during_the_drain_delay(samples: Any) -> No
         assert live.recv(timeout=10) == "still here"
 
 
-def test_a_second_signal_ends_everything_at_once(samples: Any) -> None:
+def test_a_second_signal_ends_all_processes_immediately(samples: Any) -> None:
     sample = samples.ready(WORKERS=2, DRAIN_DELAY_SECONDS=60)
     sample.signal(signal.SIGTERM)
     sample.wait_for_log("received SIGTERM")
@@ -196,13 +196,13 @@ def test_a_second_signal_ends_everything_at_once(samples: Any) -> None:
     sample.signal(signal.SIGINT)
 
     assert sample.wait(timeout_s=5) == 130
-    assert "received Ctrl+C again: ending at once" in sample.messages
+    assert "received Ctrl+C again: exiting immediately" in sample.messages
     assert {"worker died", "shutdown complete"}.isdisjoint(sample.messages)
     samples.wait_until(lambda: not samples.processes())
     assert list(samples.tmp.iterdir()) == []
 
 
-def test_a_worker_that_had_to_be_killed_is_told_by_the_exit_code(samples: Any) -> None:
+def test_a_killed_worker_is_reported_by_the_exit_code(samples: Any) -> None:
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
     with ThreadPoolExecutor() as pool:
         stuck = pool.submit(httpx2.get, f"{sample.url}/stuck", timeout=20)
@@ -215,15 +215,15 @@ def test_a_worker_that_had_to_be_killed_is_told_by_the_exit_code(samples: Any) -
     assert "shutdown complete" in sample.messages
 
 
-def test_closing_is_bounded(samples: Any) -> None:
+def test_the_flush_timeout_is_enforced(samples: Any) -> None:
     sample = samples.ready(SAMPLE_FAILS="shutdown", SHUTDOWN_FLUSH_SECONDS=0.5)
 
     assert sample.stop() == 70
     assert sample.wait_for_log("shutdown timed out")["after_s"] == 0.5
 
 
-def test_a_signal_to_the_whole_process_group_drains_all_the_same(samples: Any) -> None:
-    """As a terminal sends Ctrl-C, and systemd SIGTERM."""
+def test_a_signal_to_the_process_group_drains_as_well(samples: Any) -> None:
+    """Terminals send SIGINT, and systemd SIGTERM, to the whole group."""
     sample = samples.start(WORKERS=2, popen={"start_new_session": True}).wait_until_ready()
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(httpx2.get, f"{sample.url}/slow/1.0", timeout=20)
@@ -236,7 +236,7 @@ def test_a_signal_to_the_whole_process_group_drains_all_the_same(samples: Any) -
     assert "Traceback" not in sample.output
 
 
-def test_a_stop_before_the_workers_are_up_does_not_wait_for_a_load_balancer(samples: Any) -> None:
+def test_a_stop_before_the_workers_are_up_skips_the_drain_delay(samples: Any) -> None:
     app = samples.directory / "sample" / "app.py"
     hang = "        if self.settings.fails == 'slow lifespan':\n            await asyncio.sleep(3600)\n"
     app.write_text(app.read_text().replace("        alive.inc()\n", f"{hang}        alive.inc()\n"))
@@ -249,7 +249,7 @@ def test_a_stop_before_the_workers_are_up_does_not_wait_for_a_load_balancer(samp
     assert sample.messages[-2:] == ["shutdown complete", "process stopped"]
 
 
-def test_workers_do_not_outlive_a_main_that_was_killed(samples: Any) -> None:
+def test_workers_stop_when_the_main_process_is_killed(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
 
     sample.process.kill()
@@ -261,22 +261,22 @@ def test_workers_do_not_outlive_a_main_that_was_killed(samples: Any) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_request_fails_under_load(samples: Any, workers: int) -> None:
-    """Kept and new connections, ordinary and slow requests, until a load balancer would go elsewhere."""
+    """Kept and new connections, fast and slow requests, until a load balancer stops sending."""
     sample = samples.ready(WORKERS=workers, DRAIN_DELAY_SECONDS=1)
     url = sample.url
-    told, under_load = Event(), Event()
+    not_ready, under_load = Event(), Event()
     answered: list[int] = []
 
     def balancer() -> None:
         while httpx2.get(f"{url}/health/ready", timeout=20).status_code == 200:
-            told.wait(0.2)
-        told.set()
+            not_ready.wait(0.2)
+        not_ready.set()
 
     def load(number: int) -> None:
         kept = httpx2.Client(base_url=url, timeout=20)
-        while not told.is_set():
+        while not not_ready.is_set():
             path = "/slow/0.2" if len(answered) % 50 == 0 else "/pid"
-            # A request that fails raises, and fails the test.
+            # A failed request raises.
             answered.append(
                 (kept.get(path) if number % 2 else httpx2.get(url + path, timeout=20)).status_code
             )
@@ -295,7 +295,7 @@ def test_no_request_fails_under_load(samples: Any, workers: int) -> None:
     assert sample.wait() == 0
 
 
-def test_a_flush_that_hangs_does_not_hold_the_process_beyond_its_time(samples: Any) -> None:
+def test_a_hanging_flush_does_not_exceed_its_timeout(samples: Any) -> None:
     settings = samples.directory / "sample" / "settings.py"
     flush = "def stop_process(*, timeout_s):\n    time.sleep(timeout_s)\n"
     settings.write_text(settings.read_text().replace("def stop_process(*, timeout_s):\n", flush))
@@ -308,5 +308,5 @@ def test_a_flush_that_hangs_does_not_hold_the_process_beyond_its_time(samples: A
             sample.wait_for_log("slow began")
             sample.signal(signal.SIGTERM)
             assert slow.result().status_code == 503
-        # No worker was killed although every wait took its whole time.
+        # No worker was killed, although every wait took its maximum time.
         assert sample.wait() == 0

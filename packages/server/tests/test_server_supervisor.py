@@ -1,4 +1,4 @@
-"""What a real process does too rarely to wait for it: two sides that act in the same instant."""
+"""Races that are too rare to reproduce with real processes."""
 
 import socket
 import subprocess
@@ -14,12 +14,12 @@ from starkeel_server._supervisor.supervisor import Supervisor
 from starkeel_server._supervisor.worker_pool import WorkerPool
 
 
-class ComingUp:
-    """A process that is further than main saw when main ends it."""
+class StartingWorker:
+    """A worker that advances its state just before it is killed."""
 
     def __init__(self, index: int, slot: Any, state: WorkerState) -> None:
-        self.index, self.slot, self.slot_number, self.pid = index, slot, slot.number, 0
-        self.is_up = self.was_terminated = False
+        self.index, self.slot, self.pid = index, slot, 0
+        self.is_up = self.was_killed = False
         self._state = state
         self._process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
@@ -28,17 +28,17 @@ class ComingUp:
         return self._process.poll()
 
     def kill(self) -> None:
-        self.was_terminated = True
+        self.was_killed = True
         self.slot.state = self._state
         self._process.kill()
 
 
 @pytest.mark.parametrize("state", [WorkerState.BOOTING, WorkerState.OPENING, WorkerState.UP])
-def test_a_worker_that_comes_up_while_main_stops_has_not_died(tmp_path: Path, state: WorkerState) -> None:
+def test_a_worker_killed_while_it_starts_is_not_reported_as_died(tmp_path: Path, state: WorkerState) -> None:
     scoreboard = Scoreboard.create(tmp_path / "scoreboard", slots=2)
 
     def spawn(index: int, slot: Any, _: bool) -> Any:
-        return ComingUp(index, slot, state)
+        return StartingWorker(index, slot, state)
 
     pool = WorkerPool(scoreboard, spawn=spawn)
     config: Any = SimpleNamespace(active=SimpleNamespace(server=ServerSettings()))

@@ -1,4 +1,4 @@
-"""Workers that come and go, and what the admin port says of them."""
+"""Restarted workers, metrics and readiness on the admin port."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def worker_pids(sample: Any) -> dict[int, int]:
-    """The last process of each worker, by its number."""
+    """Return the latest process id of each worker by index."""
     lines = [
         line for line in sample.logs if line["message"] == "process started" and line["role"] == "worker"
     ]
@@ -25,12 +25,12 @@ def metric(sample: Any, name: str, **labels: str) -> float:
     return float(sum(found))
 
 
-def test_metrics_are_those_of_all_workers_together(samples: Any) -> None:
+def test_metrics_of_all_workers_are_merged(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
     answered: set[int] = set()
     hits = 0
 
-    # Until both workers have answered: which one accepts a connection is up to the kernel.
+    # Until both workers have responded: the kernel chooses the one that accepts.
     def both() -> bool:
         nonlocal hits
         answered.add(httpx2.get(f"{sample.url}/pid").json()["pid"])
@@ -43,7 +43,7 @@ def test_metrics_are_those_of_all_workers_together(samples: Any) -> None:
     assert metric(sample, "sample_alive") == 2
 
 
-def test_a_killed_worker_is_replaced_and_its_metrics_go_on(samples: Any) -> None:
+def test_a_killed_worker_is_restarted_and_its_metrics_continue(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
     for _ in range(10):
         httpx2.get(f"{sample.url}/pid")
@@ -63,19 +63,19 @@ def test_a_killed_worker_is_replaced_and_its_metrics_go_on(samples: Any) -> None
     assert sample.stop() == 0
 
 
-def test_connections_wait_while_the_only_worker_is_replaced(samples: Any) -> None:
+def test_connections_are_queued_while_the_only_worker_is_restarted(samples: Any) -> None:
     sample = samples.ready()
     os.kill(worker_pids(sample)[0], signal.SIGKILL)
     sample.wait_for_log("worker died")
 
-    # The port is main's: it is open although nobody accepts.
+    # The main process keeps the port open while no worker accepts.
     assert httpx2.get(f"{sample.url}/pid", timeout=20).status_code == 200
 
 
-def test_a_crash_loop_gives_up_and_says_why(samples: Any) -> None:
+def test_a_crash_loop_ends_the_service_with_the_reason(samples: Any) -> None:
     sample = samples.start(SAMPLE_FAILS="lifespan")
 
-    # Five starts, one after the other.
+    # Five starts in sequence.
     assert sample.wait(timeout_s=90) == 1
     assert sample.messages.count("worker died") == 5
     assert "the lifespan is broken" in sample.wait_for_log("worker failed", level="error")["exception"]
@@ -84,7 +84,7 @@ def test_a_crash_loop_gives_up_and_says_why(samples: Any) -> None:
     assert list(samples.tmp.iterdir()) == []
 
 
-def test_a_stuck_worker_is_told_by_the_admin_port(samples: Any) -> None:
+def test_a_blocked_worker_is_reported_by_the_admin_port(samples: Any) -> None:
     sample = samples.ready()
     with httpx2.Client() as client, client.stream("GET", f"{sample.url}/health/live"):
         pass
@@ -101,7 +101,7 @@ def test_a_stuck_worker_is_told_by_the_admin_port(samples: Any) -> None:
     stuck.close()
 
 
-def test_readiness_follows_the_checks_and_tells_no_internals(samples: Any) -> None:
+def test_readiness_follows_the_checks_and_hides_reasons(samples: Any) -> None:
     flag = samples.directory / "database-is-away"
     sample = samples.ready(SAMPLE_FLAG=flag)
     ready = httpx2.get(f"{sample.url}/health/ready").json()
@@ -120,12 +120,12 @@ def test_readiness_follows_the_checks_and_tells_no_internals(samples: Any) -> No
 
     flag.unlink()
     samples.wait_until(lambda: httpx2.get(f"{sample.url}/health/ready").status_code == 200)
-    # Once for each change, however often it was asked.
+    # Logged once per change.
     sample.wait_for_log("readiness check passed again")
     assert sample.messages.count("readiness check failed") == 1
 
 
-def test_the_admin_port_answers_get_and_head_only(samples: Any) -> None:
+def test_the_admin_port_accepts_get_and_head_only(samples: Any) -> None:
     sample = samples.ready()
 
     assert httpx2.get(f"{sample.admin}/nowhere").status_code == 404
@@ -136,19 +136,19 @@ def test_the_admin_port_answers_get_and_head_only(samples: Any) -> None:
     assert int(head.headers["content-length"]) > 0
 
 
-def test_openmetrics_is_spoken_to_those_who_ask_for_it(samples: Any) -> None:
+def test_openmetrics_is_negotiated(samples: Any) -> None:
     sample = samples.ready()
 
-    asked = httpx2.get(
+    response = httpx2.get(
         f"{sample.admin}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
     )
 
-    assert asked.headers["content-type"].startswith("application/openmetrics-text")
-    assert asked.text.endswith("# EOF\n")
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert response.text.endswith("# EOF\n")
     assert httpx2.get(f"{sample.admin}/metrics").headers["content-type"].startswith("text/plain")
 
 
-def test_connections_that_say_nothing_do_not_hold_the_admin_port_up(samples: Any) -> None:
+def test_idle_connections_do_not_block_the_admin_port(samples: Any) -> None:
     import socket
 
     sample = samples.ready()
@@ -170,23 +170,23 @@ def test_shared_memory_is_private(samples: Any) -> None:
     assert Path(directory / "scoreboard").exists()
 
 
-def test_what_blocks_the_event_loop_is_told_once_for_each_stall(samples: Any) -> None:
+def test_a_blocked_event_loop_is_logged_once_per_stall(samples: Any) -> None:
     sample = samples.ready(LOOP_STALL_SECONDS=0.3)
 
     for count in (1, 2):
         httpx2.get(f"{sample.url}/busy/1.0", timeout=20)
-        told = sample.wait_for_log("event loop blocked", level="error", count=count)
-        sample.wait_for_log("event loop went on", count=count)
-        assert told["blocked_s"] >= 0.3
-        assert "in busy" in told["stack"]
-        assert "time.sleep(seconds)" in told["stack"]
+        line = sample.wait_for_log("event loop blocked", level="error", count=count)
+        sample.wait_for_log("event loop resumed", count=count)
+        assert line["blocked_s"] >= 0.3
+        assert "in busy" in line["stack"]
+        assert "time.sleep(seconds)" in line["stack"]
 
     assert sample.messages.count("event loop blocked") == 2
     assert metric(sample, "starkeel_loop_stalls_total") == 2
     assert sample.stop() == 0
 
 
-def test_an_event_loop_that_is_blocked_while_it_drains_is_told_too(samples: Any) -> None:
+def test_an_event_loop_blocked_during_the_drain_is_logged(samples: Any) -> None:
     sample = samples.ready(LOOP_STALL_SECONDS=0.3, SHUTDOWN_GRACE_SECONDS=2)
     stuck = httpx2.Client(timeout=0.2)
     try:

@@ -68,7 +68,7 @@ def test_a_worker_over_its_limit_is_replaced_and_fails_no_request(tmp_path: Path
 
         held = httpx2.get(f"{sample.url}/hold/500", timeout=20).json()["pid"]
 
-        told = sample.wait_for_log("worker takes too much memory and is replaced", level="warning")
+        told = sample.wait_for_log("worker exceeded the memory limit and is being replaced", level="warning")
         sample.wait_for_log("worker replaced", reason="memory")
         wait_until(lambda: not Path(f"/proc/{held}").exists(), what="the old worker is gone")
         load.wait_for_answers(REQUESTS // 2)

@@ -1,7 +1,7 @@
-"""Runs a Litestar service on Granian: start, health, admin port, graceful stop.
+"""Run a Litestar service on Granian: startup, health checks, admin port, graceful shutdown.
 
-Names are imported when they are first used: `python -m SERVICE health`, which probes run every few seconds,
-must not pay for a framework it does not need.
+Names are imported on first use: probes run `python -m SERVICE health` every few seconds, and it needs no
+framework.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerPlugin", "ServerSettings", "Service", "application", "run"]
 
-_HOMES = {
+_MODULES = {
     "ServerPlugin": "_app.plugin",
     "ServerSettings": "_config.settings",
     "Service": "_config.service",
@@ -25,10 +25,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value

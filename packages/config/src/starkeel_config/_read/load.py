@@ -40,11 +40,24 @@ class Resolved(msgspec.Struct, Generic[S], frozen=True):
         entries: Every variable that makes them, in the order of declaration.
         warnings: One line for each variable that looks like a misspelt one of ours, and one for all those
             that somebody would expect to be read and nothing reads.
+        texts: Text of every variable that is set, by environment, file or `.env`.
     """
 
     settings: S
     entries: tuple[Entry, ...]
     warnings: tuple[str, ...]
+    texts: dict[str, Secret] = {}
+
+    def snapshot(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment that gives the same settings without reading any file.
+
+        Args:
+            environ: The environment the settings were read from; other variables are taken from it.
+        """
+        variables = {entry.variable for entry in self.entries}
+        files = {file_form(variable, variables) for variable in self.texts}
+        others = {name: text for name, text in environ.items() if name not in files}
+        return others | {variable: text.reveal() for variable, text in self.texts.items()}
 
 
 def load(struct: type[S], environ: Mapping[str, str], *, service: str, dotenv: Path = Path(".env")) -> S:
@@ -75,7 +88,7 @@ def resolve(
     warnings = (*reading.warnings(), *reading.unread(tree))
     if reading.problems:
         raise ConfigurationError(service, list(reading.problems), warnings)
-    return Resolved(cast("S", settings), entries, warnings)
+    return Resolved(cast("S", settings), entries, warnings, reading.texts)
 
 
 class _Reading:
@@ -87,6 +100,7 @@ class _Reading:
         self._service = service
         self._environment: Environment = "production"
         self._values: dict[str, Any] = {}
+        self.texts: dict[str, Secret] = {}
         # A dictionary for its order and because two groups may find the same.
         self.problems: dict[Problem, None] = {}
 
@@ -105,7 +119,10 @@ class _Reading:
     def entries(self) -> Iterator[Entry]:
         """Read every variable; what is effective is told, what is wrong goes to `problems`."""
         for leaf in self._leaves.values():
-            found = self._sources.find(leaf, self._leaves) or self._standing_in(leaf)
+            found = self._sources.find(leaf, self._leaves)
+            if isinstance(found, Found):
+                self.texts[leaf.variable] = Secret(found.text)
+            found = found or self._standing_in(leaf)
             if isinstance(found, Problem):
                 self._report([found])
             elif found is None and self._is_missed(leaf):

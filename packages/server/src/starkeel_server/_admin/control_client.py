@@ -1,97 +1,85 @@
-"""Main asks its workers, each at its desk."""
+"""Client of the workers' control servers."""
 
 import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from .._control.server import ControlRequest, ControlResponse, bindable, control_socket_path
 from .._ipc.worker_process import WorkerProcess
 
-WAIT_S: Final = 2.0
-"""Seconds that a worker may take; one that is stopped altogether never answers."""
+TIMEOUT_S: Final = 2.0
+"""Seconds a worker may take to respond; a suspended one never does."""
 
 
-class WorkerReply(NamedTuple):
-    """What one worker answered, or why it did not."""
+class WorkerReply(msgspec.Struct, frozen=True):
+    """Response of one worker, or the reason why there is none."""
 
-    number: int
+    index: int
     pid: int
-    answer: ControlResponse
+    response: ControlResponse
 
-    @property
-    def who(self) -> dict[str, int]:
-        """Which worker it is, as pages tell it."""
-        return {"index": self.number, "worker_pid": self.pid}
+    def render(self) -> dict[str, Any]:
+        """Return the content, or the error, with the worker's index and pid."""
+        worker = {"index": self.index, "worker_pid": self.pid}
+        error = self.response.error
+        return worker | ({"error": error} if error is not None else self.response.content or {})
 
 
 class ControlClient:
-    """The desks of all workers that run.
+    """Sends requests to the running workers.
 
     Args:
-        directory: Main's.
-        workers: Tells which workers run.
+        directory: Runtime directory with the control sockets.
+        workers: Returns the running workers.
     """
 
     def __init__(self, directory: Path, workers: Callable[[], Iterable[WorkerProcess]]) -> None:
         self._directory = directory
         self._workers = workers
 
-    async def ask(self, name: str, given: Mapping[str, str] | None = None) -> list[WorkerReply]:
-        """Ask every worker at once; nobody is waited for longer than two seconds.
-
-        Args:
-            name: Of the question.
-            given: Its parameters.
-        """
-        question = msgspec.json.encode(ControlRequest(name, dict(given or {}))) + b"\n"
+    async def call(self, name: str, params: Mapping[str, str] | None = None) -> list[WorkerReply]:
+        """Send a request to every worker concurrently; each may take two seconds."""
+        request = msgspec.json.encode(ControlRequest(name, dict(params or {}))) + b"\n"
         workers = list(self._workers())
-        return list(await asyncio.gather(*(self._told(worker, question) for worker in workers)))
+        return list(await asyncio.gather(*(self._call_worker(worker, request) for worker in workers)))
 
-    async def _told(self, worker: WorkerProcess, question: bytes) -> WorkerReply:
+    async def _call_worker(self, worker: WorkerProcess, request: bytes) -> WorkerReply:
         try:
-            async with asyncio.timeout(WAIT_S):
-                answer = await _exchanged(control_socket_path(self._directory, worker.slot_number), question)
+            async with asyncio.timeout(TIMEOUT_S):
+                response = await _exchange(control_socket_path(self._directory, worker.slot.number), request)
         except TimeoutError:
-            answer = ControlResponse(error=f"did not answer within {WAIT_S:g} s")
+            response = ControlResponse(error=f"did not answer within {TIMEOUT_S:g} s")
         except (OSError, msgspec.DecodeError):
-            answer = ControlResponse(error="starting or ending")
-        return WorkerReply(worker.index, worker.pid, answer)
+            response = ControlResponse(error="starting or stopping")
+        return WorkerReply(worker.index, worker.pid, response)
 
 
-async def _exchanged(path: Path, question: bytes) -> ControlResponse:
-    reader, writer = await asyncio.open_unix_connection(sock=_connected(path))
+async def _exchange(path: Path, request: bytes) -> ControlResponse:
+    reader, writer = await asyncio.open_unix_connection(sock=_connect(path))
     try:
-        writer.write(question)
+        writer.write(request)
         await writer.drain()
         return msgspec.json.decode(await reader.read(), type=ControlResponse)
     finally:
         writer.close()
 
 
-def _connected(path: Path) -> socket.socket:
+def _connect(path: Path) -> socket.socket:
     name, descriptor = bindable(path)
-    made = socket.socket(socket.AF_UNIX)
+    connection = socket.socket(socket.AF_UNIX)
     try:
-        made.setblocking(False)
-        # At once or not at all: BlockingIOError when too many wait there already.
-        made.connect(name)
+        connection.setblocking(False)
+        # Raises BlockingIOError if the backlog is full.
+        connection.connect(name)
     except BaseException:
-        made.close()
+        connection.close()
         raise
     finally:
         if descriptor is not None:
             os.close(descriptor)
-    return made
-
-
-def contents(told: Iterable[WorkerReply]) -> list[dict[str, Any]]:
-    """What each worker answered, as pages tell it; one that did not is named with the reason."""
-    return [
-        one.who | ({"error": one.answer.error} if one.answer.error is not None else one.answer.content or {})
-        for one in told
-    ]
+    return connection

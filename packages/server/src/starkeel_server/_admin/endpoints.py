@@ -1,8 +1,8 @@
-"""The admin port's pages for operators: JSON, for those on this machine only."""
+"""Endpoints of the admin port: liveness and readiness, and JSON for operators on the same machine."""
 
 import asyncio
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,176 +18,23 @@ from .._ipc.scoreboard import Phase, Scoreboard, WorkerSlot, WorkerState
 from .._ipc.worker_process import WorkerProcess
 from .._supervisor.config_reload import ReloadableConfig
 from .._supervisor.worker_pool import WorkerPool
-from .control_client import ControlClient, WorkerReply, contents
+from .control_client import ControlClient, WorkerReply
 from .http_server import AdminRequest, AdminResponse, Endpoint, json_response, text_response
 
 log = structlog.get_logger(__name__)
 
+HEARTBEAT_TIMEOUT_S: Final = 2.0
+"""Seconds without a heartbeat after which a worker counts as unresponsive."""
 _DISTRIBUTION: Final = "distribution:"
-_MOST_LEVELS: Final = 4096
-
-SILENT_S = 2.0
-"""Seconds after which a worker whose event loop was not heard of is not ready."""
+_MAX_LEVELS_LENGTH: Final = 4096
 
 
 class _Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     levels: str
 
 
-class OperatorEndpoints:
-    """What an operator can ask a running service.
-
-    Args:
-        service: The service.
-        config: Its configuration.
-        parts: Of main.
-        desks: Of the workers.
-        levels: Main's log levels.
-    """
-
-    def __init__(
-        self,
-        service: Service,
-        config: ReloadableConfig,
-        *,
-        parts: ProcessHooks,
-        desks: ControlClient,
-        levels: MainLogLevels,
-    ) -> None:
-        self._service = service
-        self._settings = config
-        self._parts = parts
-        self._desks = desks
-        self._levels = levels
-        self._started_at = datetime.now(UTC)
-        self._dependencies: dict[str, str] = {}
-
-    def endpoints(self, *, can_set_levels: bool) -> dict[str, Endpoint]:
-        """The pages, by path.
-
-        Args:
-            can_set_levels: Whether log levels may be changed.
-        """
-        methods = frozenset({"GET", "HEAD", "PUT"} if can_set_levels else {"GET", "HEAD"})
-        return {
-            "/info": Endpoint(self._info, is_private=True),
-            "/config": Endpoint(self._config, is_private=True),
-            "/routes": Endpoint(self._first_answer, is_private=True),
-            "/migrations": Endpoint(self._first_answer, is_private=True),
-            "/tasks": Endpoint(self._every_answer, is_private=True),
-            "/traces": Endpoint(self._every_answer, is_private=True),
-            "/loggers": Endpoint(self._loggers, is_private=True, methods=methods),
-        }
-
-    async def _info(self, _: AdminRequest) -> AdminResponse:
-        said = {entry.variable: entry.value for entry in self._settings.active.entries}
-        version = said.get("SERVICE_VERSION", _DISTRIBUTION)
-        self._dependencies = self._dependencies or await asyncio.to_thread(_dependencies)
-        return json_response(
-            200,
-            {
-                "service": said.get("OTEL_SERVICE_NAME", self._service.name),
-                "version": self._service.version() if version.startswith(_DISTRIBUTION) else version,
-                "revision": said.get("SERVICE_REVISION", "unknown"),
-                "environment": said.get("ENVIRONMENT", ""),
-                "started_at": self._started_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "dependencies": self._dependencies,
-            },
-        )
-
-    def _config(self, _: AdminRequest) -> AdminResponse:
-        return json_response(200, {"settings": self._settings.active.entries})
-
-    async def _first_answer(self, asked: AdminRequest) -> AdminResponse:
-        """What is the same in every worker: one that answers is enough."""
-        told = await self._desks.ask(_name(asked), asked.query)
-        if told and all(one.answer.is_unknown for one in told):
-            return text_response(404)
-        for one in told:
-            if one.answer.content is not None:
-                return json_response(200, one.answer.content)
-        return json_response(503, {"workers": contents(told)})
-
-    async def _every_answer(self, asked: AdminRequest) -> AdminResponse:
-        told = await self._desks.ask(_name(asked), asked.query)
-        if told and all(one.answer.is_unknown for one in told):
-            return text_response(404)
-        return json_response(200, {"workers": contents(told)})
-
-    async def _loggers(self, asked: AdminRequest) -> AdminResponse:
-        if asked.method == "PUT":
-            return await self._set_levels(asked)
-        own = self._parts.inquiries().get("loggers")
-        if own is None:
-            return text_response(404)
-        told = await self._desks.ask("loggers")
-        return json_response(200, {"main": own({}), "workers": contents(told)})
-
-    async def _set_levels(self, asked: AdminRequest) -> AdminResponse:
-        try:
-            levels = msgspec.json.decode(asked.body, type=_Levels).levels.strip()
-            if len(levels) > _MOST_LEVELS:
-                return text_response(413)
-            self._levels.set(levels)
-        except (msgspec.DecodeError, ValueError) as error:
-            return json_response(400, {"error": str(error), "accepted": '{"levels": "info,orders=debug"}'})
-        told = await self._desks.ask("set_log_levels", {"levels": levels})
-        log.warning("log levels set", levels=levels, by=f"PUT /loggers from {asked.peer}")
-        # One that did not answer finds the question when it goes on.
-        return json_response(200 if _all_did(told) else 202, {"levels": levels, "workers": contents(told)})
-
-
-def operator_endpoints(
-    service: Service,
-    config: ReloadableConfig,
-    parts: ProcessHooks,
-    directory: Path,
-    workers: Callable[[], Iterable[WorkerProcess]],
-) -> dict[str, Endpoint]:
-    """Put the pages together, and have main's log levels follow the configuration.
-
-    Args:
-        service: The service.
-        config: Its configuration.
-        parts: Of main.
-        directory: Main's.
-        workers: Tells which workers run.
-    """
-    active = config.active
-    levels = MainLogLevels(parts, LogLevelsFile(directory), configured=active.log_level)
-
-    def follow(active: ConfigSnapshot) -> None:
-        meant = next((entry.value for entry in active.entries if entry.variable == VARIABLE), "")
-        if meant:
-            levels.configure(active.log_level, meant)
-
-    config.on_activated = follow
-    pages = OperatorEndpoints(
-        service, config, parts=parts, desks=ControlClient(directory, workers), levels=levels
-    )
-    return pages.endpoints(can_set_levels=active.server.log_level_changes)
-
-
-def _name(asked: AdminRequest) -> str:
-    return asked.path.removeprefix("/")
-
-
-def _all_did(told: list[WorkerReply]) -> bool:
-    return all(one.answer.error is None for one in told)
-
-
-def _dependencies() -> dict[str, str]:
-    """What is installed beside the service, by name."""
-    from importlib.metadata import distributions
-
-    found: Mapping[str, Any] = {one.metadata["Name"]: one.version for one in distributions()}
-    return {name: str(found[name]) for name in sorted(found, key=str.lower) if name}
-
-
 class MainStatus:
-    """How far main is, and through the board how its workers are."""
+    """State of the main process and, through the scoreboard, of its workers."""
 
     def __init__(self) -> None:
         self._stage: Literal["starting", "migrations", "serving"] = "starting"
@@ -195,44 +42,193 @@ class MainStatus:
         self._pool: WorkerPool | None = None
 
     def migrating(self) -> None:
-        """The database is being waited for or migrated."""
+        """Record that the first worker connects and migrates."""
         self._stage = "migrations"
 
     def serving(self, scoreboard: Scoreboard, pool: WorkerPool) -> None:
-        """Workers are started."""
+        """Record that the port is open."""
         self._scoreboard, self._pool = scoreboard, pool
         self._stage = "serving"
 
     def workers(self) -> list[WorkerProcess]:
-        """Every worker that runs."""
+        """Return every running worker."""
         return [] if self._pool is None else self._pool.all()
 
     def live(self, _: AdminRequest) -> AdminResponse:
-        """Main answers."""
-        return _status_response(200, status="live")
+        """Respond 200: the main process can answer."""
+        return json_response(200, {"status": "live"})
 
     def ready(self, _: AdminRequest) -> AdminResponse:
-        """Whether every worker is up, heard of and ready."""
+        """Respond 200 if every worker is up, has a recent heartbeat and is ready."""
         if self._scoreboard is None or self._pool is None:
-            return _status_response(503, status="not ready", reason=self._stage)
+            return json_response(503, {"status": "not ready", "reason": self._stage})
         slots = enumerate(self._pool.slots())
-        workers = [{"index": index, "status": _status(slot)} for index, slot in slots]
+        workers = [{"index": index, "status": _worker_status(slot)} for index, slot in slots]
         if self._scoreboard.phase is not Phase.SERVING:
-            return _status_response(503, status="draining", reason="stopping", workers=workers)
+            return json_response(503, {"status": "draining", "reason": "stopping", "workers": workers})
         if all(worker["status"] == "ready" for worker in workers):
-            return _status_response(200, status="ready", workers=workers)
-        return _status_response(503, status="not ready", reason="workers", workers=workers)
+            return json_response(200, {"status": "ready", "workers": workers})
+        return json_response(503, {"status": "not ready", "reason": "workers", "workers": workers})
 
 
-def _status(slot: WorkerSlot) -> str:
+def _worker_status(slot: WorkerSlot) -> str:
     if not slot.has_been_up:
         return "starting"
     if slot.state is WorkerState.CLOSING:
         return "stopping"
-    if slot.silence_s > SILENT_S:
+    if slot.heartbeat_age_s > HEARTBEAT_TIMEOUT_S:
         return "unresponsive"
     return "ready" if slot.is_ready else "not ready"
 
 
-def _status_response(status_code: int, **content: Any) -> AdminResponse:
-    return json_response(status_code, content)
+class OperatorEndpoints:
+    """Endpoints for operators.
+
+    Args:
+        service: The service.
+        config: Its configuration.
+        hooks: Hooks of the main process.
+        workers: Client of the workers' control servers.
+        levels: Log levels of the main process.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        config: ReloadableConfig,
+        *,
+        hooks: ProcessHooks,
+        workers: ControlClient,
+        levels: MainLogLevels,
+    ) -> None:
+        self._service = service
+        self._config = config
+        self._hooks = hooks
+        self._workers = workers
+        self._levels = levels
+        self._started_at = datetime.now(UTC)
+        self._dependencies: dict[str, str] = {}
+
+    def by_path(self) -> dict[str, Endpoint]:
+        """Return the endpoints by path."""
+        can_set_levels = self._config.active.server.log_level_changes
+        methods = frozenset({"GET", "HEAD", "PUT"} if can_set_levels else {"GET", "HEAD"})
+        return {
+            "/info": Endpoint(self._get_info, is_private=True),
+            "/config": Endpoint(self._get_config, is_private=True),
+            "/routes": Endpoint(self._forward_to_any, is_private=True),
+            "/migrations": Endpoint(self._forward_to_any, is_private=True),
+            "/tasks": Endpoint(self._forward_to_all, is_private=True),
+            "/traces": Endpoint(self._forward_to_all, is_private=True),
+            "/loggers": Endpoint(self._loggers, is_private=True, methods=methods),
+        }
+
+    async def _get_info(self, _: AdminRequest) -> AdminResponse:
+        settings = {entry.variable: entry.value for entry in self._config.active.entries}
+        version = settings.get("SERVICE_VERSION", _DISTRIBUTION)
+        self._dependencies = self._dependencies or await asyncio.to_thread(_installed_distributions)
+        return json_response(
+            200,
+            {
+                "service": settings.get("OTEL_SERVICE_NAME", self._service.name),
+                "version": self._service.version() if version.startswith(_DISTRIBUTION) else version,
+                "revision": settings.get("SERVICE_REVISION", "unknown"),
+                "environment": settings.get("ENVIRONMENT", ""),
+                "started_at": self._started_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "dependencies": self._dependencies,
+            },
+        )
+
+    def _get_config(self, _: AdminRequest) -> AdminResponse:
+        return json_response(200, {"settings": self._config.active.entries})
+
+    async def _forward_to_any(self, request: AdminRequest) -> AdminResponse:
+        """Return the response of one worker, for content that is the same in all of them."""
+        replies = await self._forward(request)
+        if _all_unknown(replies):
+            return text_response(404)
+        for reply in replies:
+            if reply.response.content is not None:
+                return json_response(200, reply.response.content)
+        return json_response(503, {"workers": _render(replies)})
+
+    async def _forward_to_all(self, request: AdminRequest) -> AdminResponse:
+        replies = await self._forward(request)
+        return (
+            text_response(404) if _all_unknown(replies) else json_response(200, {"workers": _render(replies)})
+        )
+
+    async def _forward(self, request: AdminRequest) -> list[WorkerReply]:
+        return await self._workers.call(request.path.removeprefix("/"), request.query)
+
+    async def _loggers(self, request: AdminRequest) -> AdminResponse:
+        if request.method == "PUT":
+            return await self._set_levels(request)
+        handler = self._hooks.inquiries().get("loggers")
+        if handler is None:
+            return text_response(404)
+        replies = await self._workers.call("loggers")
+        return json_response(200, {"main": handler({}), "workers": _render(replies)})
+
+    async def _set_levels(self, request: AdminRequest) -> AdminResponse:
+        try:
+            levels = msgspec.json.decode(request.body, type=_Levels).levels.strip()
+            if len(levels) > _MAX_LEVELS_LENGTH:
+                return text_response(413)
+            self._levels.set(levels)
+        except (msgspec.DecodeError, ValueError) as error:
+            return json_response(400, {"error": str(error), "accepted": '{"levels": "info,orders=debug"}'})
+        replies = await self._workers.call("set_log_levels", {"levels": levels})
+        log.warning("log levels set", levels=levels, by=f"PUT /loggers from {request.peer}")
+        # 202: a worker that did not respond handles the request later.
+        all_set = all(reply.response.error is None for reply in replies)
+        return json_response(200 if all_set else 202, {"levels": levels, "workers": _render(replies)})
+
+
+def operator_endpoints(
+    service: Service,
+    config: ReloadableConfig,
+    hooks: ProcessHooks,
+    directory: Path,
+    workers: Callable[[], Iterable[WorkerProcess]],
+) -> dict[str, Endpoint]:
+    """Create the operator endpoints, and let the main process's log levels follow the configuration.
+
+    Args:
+        service: The service.
+        config: Its configuration.
+        hooks: Hooks of the main process.
+        directory: Runtime directory.
+        workers: Returns the running workers.
+    """
+    active = config.active
+    levels = MainLogLevels(hooks, LogLevelsFile(directory), configured=active.log_level)
+
+    def follow(active: ConfigSnapshot) -> None:
+        effective = next((entry.value for entry in active.entries if entry.variable == VARIABLE), "")
+        if effective:
+            levels.configure(active.log_level, effective)
+
+    config.on_activated = follow
+    client = ControlClient(directory, workers)
+    return OperatorEndpoints(service, config, hooks=hooks, workers=client, levels=levels).by_path()
+
+
+def _all_unknown(replies: list[WorkerReply]) -> bool:
+    return bool(replies) and all(reply.response.is_unknown for reply in replies)
+
+
+def _render(replies: list[WorkerReply]) -> list[dict[str, Any]]:
+    return [reply.render() for reply in replies]
+
+
+def _installed_distributions() -> dict[str, str]:
+    """Return the versions of all installed distributions, sorted by name."""
+    from importlib.metadata import distributions
+
+    versions: dict[str, Any] = {
+        distribution.metadata["Name"]: distribution.version for distribution in distributions()
+    }
+    return {name: str(versions[name]) for name in sorted(versions, key=str.lower) if name}

@@ -1,6 +1,7 @@
-"""The admin listener: metrics, the state of the workers and pages for operators, served by main.
+"""HTTP server of the admin port: metrics, status of the workers and operator endpoints.
 
-It has a thread and an event loop of its own, so it answers while workers are stuck and while main migrates.
+It runs in the main process with a thread and an event loop of its own, so that it answers while workers are
+blocked and while migrations run.
 """
 
 import asyncio
@@ -11,15 +12,16 @@ from threading import Thread
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+import msgspec
 import structlog
 
 log = structlog.get_logger(__name__)
 
-_MOST_HEAD_BYTES: Final = 16 * 1024
-_MOST_BODY_BYTES: Final = 16 * 1024
-_MOST_DIGITS: Final = 9
+_MAX_HEAD_BYTES: Final = 16 * 1024
+_MAX_BODY_BYTES: Final = 16 * 1024
+_MAX_DIGITS: Final = 9
 _TIMEOUT_S: Final = 5.0
-_READING: Final = frozenset({"GET", "HEAD"})
+_READ_METHODS: Final = frozenset({"GET", "HEAD"})
 _REASONS: Final = {
     200: "OK",
     202: "Accepted",
@@ -31,8 +33,7 @@ _REASONS: Final = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
-
-_FORWARDED: Final = frozenset(
+_PROXY_HEADERS: Final = frozenset(
     [
         "cf-connecting-ip",
         "forwarded",
@@ -47,11 +48,11 @@ _FORWARDED: Final = frozenset(
         "x-real-ip",
     ]
 )
-"""What proxies add: behind one on this machine everybody would come from this machine."""
+"""Headers added by proxies: requests through a proxy on this machine also come from a loopback address."""
 
 
 class AdminResponse(NamedTuple):
-    """An answer."""
+    """A response."""
 
     status: int
     content_type: str
@@ -59,7 +60,7 @@ class AdminResponse(NamedTuple):
 
 
 class AdminRequest(NamedTuple):
-    """A request for a page; names of headers are in lower case, of several alike the last counts."""
+    """A request; header names are in lower case, the last of repeated headers counts."""
 
     method: str
     path: str
@@ -70,153 +71,135 @@ class AdminRequest(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A page, who may see it, and what may be done with it."""
+    """A handler, whether only clients on this machine may call it, and its methods."""
 
-    answer: Callable[[AdminRequest], AdminResponse | Awaitable[AdminResponse]]
+    handle: Callable[[AdminRequest], AdminResponse | Awaitable[AdminResponse]]
     is_private: bool = False
-    methods: frozenset[str] = _READING
+    methods: frozenset[str] = _READ_METHODS
 
 
 Endpoints = Mapping[str, Endpoint]
-"""The pages that there are, by path."""
+"""Endpoints by path."""
 
 
 def serve_admin(listener: socket.socket, endpoints: Endpoints) -> None:
-    """Serve pages in a thread, for as long as the process lives.
-
-    Args:
-        listener: The listening socket.
-        endpoints: The pages.
-    """
+    """Serve endpoints in a thread until the process ends."""
     Thread(target=lambda: asyncio.run(_serve(listener, endpoints)), name="admin", daemon=True).start()
 
 
 async def _serve(listener: socket.socket, endpoints: Endpoints) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 peer = writer.get_extra_info("peername")
-                writer.write(await _response(reader, peer[0] if peer else "", endpoints))
+                writer.write(await _respond(reader, peer[0] if peer else "", endpoints))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            # A client that is slow, gone or talks nonsense.
+            # The client is slow, gone, or does not send HTTP.
             return
         finally:
             writer.close()
 
-    server = await asyncio.start_server(answer, sock=listener, limit=_MOST_HEAD_BYTES)
+    server = await asyncio.start_server(on_connect, sock=listener, limit=_MAX_HEAD_BYTES)
     await server.serve_forever()
 
 
-async def _response(reader: asyncio.StreamReader, peer: str, endpoints: Endpoints) -> bytes:
+async def _respond(reader: asyncio.StreamReader, peer: str, endpoints: Endpoints) -> bytes:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    request, *lines = head.split("\r\n")
-    words = request.split(" ")
+    request_line, *lines = head.split("\r\n")
+    words = request_line.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        return _encoded(text_response(400))
+        return _encode(text_response(400))
     path, _, query = words[1].partition("?")
-    asked = AdminRequest(words[0], path, dict(parse_qsl(query)), _headers(lines), peer, b"")
+    request = AdminRequest(words[0], path, dict(parse_qsl(query)), _parse_headers(lines), peer, b"")
     endpoint = endpoints.get(path)
-    refusal = _refusal(asked, endpoint)
-    if endpoint is None or refusal is not None:
-        page = refusal or text_response(404)
-    else:
-        page = await _page(reader, asked, endpoint)
-    return _encoded(page, is_head=asked.method == "HEAD", allowed=endpoint.methods if endpoint else _READING)
-
-
-def _refusal(asked: AdminRequest, endpoint: Endpoint | None) -> AdminResponse | None:
     if endpoint is None:
-        return text_response(404)
-    if endpoint.is_private and not is_local(asked.peer, asked.headers):
-        return text_response(403)
-    return None if asked.method in endpoint.methods else text_response(405)
+        response = text_response(404)
+    elif endpoint.is_private and not is_local(peer, request.headers):
+        response = text_response(403)
+    elif request.method not in endpoint.methods:
+        response = text_response(405)
+    else:
+        response = await _call(reader, request, endpoint)
+    allowed = endpoint.methods if endpoint else _READ_METHODS
+    return _encode(response, is_head=request.method == "HEAD", allowed=allowed)
 
 
-async def _page(reader: asyncio.StreamReader, asked: AdminRequest, endpoint: Endpoint) -> AdminResponse:
-    size = asked.headers.get("content-length", "0")
+async def _call(reader: asyncio.StreamReader, request: AdminRequest, endpoint: Endpoint) -> AdminResponse:
+    size = request.headers.get("content-length", "0")
     if not (size.isascii() and size.isdigit()):
         return text_response(400)
-    if len(size) > _MOST_DIGITS or int(size) > _MOST_BODY_BYTES:
+    if len(size) > _MAX_DIGITS or int(size) > _MAX_BODY_BYTES:
         return text_response(413)
-    if asked.method not in _READING:
-        asked = asked._replace(body=await reader.readexactly(int(size)))
+    if request.method not in _READ_METHODS:
+        request = request._replace(body=await reader.readexactly(int(size)))
     try:
-        page = endpoint.answer(asked)
-        return page if isinstance(page, AdminResponse) else await page
+        response = endpoint.handle(request)
+        return response if isinstance(response, AdminResponse) else await response
     except Exception:
-        log.exception("admin page failed", path=asked.path)
+        log.exception("admin request failed", path=request.path)
         return text_response(500)
 
 
-def _headers(lines: list[str]) -> dict[str, str]:
+def _parse_headers(lines: list[str]) -> dict[str, str]:
     pairs = (line.partition(":") for line in lines)
     return {name.strip().lower(): value.strip() for name, colon, value in pairs if colon}
 
 
-def text_response(status: int, text: str = "") -> AdminResponse:
-    """An answer in words.
-
-    Args:
-        status: Of the answer.
-        text: What is said; what the status means unless given.
-    """
-    return AdminResponse(status, "text/plain; charset=utf-8", f"{text or _REASONS[status]}\n".encode())
+def text_response(status: int) -> AdminResponse:
+    """Return the reason phrase of a status as plain text."""
+    return AdminResponse(status, "text/plain; charset=utf-8", f"{_REASONS[status]}\n".encode())
 
 
 def json_response(status: int, content: Any) -> AdminResponse:
-    """An answer as JSON.
-
-    Args:
-        status: Of the answer.
-        content: What is said.
-    """
-    import msgspec
-
+    """Return content as JSON."""
     return AdminResponse(status, "application/json", msgspec.json.encode(content, enc_hook=str) + b"\n")
 
 
-def _encoded(page: AdminResponse, *, is_head: bool = False, allowed: frozenset[str] = _READING) -> bytes:
+def _encode(
+    response: AdminResponse, *, is_head: bool = False, allowed: frozenset[str] = _READ_METHODS
+) -> bytes:
     lines = [
-        f"HTTP/1.1 {page.status} {_REASONS[page.status]}",
-        f"Content-Type: {page.content_type}",
-        f"Content-Length: {len(page.body)}",
+        f"HTTP/1.1 {response.status} {_REASONS[response.status]}",
+        f"Content-Type: {response.content_type}",
+        f"Content-Length: {len(response.body)}",
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
         "Connection: close",
-        *([f"Allow: {', '.join(sorted(allowed))}"] if page.status == 405 else []),
+        *([f"Allow: {', '.join(sorted(allowed))}"] if response.status == 405 else []),
     ]
-    return "\r\n".join([*lines, "", ""]).encode() + (b"" if is_head else page.body)
+    return "\r\n".join([*lines, "", ""]).encode() + (b"" if is_head else response.body)
 
 
 def is_local(peer: str, headers: Mapping[str, str]) -> bool:
-    """Whether whoever asks is on this machine, or in this pod, and asks by himself.
+    """Return whether a request comes directly from this machine or pod.
 
-    Decided by the socket's address alone; headers can only take it back. Among them is `Host`: a web page
-    whose name was made to point here afterwards (DNS rebinding) would have a browser on this machine ask.
+    The address of the socket decides; headers can only revoke it. `Host` is checked as well: with DNS
+    rebinding, a web page can make a browser on this machine send the request.
 
     Args:
-        peer: Address at the other end of the connection.
-        headers: Of the request, by their lower-case names.
+        peer: Remote address of the connection.
+        headers: Request headers by lower-case name.
     """
-    address = _address(peer)
+    address = _parse_address(peer)
     if address is None or not address.is_loopback:
         return False
-    return _FORWARDED.isdisjoint(headers) and _is_by_address(headers.get("host", ""))
+    return _PROXY_HEADERS.isdisjoint(headers) and _is_local_host(headers.get("host", ""))
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        found = ip_address(text.partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    # How IPv4 looks on a socket that takes both.
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return found if mapped is None else mapped
+    # The form of IPv4 addresses on a dual-stack socket.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
 
 
-def _is_by_address(host: str) -> bool:
+def _is_local_host(host: str) -> bool:
+    """Return whether a `Host` header is empty, an IP address or `localhost`."""
     if not host:
         return True
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return name.lower() == "localhost" or _address(name) is not None
+    return name.lower() == "localhost" or _parse_address(name) is not None

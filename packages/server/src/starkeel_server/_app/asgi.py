@@ -1,4 +1,4 @@
-"""The application for servers other than ours."""
+"""The application for other ASGI servers."""
 
 import atexit
 import sys
@@ -16,15 +16,12 @@ _FLUSH_S = 3.0
 
 
 def application(service: Service) -> "Litestar":
-    """Make a service's application from the environment, for `litestar --app` and other ASGI servers.
+    """Create a service's application from the environment, for `litestar --app` and other ASGI servers.
 
-    Nothing is migrated, and how the process drains is up to the server.
-
-    Args:
-        service: The service.
+    Migrations are not run, and draining is left to the server.
 
     Raises:
-        SystemExit: With 78 when the configuration is wrong; it is told on stderr.
+        SystemExit: With 78 if the configuration is invalid; the problems are written to stderr.
     """
     try:
         app = service.create_app(load(service.settings_class(), ENVIRON, service=service.name))

@@ -1,7 +1,7 @@
-"""Serving, as a plugin of the application."""
+"""The server's plugin: health endpoints and draining."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from litestar import Litestar, Response, get
 from litestar.config.app import AppConfig
@@ -20,13 +20,10 @@ _UNCACHED = {"Cache-Control": "no-store"}
 
 @final
 class ServerPlugin(InitPlugin):
-    """Adds `/health/started`, `/health/live` and `/health/ready`, and the guard that drains a worker.
+    """Adds `/health/started`, `/health/live` and `/health/ready`, and the middleware that drains a worker.
 
-    Its place in the list of plugins does not matter. Under a server that is not ours (`litestar run`, a test
-    client) the health endpoints work and nothing is drained.
-
-    Args:
-        settings: Ports, workers, and how the process stops.
+    Its position in the list of plugins does not matter. Under other ASGI servers (`litestar run`, a test
+    client) the health endpoints work, but draining is disabled.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -36,36 +33,36 @@ class ServerPlugin(InitPlugin):
         self._readiness: Readiness | None = None
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the endpoints and the outermost layer."""
+        """Add the health endpoints and the outermost ASGI layer."""
 
         def wrap(app: Litestar) -> None:
             self._start(app)
 
-        app_config.route_handlers.extend(health_handlers(self))
+        app_config.route_handlers.extend(_health_handlers(self))
         app_config.on_startup.append(wrap)
         return app_config
 
     def attach(self, slot: WorkerSlot) -> None:
-        """Say where main tells this worker what to do; before the application is started."""
+        """Set the scoreboard slot of this worker; call it before the application starts."""
         self._slot = slot
 
     @property
     def slot(self) -> WorkerSlot | None:
-        """Where main tells this worker what to do; none under another server."""
+        """Scoreboard slot of this worker; None under other servers."""
         return self._slot
 
     @property
     def drain(self) -> Drain | None:
-        """The guard around the application, once it is started by a worker of ours."""
+        """The drain layer; None before the application starts and under other servers."""
         return self._drain
 
     @property
     def readiness(self) -> Readiness | None:
-        """The readiness checks, once the application is started."""
+        """The readiness checks; None before the application starts."""
         return self._readiness
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
-        """What the start report says of serving."""
+        """Yield the features of the server: name, whether it is enabled, and why."""
         tls, mutual = self.settings.uses_tls, self.settings.tls_client_ca_file is not None
         yield "tls", tls, "TLS_CERT_FILE is set" if tls else "TLS_CERT_FILE is not set"
         yield "client certificates", mutual, f"TLS_CLIENT_CA_FILE is {'set' if mutual else 'not set'}"
@@ -78,52 +75,39 @@ class ServerPlugin(InitPlugin):
             )
 
 
-class HealthContext(Protocol):
-    """What the endpoints know about their process."""
+def _health_handlers(plugin: ServerPlugin) -> list[HTTPRouteHandler]:
+    """Return the health endpoints; they are not part of the API and need no authentication."""
 
-    @property
-    def slot(self) -> WorkerSlot | None:
-        """The worker's part of the board."""
-
-    @property
-    def readiness(self) -> Readiness | None:
-        """The readiness checks."""
-
-
-def health_handlers(context: HealthContext) -> list[HTTPRouteHandler]:
-    """The endpoints; none is part of the API, nor asks who asks."""
-
-    @get("/health/live", include_in_schema=False, opt=_OPT, summary="Whether the process answers")
+    @get("/health/live", include_in_schema=False, opt=_OPT)
     async def live() -> Response[dict[str, Any]]:
-        # Nothing outside the process: an outage of the database must not restart every instance.
-        return _answer(200, status="live")
+        # No dependencies: an outage of the database must not restart every instance.
+        return _health_response(200, status="live")
 
-    @get("/health/started", include_in_schema=False, opt=_OPT, summary="Whether boot is over")
+    @get("/health/started", include_in_schema=False, opt=_OPT)
     async def started() -> Response[dict[str, Any]]:
-        if _is_booted(context):
-            return _answer(200, status="started")
-        return _answer(503, status="starting")
+        if _is_booted(plugin):
+            return _health_response(200, status="started")
+        return _health_response(503, status="starting")
 
-    @get("/health/ready", include_in_schema=False, opt=_OPT, summary="Whether requests may be sent here")
+    @get("/health/ready", include_in_schema=False, opt=_OPT)
     async def ready() -> Response[dict[str, Any]]:
-        # One worker that leaves does not make the service leave.
-        if context.slot is not None and context.slot.scoreboard.phase is not Phase.SERVING:
-            # At once, without asking anything: this is what tells a load balancer to go elsewhere.
-            return _answer(503, status="draining", checks={})
-        if not _is_booted(context) or context.readiness is None:
-            return _answer(503, status="not ready", checks={})
-        report = await context.readiness.report()
+        # The phase of the service: a single worker being replaced does not make the service not ready.
+        if plugin.slot is not None and plugin.slot.scoreboard.phase is not Phase.SERVING:
+            return _health_response(503, status="draining", checks={})
+        if not _is_booted(plugin) or plugin.readiness is None:
+            return _health_response(503, status="not ready", checks={})
+        report = await plugin.readiness.report()
         is_ready = report.is_ready
-        return _answer(
+        return _health_response(
             200 if is_ready else 503, status="ready" if is_ready else "not ready", checks=report.checks
         )
 
     return [live, started, ready]
 
 
-def _is_booted(context: HealthContext) -> bool:
-    return context.slot is None or context.slot.scoreboard.booted
+def _is_booted(plugin: ServerPlugin) -> bool:
+    return plugin.slot is None or plugin.slot.scoreboard.booted
 
 
-def _answer(status_code: int, **content: Any) -> Response[dict[str, Any]]:
+def _health_response(status_code: int, **content: Any) -> Response[dict[str, Any]]:
     return Response(content, status_code=status_code, headers=_UNCACHED)

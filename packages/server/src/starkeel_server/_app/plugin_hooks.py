@@ -1,4 +1,4 @@
-"""The structural contracts between a service's plugins and its processes; every one is optional."""
+"""Hooks of an application's plugins, and the startup steps that call them."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -6,30 +6,26 @@ from typing import Any, Literal
 
 from litestar import Litestar
 
-from .._config.exit_codes import CRASH_LOOP, DATABASE_AWAY, MIGRATION_FAILED, StartError
+from .._compat import ordered_plugins
+from .._config.exit_codes import CRASH_LOOP, DATABASE_UNAVAILABLE, MIGRATION_FAILED, StartError
 from .._control.process_hooks import ProcessHooks
 from .plugin import ServerPlugin
 
-Say = Callable[..., Any]
-"""Says a line, given its message and fields."""
+Log = Callable[..., Any]
+"""Logs a line, given its message and fields."""
 
 
 class PluginHooks(ProcessHooks):
-    """What the plugins of an application want done in a process.
-
-    Args:
-        app: The application; its lifespan is not touched.
-    """
+    """Calls the hooks of an application's plugins."""
 
     def __init__(self, app: Litestar) -> None:
-        # The registry itself is a set: only what it keeps by kind has the order of the application's list.
-        super().__init__(dict.fromkeys([*app.plugins.init, *app.plugins]))
+        super().__init__(ordered_plugins(app))
 
     def server_plugin(self) -> ServerPlugin:
-        """The plugin that this package serves by.
+        """Return the application's `ServerPlugin`.
 
         Raises:
-            StartError: When the application has none.
+            StartError: The application has none.
         """
         for plugin in self._parts:
             if isinstance(plugin, ServerPlugin):
@@ -37,38 +33,38 @@ class PluginHooks(ProcessHooks):
         raise StartError("the application has no ServerPlugin in its list of plugins, so it cannot be served")
 
     async def connect(self) -> bool:
-        """Wait for what the service cannot start without; whether there is such."""
+        """Wait for required services such as the database; return whether a plugin has any."""
         connecting = list(self.having("connect"))
         for plugin in connecting:
-            await _must(plugin.connect(), otherwise=DATABASE_AWAY)
+            await _await_hook(plugin.connect(), exit_code=DATABASE_UNAVAILABLE)
         return bool(connecting)
 
     async def migrate(self, *, at_start: bool) -> int | None:
-        """Migrate; how many migrations were applied, none when nothing is to be migrated.
+        """Migrate; return the number of applied migrations, None if no plugin migrates.
 
         Args:
-            at_start: Whether it is a part of the start, which plugins may leave to somebody else.
+            at_start: Whether this is part of the startup, where plugins may be configured not to migrate.
         """
         counts = [
-            await _must(plugin.migrate(at_start=at_start), otherwise=MIGRATION_FAILED)
+            await _await_hook(plugin.migrate(at_start=at_start), exit_code=MIGRATION_FAILED)
             for plugin in self.having("migrate")
         ]
         applied = [count for count in counts if count is not None]
         return sum(applied) if applied else None
 
     async def migration_sql(self) -> str:
-        """Return what `migrate` would run; empty when there is nothing to do."""
-        each = [
-            await _must(plugin.migration_sql(), otherwise=MIGRATION_FAILED)
+        """Return the SQL that `migrate` would run; empty if there are no pending migrations."""
+        scripts = [
+            await _await_hook(plugin.migration_sql(), exit_code=MIGRATION_FAILED)
             for plugin in self.having("migration_sql")
         ]
-        return "".join(each)
+        return "".join(scripts)
 
     def revise(self, message: str) -> list[Path]:
-        """Write a new migration.
+        """Write a new migration and return its files.
 
         Raises:
-            StartError: When no plugin can.
+            StartError: No plugin writes migrations, or it failed.
         """
         revising = list(self.having("revision"))
         if not revising:
@@ -76,64 +72,61 @@ class PluginHooks(ProcessHooks):
         try:
             return [path for plugin in revising for path in plugin.revision(message)]
         except Exception as error:
-            raise _told(error, otherwise=CRASH_LOOP) from error
+            raise _start_error(error, exit_code=CRASH_LOOP) from error
 
-    def copy(self, verb: Literal["backup", "restore"], file: Path) -> None:
-        """Copy what the service keeps to a file, or put such a copy back.
+    def copy(self, hook: Literal["backup", "restore"], file: Path) -> None:
+        """Back up the service's data to a file, or restore it.
 
         Raises:
-            StartError: When it cannot be done, or no plugin can.
+            StartError: It failed, or there is not exactly one plugin with that hook.
         """
-        copying = list(self.having(verb))
+        copying = list(self.having(hook))
         if len(copying) != 1:
-            raise StartError(f"{len(copying)} plugins of the application have a {verb}, and one is needed")
+            raise StartError(
+                f"{len(copying)} plugins of the application have a `{hook}` hook; exactly one is needed"
+            )
         try:
-            getattr(copying[0], verb)(file)
+            getattr(copying[0], hook)(file)
         except Exception as error:
-            raise _told(error, otherwise=CRASH_LOOP) from error
+            raise _start_error(error, exit_code=CRASH_LOOP) from error
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
-        """What is on, what is off, and why."""
+        """Yield the features of all plugins: name, whether it is enabled, and why."""
         for plugin in self.having("features"):
             yield from plugin.features()
 
 
-async def _must(doing: Any, *, otherwise: int) -> Any:
+async def _await_hook(awaitable: Any, *, exit_code: int) -> Any:
     try:
-        return await doing
+        return await awaitable
     except Exception as error:
-        raise _told(error, otherwise=otherwise) from error
+        raise _start_error(error, exit_code=exit_code) from error
 
 
-def _told(error: Exception, *, otherwise: int) -> StartError:
-    code = getattr(error, "exit_code", None)
-    if isinstance(code, int):
-        return StartError(str(error), code)
-    # Not foreseen by the plugin: what it was is worth showing.
-    return StartError(f"{type(error).__name__}: {error}", otherwise)
+def _start_error(error: Exception, *, exit_code: int) -> StartError:
+    own_exit_code = getattr(error, "exit_code", None)
+    if isinstance(own_exit_code, int):
+        return StartError(str(error), own_exit_code)
+    # An error the plugin did not expect: include its type.
+    return StartError(f"{type(error).__name__}: {error}", exit_code)
 
 
-def report_features(hooks: PluginHooks, say: Say) -> None:
-    """Say what of the application is on and what is off, and why."""
+def log_features(hooks: PluginHooks, log: Log) -> None:
+    """Log the enabled and disabled features of the application, with the reasons."""
     features = list(hooks.features())
-    on = [f"{name} ({why})" for name, is_on, why in features if is_on]
-    off = [f"{name} ({why})" for name, is_on, why in features if not is_on]
-    say("features", on=on, off=off)
+    on = [f"{name} ({reason})" for name, is_on, reason in features if is_on]
+    off = [f"{name} ({reason})" for name, is_on, reason in features if not is_on]
+    log("features", on=on, off=off)
 
 
-async def prepare(hooks: PluginHooks, say: Say, *, at_start: bool) -> None:
+async def connect_and_migrate(hooks: PluginHooks, log: Log, *, at_start: bool) -> None:
     """Wait for the database and migrate it; may be cancelled.
 
-    Args:
-        hooks: Of the application.
-        say: Told how far it is.
-        at_start: Whether it is a part of the start.
-
     Raises:
-        StartError: When the database stays away or cannot be migrated.
+        StartError: The database is unavailable or the migration failed.
     """
     if await hooks.connect():
-        say("database connected")
+        log("database connected")
     applied = await hooks.migrate(at_start=at_start)
     if applied is not None:
-        say("migrations complete", applied=applied)
+        log("migrations complete", applied=applied)

@@ -1,7 +1,7 @@
-"""The `health` verb: asks the running service how it is.
+"""The `health` command: probes the running service.
 
-Container runtimes run it every few seconds, in an image without curl: it imports no framework, and
-connects by a bare socket.
+Container runtimes run it every few seconds, in an image without curl. It imports no framework and uses a bare
+socket.
 """
 
 import socket
@@ -16,12 +16,12 @@ _TIMEOUT_S = 3.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def probe(service: Service, *, ready: bool) -> int:
-    """Ask the service of this environment; 0 when it answers 200.
+def healthcheck(service: Service, *, ready: bool) -> int:
+    """Probe the service of this environment; return 0 if it responds 200, else 1.
 
     Args:
-        service: The service, for messages.
-        ready: Ask whether it is ready, not merely whether it lives.
+        service: The service.
+        ready: Whether to check readiness instead of liveness.
     """
     try:
         settings = load(ServerSettings, ENVIRON, service=service.name)
@@ -29,7 +29,7 @@ def probe(service: Service, *, ready: bool) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     try:
-        status, body = _asked(settings, ready=ready)
+        status, body = _probe(settings, "ready" if ready else "live")
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{service.name} does not answer: {error}\n")
         return 1
@@ -37,19 +37,18 @@ def probe(service: Service, *, ready: bool) -> int:
     return 0 if status == 200 else 1
 
 
-def _asked(settings: ServerSettings, *, ready: bool) -> tuple[int, str]:
-    what = "ready" if ready else "live"
+def _probe(settings: ServerSettings, endpoint: str) -> tuple[int, str]:
     if settings.tls_client_ca_file is not None:
-        # There is no certificate to show; main answers for the workers.
-        return _get(settings.metrics_host, settings.metrics_port, f"/{what}", tls=False)
-    return _get(settings.host, settings.port, f"/health/{what}", tls=settings.uses_tls)
+        # The application port requires a client certificate; the admin port does not.
+        return _get(settings.metrics_host, settings.metrics_port, f"/{endpoint}", tls=False)
+    return _get(settings.host, settings.port, f"/health/{endpoint}", tls=settings.uses_tls)
 
 
 def _get(host: str, port: int, path: str, *, tls: bool) -> tuple[int, str]:
     connection = socket.create_connection((_LOOPBACK.get(host, host), port), timeout=_TIMEOUT_S)
     with connection:
         if tls:
-            connection = _unverified(connection)
+            connection = _start_tls(connection)
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         received = b""
         while part := connection.recv(65_536):
@@ -57,14 +56,14 @@ def _get(host: str, port: int, path: str, *, tls: bool) -> tuple[int, str]:
     head, _, body = received.partition(b"\r\n\r\n")
     words = head.split(b" ", 2)
     if len(words) < 2 or not words[1].isdigit():
-        raise ValueError("the answer is not HTTP")
+        raise ValueError("the response is not HTTP")
     return int(words[1]), body.decode("utf-8", "replace").strip()
 
 
-def _unverified(connection: socket.socket) -> socket.socket:
+def _start_tls(connection: socket.socket) -> socket.socket:
     import ssl
 
-    # The certificate is made for the name clients use, not for this machine's loopback.
+    # Not verified: the certificate is issued for the public name, not for the loopback address.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""The command-line program of every service."""
+"""Command line of every service."""
 
 import argparse
 import sys
@@ -9,69 +9,69 @@ from .._config.service import Service
 
 
 def run(service: Service) -> NoReturn:
-    """Do what the command line says, `serve` when it says nothing, and end the process.
+    """Run the command given on the command line, `serve` by default, and exit.
 
     Args:
-        service: The service whose program this is.
+        service: The service to run.
     """
     options = _parser(service).parse_args()
-    do: Callable[[Service, argparse.Namespace], int] = options.do
-    sys.exit(do(service, options))
+    command: Callable[[Service, argparse.Namespace], int] = options.command
+    sys.exit(command(service, options))
 
 
 def _parser(service: Service) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {service.name}",
-        description=f"Serves {service.name}, or does a chore of it. The rest is said by the environment.",
-        epilog="Exit codes: 0 done or stopped as asked, 1 failed or crash loop, 2 wrong usage, 65 migration "
-        "failed or database newer than the code, 69 database away, 70 a worker had to be killed, 71 port "
-        "cannot be bound, 78 wrong configuration, 130 second signal.",
+        description=f"Serves {service.name} or runs one of its commands; configured by environment variables",
+        epilog="Exit codes: 0 success, 1 failure or crash loop, 2 wrong usage, 65 migration failed or "
+        "database newer than code, 69 database unavailable, 70 a worker had to be killed, 71 port cannot be "
+        "bound, 78 invalid configuration, 130 second signal",
     )
-    parser.set_defaults(do=_serve)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    serve = verbs.add_parser("serve", help="serve until a signal says stop (the default)")
-    serve.set_defaults(do=_serve)
-    config = verbs.add_parser("config", help="print the effective settings and where each comes from")
-    config.set_defaults(do=_config)
-    migrate = verbs.add_parser("migrate", help="bring the database up to date, and end")
-    migrate.add_argument("--sql", action="store_true", help="print what would be run, and run nothing")
-    migrate.set_defaults(do=_migrate)
-    revision = verbs.add_parser("revision", help="write a new migration from what changed in the models")
-    revision.add_argument("message", metavar="MESSAGE", help="what it changes, in a few words")
-    revision.set_defaults(do=_revision)
-    for verb, said in (
-        ("backup", "copy an embedded database to a file, while it is in use"),
-        ("restore", "put such a copy in its place, while no process has it open"),
+    parser.set_defaults(command=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    serve = commands.add_parser("serve", help="serve until a stop signal (the default)")
+    serve.set_defaults(command=_serve)
+    config = commands.add_parser("config", help="print the effective settings and their sources")
+    config.set_defaults(command=_config)
+    migrate = commands.add_parser("migrate", help="migrate the database and exit")
+    migrate.add_argument("--sql", action="store_true", help="print the SQL instead of running it")
+    migrate.set_defaults(command=_migrate)
+    revision = commands.add_parser("revision", help="write a new migration from the changes of the models")
+    revision.add_argument("message", metavar="MESSAGE", help="short description of the change")
+    revision.set_defaults(command=_revision)
+    for name, text in (
+        ("backup", "copy an embedded database to a file while it is in use"),
+        ("restore", "restore such a copy while no process has the database open"),
     ):
-        copy = verbs.add_parser(verb, help=said)
-        copy.add_argument("file", metavar="FILE", help="the copy")
-        copy.set_defaults(do=_copy, verb=verb)
-    openapi = verbs.add_parser("openapi", help="print the OpenAPI document as JSON; needs no configuration")
-    openapi.set_defaults(do=_openapi)
-    health = verbs.add_parser("health", help="ask the running service how it is: 0 when fine, else 1")
-    health.add_argument(
-        "--ready", action="store_true", help="ask whether it is ready, not merely whether it lives"
+        copy = commands.add_parser(name, help=text)
+        copy.add_argument("file", metavar="FILE", help="path of the copy")
+        copy.set_defaults(command=_copy, hook=name)
+    openapi = commands.add_parser(
+        "openapi", help="print the OpenAPI document as JSON; needs no configuration"
     )
-    health.set_defaults(do=_health)
+    openapi.set_defaults(command=_openapi)
+    health = commands.add_parser("health", help="probe the running service: exit code 0 if healthy, else 1")
+    health.add_argument("--ready", action="store_true", help="check readiness instead of liveness")
+    health.set_defaults(command=_health)
     return parser
 
 
-# Each imports what it needs when it is called: `health` must not pay for what `serve` needs.
+# Imports are lazy: `health` must not import what `serve` needs.
 
 
 def _serve(service: Service, _: argparse.Namespace) -> int:
     import gc
 
-    from .._process.signals import SignalWatch
+    from .._process.signals import SignalDispatcher
 
-    # Before the rest is imported, which takes a while in which a signal must be honoured, too.
-    signals = SignalWatch()
+    # Before the other imports, which take a while: a signal must be handled meanwhile.
+    signals = SignalDispatcher()
 
     from .._ipc.spawn import SpareProcess
 
-    # It has far more to import than this process, and most of it whatever the configuration says.
+    # The first worker imports far more than this process, most of it independent of the configuration.
     first = SpareProcess()
-    # What is imported from here on stays: looking for garbage in it would only take time.
+    # Imported modules are not garbage; collecting only takes time.
     gc.disable()
 
     from .serve import serve
@@ -102,7 +102,7 @@ def _copy(service: Service, options: argparse.Namespace) -> int:
 
     from .commands import copy
 
-    return copy(service, options.verb, Path(options.file))
+    return copy(service, options.hook, Path(options.file))
 
 
 def _openapi(service: Service, _: argparse.Namespace) -> int:
@@ -112,6 +112,6 @@ def _openapi(service: Service, _: argparse.Namespace) -> int:
 
 
 def _health(service: Service, options: argparse.Namespace) -> int:
-    from .healthcheck import probe
+    from .healthcheck import healthcheck
 
-    return probe(service, ready=options.ready)
+    return healthcheck(service, ready=options.ready)

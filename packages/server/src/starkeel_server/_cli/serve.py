@@ -1,4 +1,4 @@
-"""The main process: everything before the first request, and everything after the last."""
+"""The main process: startup, supervision and shutdown."""
 
 import gc
 import os
@@ -14,6 +14,7 @@ from starkeel_config import ConfigurationError, Resolved, ServiceSettings, resol
 
 from .._admin.endpoints import MainStatus, operator_endpoints
 from .._admin.http_server import AdminRequest, AdminResponse, Endpoint, serve_admin
+from .._compat import check_prometheus_client
 from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
 from .._config.service import ENVIRON, Service
 from .._control.process_hooks import ProcessHooks
@@ -21,7 +22,7 @@ from .._ipc.spawn import SpareProcess
 from .._ipc.startup_channel import StartupFailure
 from .._metrics import multiprocess
 from .._process.runtime_dir import RuntimeDirectory
-from .._process.signals import STOPS, SignalWatch
+from .._process.signals import STOPS, SignalDispatcher
 from .._process.sockets import BACKLOG, ListenSocket
 from .._supervisor.config_reload import ReloadableConfig
 from .._supervisor.supervisor import Supervision, Supervisor, build_supervisor
@@ -29,28 +30,28 @@ from .._supervisor.supervisor import Supervision, Supervisor, build_supervisor
 log = structlog.get_logger(__name__)
 
 _EARLY_FLUSH_S = 0.5
-"""Seconds for flushing when the process ends before it served, or is told to end at once."""
+"""Seconds for flushing when the process ends before it served, or on a second signal."""
 _ROLL_BACK_S = 1.5
-"""Seconds a migration that is interrupted may take to roll back; together with flushing no more than two."""
+"""Seconds an interrupted migration may take to roll back; at most two with flushing."""
 
 
-def serve(service: Service, signals: SignalWatch, first: SpareProcess) -> NoReturn:
-    """Serve until a signal says stop, and end the process with the code that tells how it went.
+def serve(service: Service, signals: SignalDispatcher, first: SpareProcess) -> NoReturn:
+    """Serve until a stop signal, then exit.
 
     Args:
-        service: What to serve.
-        signals: Handed over by whoever watched them so far.
-        first: Will be the first worker.
+        service: The service to serve.
+        signals: Dispatcher created before the imports.
+        first: Interpreter of the first worker.
     """
     main = _MainProcess(service, first)
-    signals.hand_over(main.on_stop, on_reload=main.on_reload, on_child=main.on_child)
+    signals.set_handlers(main.on_stop, on_reload=main.on_reload, on_child=main.on_child)
     leave(main.run())
 
 
 class _MainProcess:
     """The life of the main process.
 
-    The main thread boots and supervises; the thread of the signals may end the process at any moment.
+    The main thread starts and supervises workers; the signal thread may end the process at any time.
     """
 
     def __init__(self, service: Service, first: SpareProcess) -> None:
@@ -59,38 +60,38 @@ class _MainProcess:
         self._lock = Lock()
         self._must_stop = False
         self._must_reload = False
-        self._ends_at_once = False
-        self._parts: ProcessHooks | None = None
+        self._exits_immediately = False
+        self._hooks: ProcessHooks | None = None
         self._directory: RuntimeDirectory | None = None
         self._supervision: Supervision | None = None
         self._supervisor: Supervisor | None = None
         self._state = MainStatus()
 
     def run(self) -> int:
-        """Boot, serve, drain; the exit code."""
+        """Start, serve and drain; return the exit code."""
         flush_s = _EARLY_FLUSH_S
         try:
             resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
             config = ReloadableConfig(self._service, resolved)
             supervisor = self._boot(resolved, config)
             code = supervisor.run()
-            if self._ends_at_once:
+            if self._exits_immediately:
                 _park()
             log.info("shutdown complete")
             flush_s = max(flush_s, supervisor.flush_s)
         except ConfigurationError as error:
-            # The text is for people and complete: nothing else stands around it.
+            # Not logged: the text is complete and formatted for people.
             sys.stderr.write(f"{error}\n")
             code = error.exit_code
         except StartupFailure as error:
             code = error.exit_code
-            self._tell(str(error), trace=error.trace)
+            self._report_failure(str(error), trace=error.trace)
         except StartError as error:
             code = error.exit_code
-            self._tell(str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the process ends and says it
+            self._report_failure(str(error))
+        except Exception as error:  # noqa: BLE001 - the process ends and reports it
             code = CRASH_LOOP
-            self._tell(f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+            self._report_failure(f"{type(error).__name__}: {error}", trace=traceback.format_exc())
         if self._supervisor is None:
             if self._must_stop:
                 _park()
@@ -99,66 +100,67 @@ class _MainProcess:
         return code
 
     def on_stop(self, received: signal.Signals) -> None:
-        """Stop, or end at once when that was asked for before; called in the thread of the signals."""
+        """Start to stop; exit immediately on a second signal. Called in the signal thread."""
         with self._lock:
             is_second, self._must_stop = self._must_stop, True
             supervisor = self._supervisor
         if is_second:
-            self._end_at_once(received)
-        self._say(STOPS[received])
+            self._exit_immediately(received)
+        self._log(STOPS[received])
         if supervisor is not None:
             supervisor.stop()
         else:
-            self._end_early()
+            self._exit_before_serving()
 
     def on_reload(self) -> None:
-        """Read the configuration anew, as soon as there are workers; called in the thread of the signals."""
+        """Reload the configuration as soon as there are workers; called in the signal thread."""
         with self._lock:
             self._must_reload = True
             supervisor = self._supervisor
-        self._say("received SIGHUP")
+        self._log("received SIGHUP")
         if supervisor is not None:
             supervisor.reload()
 
     def on_child(self) -> None:
-        """A worker has ended; called in the thread of the signals."""
+        """Check the workers, as a process has ended; called in the signal thread."""
         if self._supervisor is not None:
             self._supervisor.wake()
 
     def _boot(self, resolved: Resolved[ServiceSettings], config: ReloadableConfig) -> Supervisor:
-        """Everything before workers may serve."""
+        """Do everything before workers may serve."""
         server = config.active.server
         self._directory = RuntimeDirectory(self._service.name)
-        multiprocess.prepare(self._directory.metrics)
+        multiprocess.set_directory(self._directory.metrics)
         port = ListenSocket(server.host, server.port, variable="PORT")
-        # First of all: they have far more to import than is done here meanwhile.
+        # Early: workers import while this process continues its setup.
         supervision = self._start_workers(
             build_supervisor(self._service, config, self._directory, port.socket, first=self._first)
         )
+        check_prometheus_client(self._directory.metrics)
         multiprocess.name_process("main")
-        supervision.metrics.begin()
+        supervision.metrics.register()
         self._set_up(resolved, config)
         self._prepare(supervision)
         port.open(backlog=BACKLOG)
         return self._open(supervision, port, uses_tls=server.uses_tls)
 
     def _set_up(self, resolved: Resolved[ServiceSettings], config: ReloadableConfig) -> None:
-        parts = ProcessHooks.of_main(resolved.settings)
-        parts.start_process(role="main", index=0, workers=config.active.server.workers)
-        self._parts = parts
+        hooks = ProcessHooks.of_main(resolved.settings)
+        hooks.start_process(role="main", index=0, workers=config.active.server.workers)
+        self._hooks = hooks
         _report_start(self._service, resolved)
-        self._open_admin_port(config, parts)
+        self._open_admin_port(config, hooks)
         gc.freeze()
         gc.enable()
 
-    def _open_admin_port(self, config: ReloadableConfig, parts: ProcessHooks) -> None:
+    def _open_admin_port(self, config: ReloadableConfig, hooks: ProcessHooks) -> None:
         server = config.active.server
         port = ListenSocket(server.metrics_host, server.metrics_port, variable="METRICS_PORT")
         port.open(backlog=128)
-        registry = multiprocess.registry(self._dir.metrics, parts.collectors())
+        registry = multiprocess.registry(self._dir.metrics, hooks.collectors())
 
-        def metrics(asked: AdminRequest) -> AdminResponse:
-            body, content_type = multiprocess.render(registry, asked.headers.get("accept", ""))
+        def metrics(request: AdminRequest) -> AdminResponse:
+            body, content_type = multiprocess.render(registry, request.headers.get("accept", ""))
             return AdminResponse(200, content_type, body)
 
         endpoints = {
@@ -166,7 +168,7 @@ class _MainProcess:
             "/live": Endpoint(self._state.live),
             "/ready": Endpoint(self._state.ready),
         }
-        private = operator_endpoints(self._service, config, parts, self._dir.path, self._state.workers)
+        private = operator_endpoints(self._service, config, hooks, self._dir.path, self._state.workers)
         serve_admin(port.socket, endpoints | private)
         log.info("admin port opened", addr=port.address)
 
@@ -183,9 +185,9 @@ class _MainProcess:
 
     def _prepare(self, supervision: Supervision) -> None:
         try:
-            supervision.preparation.run()
+            supervision.startup.wait()
         except StartupFailure:
-            # They are ended when that is what was asked for, and tell nothing then.
+            # The signal thread ends the workers, which then report nothing.
             if self._must_stop:
                 _park()
             raise
@@ -209,10 +211,10 @@ class _MainProcess:
         assert self._directory is not None
         return self._directory
 
-    def _end_early(self) -> NoReturn:
-        """End before anything was served; a migration is given the time to roll back."""
+    def _exit_before_serving(self) -> NoReturn:
+        """Exit before the port is open; a migration gets time to roll back."""
         self._terminate_workers()
-        self._say("shutdown complete")
+        self._log("shutdown complete")
         self._clean(_EARLY_FLUSH_S)
         leave(STOPPED)
 
@@ -220,38 +222,38 @@ class _MainProcess:
         if self._supervision is not None:
             self._supervision.pool.terminate_all(timeout_s=_ROLL_BACK_S)
 
-    def _end_at_once(self, received: signal.Signals) -> NoReturn:
-        # Before the workers are killed: the main thread, which notices that, is not to end the process first.
-        self._ends_at_once = True
-        self._say(f"{STOPS[received]} again: ending at once")
+    def _exit_immediately(self, received: signal.Signals) -> NoReturn:
+        # Before the workers are killed: the main thread must not end the process first.
+        self._exits_immediately = True
+        self._log(f"{STOPS[received]} again: exiting immediately")
         if self._supervision is not None:
             self._supervision.supervisor.kill()
         self._clean(_EARLY_FLUSH_S)
         leave(SECOND_SIGNAL)
 
     def _clean(self, flush_s: float) -> None:
-        if self._parts is not None:
-            self._parts.stop_process(timeout_s=flush_s)
+        if self._hooks is not None:
+            self._hooks.stop_process(timeout_s=flush_s)
         if self._directory is not None:
             self._directory.remove()
 
-    def _say(self, message: str) -> None:
-        # Until logging is set up there is nothing to log by, and nothing being imported must be waited for.
-        if self._parts is None:
+    def _log(self, message: str) -> None:
+        # Logging is not configured yet; write to stderr directly to avoid blocking on an import lock.
+        if self._hooks is None:
             os.write(2, f"{message}\n".encode())
         else:
             log.info(message)
 
-    def _tell(self, reason: str, *, trace: str = "") -> None:
-        """Say why the service could not start, and where it was found when that was not foreseen."""
-        if self._parts is not None:
+    def _report_failure(self, reason: str, *, trace: str = "") -> None:
+        """Report why the service could not start, with the traceback of an unexpected error."""
+        if self._hooks is not None:
             log.error("could not start", reason=reason, **({"exception": trace} if trace else {}))
             return
         sys.stderr.write(f"{trace}{self._service.name} could not start: {reason}\n")
 
 
 def _report_start(service: Service, resolved: Resolved[ServiceSettings]) -> None:
-    """Say what starts, and what in its configuration looks wrong."""
+    """Log the start, and warnings about the configuration."""
     log.info(
         "starting application",
         service=service.name,
@@ -261,10 +263,10 @@ def _report_start(service: Service, resolved: Resolved[ServiceSettings]) -> None
         python=platform.python_version(),
     )
     for warning in resolved.warnings:
-        log.warning("configuration looks wrong", problem=warning)
+        log.warning("suspicious configuration", problem=warning)
 
 
 def _park() -> NoReturn:
-    """Leave the rest to the thread that is ending the process."""
+    """Block until the signal thread ends the process."""
     Event().wait()
     raise AssertionError

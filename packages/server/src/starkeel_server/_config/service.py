@@ -1,4 +1,4 @@
-"""What is run: a name, its settings and the factory of its application."""
+"""The service to run, and the process environment it is configured from."""
 
 import os
 from importlib import import_module
@@ -10,16 +10,16 @@ from starkeel_config import ServiceSettings
 if TYPE_CHECKING:
     from litestar import Litestar
 
-ENVIRON = os.environ  # noqa: TID251 - the entry of every service; it is read once and given to `load`
+ENVIRON = os.environ  # noqa: TID251 - the only access to the environment
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """A service, told by names so that nothing of it is imported before it is needed.
+    """Describes a service by import paths, so that its modules are imported lazily.
 
     Args:
         name: Name of the service and of its distribution.
-        settings: Its settings class, as `module:Class`.
-        app: The factory of its application, as `module:function`; it is given the settings.
+        settings: Settings class, as `module:Class`.
+        app: Application factory, as `module:function`; called with the settings.
     """
 
     name: str
@@ -27,17 +27,17 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     app: str
 
     def settings_class(self) -> type[ServiceSettings]:
-        """Import the settings class."""
-        found: type[ServiceSettings] = _imported(self.settings)
+        """Import and return the settings class."""
+        found: type[ServiceSettings] = _import(self.settings)
         return found
 
     def create_app(self, settings: ServiceSettings) -> "Litestar":
-        """Import the factory and make the application."""
-        app: Litestar = _imported(self.app)(settings)
+        """Import the factory and create the application."""
+        app: Litestar = _import(self.app)(settings)
         return app
 
     def version(self) -> str:
-        """Version of the installed distribution; `0` when the service is not installed as one."""
+        """Return the version of the installed distribution, `0` if there is none."""
         from importlib.metadata import PackageNotFoundError, version
 
         try:
@@ -46,6 +46,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             return "0"
 
 
-def _imported(place: str) -> Any:
-    module, _, name = place.partition(":")
+def _import(path: str) -> Any:
+    module, _, name = path.partition(":")
     return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""What the environment says about serving."""
+"""Settings of the server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,68 +15,69 @@ MIB = 1024 * 1024
 
 
 class ServerSettings(Settings, frozen=True, kw_only=True):
-    """Ports, workers, TLS, and how the process stops."""
+    """Ports, workers, TLS and shutdown."""
 
     host: Annotated[str, Variable("HOST"), Meta(min_length=1)] = "0.0.0.0"
     """Address the application listens on; `::` for IPv6 and IPv4."""
 
     port: Annotated[Port, Variable("PORT")] = 3000
-    """Port of the application; 0 for any free one, which the `listening` line tells."""
+    """Port of the application; 0 for any free port, which is logged in the `listening` line."""
 
     metrics_host: Annotated[str, Variable("METRICS_HOST"), Meta(min_length=1)] = "0.0.0.0"
-    """Address the admin listener listens on: `/metrics`, `/live`, `/ready`, and for those on the same machine
-    the pages for operators, `/config` for one."""
+    """Address of the admin port: `/metrics`, `/live`, `/ready` and, for clients on the same machine only, the
+    operator endpoints such as `/config`."""
 
     metrics_port: Annotated[Port, Variable("METRICS_PORT")] = 9090
-    """Port of the admin listener; 0 for any free one."""
+    """Admin port; 0 for any free port."""
 
     log_level_changes: Annotated[bool, Variable("LOG_LEVEL_CHANGES")] = False
-    """Whether log levels may be changed while the service runs, by `PUT /loggers` on the admin port; from the
-    same machine only."""
+    """Whether clients on the same machine may change log levels at run time, with `PUT /loggers` on the admin
+    port."""
 
     workers: Annotated[int, Variable("WORKERS"), Meta(ge=1, le=64)] = 1
-    """Processes that serve; replicas are the usual way to scale."""
+    """Number of worker processes; the usual way to scale is more replicas."""
 
     drain_delay_s: Annotated[Seconds, Variable("DRAIN_DELAY_SECONDS", development="0")] = 5.0
-    """Seconds the service goes on serving, no longer ready, after it was told to stop: the time a load
-    balancer needs to notice."""
+    """Seconds the service keeps serving after a stop signal while it reports not ready: the time a load
+    balancer needs to remove it."""
 
     shutdown_grace_s: Annotated[Seconds, Variable("SHUTDOWN_GRACE_SECONDS", development="2")] = 20.0
-    """Seconds that requests in flight have to finish once nothing new is accepted; then they get a 503."""
+    """Seconds requests in flight have to finish after the service stops accepting; then they are answered
+    503."""
 
     shutdown_flush_s: Annotated[Seconds, Variable("SHUTDOWN_FLUSH_SECONDS", development="1")] = 3.0
-    """Seconds that closing connections and flushing telemetry may take, last of all."""
+    """Seconds for closing connections and flushing telemetry, the last step of a shutdown."""
 
     body_read_timeout_s: Annotated[BodySeconds, Variable("BODY_READ_TIMEOUT_SECONDS")] = 20.0
-    """Seconds that a client may keep a request waiting for its body, all of it; then it gets a 408."""
+    """Seconds a request may wait for its whole body; then it is answered 408."""
 
     loop_stall_s: Annotated[StallSeconds, Variable("LOOP_STALL_SECONDS")] = 1.0
-    """Seconds that a worker's event loop may be blocked until what blocks it is logged."""
+    """Seconds a worker's event loop may be blocked before the blocking stack is logged."""
 
     worker_max_rss_bytes: Annotated[int | None, Variable("WORKER_MAX_RSS_BYTES"), Meta(ge=MIB, le=MIB**2)] = (
         None
     )
-    """Bytes of resident memory above which a worker is replaced by a new one and drained; none: no limit."""
+    """Bytes of resident memory above which a worker is replaced and drained; unset: no limit."""
 
     tls_cert_file: Annotated[Path | None, Variable("TLS_CERT_FILE")] = None
-    """Path of the certificate chain, PEM; with it the application speaks TLS 1.2 and 1.3."""
+    """Path of the certificate chain, PEM; if set, the application port uses TLS 1.2 or 1.3."""
 
     tls_key_file: Annotated[Path | None, Variable("TLS_KEY_FILE")] = None
-    """Path of the certificate's private key, PKCS#8 PEM without a passphrase."""
+    """Path of the private key, PKCS#8 PEM without a passphrase."""
 
     tls_client_ca_file: Annotated[Path | None, Variable("TLS_CLIENT_CA_FILE")] = None
-    """Path of the authorities whose certificates clients must show, PEM; none is asked for without it."""
+    """Path of the certificate authorities for client certificates, PEM; if set, clients must present one."""
 
     @property
     def uses_tls(self) -> bool:
-        """Whether the application's port speaks TLS."""
+        """Whether the application port uses TLS."""
         return self.tls_cert_file is not None
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Refuse ports that collide, and half of a TLS configuration."""
+        """Reject equal ports and incomplete or invalid TLS files."""
         del environment
         if self.port and self.port == self.metrics_port:
-            yield Problem("METRICS_PORT", f"is {self.port}, as PORT is", "another port")
+            yield Problem("METRICS_PORT", f"is {self.port}, the same as PORT", "another port")
         if self.tls_cert_file is not None and self.tls_key_file is None:
             yield Problem("TLS_KEY_FILE", "is not set, but TLS_CERT_FILE is", "a path")
         if self.tls_key_file is not None and self.tls_cert_file is None:
@@ -91,7 +92,7 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
         if cert is not None and key is not None and not _is_pair(cert, key):
             yield Problem(
                 "TLS_KEY_FILE",
-                f"is '{key}', which does not go with TLS_CERT_FILE '{cert}'",
+                f"is '{key}', which does not match TLS_CERT_FILE '{cert}'",
                 "the certificate's key in PKCS#8 PEM without a passphrase",
             )
 
@@ -111,14 +112,18 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
                 yield Problem(variable, f"is '{path}': {why}", "the path of a readable file")
         authorities = self.tls_client_ca_file
         if authorities is not None and authorities.is_file() and not _are_authorities(authorities):
-            yield Problem("TLS_CLIENT_CA_FILE", f"is '{authorities}': no certificate", "certificates in PEM")
+            yield Problem(
+                "TLS_CLIENT_CA_FILE",
+                f"is '{authorities}', which contains no certificate",
+                "certificates in PEM",
+            )
 
 
 def _is_pair(cert: Path, key: Path) -> bool:
     import ssl
 
     try:
-        # With a passphrase, if only an empty one: else it would be asked for on a terminal, for ever.
+        # Without a passphrase argument OpenSSL would prompt on the terminal for one.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
     except (ValueError, OSError):
         return False

@@ -1,7 +1,7 @@
-"""Log levels that an operator has set on the running service.
+"""Log levels set by an operator on the running service.
 
-What was said last holds: levels that were set hold for workers that come later, too, until others are set or
-the configuration is read anew with another `LOG_LEVEL`.
+They also apply to workers started later, until other levels are set or the configuration is reloaded with a
+different `LOG_LEVEL`.
 """
 
 import os
@@ -15,59 +15,55 @@ VARIABLE = "LOG_LEVEL"
 
 
 class HasLogLevels(Protocol):
-    """What sets the levels of a process."""
+    """Sets the log levels of a process."""
 
     def set_log_levels(self, levels: str) -> None:
-        """Let these levels hold from now on.
+        """Set the log levels.
 
         Raises:
-            ValueError: They are wrong.
+            ValueError: The levels are invalid.
         """
 
 
-class _Set(msgspec.Struct, frozen=True):
+class _Override(msgspec.Struct, frozen=True):
     levels: str
     configured: str
-    """What `LOG_LEVEL` said at that time: these levels stand in its place and no other's."""
+    """Value of `LOG_LEVEL` that the levels override."""
 
 
 class LogLevelsFile:
-    """Where main keeps the levels that were set, for workers that start.
-
-    Args:
-        directory: Main's.
-    """
+    """File in the runtime directory with the levels that were set, read by starting workers."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "log-levels"
 
-    def keep(self, levels: str, *, configured: str) -> None:
-        """Keep levels, in place of those before."""
+    def write(self, levels: str, *, configured: str) -> None:
+        """Store levels that override the configured ones."""
         new = self._path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(_Set(levels, configured)))
-        # Whoever reads meanwhile finds the one or the other, never a half.
+        new.write_bytes(msgspec.json.encode(_Override(levels, configured)))
+        # Atomic for concurrent readers.
         os.replace(new, self._path)
 
-    def forget(self) -> None:
-        """Keep none."""
+    def remove(self) -> None:
+        """Remove the stored levels."""
         self._path.unlink(missing_ok=True)
 
-    def of(self, environ: Mapping[str, str]) -> str | None:
-        """The levels that were set, if they stand in the place of those of this environment."""
+    def read(self, environ: Mapping[str, str]) -> str | None:
+        """Return the stored levels if they override the `LOG_LEVEL` of `environ`, else None."""
         try:
-            kept = msgspec.json.decode(self._path.read_bytes(), type=_Set)
+            override = msgspec.json.decode(self._path.read_bytes(), type=_Override)
         except FileNotFoundError:
             return None
-        return kept.levels if kept.configured == environ.get(VARIABLE, "") else None
+        return override.levels if override.configured == environ.get(VARIABLE, "") else None
 
 
 class MainLogLevels:
-    """The levels of main, which follow those of the workers.
+    """Log levels of the main process and of workers that start later.
 
     Args:
-        settable: Main's own.
-        file: For the workers.
-        configured: What `LOG_LEVEL` says.
+        settable: Sets the levels of the main process.
+        file: File read by starting workers.
+        configured: Value of `LOG_LEVEL`.
     """
 
     def __init__(self, settable: HasLogLevels, file: LogLevelsFile, *, configured: str) -> None:
@@ -76,22 +72,22 @@ class MainLogLevels:
         self._configured = configured
 
     def set(self, levels: str) -> None:
-        """Let levels hold in main and in workers that start from now on.
+        """Set the levels of the main process and of workers started from now on.
 
         Raises:
-            ValueError: They are wrong; nothing has changed.
+            ValueError: The levels are invalid; nothing has changed.
         """
         self._settable.set_log_levels(levels)
-        self._file.keep(levels, configured=self._configured)
+        self._file.write(levels, configured=self._configured)
 
     def configure(self, configured: str, levels: str) -> None:
-        """Take over what the configuration says now, unless it says what it said before.
+        """Apply the configured levels if `LOG_LEVEL` has changed.
 
         Args:
-            configured: What `LOG_LEVEL` says.
-            levels: What that means when it says nothing.
+            configured: Value of `LOG_LEVEL`.
+            levels: Effective levels, which differ from `configured` if it is empty.
         """
         if configured != self._configured:
             self._configured = configured
-            self._file.forget()
+            self._file.remove()
             self._settable.set_log_levels(levels)

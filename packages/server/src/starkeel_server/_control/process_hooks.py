@@ -1,4 +1,4 @@
-"""What is asked to set processes up and to tell of themselves; every member is found by name and optional."""
+"""Hooks of a process's parts, such as plugins; each hook is optional and found by its method name."""
 
 import sys
 import time
@@ -17,10 +17,10 @@ Role = Literal["main", "worker"]
 
 
 class ProcessHooks:
-    """The parts of a process.
+    """Calls the hooks of a process's parts.
 
     Args:
-        parts: In the order in which they are started; they are stopped the other way round.
+        parts: Parts in start order; they are stopped in reverse order.
     """
 
     def __init__(self, parts: Iterable[Any]) -> None:
@@ -28,68 +28,70 @@ class ProcessHooks:
 
     @classmethod
     def of_main(cls, settings: ServiceSettings) -> "ProcessHooks":
-        """What the sections of settings bring for the main process, which makes no application."""
+        """Return the hooks that settings sections provide for the main process (`main_process`)."""
         sections = (getattr(settings, name) for name in settings.__struct_fields__)
         return cls(section.main_process() for section in sections if hasattr(section, "main_process"))
 
     def start_process(self, *, role: Role, index: int, workers: int) -> None:
-        """Set the process up: logging, telemetry, this worker's share of what is shared out."""
+        """Set up the process: logging, telemetry, its share of limits divided between workers."""
         for part in self.having("start_process"):
             part.start_process(role=role, index=index, workers=workers)
-        _quiet_fallback()
+        _configure_fallback_log()
 
     def stop_process(self, *, timeout_s: float) -> None:
-        """Flush, the last thing a process does; those listed first, as logging is, go last.
+        """Flush, in reverse order, so that logging is stopped last.
 
         Args:
-            timeout_s: Seconds for all of them together.
+            timeout_s: Seconds for all parts together.
         """
         until = time.monotonic() + timeout_s
         for part in reversed(list(self.having("stop_process"))):
             try:
                 part.stop_process(timeout_s=max(0.1, until - time.monotonic()))
-            except Exception as error:  # noqa: BLE001 - the process ends; the others must be flushed all the same
-                log.warning("flushing failed", part=type(part).__name__, error=repr(error))
+            except Exception as error:  # noqa: BLE001 - the other parts must still be flushed
+                log.warning("flush failed", part=type(part).__name__, error=repr(error))
 
     def collectors(self) -> Iterator[Any]:
-        """What main itself reports on its metrics page."""
+        """Yield the metrics collectors of the main process."""
         for part in self.having("collectors"):
             yield from part.collectors()
 
     def inquiries(self) -> dict[str, ControlHandler]:
-        """What can be asked of this process, by the name of the question."""
-        return {name: of for part in self.having("inquiries") for name, of in part.inquiries().items()}
+        """Return the control handlers of all parts by request name."""
+        return {
+            name: handler for part in self.having("inquiries") for name, handler in part.inquiries().items()
+        }
 
     def set_log_levels(self, levels: str) -> None:
-        """Let these levels hold in this process.
+        """Set the log levels of this process.
 
         Raises:
-            ValueError: They are wrong.
+            ValueError: The levels are invalid.
         """
         for part in self.having("set_log_levels"):
             part.set_log_levels(levels)
 
     def having(self, name: str) -> Iterator[Any]:
-        """Those that have a member of a name."""
+        """Return the parts that have a method `name`."""
         return (part for part in self._parts if callable(getattr(part, name, None)))
 
 
-def _quiet_fallback() -> None:
-    """Without a part for logging, keep structlog's defaults, but survive a reader that has gone."""
+def _configure_fallback_log() -> None:
+    """Without a logging part, keep structlog's defaults, but survive a closed stdout."""
     if structlog.is_configured():
         return
-    structlog.configure(logger_factory=QuietLogger)
+    structlog.configure(logger_factory=_StdoutLogger)
 
 
-class QuietLogger:
-    """Writes a line at once and whole, and does not mind when nobody reads it."""
+class _StdoutLogger:
+    """Writes each line to stdout in one call and ignores a closed stdout."""
 
     def __init__(self, *_: Any) -> None:
-        """As structlog calls a factory of loggers."""
+        """Accept the arguments of a structlog logger factory."""
 
     def msg(self, message: str) -> None:
-        """Write one line."""
-        # A closed pipe, or a stream that was closed before the start: no reason to stop serving.
+        """Write a line."""
+        # A closed pipe, or a stream closed before the start, must not stop the service.
         with suppress(OSError, ValueError, AttributeError):
             sys.stdout.write(f"{message}\n")
             sys.stdout.flush()

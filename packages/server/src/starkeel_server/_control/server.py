@@ -1,7 +1,7 @@
-"""Where a worker answers what main asks it on behalf of an operator.
+"""A worker's control server: answers requests of the main process on behalf of an operator.
 
-A worker listens on a socket in main's private directory, and a thread of its own answers: also while the
-event loop is stuck, which is when one wants to know most.
+It listens on a Unix socket in the runtime directory and runs in a thread of its own, so that it also answers
+while the event loop is blocked.
 """
 
 import asyncio
@@ -24,29 +24,28 @@ from .tasks import tasks_of
 log = structlog.get_logger(__name__)
 
 ControlHandler = Callable[[Mapping[str, str]], Any]
-"""What answers a question, given its parameters; a coroutine function is called in the event loop."""
+"""Answers a control request, given its parameters; a coroutine function runs in the event loop."""
 
-ANSWER_S: Final = 1.5
-"""Seconds that an answer which needs the event loop may take; main waits a little longer."""
-_MOST_BYTES: Final = 65_536
+HANDLER_TIMEOUT_S: Final = 1.5
+"""Seconds a handler that runs in the event loop may take; the main process waits a little longer."""
+_MAX_REQUEST_BYTES: Final = 65_536
 _BACKLOG: Final = 16
-_PAUSE_S: Final = 0.5
+_RETRY_PAUSE_S: Final = 0.5
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
-    """What main asks."""
+    """Request of the main process."""
 
     name: str
-    given: dict[str, str] = {}
+    params: dict[str, str] = {}
 
 
 class ControlResponse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a worker says.
+    """Response of a worker.
 
     Args:
-        content: The answer, if there is one.
-        error: Why there is none.
-        is_unknown: Whether that is because nobody in this service answers such a question.
+        error: Why there is no content.
+        is_unknown: Whether the service has no handler of that name.
     """
 
     content: Any = None
@@ -55,20 +54,15 @@ class ControlResponse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def control_socket_path(directory: Path, slot: int) -> Path:
-    """The socket of the worker in a slot.
-
-    Args:
-        directory: Main's.
-        slot: The worker's place on the board.
-    """
+    """Return the path of the control socket of the worker in a slot."""
     return directory / f"control-{slot}"
 
 
 def bindable(path: Path) -> tuple[str, int | None]:
-    """A name for a path that fits into a socket's address, and a descriptor to close afterwards.
+    """Return a path that fits into a socket address, and a descriptor to close after use.
 
     Args:
-        path: Of a socket; the address holds 107 bytes of it at most, 103 on macOS.
+        path: Path of a socket; an address holds at most 107 bytes, 103 on macOS.
     """
     if len(os.fsencode(path)) <= 100 or not Path("/proc/self/fd").is_dir():
         return str(path), None
@@ -77,15 +71,15 @@ def bindable(path: Path) -> tuple[str, int | None]:
 
 
 class ControlServer:
-    """Answers questions, from now on until the process ends.
+    """Answers control requests until the process ends.
 
     Args:
-        path: Where to listen; what a worker before left there is removed.
-        inquiries: What is answered, by name.
+        path: Path of the socket; the socket of a previous worker is removed.
+        handlers: Handlers by request name.
     """
 
-    def __init__(self, path: Path, inquiries: Mapping[str, ControlHandler]) -> None:
-        self._inquiries = {**inquiries, "tasks": self.tasks}
+    def __init__(self, path: Path, handlers: Mapping[str, ControlHandler]) -> None:
+        self._handlers = {**handlers, "tasks": self.tasks}
         self._thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listener = socket.socket(socket.AF_UNIX)
@@ -98,52 +92,52 @@ class ControlServer:
                 os.close(descriptor)
         self._listener.listen(_BACKLOG)
 
-    def open(self) -> None:
-        """Begin to answer; who asked before waits."""
-        Thread(target=self._run, name="desk", daemon=True).start()
+    def start(self) -> None:
+        """Start to answer; earlier requests are waiting in the backlog."""
+        Thread(target=self._run, name="control", daemon=True).start()
 
-    def attend(self) -> None:
-        """Have what needs an event loop answered in the one that runs here."""
+    def use_running_loop(self) -> None:
+        """Run coroutine handlers in the running event loop."""
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
 
-    def tasks(self, _given: Mapping[str, str]) -> dict[str, Any]:
-        """What runs in the loop: an inquiry."""
+    def tasks(self, _params: Mapping[str, str]) -> dict[str, Any]:
+        """Control handler: return the tasks of the event loop."""
         return {} if self._loop is None else tasks_of(self._loop, self._thread)
 
     def _run(self) -> None:
         while True:
             try:
                 connection, _ = self._listener.accept()
-                # One for each: one that waits for the loop must not keep the others.
-                Thread(target=self._serve, args=(connection,), name="desk-answer", daemon=True).start()
+                # One thread per request: one that waits for the event loop must not block the others.
+                Thread(target=self._serve, args=(connection,), name="control-request", daemon=True).start()
             except (OSError, RuntimeError):
-                # No descriptor or no thread is to be had just now, which main is told by silence.
-                time.sleep(_PAUSE_S)
+                # Out of descriptors or threads; the main process reports a timeout.
+                time.sleep(_RETRY_PAUSE_S)
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.settimeout(ANSWER_S)
-            asked = connection.makefile("rb").readline(_MOST_BYTES)
+            connection.settimeout(HANDLER_TIMEOUT_S)
+            line = connection.makefile("rb").readline(_MAX_REQUEST_BYTES)
             try:
-                answer = self._answer(msgspec.json.decode(asked, type=ControlRequest))
-                told = msgspec.json.encode(answer, enc_hook=str)
+                response = self._respond(msgspec.json.decode(line, type=ControlRequest))
+                encoded = msgspec.json.encode(response, enc_hook=str)
             except Exception as error:
-                # What it was may tell more than an operator's page should: it stands in the log, redacted.
-                log.exception("inquiry failed")
-                told = msgspec.json.encode(ControlResponse(error=type(error).__name__))
-            connection.sendall(told)
+                # Only the type: the message may contain secrets, which the log redacts.
+                log.exception("control request failed")
+                encoded = msgspec.json.encode(ControlResponse(error=type(error).__name__))
+            connection.sendall(encoded)
 
-    def _answer(self, question: ControlRequest) -> ControlResponse:
-        inquiry = self._inquiries.get(question.name)
-        if inquiry is None:
+    def _respond(self, request: ControlRequest) -> ControlResponse:
+        handler = self._handlers.get(request.name)
+        if handler is None:
             return ControlResponse(is_unknown=True)
-        if not inspect.iscoroutinefunction(inquiry):
-            return ControlResponse(inquiry(question.given))
+        if not inspect.iscoroutinefunction(handler):
+            return ControlResponse(handler(request.params))
         if self._loop is None:
             return ControlResponse(error="starting")
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(inquiry(question.given), self._loop)
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(handler(request.params), self._loop)
         try:
-            return ControlResponse(future.result(ANSWER_S))
+            return ControlResponse(future.result(HANDLER_TIMEOUT_S))
         except TimeoutError:
             future.cancel()
-            return ControlResponse(error=f"took longer than {ANSWER_S:g} s")
+            return ControlResponse(error=f"took longer than {HANDLER_TIMEOUT_S:g} s")

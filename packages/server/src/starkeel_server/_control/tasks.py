@@ -1,4 +1,4 @@
-"""What runs in a worker's event loop, and where each task stands; never with what values."""
+"""Tasks of a worker's event loop and the lines they wait at, without any values."""
 
 import asyncio
 import sys
@@ -6,55 +6,57 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final
 
-_MOST_TASKS: Final = 200
-_MOST_FRAMES: Final = 12
+_MAX_TASKS: Final = 200
+_MAX_FRAMES: Final = 12
 
 
 def tasks_of(loop: asyncio.AbstractEventLoop, thread: int) -> dict[str, Any]:
-    """How many tasks there are, the first 200 by name, and what the thread of the loop does just now.
+    """Return the number of tasks, the first 200 by name, and the current stack of the loop's thread.
+
+    May be called from any thread.
 
     Args:
-        loop: The loop; may be asked about from any thread.
+        loop: The event loop.
         thread: Identifier of the thread it runs in.
     """
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name()))
-    running = sys._current_frames().get(thread)  # noqa: SLF001 - how CPython offers it
+    running = sys._current_frames().get(thread)  # noqa: SLF001 - documented by CPython
     return {
         "count": len(tasks),
         "loop_stands_at": _stack(running),
-        "tasks": [_told(task) for task in tasks[:_MOST_TASKS]],
+        "tasks": [_describe(task) for task in tasks[:_MAX_TASKS]],
     }
 
 
-def _told(task: "asyncio.Task[Any]") -> dict[str, Any]:
+def _describe(task: "asyncio.Task[Any]") -> dict[str, Any]:
     coroutine = task.get_coro()
     return {
         "name": task.get_name(),
         "coroutine": getattr(coroutine, "__qualname__", type(coroutine).__name__),
-        "stands_at": list(_awaited(coroutine))[:_MOST_FRAMES],
+        "stands_at": list(_awaited(coroutine))[:_MAX_FRAMES],
     }
 
 
 def _awaited(coroutine: Any) -> Iterator[str]:
-    """Where a coroutine waits, and what it waits for, and so on to the innermost."""
+    """Yield the current line of a coroutine and of each coroutine it awaits, innermost last."""
     while coroutine is not None:
         prefix = next((p for p in ("cr", "gi", "ag") if hasattr(coroutine, f"{p}_frame")), None)
         if prefix is None:
             return
         frame: FrameType | None = getattr(coroutine, f"{prefix}_frame")
         if frame is not None:
-            yield _place(frame.f_code, frame.f_lineno)
+            yield _location(frame.f_code, frame.f_lineno)
         coroutine = getattr(coroutine, "gi_yieldfrom" if prefix == "gi" else f"{prefix}_await")
 
 
 def _stack(frame: FrameType | None) -> list[str]:
-    """Where a thread is, the innermost last."""
-    found: list[str] = []
-    while frame is not None and len(found) < _MOST_FRAMES:
-        found.append(_place(frame.f_code, frame.f_lineno))
+    """Return the innermost lines of a stack, innermost last."""
+    lines: list[str] = []
+    while frame is not None and len(lines) < _MAX_FRAMES:
+        lines.append(_location(frame.f_code, frame.f_lineno))
         frame = frame.f_back
-    return found[::-1]
+    return lines[::-1]
 
 
-def _place(code: CodeType, line: int) -> str:
+def _location(code: CodeType, line: int) -> str:
     return f"{'/'.join(code.co_filename.split('/')[-2:])}:{line} {code.co_name}"

@@ -1,7 +1,7 @@
-"""What main hands to its workers: the configuration as it read and checked it.
+"""Configuration snapshot that the main process passes to its workers.
 
-A worker that replaces a crashed one starts with what was checked, whatever the files hold by then. So what
-was in them is kept in memory that workers are given: no secret is in a file of ours, or in an environment.
+A worker that replaces a crashed one starts with the configuration that was checked, even if the files have
+changed. File contents are kept in memory files: no secret is written to disk or to an environment.
 """
 
 import os
@@ -21,26 +21,26 @@ _ENCODING = ("utf-8", "surrogateescape")
 
 
 class ConfigSnapshot:
-    """A configuration that was checked, in descriptors that workers are given.
+    """A checked configuration, in descriptors that workers inherit.
 
     Args:
-        environ: The environment, what was given by file put in its place.
+        environ: Environment with every `X_FILE` variable replaced by the file's content.
         service: Name of the service.
-        shadows: Variables that a worker is to see otherwise than they are.
-        entries: What was made of it, fit to be shown.
+        overrides: Variables that keep their value at the start of the process.
+        entries: Displayable effective settings.
     """
 
     def __init__(
         self,
         environ: Mapping[str, str],
         service: str,
-        shadows: Mapping[str, str],
+        overrides: Mapping[str, str],
         *,
         entries: Iterable[Entry] = (),
     ) -> None:
         self.descriptors: list[int] = []
-        frozen = {**environ, **shadows}
-        self.entries = tuple(_as_before(entry, shadows) for entry in entries)
+        frozen = {**environ, **overrides}
+        self.entries = tuple(_override(entry, overrides) for entry in entries)
         self.log_level = frozen.get(LEVELS, "")
         try:
             for variable in TLS_FILES:
@@ -54,30 +54,25 @@ class ConfigSnapshot:
             raise
 
     def close(self) -> None:
-        """Let go of it; workers keep what they were given."""
+        """Close the descriptors; workers keep their own."""
         for descriptor in self.descriptors:
             os.close(descriptor)
         self.descriptors.clear()
 
     def _keep(self, name: str, content: bytes) -> int:
-        descriptor = _kept(name, content)
+        descriptor = _memory_file(name, content)
         self.descriptors.append(descriptor)
         return descriptor
 
 
-def _as_before(entry: Entry, shadows: Mapping[str, str]) -> Entry:
-    if entry.variable not in shadows:
+def _override(entry: Entry, overrides: Mapping[str, str]) -> Entry:
+    if entry.variable not in overrides:
         return entry
-    return Entry(entry.variable, shadows[entry.variable], "start of the process")
+    return Entry(entry.variable, overrides[entry.variable], "start of the process")
 
 
 def frozen_environ(environ: Mapping[str, str], resolved: Resolved[ServiceSettings]) -> dict[str, str]:
-    """The environment with the content of files in place of their paths.
-
-    Args:
-        environ: The environment.
-        resolved: What was made of it, which tells what was given by file.
-    """
+    """Return the environment with every `X_FILE` variable replaced by the file's content."""
     frozen = dict(environ)
     for entry in resolved.entries:
         if entry.source.startswith(_BY_FILE):
@@ -88,11 +83,11 @@ def frozen_environ(environ: Mapping[str, str], resolved: Resolved[ServiceSetting
 
 
 def read_environ(spec: WorkerSpec, received: Mapping[int, int]) -> dict[str, str]:
-    """The environment that main handed over; it can be had once.
+    """Read the environment that the main process sent; can be called once.
 
     Args:
-        spec: Say where it is.
-        received: Descriptors of this process by those that main has.
+        spec: Contains its descriptor.
+        received: Descriptors of this process by those of the main process.
     """
     descriptor = received[spec.environ]
     packed = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
@@ -106,11 +101,11 @@ def read_environ(spec: WorkerSpec, received: Mapping[int, int]) -> dict[str, str
 
 
 def _packed(environ: Mapping[str, str]) -> bytes:
-    # As the kernel does it: neither names nor values have a NUL in them, but either may be no UTF-8.
+    # As in the kernel: no NUL in names and values, but possibly not UTF-8.
     return b"\0".join(f"{name}={value}".encode(*_ENCODING) for name, value in environ.items())
 
 
-def _kept(name: str, content: bytes) -> int:
+def _memory_file(name: str, content: bytes) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(name)
     else:
@@ -123,6 +118,6 @@ def _kept(name: str, content: bytes) -> int:
 
 
 def _path(descriptor: int) -> str:
-    """A path by which this process opens a descriptor."""
+    """Return a path that opens a descriptor of this process."""
     own = Path("/proc/self/fd")
     return f"{own if own.is_dir() else '/dev/fd'}/{descriptor}"

@@ -1,7 +1,7 @@
-"""What main and its workers tell each other: a few bytes of shared memory.
+"""Shared-memory scoreboard between the main process and its workers.
 
-A byte is read on every request, so it must cost nothing; and it must work when an event loop is stuck, which
-rules out anything that needs the other side to answer.
+One byte is read on every response, so reading must be cheap, and it must work while an event loop is blocked,
+which rules out any request to the other process.
 """
 
 import mmap
@@ -20,31 +20,31 @@ _STATE, _READY, _SLOT_PHASE, _HEARTBEAT = 0, 1, 2, 8
 
 
 class Phase(IntEnum):
-    """What a worker is to do; written by main."""
+    """Phase of the service or of one worker; written by the main process."""
 
     SERVING = 0
     DRAINING = 1
-    """Serve, but ask clients to go elsewhere."""
+    """Serve, but close connections after each response."""
     STOPPING = 2
-    """Accept nothing more, finish what is in flight."""
+    """Accept nothing, finish requests in flight."""
 
 
 class WorkerState(IntEnum):
-    """How far a worker is; written by the worker, reset by main."""
+    """State of a worker; written by the worker, reset by the main process."""
 
     BOOTING = 0
     UP = 1
     CLOSING = 2
     PREPARING = 3
-    """It migrates, before any worker is up; it must be given the time to roll back."""
+    """Connects to the database and migrates; needs time to roll back when it is stopped."""
     OPENING = 4
-    """From here on it may hold connections."""
+    """May hold connections from now on."""
 
 
 class Scoreboard:
-    """The shared memory: one header, written by main, and one slot for each worker.
+    """The shared memory: a header written by the main process, and one slot for each worker.
 
-    Times in it are `time.monotonic()`, one clock for all processes of a machine.
+    Times are `time.monotonic()`, which all processes of a machine share.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,13 +55,13 @@ class Scoreboard:
 
     @classmethod
     def create(cls, path: Path, *, slots: int) -> "Scoreboard":
-        """Make a board in a new file."""
+        """Create a scoreboard in a new file."""
         path.write_bytes(bytes(_HEADER_BYTES + slots * _SLOT_BYTES))
         return cls(path)
 
     @property
     def phase(self) -> Phase:
-        """What all workers are to do."""
+        """Phase of the service."""
         return Phase(self._map[_PHASE])
 
     @phase.setter
@@ -73,22 +73,22 @@ class Scoreboard:
         """Whether every worker has been up once."""
         return self._map[_BOOTED] == 1
 
-    def note_booted(self) -> None:
-        """Tell everyone that every worker has been up."""
+    def mark_booted(self) -> None:
+        """Record that every worker has been up once."""
         self._map[_BOOTED] = 1
 
     @property
     def is_open(self) -> bool:
-        """Whether the start is prepared and the port is listened on."""
+        """Whether the startup is prepared and the port is open."""
         return self._map[_OPEN] == 1
 
     def open(self) -> None:
-        """Tell everyone that workers may serve."""
+        """Record that the port is open and workers may serve."""
         self._map[_OPEN] = 1
 
     @property
     def deadline(self) -> float:
-        """When requests still in flight are cancelled, `time.monotonic()` seconds; 0 while nothing stops."""
+        """When requests in flight are cancelled, in `time.monotonic()` seconds; 0 before STOPPING."""
         return self._seconds(_DEADLINE)
 
     @deadline.setter
@@ -96,7 +96,7 @@ class Scoreboard:
         _SECONDS.pack_into(self._map, _DEADLINE, at)
 
     def slot(self, number: int) -> "WorkerSlot":
-        """One worker's part of the board."""
+        """Return the slot with a number."""
         return WorkerSlot(self, self._map, number)
 
     def _seconds(self, offset: int) -> float:
@@ -105,7 +105,7 @@ class Scoreboard:
 
 
 class WorkerSlot:
-    """One worker's slot, seen by that worker or by main."""
+    """One worker's slot, used by that worker and by the main process."""
 
     __slots__ = ("_at", "_map", "number", "scoreboard")
 
@@ -117,26 +117,26 @@ class WorkerSlot:
 
     @property
     def is_draining(self) -> bool:
-        """Whether clients are to be sent elsewhere; asked on every response."""
+        """Whether responses close their connection; read on every response."""
         return self._map[_PHASE] != 0 or self._map[self._at + _SLOT_PHASE] != 0
 
     @property
     def phase(self) -> Phase:
-        """What this worker is to do: as all, or further when it alone is being replaced."""
+        """Phase of this worker: that of the service, or a later one while this worker is being replaced."""
         return Phase(max(self._map[_PHASE], self._map[self._at + _SLOT_PHASE]))
 
     @property
     def is_replaced(self) -> bool:
-        """Whether another worker has taken this one's place."""
+        """Whether another worker has replaced this one."""
         return self._map[self._at + _SLOT_PHASE] != 0
 
-    def lead(self, phase: Phase) -> None:
-        """Tell this worker alone what to do."""
+    def set_phase(self, phase: Phase) -> None:
+        """Set the phase of this worker alone."""
         self._map[self._at + _SLOT_PHASE] = phase
 
     @property
     def state(self) -> WorkerState:
-        """How far the worker is."""
+        """State of the worker."""
         return WorkerState(self._map[self._at + _STATE])
 
     @state.setter
@@ -150,23 +150,23 @@ class WorkerSlot:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the worker's last readiness checks passed."""
+        """Whether the worker's latest readiness checks passed."""
         return self._map[self._at + _READY] == 1
 
     @is_ready.setter
     def is_ready(self, ready: bool) -> None:
         self._map[self._at + _READY] = int(ready)
 
-    def beat(self) -> None:
-        """Note that the worker's event loop runs."""
+    def record_heartbeat(self) -> None:
+        """Record that the worker's event loop runs."""
         _SECONDS.pack_into(self._map, self._at + _HEARTBEAT, time.monotonic())
 
     @property
-    def silence_s(self) -> float:
-        """Seconds since the worker's event loop last ran."""
-        beaten: float = _SECONDS.unpack_from(self._map, self._at + _HEARTBEAT)[0]
-        return time.monotonic() - beaten
+    def heartbeat_age_s(self) -> float:
+        """Seconds since the last heartbeat of the worker's event loop."""
+        recorded: float = _SECONDS.unpack_from(self._map, self._at + _HEARTBEAT)[0]
+        return time.monotonic() - recorded
 
     def reset(self) -> None:
-        """Make room for a new worker."""
+        """Clear the slot for a new worker."""
         self._map[self._at : self._at + _SLOT_BYTES] = bytes(_SLOT_BYTES)

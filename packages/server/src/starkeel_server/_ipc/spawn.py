@@ -1,7 +1,8 @@
-"""Interpreters that will be workers: started first, told later what to do.
+"""Worker interpreters that are started before their command is known.
 
-Most of what a worker imports is the same for every service and configuration. So the first one is started
-before main reads the configuration, and imports meanwhile; orders reach it by a socket.
+Most of what a worker imports does not depend on the service or its configuration. The first worker's
+interpreter is started before the main process reads the configuration and imports meanwhile; the command is
+sent to it over a socket pair.
 """
 
 import signal
@@ -17,78 +18,73 @@ from time import sleep
 from .._config.exit_codes import STOPPED, WORKER_KILLED, leave
 from .._process.signals import HANDLED
 
-_ORPHANED_S = 60.0
-"""Seconds a worker whose main is gone may take to stop by itself; then it is ended, stuck as it is."""
-_MOST_DESCRIPTORS = 16
+_ORPHAN_GRACE_S = 60.0
+"""Seconds a worker may take to stop after the main process ended; then it exits, even if it is blocked."""
+_MAX_DESCRIPTORS = 16
 _END = b"\n"
 
 
 class SpareProcess:
-    """An interpreter that waits for orders."""
+    """An interpreter that waits for its command."""
 
     def __init__(self) -> None:
-        # Kept for as long as this process lives: its end tells the other one that main is gone.
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            self.process = _spawned(theirs.fileno())
+        # Never closed: the child detects the end of this process by the end of the connection.
+        self._socket, child_socket = socket.socketpair()
+        with child_socket:
+            self.process = _spawn(child_socket.fileno())
 
-    def order(self, spec: bytes, descriptors: Sequence[int]) -> None:
-        """Tell it what to do.
-
-        Args:
-            spec: One line, without its end.
-            descriptors: Files it is to have, too; numbers are its own.
-        """
-        rest = spec + _END
-        # Whoever watches over it finds out when it has ended.
+    def send_command(self, command: bytes, descriptors: Sequence[int]) -> None:
+        """Send the command, one line without its end, and the descriptors it refers to."""
+        data = command + _END
+        # The supervisor detects a process that has ended.
         with suppress(OSError):
-            sent = socket.send_fds(self._socket, [rest], descriptors)
-            self._socket.sendall(rest[sent:])
+            sent = socket.send_fds(self._socket, [data], descriptors)
+            self._socket.sendall(data[sent:])
 
 
 class CommandChannel:
-    """The other side: receives orders in a thread, and notices the end of main from the first moment on.
+    """The child's end: receives the command in a thread and detects the end of the main process.
 
     Args:
-        descriptor: Of the socket.
+        descriptor: Descriptor of the socket.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
-        self._spec: SimpleQueue[tuple[bytes, list[int]]] = SimpleQueue()
+        self._commands: SimpleQueue[tuple[bytes, list[int]]] = SimpleQueue()
         self.orphaned = Event()
-        """Set when main is gone."""
-        Thread(target=self._run, name="lifeline", daemon=True).start()
+        """Set when the main process has ended."""
+        Thread(target=self._run, name="command-channel", daemon=True).start()
 
-    def spec(self) -> tuple[bytes, list[int]]:
-        """Wait for orders and the descriptors that came with them."""
-        return self._spec.get()
+    def receive(self) -> tuple[bytes, list[int]]:
+        """Wait for the command and its descriptors."""
+        return self._commands.get()
 
     def _run(self) -> None:
         with suppress(OSError):
-            self._spec.put(self._received())
+            self._commands.put(self._read_command())
             self._socket.recv(1)
         self.orphaned.set()
-        sleep(_ORPHANED_S)
+        sleep(_ORPHAN_GRACE_S)
         leave(WORKER_KILLED)
 
-    def _received(self) -> tuple[bytes, list[int]]:
-        spec, descriptors = b"", list[int]()
-        while not spec.endswith(_END):
-            part, found, _, _ = socket.recv_fds(self._socket, 65_536, _MOST_DESCRIPTORS)
+    def _read_command(self) -> tuple[bytes, list[int]]:
+        command, descriptors = b"", list[int]()
+        while not command.endswith(_END):
+            part, received, _, _ = socket.recv_fds(self._socket, 65_536, _MAX_DESCRIPTORS)
             if not part:
-                # Nothing was begun: there is nothing to end in order.
+                # The main process ended before it sent a command; there is nothing to clean up.
                 leave(STOPPED)
-            spec += part
-            descriptors.extend(found)
-        return spec, descriptors
+            command += part
+            descriptors.extend(received)
+        return command, descriptors
 
 
-def _spawned(descriptor: int) -> "subprocess.Popen[bytes]":
-    # A fresh interpreter, never a fork: main has threads, and a fork would copy their locks.
+def _spawn(descriptor: int) -> "subprocess.Popen[bytes]":
+    # Not a fork: the main process has threads, and a fork would copy their locks.
     command = [sys.executable, *_interpreter_options(), "-m", "starkeel_server._worker", str(descriptor)]
-    # Until the worker has its own handlers, a signal to the process group must not end it. Blocked signals
-    # are inherited, so they are blocked before it exists.
+    # A signal to the process group must not end the child before it has handlers. Blocked signals are
+    # inherited.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         return subprocess.Popen(  # noqa: S603 - this interpreter and our own program
@@ -99,6 +95,6 @@ def _spawned(descriptor: int) -> "subprocess.Popen[bytes]":
 
 
 def _interpreter_options() -> list[str]:
-    """Options that main's own interpreter was given, `-X` and `-W` for two."""
-    given = sys.orig_argv[1:]
-    return given[: given.index("-m")] if "-m" in given else []
+    """Return the options of this interpreter, such as `-X` and `-W`."""
+    arguments = sys.orig_argv[1:]
+    return arguments[: arguments.index("-m")] if "-m" in arguments else []

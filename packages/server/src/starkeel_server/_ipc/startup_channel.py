@@ -1,4 +1,4 @@
-"""The start is prepared by a worker, which has the application, and told by main, which has none."""
+"""Pipe on which the first worker reports to the main process how it connects to the database and migrates."""
 
 import os
 import traceback
@@ -13,16 +13,12 @@ from .._config.exit_codes import CRASH_LOOP, StartError
 log = structlog.get_logger(__name__)
 
 
-class _Said(msgspec.Struct, frozen=True, tag=True):
-    """A line for main's log."""
-
+class _LogLine(msgspec.Struct, frozen=True, tag=True):
     message: str
     fields: dict[str, Any]
 
 
 class _Failed(msgspec.Struct, frozen=True, tag=True):
-    """The service cannot start."""
-
     reason: str
     exit_code: int
     trace: str
@@ -32,14 +28,14 @@ class _Done(msgspec.Struct, frozen=True, tag=True):
     """The port may be opened."""
 
 
-_DECODER = msgspec.json.Decoder(_Said | _Failed | _Done)
+_DECODER = msgspec.json.Decoder(_LogLine | _Failed | _Done)
 
 
 class StartupFailure(StartError):
-    """The worker that prepared the start could not.
+    """The first worker failed to prepare the startup.
 
     Attributes:
-        trace: Where an error was raised that was not foreseen.
+        trace: Traceback of an unexpected error, otherwise empty.
     """
 
     def __init__(self, message: str, exit_code: int = CRASH_LOOP, trace: str = "") -> None:
@@ -48,60 +44,60 @@ class StartupFailure(StartError):
 
 
 class StartupListener:
-    """Main's end of a pipe by which the first worker tells how far it is."""
+    """The main process's end of the pipe."""
 
     def __init__(self) -> None:
         self._reader, self.writer = os.pipe()
 
-    def run(self) -> None:
-        """Wait until the start is prepared, and log what is told meanwhile; the worker has been started.
+    def wait(self) -> None:
+        """Log the messages of the first worker, which has been started, until it is done.
 
         Raises:
-            Failure: It cannot be.
+            StartupFailure: The worker reported a failure or ended early.
         """
         os.close(self.writer)
         with open(self._reader, "rb") as lines:
             for line in lines:
-                told = _DECODER.decode(line)
-                if isinstance(told, _Said):
-                    log.info(told.message, **told.fields)
-                elif isinstance(told, _Failed):
-                    raise StartupFailure(told.reason, told.exit_code, told.trace)
-                else:
-                    return
-        raise StartupFailure("the first worker ended before it had prepared the start")
+                match _DECODER.decode(line):
+                    case _LogLine(message=message, fields=fields):
+                        log.info(message, **fields)
+                    case _Failed(reason=reason, exit_code=exit_code, trace=trace):
+                        raise StartupFailure(reason, exit_code, trace)
+                    case _Done():
+                        return
+        raise StartupFailure("the first worker ended before it had prepared the startup")
 
 
 class StartupReporter:
-    """The worker's end.
+    """The worker's end of the pipe.
 
     Args:
-        descriptor: Of the pipe, inherited.
+        descriptor: Inherited descriptor of the pipe.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def say(self, message: str, **fields: Any) -> None:
-        """Have main log a line."""
-        self._tell(_Said(message, fields))
+    def log(self, message: str, **fields: Any) -> None:
+        """Log a line in the main process."""
+        self._send(_LogLine(message, fields))
 
     def fail(self, error: Exception) -> None:
-        """Tell why the service cannot start; where it was raised, too, unless it was foreseen."""
+        """Report why the service cannot start, with a traceback unless it is a `StartError`."""
         if isinstance(error, StartError):
-            self._tell(_Failed(str(error), error.exit_code, ""))
+            self._send(_Failed(str(error), error.exit_code, ""))
         else:
             trace = "".join(traceback.format_exception(error))
-            self._tell(_Failed(f"{type(error).__name__}: {error}", CRASH_LOOP, trace))
+            self._send(_Failed(f"{type(error).__name__}: {error}", CRASH_LOOP, trace))
 
     def done(self) -> None:
-        """Tell that the port may be opened."""
-        self._tell(_Done())
+        """Report that the port may be opened."""
+        self._send(_Done())
         os.close(self._descriptor)
 
-    def _tell(self, told: _Said | _Failed | _Done) -> None:
-        left = memoryview(msgspec.json.encode(told) + b"\n")
-        # Main may be gone.
+    def _send(self, message: _LogLine | _Failed | _Done) -> None:
+        data = memoryview(msgspec.json.encode(message) + b"\n")
+        # The main process may have ended.
         with suppress(BrokenPipeError):
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+            while data:
+                data = data[os.write(self._descriptor, data) :]

@@ -1,4 +1,4 @@
-"""Worker processes as main sees them."""
+"""Worker processes as handles of the main process, and the start message they receive."""
 
 import msgspec
 
@@ -6,28 +6,27 @@ from .._config.service import Service
 from .scoreboard import WorkerSlot, WorkerState
 from .spawn import SpareProcess
 
-LEAVE_GRACE_S = 60.0
-"""Seconds, at least, that requests in flight have in a worker that is replaced: nobody waits for the process
-to end, so they get longer than in a shutdown."""
+REPLACED_GRACE_S = 60.0
+"""Minimum seconds for requests in flight in a worker that is being replaced: nothing waits for that process
+to end, so it gets more time than in a shutdown."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
-    """What a worker is told.
+    """Start message of a worker.
 
     Args:
-        service: What to serve.
-        scoreboard: Path of the board.
-        index: Number of the worker, from 0; one that replaces another takes its number over.
-        slot: Its place on the board, and the name its metrics are kept under; no other that runs has it.
-        workers: How many there are.
-        metrics: Path of the directory for metrics.
-        descriptors: Numbers, in main, of the descriptors that come with the orders.
-        environ: File descriptor, in main, of the environment, as main checked it.
-        uses_tls: Whether the port speaks TLS.
-        listener: File descriptor, in main, of the socket to accept from.
-        path: Where main finds modules.
-        preparation: File descriptor, in main, of the pipe by which this worker tells how it prepares the
-            start; none for those that do not.
+        scoreboard: Path of the scoreboard.
+        metrics: Path of the metrics directory.
+        descriptors: Numbers, in the main process, of the descriptors sent along.
+        index: Worker index, from 0; a replacement has the index of the worker it replaces.
+        slot: Number of its scoreboard slot, which also names its metrics files; unique among running workers.
+        workers: Number of workers.
+        environ: Descriptor, in the main process, of the checked environment.
+        uses_tls: Whether the port uses TLS.
+        listener: Descriptor, in the main process, of the listening socket.
+        path: `sys.path` of the main process.
+        startup: Descriptor, in the main process, of the startup pipe; None unless this worker prepares the
+            startup.
     """
 
     service: Service
@@ -41,33 +40,23 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     uses_tls: bool
     listener: int
     path: list[str]
-    preparation: int | None
+    startup: int | None
 
 
 class WorkerProcess:
-    """One worker process.
-
-    Args:
-        spare: The interpreter that becomes it.
-        spec: What it is told.
-        slot: Its part of the board.
-    """
+    """Handle of a worker process; creating it sends the spec to the spare process."""
 
     def __init__(self, spare: SpareProcess, spec: WorkerSpec, slot: WorkerSlot) -> None:
         self.index = spec.index
-        self.was_terminated = False
-        """Whether main ended it."""
+        self.was_killed = False
+        """Whether this process was killed by the main process."""
         self.slot = slot
         self.rss_bytes = 0
         slot.reset()
-        self._spare = spare
         self._process = spare.process
-        spare.order(msgspec.json.encode(spec), spec.descriptors)
-
-    @property
-    def slot_number(self) -> int:
-        """Its place on the board."""
-        return self.slot.number
+        # Kept open: the worker stops when the connection ends.
+        self._spare = spare
+        spare.send_command(msgspec.json.encode(spec), spec.descriptors)
 
     @property
     def pid(self) -> int:
@@ -76,24 +65,24 @@ class WorkerProcess:
 
     @property
     def returncode(self) -> int | None:
-        """What it ended with, negative for a signal; none while it runs."""
+        """Exit code, negative for a signal; None while the process runs."""
         return self._process.poll()
 
     @property
     def is_up(self) -> bool:
-        """Whether it serves."""
+        """Whether the worker serves."""
         return self._process.returncode is None and self.slot.state is WorkerState.UP
 
     @property
     def is_preparing(self) -> bool:
-        """Whether it prepares the start, and runs."""
+        """Whether the worker is connecting to the database or migrating."""
         return self.slot.state is WorkerState.PREPARING and self.returncode is None
 
     def kill(self) -> None:
-        """End it without asking."""
-        self.was_terminated = True
+        """Send SIGKILL."""
+        self.was_killed = True
         self._process.kill()
 
     def wait(self) -> None:
-        """Wait for its end."""
+        """Wait for the process to end."""
         self._process.wait()

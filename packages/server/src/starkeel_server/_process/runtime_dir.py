@@ -1,4 +1,4 @@
-"""A directory for the life of one main process: shared memory and metrics files."""
+"""Private directory of a running service, for shared memory, sockets and metrics files."""
 
 import fcntl
 import os
@@ -10,68 +10,62 @@ from pathlib import Path
 from .._config.exit_codes import StartError
 from .._config.service import ENVIRON
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is made by mkdtemp
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - created with mkdtemp
 
 
 class RuntimeDirectory:
-    """A fresh private directory; those that killed processes left beside it are removed.
+    """A new private directory; creating it removes directories left by killed processes.
 
-    In memory where there is such a place: it is there in containers whose file system is read-only, and what
-    is written to it never waits for a disk.
-
-    Args:
-        service: Name of the service, a part of the directory's.
+    `/dev/shm` is preferred: it exists in containers with a read-only file system, and writes to it never wait
+    for a disk.
 
     Raises:
-        StartError: When no directory can be made.
+        StartError: No directory can be created.
     """
 
     def __init__(self, service: str) -> None:
-        parent = _MEMORY if "TMPDIR" not in ENVIRON and os.access(_MEMORY, os.W_OK) else None
+        parent = _SHARED_MEMORY if "TMPDIR" not in ENVIRON and os.access(_SHARED_MEMORY, os.W_OK) else None
         prefix = f"starkeel-{service}-"
         try:
-            self.path = _made(prefix, parent)
+            self.path = _create(prefix, parent)
             self.scoreboard = self.path / "scoreboard"
             self.metrics = self.path / "metrics"
             self.metrics.mkdir()
         except OSError as error:
             raise StartError(
-                f"no temporary directory can be made: {error}; set TMPDIR to a writable one"
+                f"no temporary directory can be created: {error}; set TMPDIR to a writable directory"
             ) from error
         for other in self.path.parent.glob(f"{prefix}*"):
-            _remove_if_left(other)
+            _remove_if_stale(other)
 
     def remove(self) -> None:
-        """Remove it with all that is in it; doing so again is no mistake."""
+        """Remove the directory and its content; may be called again."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def hold(directory: Path) -> None:
-    """Keep a directory from being taken for one that was left, as long as this process lives.
-
-    Args:
-        directory: One that is held by another process, or was made a moment ago.
+def lock(directory: Path) -> None:
+    """Lock a directory until this process ends, so that starting processes do not remove it.
 
     Raises:
-        FileNotFoundError: It was taken for one.
+        FileNotFoundError: Another process has removed it already.
     """
-    # Never closed: the kernel lets go of it when the process ends, however that comes.
+    # Never closed: the kernel releases the lock when the process ends for any reason.
     descriptor = os.open(directory, os.O_DIRECTORY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     directory.stat()
 
 
-def _made(prefix: str, parent: Path | None) -> Path:
+def _create(prefix: str, parent: Path | None) -> Path:
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        # Another process that starts at this moment may find it before it is held.
+        # A process starting at the same time may remove it before it is locked.
         with suppress(FileNotFoundError):
-            hold(path)
+            lock(path)
             return path
 
 
-def _remove_if_left(directory: Path) -> None:
-    # Whatever cannot be opened or is held is somebody's; it may be gone, too.
+def _remove_if_stale(directory: Path) -> None:
+    # It may be in use, belong to another user, or be removed already.
     with suppress(OSError):
         descriptor = os.open(directory, os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

@@ -1,8 +1,8 @@
-"""Signals, noticed whatever the main thread is doing.
+"""Signal handling in a thread of its own.
 
-A Python signal handler runs between two instructions of the main thread: not while that waits in C, and where
-it does run it may interrupt an import or a lock. So handlers here do nothing; the interpreter writes the
-signal's number to a socket, and a thread reads it.
+A Python signal handler runs between two instructions of the main thread: not while that thread waits in C,
+and possibly in the middle of an import or while it holds a lock. Handlers here do nothing; the interpreter
+writes the signal number to a socket (`signal.set_wakeup_fd`), and a thread reads it.
 """
 
 import os
@@ -16,44 +16,38 @@ STOPS = {
     signal.SIGTERM: "received SIGTERM",
     signal.SIGINT: "received Ctrl+C",
 }
-"""Signals that stop the service, with the line that says so."""
+"""Signals that stop the service, with their log message."""
 
 HANDLED = {*STOPS, signal.SIGHUP}
-"""Signals that mean something."""
+"""Signals with an effect."""
 
 
-class SignalWatch:
-    """Calls back, in a thread of its own, whenever a signal arrives; to be made in the main thread.
+class SignalDispatcher:
+    """Calls handlers in a separate thread when signals arrive; must be created in the main thread.
 
-    Until `hand_over` a signal ends the process: it is made before anything heavy is imported.
+    It is created before the heavy imports. Until `set_handlers` a stop signal ends the process.
     """
 
     def __init__(self) -> None:
-        self._on_stop: Callable[[signal.Signals], None] = _end_before_start
-        self._on_reload: Callable[[], None] = _ignore
-        self._on_child: Callable[[], None] = _ignore
+        self._on_stop: Callable[[signal.Signals], None] = _exit_before_start
+        self._on_reload: Callable[[], None] = _do_nothing
+        self._on_child: Callable[[], None] = _do_nothing
         self._had_terminal = _has_terminal()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (*HANDLED, signal.SIGCHLD):
-            signal.signal(number, _noted)
+            signal.signal(number, _ignore_in_main_thread)
         Thread(target=self._dispatch, name="signals", daemon=True).start()
 
-    def hand_over(
+    def set_handlers(
         self,
         on_stop: Callable[[signal.Signals], None],
         *,
         on_reload: Callable[[], None],
         on_child: Callable[[], None],
     ) -> None:
-        """Say what is to be done from here on.
-
-        Args:
-            on_stop: Called for each signal that stops the service.
-            on_reload: Called when the configuration is to be read anew.
-            on_child: Called when a child process has ended.
-        """
+        """Set the handlers of stop signals, SIGHUP and SIGCHLD."""
         self._on_stop, self._on_reload, self._on_child = on_stop, on_reload, on_child
 
     def _dispatch(self) -> None:
@@ -65,10 +59,10 @@ class SignalWatch:
                 elif received in STOPS:
                     self._on_stop(received)
                 elif received is signal.SIGHUP:
-                    self._hung_up()
+                    self._on_hangup()
 
-    def _hung_up(self) -> None:
-        # A terminal that is closed sends it, too, to say that nobody is there any more.
+    def _on_hangup(self) -> None:
+        # A closed terminal sends SIGHUP as well; without its terminal the service stops.
         if self._had_terminal and not _has_terminal():
             self._on_stop(signal.SIGTERM)
         else:
@@ -76,18 +70,18 @@ class SignalWatch:
 
 
 def ignore_stops() -> None:
-    """Have a worker outlive signals that are sent to the whole process group, as Ctrl-C in a terminal is.
+    """Ignore stop signals sent to the whole process group, such as Ctrl-C: only the main process stops
+    workers.
 
-    Main tells it when to stop. By a handler that does nothing rather than `SIG_IGN`: a program that the
-    service starts has a handler reset, but would inherit being deaf.
+    The handler does nothing instead of being `SIG_IGN`, which programs started by the service would inherit.
     """
     for number in HANDLED:
-        signal.signal(number, _noted)
+        signal.signal(number, _ignore_in_main_thread)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
 def _has_terminal() -> bool:
-    """Whether this process belongs to a terminal that is there."""
+    """Return whether this process has a controlling terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
     except OSError:
@@ -95,15 +89,15 @@ def _has_terminal() -> bool:
     return True
 
 
-def _end_before_start(received: signal.Signals) -> None:
-    # Nothing is set up: no logging to say it by, nothing to flush or to remove.
+def _exit_before_start(received: signal.Signals) -> None:
+    # Logging is not set up, and there is nothing to flush or remove.
     os.write(2, f"{STOPS[received]}\nshutdown complete\n".encode())
     os._exit(0)
 
 
-def _ignore() -> None:
-    """Nothing was read yet, and nothing depends on children."""
+def _do_nothing() -> None:
+    """No configuration has been read and no worker is running yet."""
 
 
-def _noted(_number: int, _frame: Any) -> None:
-    """Nothing: the wakeup socket has it."""
+def _ignore_in_main_thread(_number: int, _frame: Any) -> None:
+    """The signal is read from the wakeup socket."""

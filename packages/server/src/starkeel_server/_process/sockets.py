@@ -2,27 +2,26 @@
 
 import socket
 
-from .._config.exit_codes import PORT_TAKEN, StartError
+from .._config.exit_codes import PORT_UNAVAILABLE, StartError
 
 BACKLOG = 1024
+"""Connections the kernel queues for the application port until a worker accepts them."""
 
 
 class ListenSocket:
-    """A port that will be listened on; its socket is there before, for workers to inherit.
-
-    Until `open` connections are refused.
+    """A TCP socket that workers inherit before it listens; connections are refused until `open`.
 
     Args:
-        host: An address or a name; `::` takes IPv4 as well.
-        port: The port; 0 for any.
-        variable: The variable to change when it cannot be had.
+        host: Address or host name; `::` accepts IPv4 as well.
+        port: Port number; 0 for any free port.
+        variable: Environment variable named in the error message.
 
     Raises:
-        StartError: When there is no such address.
+        StartError: The host cannot be resolved, or no socket can be created.
     """
 
     def __init__(self, host: str, port: int, *, variable: str) -> None:
-        self._address_text = shown(host, port)
+        self._display_address = format_address(host, port)
         self._variable = variable
         try:
             family, _, _, _, address = socket.getaddrinfo(
@@ -31,40 +30,38 @@ class ListenSocket:
             self._address = address[:2]
             self.socket = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._start_error(error) from error
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family is socket.AF_INET6:
-            takes_both = host == "::" and socket.has_dualstack_ipv6()
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not takes_both)
+            is_dual_stack = host == "::" and socket.has_dualstack_ipv6()
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not is_dual_stack)
 
     def open(self, *, backlog: int) -> None:
-        """Bind it and listen.
-
-        Args:
-            backlog: Connections the kernel keeps until they are accepted.
+        """Bind the address and listen, with `backlog` connections queued until they are accepted.
 
         Raises:
-            StartError: When the address cannot be had.
+            StartError: The address cannot be bound.
         """
         try:
             self.socket.bind(self._address)
             self.socket.listen(backlog)
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._start_error(error) from error
 
     @property
     def address(self) -> str:
-        """Where it listens, as `host:port`."""
+        """Local address, as `host:port`."""
         host, port = self.socket.getsockname()[:2]
-        return shown(host, port)
+        return format_address(host, port)
 
-    def _refused(self, error: OSError) -> StartError:
-        why = (error.strerror or str(error)).lower()
+    def _start_error(self, error: OSError) -> StartError:
+        reason = (error.strerror or str(error)).lower()
         return StartError(
-            f"{self._address_text} cannot be bound: {why}; set {self._variable} to change it", PORT_TAKEN
+            f"{self._display_address} cannot be bound: {reason}; set {self._variable} to another value",
+            PORT_UNAVAILABLE,
         )
 
 
-def shown(host: str, port: int) -> str:
-    """`host:port`, an IPv6 address in brackets."""
+def format_address(host: str, port: int) -> str:
+    """Return `host:port`, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""The configuration of a running service, and how SIGHUP changes it."""
+"""Configuration reload on SIGHUP."""
 
 from collections.abc import Callable, Mapping
 
@@ -19,18 +19,17 @@ _FIXED: dict[str, Callable[[ServerSettings], object]] = {
     "WORKERS": lambda server: server.workers,
     "LOG_LEVEL_CHANGES": lambda server: "true" if server.log_level_changes else "false",
 }
-"""What main itself lives by, from the start to the end."""
+"""Settings of the main process, which need a restart to change."""
 
 
 class ReloadableConfig:
-    """What workers are started with: what has proved itself, and what was read last.
+    """Configuration that workers are started with.
+
+    `active` is known to work; `candidate` was read last and becomes active when a worker has started with it.
 
     Args:
         service: The service.
         resolved: Its configuration at the start.
-
-    Raises:
-        ConfigurationError: When a file was changed into something wrong since it was read.
     """
 
     def __init__(self, service: Service, resolved: Resolved[ServiceSettings]) -> None:
@@ -40,12 +39,13 @@ class ReloadableConfig:
         )
         self.candidate = self.active
         self.on_activated: Callable[[ConfigSnapshot], None] = _ignore
-        """Called when workers have come up with what was read last."""
+        """Called when a candidate has become active."""
 
     def reload(self) -> bool:
-        """Read files anew; whether what they hold now can be used.
+        """Read the configuration files again as the new candidate; return whether it is valid.
 
-        The environment itself cannot change under a process. What needs a restart is told and left as it is.
+        Environment variables cannot change in a running process. Changes that need a restart are logged and
+        not applied.
         """
         try:
             resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
@@ -53,25 +53,25 @@ class ReloadableConfig:
             found = ConfigSnapshot(environ, self._service.name, {}, entries=resolved.entries)
             fixed = self._fixed(found.server)
             if fixed:
-                log.warning("a change needs a restart and was not applied", variables=sorted(fixed))
+                log.warning("changes not applied: restart required", variables=sorted(fixed))
                 found.close()
                 found = ConfigSnapshot(environ, self._service.name, fixed, entries=resolved.entries)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the service goes on as it is
-            log.error("configuration refused: workers go on with the one they have", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - the service must keep running
+            log.error("configuration refused: workers keep the current one", reason=str(error))
             return False
         self._replace_candidate(found)
-        log.info("configuration read anew")
+        log.info("configuration reloaded")
         return True
 
     def activate(self, tried: ConfigSnapshot) -> None:
-        """Note that a worker came up with what was read last, unless something newer was read since."""
+        """Make a candidate active after a worker started with it, unless a newer one was read since."""
         if tried is self.candidate and tried is not self.active:
             self.active.close()
             self.active = tried
             self.on_activated(tried)
 
     def discard_candidate(self) -> None:
-        """Give up what was read last: no worker came up with it."""
+        """Discard the candidate: no worker started with it."""
         self._replace_candidate(self.active)
 
     def _replace_candidate(self, snapshot: ConfigSnapshot) -> None:
@@ -80,7 +80,7 @@ class ReloadableConfig:
         self.candidate = snapshot
 
     def _fixed(self, found: ServerSettings) -> Mapping[str, str]:
-        """What was changed but cannot be, as it was."""
+        """Return the old values of changed settings that need a restart."""
         current = self.active.server
         kept = {name: str(of(current)) for name, of in _FIXED.items() if of(found) != of(current)}
         if found.uses_tls != current.uses_tls:
@@ -90,4 +90,4 @@ class ReloadableConfig:
 
 
 def _ignore(_: ConfigSnapshot) -> None:
-    """Nobody follows."""
+    """Default callback."""

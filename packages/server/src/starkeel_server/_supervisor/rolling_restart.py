@@ -1,4 +1,4 @@
-"""Replacing workers while the service serves: each new one is ready before the one before it leaves."""
+"""Rolling restart: replaces workers one by one; each replacement is ready before its predecessor drains."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -7,29 +7,29 @@ import structlog
 
 from .._ipc.config_snapshot import ConfigSnapshot
 from .._ipc.scoreboard import Phase
-from .._ipc.worker_process import LEAVE_GRACE_S, WorkerProcess
+from .._ipc.worker_process import REPLACED_GRACE_S, WorkerProcess
 from .config_reload import ReloadableConfig
 from .worker_pool import WorkerPool
 
 log = structlog.get_logger(__name__)
 
-ARRIVAL_S = 60.0
-"""Seconds a worker may take until it is ready."""
-LEAST_LEAVE_S = 1.0
-"""Seconds, at least, that a worker goes on answering on connections it has, asking to close each: a client
-that sends a request every second on a kept connection never sees it closed without notice."""
+READY_TIMEOUT_S = 60.0
+"""Seconds a replacement may take until it is ready."""
+MIN_DRAIN_S = 1.0
+"""Minimum seconds a replaced worker keeps answering on open connections with `Connection: close`: a client
+that sends a request every second on a kept connection never has it closed without notice."""
 MARGIN_S = 1.0
-"""Seconds a worker gets beyond its grace and flush before it is killed."""
+"""Seconds beyond grace and flush before a worker is killed."""
 RELOAD = "reload"
 
 
 class RollingRestart:
-    """Replaces those workers that are to be replaced, one by one; `step` takes it further.
+    """Replaces workers one by one; `step` continues without waiting.
 
     Args:
         pool: The workers.
-        config: What they are started with.
-        on_replaced: Called with the reason when a worker has taken another's place.
+        config: Configuration that they are started with.
+        on_replaced: Called with the reason when a worker has been replaced.
     """
 
     def __init__(
@@ -39,24 +39,24 @@ class RollingRestart:
         self._config = config
         self._on_replaced = on_replaced
         self._requested: dict[int, str] = {}
-        self._going: Iterator[None] = iter(())
+        self._running: Iterator[None] = iter(())
 
     def request(self, indexes: Iterable[int], reason: str) -> None:
-        """Have workers replaced, one that is being replaced once more."""
+        """Schedule workers for replacement; a worker already being replaced is replaced again."""
         for index in indexes:
-            # What is wanted for a new configuration stays so, as its end is told.
+            # Keep RELOAD as the reason: the end of a reload is logged.
             if self._requested.get(index) != RELOAD:
                 self._requested[index] = reason
 
     def is_requested(self, index: int) -> bool:
-        """Whether a worker is to be replaced anyway."""
+        """Return whether a worker is scheduled for replacement."""
         return index in self._requested
 
     def step(self) -> None:
-        """Go on as far as is possible without waiting."""
-        if next(self._going, self) is self and self._requested:
+        """Continue as far as possible without waiting."""
+        if next(self._running, self) is self and self._requested:
             index = next(iter(self._requested))
-            self._going = self._replace(index, self._requested.pop(index))
+            self._running = self._replace(index, self._requested.pop(index))
 
     def _replace(self, index: int, reason: str) -> Iterator[None]:
         tried = self._config.candidate
@@ -77,10 +77,10 @@ class RollingRestart:
             log.info("workers replaced")
 
     def _until_ready(self, replacement: WorkerProcess) -> Generator[None, None, bool]:
-        until = time.monotonic() + ARRIVAL_S
+        until = time.monotonic() + READY_TIMEOUT_S
         while self._pool.replacement is replacement and time.monotonic() < until:
             before = self._pool.serving.get(replacement.index)
-            # While the database is away neither is ready: the one before is no better.
+            # Without the database neither worker is ready: keeping the old one has no advantage.
             if replacement.is_up and (
                 replacement.slot.is_ready or before is None or not before.slot.is_ready
             ):
@@ -94,28 +94,28 @@ class RollingRestart:
             yield
 
     def _give_up(self, index: int, reason: str, tried: ConfigSnapshot) -> None:
-        log.error("worker not replaced: the new one did not become ready", index=index, reason=reason)
-        # Unless there is something newer to try.
+        log.error("worker not replaced: replacement did not become ready", index=index, reason=reason)
+        # Unless a newer configuration was read meanwhile.
         if self._config.candidate is tried:
             self._requested = {other: why for other, why in self._requested.items() if why != RELOAD}
             self._config.discard_candidate()
         if index not in self._pool.serving:
-            # The one that was to be replaced has crashed meanwhile.
+            # The old worker has crashed meanwhile.
             self._pool.start(index)
 
     def _drain_old(self, retiring: WorkerProcess) -> Iterator[None]:
         server = self._config.active.server
-        retiring.slot.lead(Phase.DRAINING)
-        yield from self._until_gone(retiring, max(LEAST_LEAVE_S, server.drain_delay_s))
-        retiring.slot.lead(Phase.STOPPING)
-        grace_s = max(LEAVE_GRACE_S, server.shutdown_grace_s)
-        yield from self._until_gone(retiring, grace_s + server.shutdown_flush_s + MARGIN_S)
+        retiring.slot.set_phase(Phase.DRAINING)
+        yield from self._wait_for_exit(retiring, max(MIN_DRAIN_S, server.drain_delay_s))
+        retiring.slot.set_phase(Phase.STOPPING)
+        grace_s = max(REPLACED_GRACE_S, server.shutdown_grace_s)
+        yield from self._wait_for_exit(retiring, grace_s + server.shutdown_flush_s + MARGIN_S)
         if self._pool.retiring is retiring:
             log.error("worker killed: it did not stop in time", index=retiring.index, worker_pid=retiring.pid)
             retiring.kill()
-            yield from self._until_gone(retiring, MARGIN_S)
+            yield from self._wait_for_exit(retiring, MARGIN_S)
 
-    def _until_gone(self, retiring: WorkerProcess, timeout_s: float) -> Iterator[None]:
+    def _wait_for_exit(self, retiring: WorkerProcess, timeout_s: float) -> Iterator[None]:
         until = time.monotonic() + timeout_s
         while self._pool.retiring is retiring and time.monotonic() < until:
             yield

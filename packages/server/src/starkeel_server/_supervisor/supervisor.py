@@ -1,4 +1,4 @@
-"""Main's care for its workers: start, replace, drain, end."""
+"""Supervisor of the workers: starts, replaces, drains and ends them."""
 
 import select
 import socket
@@ -25,24 +25,23 @@ from .worker_pool import WorkerPool, WorkerSpawner
 
 log = structlog.get_logger(__name__)
 
-MOST_DEATHS = 5
-"""Workers that may die one after the other before any is up; then something is wrong that a restart cannot
-mend."""
+MAX_FAILED_STARTS = 5
+"""Workers in a row that may end before one is up; then a restart cannot help."""
 BACKOFF_S = 0.1
-"""Seconds before a worker that never was up is replaced; doubled each time."""
+"""Seconds before a worker that was never up is restarted; doubled each time."""
 _TICK_S = 0.1
 
 
 class Supervisor:
-    """Keeps as many workers as are wanted, until it is told to stop.
+    """Keeps the configured number of workers running until it is stopped.
 
     Args:
-        config: What workers are started with, and how they stop.
-        scoreboard: The memory shared with them.
-        listener: The socket they accept from.
+        config: Configuration that workers are started with.
+        scoreboard: Memory shared with the workers.
+        listener: Socket they accept from.
         pool: The workers.
-        rolling_restart: What replaces them while they serve.
-        on_end: Called with each worker that has ended, and whether it was not asked to.
+        rolling_restart: Replaces workers while the service serves.
+        on_exit: Called with each worker that has ended, and whether that was unexpected.
     """
 
     def __init__(
@@ -66,48 +65,48 @@ class Supervisor:
         self._waker.setblocking(False)
         self._must_stop = False
         self._must_reload = False
-        self._deaths = 0
+        self._failed_starts = 0
         self._code = STOPPED
         self._over_at = 0.0
 
     @property
     def flush_s(self) -> float:
-        """Seconds that are left for main's own flushing, once `run` is over."""
+        """Seconds left for flushing in the main process after `run`."""
         return min(self._settings.shutdown_flush_s, self._over_at - time.monotonic())
 
     def wake(self) -> None:
-        """Have a look at once; called from other threads."""
+        """Check the workers immediately; called from other threads."""
         try:
             self._waker.send(b"\0")
         except BlockingIOError:
             return
 
     def stop(self) -> None:
-        """Begin to stop; called from other threads."""
-        # At once, whatever the main thread is about.
+        """Start to stop; called from other threads."""
+        # Immediately, in case the main thread is busy.
         if self._scoreboard.booted:
             self._scoreboard.phase = Phase.DRAINING
         self._must_stop = True
         self.wake()
 
     def reload(self) -> None:
-        """Read the configuration anew and replace every worker; called from other threads."""
+        """Reload the configuration and replace every worker; called from other threads."""
         self._must_reload = True
         self.wake()
 
     def kill(self) -> None:
-        """End every worker at once; called from other threads. None is started any more."""
+        """Kill every worker and start no more; called from other threads."""
         self._must_stop = True
-        self._pool.kill()
+        self._pool.kill_all()
 
     def run(self) -> int:
-        """Serve until told to stop, then drain; the exit code. Workers have been started."""
+        """Supervise the started workers until stopped, then drain; return the exit code."""
         while not self._must_stop:
             self._wait(_TICK_S)
             self._restart_exited()
-            self._note_boot()
+            self._check_started()
             if self._scoreboard.booted:
-                self._renew()
+                self._step_replacements()
         self._drain()
         return self._code
 
@@ -120,25 +119,25 @@ class Supervisor:
         if readable:
             self._wakes.recv(4096)
 
-    def _renew(self) -> None:
+    def _step_replacements(self) -> None:
         if self._must_reload:
             self._must_reload = False
             if self._config.reload():
                 self._rolling_restart.request(self._pool.indexes, RELOAD)
-        self._memory.look(self._settings.worker_max_rss_bytes)
+        self._memory.check(self._settings.worker_max_rss_bytes)
         self._rolling_restart.step()
 
     def _restart_exited(self) -> None:
         for worker in self._collect_exited():
             if self._must_stop:
                 return
-            if self._deaths >= MOST_DEATHS:
-                log.error("gave up: workers die before they are up", deaths=self._deaths)
+            if self._failed_starts >= MAX_FAILED_STARTS:
+                log.error("gave up: workers die before they are up", deaths=self._failed_starts)
                 self._code = CRASH_LOOP
                 self.stop()
                 return
-            if self._deaths:
-                self._back_off(BACKOFF_S * 2 ** (self._deaths - 1))
+            if self._failed_starts:
+                self._back_off(BACKOFF_S * 2 ** (self._failed_starts - 1))
             if self._pool.replacement is None or self._pool.replacement.index != worker.index:
                 self._pool.start(worker.index)
 
@@ -148,14 +147,14 @@ class Supervisor:
             self._wait(until - time.monotonic())
 
     def _collect_exited(self) -> list[WorkerProcess]:
-        """Those that have ended and leave a gap."""
+        """Remove ended workers; return those that must be restarted."""
         missing = []
         for worker in [worker for worker in self._pool.all() if worker.returncode is not None]:
             if self._pool.serving.get(worker.index) is worker:
                 missing.append(worker)
-                self._deaths = 0 if worker.slot.has_been_up else self._deaths + 1
-            is_asked = worker is self._pool.retiring and worker.returncode == 0
-            self._collect(worker, died=not is_asked)
+                self._failed_starts = 0 if worker.slot.has_been_up else self._failed_starts + 1
+            is_expected = worker is self._pool.retiring and worker.returncode == 0
+            self._collect(worker, died=not is_expected)
         return missing
 
     def _collect(self, worker: WorkerProcess, *, died: bool) -> None:
@@ -163,30 +162,31 @@ class Supervisor:
         self._on_end(worker, died)
         worker.slot.reset()
 
-    def _note_boot(self) -> None:
+    def _check_started(self) -> None:
         if not self._scoreboard.booted and self._pool.is_up:
-            self._scoreboard.note_booted()
+            self._scoreboard.mark_booted()
             log.info("workers started", workers=len(self._pool.indexes))
 
     def _drain(self) -> None:
         if self._scoreboard.booted:
             self._scoreboard.phase = Phase.DRAINING
-            self._until_ended(time.monotonic() + self._settings.drain_delay_s)
+            self._wait_for_exits(time.monotonic() + self._settings.drain_delay_s)
         now = time.monotonic()
         self._over_at = now + self._settings.shutdown_grace_s + self._settings.shutdown_flush_s + MARGIN_S
         self._scoreboard.deadline = now + self._settings.shutdown_grace_s
         self._scoreboard.phase = Phase.STOPPING
-        # Main's own copy; with the workers' gone as well, connections are refused rather than left to wait.
+        # The main process's copy; once the workers' copies are closed too, connections are refused instead of
+        # queued.
         self._listener.close()
         for worker in self._pool.all():
             if worker.slot.state is WorkerState.BOOTING:
-                # It holds nothing yet, and may take long to notice.
+                # It has no connections yet and may take long to check the phase.
                 worker.kill()
-        if not self._until_ended(self._over_at):
-            self._kill_the_stuck()
+        if not self._wait_for_exits(self._over_at):
+            self._kill_remaining()
 
-    def _until_ended(self, deadline: float) -> bool:
-        """Wait until no worker runs; whether that came in time."""
+    def _wait_for_exits(self, deadline: float) -> bool:
+        """Wait until no worker runs; return whether that happened before the deadline."""
         while self._pool.all():
             self._collect_all()
             left = deadline - time.monotonic()
@@ -197,27 +197,27 @@ class Supervisor:
 
     def _collect_all(self) -> None:
         for worker in [worker for worker in self._pool.all() if worker.returncode is not None]:
-            is_asked = worker.was_terminated or worker.slot.state is WorkerState.BOOTING
-            died = worker.returncode != 0 and not is_asked
+            is_expected = worker.was_killed or worker.slot.state is WorkerState.BOOTING
+            died = worker.returncode != 0 and not is_expected
             if died:
                 self._code = self._code or WORKER_KILLED
             self._collect(worker, died=died)
 
-    def _kill_the_stuck(self) -> None:
+    def _kill_remaining(self) -> None:
         for worker in self._pool.all():
             log.error("worker killed: it did not stop in time", index=worker.index, worker_pid=worker.pid)
         self.kill()
         self._code = self._code or WORKER_KILLED
-        self._until_ended(time.monotonic() + MARGIN_S)
+        self._wait_for_exits(time.monotonic() + MARGIN_S)
 
 
 class Supervision(NamedTuple):
-    """The workers and those who see to them."""
+    """A supervisor and the objects it works with."""
 
     scoreboard: Scoreboard
     pool: WorkerPool
     supervisor: Supervisor
-    preparation: StartupListener
+    startup: StartupListener
     metrics: multiprocess.WorkerMetrics
 
 
@@ -229,14 +229,14 @@ def build_supervisor(
     *,
     first: SpareProcess,
 ) -> Supervision:
-    """Make what starts workers and sees to them; nothing is started yet.
+    """Create the supervisor and its worker pool; no worker is started yet.
 
     Args:
-        service: What they serve.
-        config: What they are started with.
-        directory: Where shared memory and metrics are kept.
-        listener: The socket they will accept from.
-        first: Will be the first of them, and prepare the start.
+        service: The service to serve.
+        config: Configuration that workers are started with.
+        directory: Directory of shared memory and metrics.
+        listener: Socket the workers will accept from.
+        first: Interpreter of the first worker, which prepares the startup.
     """
     workers = config.active.server.workers
     scoreboard = Scoreboard.create(directory.scoreboard, slots=workers + 1)
@@ -248,4 +248,4 @@ def build_supervisor(
     supervisor = Supervisor(
         config, scoreboard, listener, pool=pool, rolling_restart=rolling_restart, on_exit=exits.report
     )
-    return Supervision(scoreboard, pool, supervisor, spawner.preparation, metrics)
+    return Supervision(scoreboard, pool, supervisor, spawner.startup, metrics)

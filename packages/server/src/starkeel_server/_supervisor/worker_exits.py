@@ -1,4 +1,4 @@
-"""Tells of workers that have ended, and clears up after them."""
+"""Reports the end of workers: log line, metrics, and whether the kernel killed them for memory."""
 
 import signal
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class ExitReporter:
-    """Tells of workers that have ended, and clears up after them."""
+    """Reports the end of workers: log line, metrics, and whether the kernel killed them for memory."""
 
     def __init__(self, directory: RuntimeDirectory, metrics: multiprocess.WorkerMetrics) -> None:
         self._directory = directory
@@ -24,42 +24,42 @@ class ExitReporter:
         self._oom_kills = OomKills()
 
     def report(self, worker: WorkerProcess, died: bool) -> None:
-        """Note the end of a worker, and tell of it when it was not asked to end."""
+        """Remove the live gauges of a worker; log and count its end if that was unexpected."""
         if died:
-            self._metrics.count_exit(self._told(worker))
-        multiprocess.forget(self._directory.metrics, name=str(worker.slot_number), pid=worker.pid)
+            self._metrics.count_exit(self._log_reason(worker))
+        multiprocess.remove_live_gauges(self._directory.metrics, name=str(worker.slot.number), pid=worker.pid)
 
-    def _told(self, worker: WorkerProcess) -> str:
+    def _log_reason(self, worker: WorkerProcess) -> str:
         code = worker.returncode or 0
-        who = {"index": worker.index, "worker_pid": worker.pid, "exit_code": code}
-        if code == -signal.SIGKILL and self._oom_kills.is_another():
+        fields = {"index": worker.index, "worker_pid": worker.pid, "exit_code": code}
+        if code == -signal.SIGKILL and self._oom_kills.has_increased():
             log.error(
                 "worker killed by the kernel: out of memory",
                 signal="SIGKILL",
                 oom_kills=self._oom_kills.count(),
                 rss_bytes=worker.rss_bytes,
-                **who,
+                **fields,
             )
             return "oom"
-        log.error("worker died", **who)
+        log.error("worker died", **fields)
         return "signal" if code < 0 else "error"
 
 
 class OomKills:
-    """Tells whether the kernel has killed a process of this one's control group for memory."""
+    """Counter of out-of-memory kills in the control group of this process."""
 
     def __init__(self) -> None:
         self._files = list(_event_files())
-        self._known = self.count()
+        self._last_count = self.count()
 
     def count(self) -> int:
-        """How many it has killed so far; 0 when it does not say."""
+        """Return the number of kills so far; 0 if the kernel does not report it."""
         return sum(_oom_kills(path) for path in self._files)
 
-    def is_another(self) -> bool:
-        """Whether there was one more since this was asked last."""
-        before, self._known = self._known, self.count()
-        return self._known > before
+    def has_increased(self) -> bool:
+        """Return whether the count has increased since the last call."""
+        before, self._last_count = self._last_count, self.count()
+        return self._last_count > before
 
 
 def _event_files() -> Iterator[Path]:
@@ -72,7 +72,7 @@ def _event_files() -> Iterator[Path]:
         if controllers and "memory" not in controllers.split(","):
             continue
         top = _CGROUPS / "memory" if controllers else _CGROUPS
-        # A container may see its group as the root, whatever the host calls it.
+        # In a container the group may be mounted as the root.
         for file in (top / group.lstrip("/") / name, top / name):
             if file.is_file():
                 yield file

@@ -1,4 +1,4 @@
-"""The workers that there are: who serves, who is to take over, who leaves."""
+"""The worker pool: serving workers, the replacement being started, and the one being drained."""
 
 import socket
 import sys
@@ -15,15 +15,15 @@ from .._process.runtime_dir import RuntimeDirectory
 from .config_reload import ReloadableConfig
 
 Spawn = Callable[[int, WorkerSlot, bool], WorkerProcess]
-"""Starts a worker, given its number, its seat, and whether it is to try what was read last."""
-_LOOK_S = 0.01
+"""Starts a worker, given its index, its slot, and whether it uses the candidate configuration."""
+_POLL_S = 0.01
 
 
 class WorkerPool:
-    """As many workers as are wanted, and for a while one more while one is replaced.
+    """The configured number of workers, and one more while a worker is being replaced.
 
     Args:
-        scoreboard: The memory shared with them, with one seat more than there are workers.
+        scoreboard: Memory shared with the workers, with one more slot than there are workers.
         spawn: Starts a worker.
     """
 
@@ -40,7 +40,7 @@ class WorkerPool:
 
     @property
     def indexes(self) -> range:
-        """The numbers of the workers."""
+        """Indexes of the workers."""
         return range(self._size)
 
     @property
@@ -49,31 +49,31 @@ class WorkerPool:
         return len(self.serving) == self._size and all(worker.is_up for worker in self.serving.values())
 
     def slots(self) -> list[WorkerSlot]:
-        """The seat of each worker by its number, of the one before while it is replaced after a crash."""
+        """Return the slot of each worker by index; that of the previous worker while it is restarted."""
         return list(self._slots.values())
 
     def all(self) -> list[WorkerProcess]:
-        """Every worker that was started and not struck off."""
+        """Return every worker that was started and not removed."""
         return [
             *self.serving.values(),
             *(worker for worker in (self.replacement, self.retiring) if worker is not None),
         ]
 
     def start(self, index: int) -> None:
-        """Start a worker that serves as soon as it can."""
+        """Start a worker."""
         with self._lock:
             if not self._is_closed:
                 self.serving[index] = self._spawn(index, self._slots[index], False)
 
     def start_replacement(self, index: int) -> WorkerProcess | None:
-        """Start a worker that is to take another's place; none once all is over."""
+        """Start a worker that is to replace another; return None if the pool is closed."""
         with self._lock:
             if not self._is_closed:
                 self.replacement = self._spawn(index, self._free_slot(), True)
         return self.replacement
 
     def promote(self) -> WorkerProcess | None:
-        """Have the arriving worker take its place; the one that is to leave for it, if it still runs."""
+        """Make the replacement the serving worker; return the worker it replaces if that still runs."""
         assert self.replacement is not None
         index = self.replacement.index
         self.retiring = self.serving.pop(index, None)
@@ -82,7 +82,7 @@ class WorkerPool:
         return self.retiring
 
     def remove(self, worker: WorkerProcess) -> None:
-        """Forget a worker that has ended."""
+        """Remove a worker that has ended."""
         if self.replacement is worker:
             self.replacement = None
         elif self.retiring is worker:
@@ -90,39 +90,39 @@ class WorkerPool:
         else:
             del self.serving[worker.index]
 
-    def kill(self) -> None:
-        """End every worker at once, and start none any more; may be called from other threads."""
+    def kill_all(self) -> None:
+        """Kill every worker and start no more; may be called from other threads."""
         with self._lock:
             self._is_closed = True
             for worker in self.all():
                 worker.kill()
 
     def terminate_all(self, *, timeout_s: float) -> None:
-        """End every worker before any has served; may be called from other threads.
+        """End every worker before the port is open; may be called from other threads.
 
         Args:
-            timeout_s: Seconds for the one that prepares the start to roll back.
+            timeout_s: Seconds for the first worker to roll back a migration.
         """
         with self._lock:
             self._is_closed = True
         self._scoreboard.phase = Phase.STOPPING
         until = time.monotonic() + timeout_s
         while any(worker.is_preparing for worker in self.all()) and time.monotonic() < until:
-            time.sleep(_LOOK_S)
-        self.kill()
+            time.sleep(_POLL_S)
+        self.kill_all()
         for worker in self.all():
             worker.wait()
 
     def _free_slot(self) -> WorkerSlot:
         taken = {slot.number for slot in self._slots.values()}
-        taken |= {worker.slot_number for worker in self.all()}
+        taken |= {worker.slot.number for worker in self.all()}
         return self._scoreboard.slot(
             next(slot for slot in range(self._scoreboard.slots) if slot not in taken)
         )
 
 
 class WorkerSpawner:
-    """Starts workers, the first of which prepares the start."""
+    """Starts worker processes; the first one prepares the startup."""
 
     def __init__(
         self,
@@ -139,14 +139,14 @@ class WorkerSpawner:
         self._listener = listener
         self._workers = workers
         self._first: SpareProcess | None = first
-        self.preparation = StartupListener()
+        self.startup = StartupListener()
         self._uses_tls = config.active.server.uses_tls
 
-    def __call__(self, index: int, slot: WorkerSlot, is_trial: bool) -> WorkerProcess:
-        snapshot = self._config.candidate if is_trial else self._config.active
+    def __call__(self, index: int, slot: WorkerSlot, use_candidate: bool) -> WorkerProcess:
+        snapshot = self._config.candidate if use_candidate else self._config.active
         first, self._first = self._first, None
-        preparation = None if first is None else self.preparation.writer
-        own = (self._listener.fileno(), *(() if preparation is None else (preparation,)))
+        startup = None if first is None else self.startup.writer
+        own = (self._listener.fileno(), *(() if startup is None else (startup,)))
         spec = WorkerSpec(
             service=self._service,
             scoreboard=str(self._directory.scoreboard),
@@ -159,6 +159,6 @@ class WorkerSpawner:
             uses_tls=self._uses_tls,
             listener=self._listener.fileno(),
             path=sys.path,
-            preparation=preparation,
+            startup=startup,
         )
         return WorkerProcess(first or SpareProcess(), spec, slot)

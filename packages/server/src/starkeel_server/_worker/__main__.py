@@ -1,11 +1,11 @@
-"""The program of a worker process: `python -m starkeel_server._work DESCRIPTOR`."""
+"""Entry point of a worker process: `python -m starkeel_server._worker DESCRIPTOR`."""
 
 import gc
 import sys
 
 if __name__ == "__main__":
-    # Next to nothing of what is imported is garbage, and looking for it again and again takes a tenth of the
-    # time; what then is there is frozen, and never looked through while the worker serves.
+    # Imports create almost no garbage, and collecting it takes a tenth of the start. What exists after the
+    # start is frozen.
     gc.disable()
 
     from .._process.signals import ignore_stops
@@ -14,9 +14,9 @@ if __name__ == "__main__":
 
     from .._ipc.spawn import CommandChannel
 
-    # Before the rest is imported: when main ends meanwhile, this process does, too.
-    ordered = CommandChannel(int(sys.argv[1]))
+    # Before the other imports, so that this process also ends if the main process ends meanwhile.
+    channel = CommandChannel(int(sys.argv[1]))
 
-    from .worker import work
+    from .worker import run
 
-    work(ordered)
+    run(channel)

@@ -1,4 +1,4 @@
-"""A worker's desk, put together: what it answers, and the levels that were set before it came."""
+"""Starts a worker's control server and applies log levels set before the worker started."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,44 +18,44 @@ log = structlog.get_logger(__name__)
 def start_control_server(
     directory: Path, slot: int, *, app: Litestar, hooks: PluginHooks, environ: Mapping[str, str]
 ) -> ControlServer:
-    """Open a worker's desk, and take over the log levels that an operator has set.
+    """Start the control server of the worker in a slot and apply the log levels an operator has set.
 
     Args:
-        directory: Main's.
-        slot: The worker's place on the board.
+        directory: Runtime directory.
+        slot: Number of the worker's slot.
         app: The application.
-        hooks: Of its plugins.
-        environ: The worker's environment.
+        hooks: Hooks of its plugins.
+        environ: Environment of the worker.
     """
 
     def routes(_: Mapping[str, str]) -> dict[str, Any]:
         return {"routes": routes_of(app)}
 
-    def set_log_levels(given: Mapping[str, str]) -> dict[str, Any]:
-        hooks.set_log_levels(given["levels"])
-        return {"levels": given["levels"]}
+    def set_log_levels(params: Mapping[str, str]) -> dict[str, Any]:
+        hooks.set_log_levels(params["levels"])
+        return {"levels": params["levels"]}
 
     own = {"routes": routes, "set_log_levels": set_log_levels}
-    desk = ControlServer(control_socket_path(directory, slot), {**hooks.inquiries(), **own})
-    # Between the two: levels that are set meanwhile are in the file, or asked for at the desk.
-    levels = LogLevelsFile(directory).of(environ)
+    control = ControlServer(control_socket_path(directory, slot), {**hooks.inquiries(), **own})
+    # After the socket is bound, before it answers: levels set meanwhile are in the file or in its backlog.
+    levels = LogLevelsFile(directory).read(environ)
     if levels is not None:
         hooks.set_log_levels(levels)
-        log.info("log levels taken over", levels=levels)
-    desk.open()
-    return desk
+        log.info("log levels applied", levels=levels)
+    control.start()
+    return control
 
 
 def routes_of(app: Litestar) -> list[dict[str, Any]]:
-    """Every route: its template as metrics and spans have it, its methods, and what handles it.
+    """Return every route: path template as in metrics and spans, methods, kind and handler.
 
-    Without those for OPTIONS, which Litestar adds to each.
+    The OPTIONS routes that Litestar adds are left out.
     """
-    told = [one for route in app.routes for one in _told(route) if one["methods"] != ["OPTIONS"]]
-    return sorted(told, key=lambda one: (one["path"], one["kind"], one["methods"]))
+    routes = [entry for route in app.routes for entry in _describe(route) if entry["methods"] != ["OPTIONS"]]
+    return sorted(routes, key=lambda entry: (entry["path"], entry["kind"], entry["methods"]))
 
 
-def _told(route: HTTPRoute | WebSocketRoute | ASGIRoute) -> list[dict[str, Any]]:
+def _describe(route: HTTPRoute | WebSocketRoute | ASGIRoute) -> list[dict[str, Any]]:
     if isinstance(route, HTTPRoute):
         kind, handlers = "http", [(sorted(handler.http_methods), handler) for handler in route.route_handlers]
     elif isinstance(route, WebSocketRoute):

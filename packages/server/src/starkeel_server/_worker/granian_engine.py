@@ -1,8 +1,8 @@
-"""Granian's server core, driven by our own processes.
+"""Granian's server core, run by this package's own processes.
 
-Granian's own main process closes the listener at once, cannot end event streams or half-sent requests and
-ignores a second signal; its core does none of this and is all that is used here. Its names are private, so
-each is looked up once, and what is missing is told in a sentence.
+Granian's main process closes the listener immediately, cannot end event streams or half-sent requests and
+ignores a second signal, so only its core is used. The names are private; each is looked up once, with an
+error message for a missing one.
 """
 
 import asyncio
@@ -13,81 +13,36 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
-from importlib.metadata import version
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-from .._config.exit_codes import StartError
+import structlog
+
+from .._compat import GRANIAN_LOGGER, granian
 from .._config.settings import ServerSettings
 from .._process.sockets import BACKLOG
 
-SUPPORTED = "2.8."
+log = structlog.get_logger(__name__)
+
 IDLE_TIMEOUT_S = 75
-"""Seconds a connection may stay idle, and a request head incomplete (one timer for both): above the 60 s that
-load balancers keep idle connections for, so that it is they who close."""
-MOST_HEAD_BYTES = 64 * 1024
-"""Bytes of a request head that are accepted, and of a body that are read ahead. It is looked at between two
-reads: above twice as many the answer is 431 for certain. With Granian's own 410 kB a thousand half-sent heads
-would take 400 MB and more."""
+"""Seconds a connection may be idle, or a request head incomplete (one timer). Load balancers close idle
+connections after 60 s by default and should be the ones that close."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Maximum bytes of a request head, and of a body read ahead. It is checked between two reads: a head of twice
+the size always gets a 431. With Granian's default of 410 kB, a thousand half-sent heads would take 400 MB."""
 _BLOCKING_THREADS = 512
 _OTHER_FILES = 256
-_MOST_CONNECTIONS = 8192
-
-
-class Granian(NamedTuple):
-    """The private names of Granian that are used."""
-
-    worker: Any
-    socket_holder: Any
-    signal: Any
-    scheduler: Any
-    watch: Any
-    wrap: Any
-
-
-_NAMES = (
-    ("granian._granian", "ASGIWorker"),
-    ("granian._granian", "SocketHolder"),
-    ("granian._granian", "WorkerSignal"),
-    ("granian._futures", "_new_cbscheduler"),
-    ("granian._futures", "_future_watcher_wrapper"),
-    ("granian.asgi", "_callback_wrapper"),
-)
-
-
-def granian() -> Granian:
-    """Look Granian's names up.
-
-    Raises:
-        StartError: When the installed Granian is not one that this package was tested with.
-    """
-    installed = version("granian")
-    if not installed.startswith(SUPPORTED):
-        raise StartError(f"granian {installed} is installed, and starkeel-server drives {SUPPORTED}x only")
-    found = []
-    for module, name in _NAMES:
-        try:
-            found.append(getattr(import_module(module), name))
-        except (ImportError, AttributeError):
-            raise StartError(
-                f"granian {installed} has no `{module}.{name}`, which starkeel-server drives it by; "
-                f"install a {SUPPORTED}x that has it"
-            ) from None
-    if not hasattr(found[0], "serve_mtr"):
-        raise StartError(
-            f"granian {installed} has no `ASGIWorker.serve_mtr`; install a {SUPPORTED}x that has it"
-        )
-    return Granian(*found)
+_MAX_CONNECTIONS = 8192
 
 
 class Engine:
-    """Accepts connections and calls the application, in the running event loop.
+    """Accepts connections and calls the application in the running event loop.
 
     Args:
-        app: An ASGI application; it is given no lifespan events.
-        listener: The socket to accept from; it belongs to the engine from here on.
-        tls: Certificate and key; plain HTTP without.
-        number: Of the worker, counted from 1; told in Granian's own log lines.
+        app: ASGI application; it receives no lifespan events.
+        listener: Socket to accept from; owned by the engine from now on.
+        tls: Settings with certificate and key; None for plain HTTP.
+        number: Number of the worker, from 1, for Granian's log lines.
     """
 
     def __init__(
@@ -102,43 +57,43 @@ class Engine:
         self._inode = os.fstat(listener.fileno()).st_ino
         self._is_paused = False
         self._worker = self._make(listener, tls, number)
-        _quieten()
+        _set_log_level()
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Start to accept connections."""
         scheduler = self._granian.scheduler(self._loop, self._callback, impl_asyncio=True)
         self._worker.serve_mtr(scheduler, self._loop, self._stop)
 
     def pause(self) -> None:
-        """Accept nothing more, and leave connections that there are as they are.
+        """Stop accepting and keep open connections.
 
-        Granian can only stop altogether, which closes idle connections, and with them one that was accepted a
-        moment ago and has its request on the way. So the descriptors it accepts by are made those of a socket
-        that nobody connects to; other processes accept from the one it had.
+        Granian can only stop completely, which closes idle connections, including one that was just accepted
+        and whose request is on the way. Its listening descriptors are therefore replaced by those of an
+        unused socket; other processes keep accepting from the original one.
         """
         if self._is_paused:
             return
         self._is_paused = True
-        with socket.create_server(("127.0.0.1", 0)) as nobodys:
-            nobodys.setblocking(False)
-            for descriptor in _descriptors_of(self._inode):
-                os.dup2(nobodys.fileno(), descriptor, inheritable=False)
+        descriptors = _descriptors_of(self._inode)
+        if not descriptors:
+            log.warning("replaced worker still accepts connections: no listening descriptor found")
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            unused.setblocking(False)
+            for descriptor in descriptors:
+                os.dup2(unused.fileno(), descriptor, inheritable=False)
 
     def stop(self) -> None:
-        """Accept nothing more and close idle connections; what is in flight goes on."""
+        """Stop accepting and close idle connections; requests in flight continue."""
         self._stop.set()
 
-    async def stopped(self, *, timeout_s: float) -> bool:
-        """Wait until every connection is closed; whether that came within the time.
+    async def wait_stopped(self, *, timeout_s: float) -> None:
+        """Wait until every connection is closed, for at most `timeout_s`.
 
         A client that sent half a request head keeps its connection open until the idle timeout.
         """
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._stopped.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def _make(self, listener: socket.socket, tls: ServerSettings | None, number: int) -> Any:
         from granian.constants import HTTPModes
@@ -146,53 +101,55 @@ class Engine:
 
         holder = self._granian.socket_holder(listener.detach(), False, BACKLOG)
         return self._granian.worker(
-            number,
-            (None, holder),
-            None,  # no pipe to main: it would carry Granian's own metrics
-            1,  # I/O threads
-            _BLOCKING_THREADS,
-            1,  # Python threads: ASGI has one
-            30,  # seconds until an idle blocking thread ends
-            connection_limit(),
-            # "auto" never times a silent connection out.
-            HTTPModes.http1,
-            HTTP1Settings(header_read_timeout=IDLE_TIMEOUT_S * 1000, max_buffer_size=MOST_HEAD_BYTES),
-            None,  # HTTP/2
-            True,  # WebSockets
-            None,  # static files
-            *_tls(tls),
-            (None, None),  # Granian's own metrics
+            worker_id=number,
+            sock=(None, holder),
+            ipc=None,  # pipe to Granian's main process, for its metrics
+            threads=1,
+            blocking_threads=_BLOCKING_THREADS,
+            py_threads=1,
+            py_threads_idle_timeout=30,
+            backpressure=connection_limit(),
+            # "auto" has no timeout for silent connections.
+            http_mode=HTTPModes.http1,
+            http1_opts=HTTP1Settings(
+                header_read_timeout=IDLE_TIMEOUT_S * 1000, max_buffer_size=MAX_HEAD_BYTES
+            ),
+            http2_opts=None,
+            websockets_enabled=True,
+            static_files=None,
+            **_tls_arguments(tls),
+            metrics=(None, None),
         )
 
 
-def _quieten() -> None:
-    """Leave it to main to tell of workers coming and going, unless someone asked for Granian's lines."""
-    logger = logging.getLogger("_granian")
+def _set_log_level() -> None:
+    """Hide Granian's INFO lines about workers, which the main process logs, unless a level is set."""
+    logger = logging.getLogger(GRANIAN_LOGGER)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
 
 
 def connection_limit() -> int:
-    """Connections one worker accepts at a time; more wait in the kernel's backlog.
+    """Return the maximum number of connections of one worker; more wait in the kernel's backlog.
 
-    Granian counts connections here, idle ones too: its own default of 1024 lets clients that only keep
-    connections open starve all others. Beyond the number of files a process may open, accepting fails.
+    Granian counts idle connections too: with its default of 1024, clients that only keep connections open
+    starve all others. Accepting fails beyond the limit of open files.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
-        return _MOST_CONNECTIONS
-    return max(128, min(_MOST_CONNECTIONS, files - _OTHER_FILES))
+        return _MAX_CONNECTIONS
+    return max(128, min(_MAX_CONNECTIONS, files - _OTHER_FILES))
 
 
 def _descriptors_of(inode: int) -> list[int]:
-    """Every descriptor of this process for a socket."""
+    """Return every descriptor of this process for a socket."""
     try:
         numbers = [int(name) for name in os.listdir("/dev/fd")]
     except OSError:
         return []
     found = []
     for number in numbers:
-        # One that was closed meanwhile.
+        # It may have been closed meanwhile.
         with suppress(OSError):
             status = os.fstat(number)
             if stat.S_ISSOCK(status.st_mode) and status.st_ino == inode:
@@ -200,20 +157,22 @@ def _descriptors_of(inode: int) -> list[int]:
     return found
 
 
-def _tls(settings: ServerSettings | None) -> tuple[Any, ...]:
+def _tls_arguments(settings: ServerSettings | None) -> dict[str, Any]:
     from granian.constants import SSLProtocols
 
-    minimum = str(SSLProtocols.tls12)
-    if settings is None or settings.tls_cert_file is None or settings.tls_key_file is None:
-        return (False, None, None, None, minimum, None, [], False)
-    authorities = settings.tls_client_ca_file
-    return (
-        True,
-        str(settings.tls_cert_file.absolute()),
-        str(settings.tls_key_file.absolute()),
-        None,  # passphrase
-        minimum,
-        None if authorities is None else str(authorities.absolute()),
-        [],  # revocations
-        authorities is not None,
-    )
+    is_on = settings is not None and settings.uses_tls
+    authorities = settings.tls_client_ca_file if settings is not None else None
+    return {
+        "ssl_enabled": is_on,
+        "ssl_cert": _absolute(settings.tls_cert_file) if settings is not None else None,
+        "ssl_key": _absolute(settings.tls_key_file) if settings is not None else None,
+        "ssl_key_password": None,
+        "ssl_protocol_min": str(SSLProtocols.tls12),
+        "ssl_ca": _absolute(authorities),
+        "ssl_crl": [],
+        "ssl_client_verify": authorities is not None,
+    }
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())

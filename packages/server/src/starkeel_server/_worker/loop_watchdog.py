@@ -1,4 +1,4 @@
-"""Tells what blocks a worker's event loop."""
+"""Watchdog that logs the stack of a blocked event loop."""
 
 import sys
 import traceback
@@ -12,33 +12,31 @@ from .._ipc.scoreboard import WorkerSlot
 
 log = structlog.get_logger(__name__)
 
-_MOST_FRAMES = 30
-_LOOKS = 4
-"""Looks within the time that the loop may be blocked."""
+_MAX_FRAMES = 30
+_CHECKS = 4
+"""Checks within the time the loop may be blocked."""
 
 
 @contextmanager
 def loop_watchdog(slot: WorkerSlot, *, after_s: float) -> Iterator[None]:
-    """Log what this thread, which runs the event loop, is doing whenever the loop does not beat.
+    """Log the stack of this thread, which runs the event loop, when the loop's heartbeat stops.
 
-    What blocks it in C without letting other threads run cannot be seen from here before it is over; main
-    sees that this worker is silent.
+    C code that blocks without releasing the GIL is logged only afterwards; the main process detects the
+    missing heartbeat.
 
     Args:
-        slot: Where the loop beats.
-        after_s: Seconds without a beat that are too many.
+        slot: Slot with the heartbeat.
+        after_s: Seconds without a heartbeat after which the loop is blocked.
     """
-    watch = _LoopWatchdog(slot, after_s, thread=get_ident())
-    Thread(target=watch.run, name="stalls", daemon=True).start()
+    watchdog = _LoopWatchdog(slot, after_s, thread=get_ident())
+    Thread(target=watchdog.run, name="loop-watchdog", daemon=True).start()
     try:
         yield
     finally:
-        watch.is_over.set()
+        watchdog.stopped.set()
 
 
 class _LoopWatchdog:
-    """Looks at the beats, in a thread of its own."""
-
     def __init__(self, slot: WorkerSlot, after_s: float, *, thread: int) -> None:
         from prometheus_client import Counter
 
@@ -49,29 +47,29 @@ class _LoopWatchdog:
             "starkeel_loop_stalls_total", "Times a worker's event loop was blocked for LOOP_STALL_SECONDS."
         )
         self._longest_s = 0.0
-        self.is_over = Event()
+        self.stopped = Event()
 
     def run(self) -> None:
-        """Look until it is over."""
-        while not self.is_over.wait(self._after_s / _LOOKS):
-            self._look(self._slot.silence_s)
+        """Check the heartbeat until stopped."""
+        while not self.stopped.wait(self._after_s / _CHECKS):
+            self._check(self._slot.heartbeat_age_s)
 
-    def _look(self, silence_s: float) -> None:
-        if silence_s > self._after_s:
+    def _check(self, age_s: float) -> None:
+        if age_s > self._after_s:
             if not self._longest_s:
-                self._tell(silence_s)
-            self._longest_s = silence_s
+                self._report(age_s)
+            self._longest_s = age_s
         elif self._longest_s:
-            log.warning("event loop went on", worker=self._slot.number, blocked_s=round(self._longest_s, 2))
+            log.warning("event loop resumed", worker=self._slot.number, blocked_s=round(self._longest_s, 2))
             self._longest_s = 0.0
 
-    def _tell(self, silence_s: float) -> None:
+    def _report(self, blocked_s: float) -> None:
         self._stalls.inc()
-        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - how CPython offers it
-        stack = traceback.format_stack(frame, limit=_MOST_FRAMES) if frame is not None else []
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented by CPython
+        stack = traceback.format_stack(frame, limit=_MAX_FRAMES) if frame is not None else []
         log.error(
             "event loop blocked",
             worker=self._slot.number,
-            blocked_s=round(silence_s, 2),
+            blocked_s=round(blocked_s, 2),
             stack="".join(stack),
         )

@@ -1,4 +1,4 @@
-"""A worker process: makes the application, serves it, and stops when main says so."""
+"""A worker process: creates the application, serves it, and stops when the main process says so."""
 
 import asyncio
 import gc
@@ -18,51 +18,50 @@ from starkeel_config import load
 
 from .._app.drain import Drain
 from .._app.plugin import ServerPlugin
-from .._app.plugin_hooks import PluginHooks, prepare, report_features
+from .._app.plugin_hooks import PluginHooks, connect_and_migrate, log_features
+from .._compat import granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from .._control.server import ControlServer
 from .._ipc.config_snapshot import read_environ
 from .._ipc.scoreboard import Phase, Scoreboard, WorkerSlot, WorkerState
 from .._ipc.spawn import CommandChannel
 from .._ipc.startup_channel import StartupReporter
-from .._ipc.worker_process import LEAVE_GRACE_S, WorkerSpec
+from .._ipc.worker_process import REPLACED_GRACE_S, WorkerSpec
 from .._metrics.certificate import set_expiry_metric
-from .._metrics.multiprocess import name_process
-from .._metrics.multiprocess import prepare as prepare_metrics
-from .._process.runtime_dir import hold
+from .._metrics.multiprocess import name_process, set_directory
+from .._process.runtime_dir import lock
 from .control_setup import start_control_server
-from .granian_engine import Engine, granian
+from .granian_engine import Engine
 from .loop_watchdog import loop_watchdog
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-BEAT_S = 0.05
-"""Seconds between two looks at the board; also between two heartbeats."""
-GATE_S = 0.005
-"""Seconds between two looks whether the port is open."""
-PROBE_S = 1.0
+POLL_S = 0.05
+"""Seconds between two reads of the scoreboard, and between two heartbeats."""
+OPEN_POLL_S = 0.005
+"""Seconds between two reads of whether the port is open."""
+READINESS_INTERVAL_S = 1.0
 """Seconds between two rounds of readiness checks for the admin port."""
-CLOSING_CONNECTIONS_S = (0.2, 2.0)
-"""Seconds, at least and at most, that connections without a request in flight may take to close within what
-is left of the grace: responses on their way to a slow client, but half-sent request heads, too."""
+CLOSE_CONNECTIONS_S = (0.2, 2.0)
+"""Minimum and maximum seconds, within the remaining grace, for connections without a request in flight to
+close: responses on the way to slow clients, but also half-sent request heads."""
 
 
-def work(ordered: CommandChannel) -> NoReturn:
-    """Serve until main says stop, then end the process.
+def run(channel: CommandChannel) -> NoReturn:
+    """Serve until the main process stops this worker, then exit.
 
     Args:
-        ordered: Brings `Orders` as JSON.
+        channel: Receives the `WorkerSpec` as JSON.
     """
-    told, descriptors = ordered.spec()
-    spec = msgspec.json.decode(told, type=WorkerSpec)
+    command, descriptors = channel.receive()
+    spec = msgspec.json.decode(command, type=WorkerSpec)
     sys.path[:] = spec.path
-    prepare_metrics(Path(spec.metrics))
+    set_directory(Path(spec.metrics))
     received = dict(zip(spec.descriptors, descriptors, strict=True))
     try:
-        code = _Worker(spec, received, ordered.orphaned).run()
+        code = _Worker(spec, received, channel.orphaned).run()
     except Exception:
-        # Before the application's own logging is set up, this goes to structlog's defaults.
         log.exception("worker failed", index=spec.index)
         code = CRASH_LOOP
     leave(code)
@@ -72,9 +71,9 @@ class _Worker:
     """The life of one worker.
 
     Args:
-        spec: What main told it.
-        received: Descriptors of this process by those that main has.
-        orphaned: Set when main is gone.
+        spec: Start message of the main process.
+        received: Descriptors of this process by those of the main process.
+        orphaned: Set when the main process has ended.
     """
 
     def __init__(self, spec: WorkerSpec, received: Mapping[int, int], orphaned: Event) -> None:
@@ -82,23 +81,23 @@ class _Worker:
         self._received = received
         self._orphaned = orphaned
         scoreboard = Path(spec.scoreboard)
-        hold(scoreboard.parent)
+        lock(scoreboard.parent)
         self._slot: WorkerSlot = Scoreboard(scoreboard).slot(spec.slot)
-        self._reporter = None if spec.preparation is None else StartupReporter(received[spec.preparation])
+        self._reporter = None if spec.startup is None else StartupReporter(received[spec.startup])
 
     def run(self) -> int:
-        """Make the application, prepare the start if told to, and serve; the exit code."""
-        # Not by its number: the one that it replaces counts on under a name of its own.
+        """Create the application, prepare the startup if needed, and serve; return the exit code."""
+        # By slot, not by index: the worker that it replaces still writes metrics under its own name.
         name_process(str(self._spec.slot))
         try:
-            app, hooks, desk = self._make()
-        except Exception as error:  # noqa: BLE001 - told by main, or raised again
-            return self._could_not_be_made(error)
+            app, hooks, control = self._make()
+        except Exception as error:  # noqa: BLE001 - reported to the main process, or raised again
+            return self._report_creation_failure(error)
         plugin = hooks.server_plugin()
         flush_until = time.monotonic() + plugin.settings.shutdown_flush_s
         code = CRASH_LOOP
         try:
-            code, flush_until = _run(self._live(app, hooks, desk))
+            code, flush_until = _run(self._live(app, hooks, control))
         except Exception:
             log.exception("worker failed", index=self._spec.index)
         finally:
@@ -111,25 +110,25 @@ class _Worker:
         app = service.create_app(load(service.settings_class(), environ, service=service.name))
         hooks = PluginHooks(app)
         granian()
-        # It was off while all this was imported.
+        # Garbage collection was off during the imports.
         gc.freeze()
         gc.enable()
         hooks.server_plugin().attach(self._slot)
         hooks.start_process(role="worker", index=self._spec.index, workers=self._spec.workers)
         directory = Path(self._spec.scoreboard).parent
-        desk = start_control_server(directory, self._spec.slot, app=app, hooks=hooks, environ=environ)
-        return app, hooks, desk
+        control = start_control_server(directory, self._spec.slot, app=app, hooks=hooks, environ=environ)
+        return app, hooks, control
 
-    def _could_not_be_made(self, error: Exception) -> int:
+    def _report_creation_failure(self, error: Exception) -> int:
         if self._reporter is not None:
             self._reporter.fail(error)
             return CRASH_LOOP
-        # The one that prepares the start cannot be made either, and main ends everybody when it tells so.
+        # The first worker fails in the same way and reports it; the main process then ends all workers.
         _run(self._until_open())
         raise error
 
-    async def _live(self, app: Litestar, hooks: PluginHooks, desk: ControlServer) -> tuple[int, float]:
-        desk.attend()
+    async def _live(self, app: Litestar, hooks: PluginHooks, control: ControlServer) -> tuple[int, float]:
+        control.use_running_loop()
         plugin = hooks.server_plugin()
         is_prepared = self._reporter is None or await self._prepare(hooks, self._reporter)
         if is_prepared and await self._until_open():
@@ -137,25 +136,25 @@ class _Worker:
         return STOPPED, time.monotonic() + plugin.settings.shutdown_flush_s
 
     async def _prepare(self, hooks: PluginHooks, reporter: StartupReporter) -> bool:
-        """Do what comes before the port is opened; whether it was done."""
+        """Connect and migrate; return whether the port may be opened."""
         self._slot.state = WorkerState.PREPARING
         async with asyncio.TaskGroup() as tasks:
-            preparing = tasks.create_task(_prepared(hooks, reporter))
-            while not preparing.done() and not self._must_end:
-                await asyncio.wait([preparing], timeout=BEAT_S)
-            preparing.cancel()
-        if preparing.cancelled() or not preparing.result():
+            preparation = tasks.create_task(_prepared(hooks, reporter))
+            while not preparation.done() and not self._must_end:
+                await asyncio.wait([preparation], timeout=POLL_S)
+            preparation.cancel()
+        if preparation.cancelled() or not preparation.result():
             return False
         self._slot.state = WorkerState.BOOTING
         reporter.done()
         return True
 
     async def _until_open(self) -> bool:
-        """Wait until main listens; whether it does."""
+        """Wait until the port is open; return False if the worker must stop first."""
         while not self._slot.scoreboard.is_open:
             if self._must_end:
                 return False
-            await asyncio.sleep(GATE_S)
+            await asyncio.sleep(OPEN_POLL_S)
         return True
 
     @property
@@ -184,75 +183,76 @@ class _Worker:
         if settings is not None and settings.tls_cert_file is not None:
             set_expiry_metric(settings.tls_cert_file)
         engine = Engine(app, listener, settings, number=self._spec.index + 1)
-        # First told, then looked: either main sees that this worker may hold connections, or this one sees
-        # that main stops, and then it is killed as one that holds none.
+        # Publish the state before checking for shutdown; otherwise main could kill a worker that already
+        # accepts connections.
         self._slot.state = WorkerState.OPENING
         if self._must_end:
             return
         engine.start()
-        self._slot.beat()
+        self._slot.record_heartbeat()
         self._slot.state = WorkerState.UP
         with loop_watchdog(self._slot, after_s=plugin.settings.loop_stall_s):
             async with asyncio.TaskGroup() as tasks:
-                beating = tasks.create_task(self._beat())
-                probing = tasks.create_task(self._probe(plugin))
-                await self._until_told_to_stop(engine)
-                probing.cancel()
+                heartbeat = tasks.create_task(self._send_heartbeats())
+                readiness = tasks.create_task(self._check_readiness(plugin))
+                await self._wait_for_stop(engine)
+                readiness.cancel()
                 if plugin.drain is not None:
                     await self._finish(engine, plugin.drain, plugin.settings.shutdown_grace_s)
-                beating.cancel()
+                heartbeat.cancel()
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
-            self._slot.beat()
-            await asyncio.sleep(BEAT_S)
+            self._slot.record_heartbeat()
+            await asyncio.sleep(POLL_S)
 
-    async def _until_told_to_stop(self, engine: Engine) -> None:
-        # Looked at rather than waited for: nothing else reaches a process as surely as shared memory does.
+    async def _wait_for_stop(self, engine: Engine) -> None:
+        # Polled: shared memory also works when the main process is killed or blocked.
         while not self._must_end:
             if self._slot.is_replaced:
                 engine.pause()
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(POLL_S)
 
-    async def _probe(self, plugin: ServerPlugin) -> None:
+    async def _check_readiness(self, plugin: ServerPlugin) -> None:
         while plugin.readiness is not None:
             self._slot.is_ready = (await plugin.readiness.report()).is_ready
-            await asyncio.sleep(PROBE_S)
+            await asyncio.sleep(READINESS_INTERVAL_S)
 
     async def _finish(self, engine: Engine, drain: Drain, grace_s: float) -> None:
         if self._slot.is_replaced:
-            grace_s = max(LEAVE_GRACE_S, grace_s)
+            grace_s = max(REPLACED_GRACE_S, grace_s)
         own = time.monotonic() + grace_s
 
-        def left_s() -> float:
-            # Main's is absent when main is gone, and while this worker alone leaves; then it may still come.
+        def remaining_s() -> float:
+            # The deadline is 0 if the main process is gone or only this worker stops; it may still be set
+            # later.
             return max(0.0, (self._slot.scoreboard.deadline or own) - time.monotonic())
 
-        # First, as Granian, once stopped, cuts WebSockets off without a close frame.
+        # First: once stopped, Granian closes WebSockets without a close frame.
         await drain.end_streams()
         engine.stop()
-        late = await drain.finish(left_s)
+        late = await drain.finish(remaining_s)
         if late:
             log.warning("requests cancelled", count=late, after_s=grace_s)
-        least, most = CLOSING_CONNECTIONS_S
-        await engine.stopped(timeout_s=max(least, min(most, left_s())))
+        minimum, maximum = CLOSE_CONNECTIONS_S
+        await engine.wait_stopped(timeout_s=max(minimum, min(maximum, remaining_s())))
 
 
 async def _prepared(hooks: PluginHooks, reporter: StartupReporter) -> bool:
     try:
-        report_features(hooks, reporter.say)
-        await prepare(hooks, reporter.say, at_start=True)
-    except Exception as error:  # noqa: BLE001 - main tells it, whatever it is
+        log_features(hooks, reporter.log)
+        await connect_and_migrate(hooks, reporter.log, at_start=True)
+    except Exception as error:  # noqa: BLE001 - the main process logs it
         reporter.fail(error)
         return False
     return True
 
 
-def _run(doing: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, and leave the loop as it is then.
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine without closing the event loop.
 
-    Closing it would join the threads of its executor, and with them a blocking call that never returns.
+    Closing it would join the threads of its executor and wait for blocking calls that never return.
     """
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    return loop.run_until_complete(doing)
+    return loop.run_until_complete(main)

@@ -1,4 +1,4 @@
-"""The command line."""
+"""Command line."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 
-def test_config_prints_settings_with_their_sources_and_no_secret(samples: Any) -> None:
+def test_config_prints_settings_with_sources_and_without_secrets(samples: Any) -> None:
     done = samples.finished("config", SAMPLE_PASSWORD="swordfish")
 
     assert done.process.returncode == 0
@@ -20,7 +20,7 @@ def test_config_prints_settings_with_their_sources_and_no_secret(samples: Any) -
     assert "swordfish" not in done.output
 
 
-def test_config_tells_every_problem(samples: Any) -> None:
+def test_config_reports_every_problem(samples: Any) -> None:
     done = samples.finished("config", PORT="x", WORKERS="0")
 
     assert done.process.returncode == 78
@@ -39,7 +39,7 @@ def test_openapi_needs_no_configuration_and_is_the_same_each_time(samples: Any) 
     assert not any(path.startswith("/health") for path in document["paths"])
 
 
-def test_migrate_migrates_and_ends(samples: Any) -> None:
+def test_migrate_migrates_and_exits(samples: Any) -> None:
     done = samples.finished("migrate")
 
     assert done.process.returncode == 0
@@ -49,28 +49,28 @@ def test_migrate_migrates_and_ends(samples: Any) -> None:
 
 
 @pytest.mark.parametrize(("fails", "code"), [("connect", 69), ("migrate", 65)])
-def test_migrate_fails_as_serve_does(samples: Any, fails: str, code: int) -> None:
+def test_migrate_fails_with_the_exit_codes_of_serve(samples: Any, fails: str, code: int) -> None:
     done = samples.finished("migrate", SAMPLE_FAILS=fails)
 
     assert done.process.returncode == code
     assert "Traceback" not in done.output
 
 
-def test_revision_prints_what_it_wrote(samples: Any) -> None:
+def test_revision_prints_the_written_files(samples: Any) -> None:
     done = samples.finished("revision", "add a table")
 
     assert done.process.returncode == 0
     assert done.lines[-2] == "versions/add a table.py\n"
 
 
-def test_an_unknown_verb_is_wrong_usage(samples: Any) -> None:
+def test_an_unknown_command_is_wrong_usage(samples: Any) -> None:
     done = samples.finished("destroy")
 
     assert done.process.returncode == 2
     assert "invalid choice" in done.output
 
 
-def test_help_names_every_verb(samples: Any) -> None:
+def test_help_lists_every_command(samples: Any) -> None:
     done = samples.finished("--help")
 
     assert done.process.returncode == 0
@@ -97,7 +97,7 @@ def test_health_follows_the_service(samples: Any) -> None:
     assert "sample does not answer" in gone.output
 
 
-def test_health_asks_main_when_clients_need_a_certificate(samples: Any, certificate: Any) -> None:
+def test_health_uses_the_admin_port_if_clients_need_a_certificate(samples: Any, certificate: Any) -> None:
     tls = {
         "TLS_CERT_FILE": certificate.cert,
         "TLS_KEY_FILE": certificate.key,
@@ -110,7 +110,7 @@ def test_health_asks_main_when_clients_need_a_certificate(samples: Any, certific
     samples.wait_until(lambda: samples.finished("health", "--ready", **tls, **ports).process.returncode == 0)
 
 
-def test_health_speaks_tls(samples: Any, certificate: Any) -> None:
+def test_health_supports_tls(samples: Any, certificate: Any) -> None:
     tls = {"TLS_CERT_FILE": certificate.cert, "TLS_KEY_FILE": certificate.key}
     sample = samples.start(**tls)
     sample.wait_for_log("workers started")
@@ -123,7 +123,7 @@ def test_health_speaks_tls(samples: Any, certificate: Any) -> None:
 
 def test_health_imports_no_framework(samples: Any) -> None:
     code = (
-        # What msgspec itself brings is not ours to save.
+        # Modules imported by msgspec itself do not count.
         "import msgspec, runpy, sys; sys.argv = ['sample', 'health']; before = set(sys.modules)\n"
         "try: runpy.run_module('sample', run_name='__main__')\n"
         "except SystemExit: pass\n"
@@ -143,7 +143,7 @@ def test_health_imports_no_framework(samples: Any) -> None:
     assert done.stdout.split() == []
 
 
-def test_migrations_and_chores_leave_no_files(samples: Any) -> None:
+def test_commands_leave_no_files(samples: Any) -> None:
     samples.finished("migrate")
     samples.finished("openapi")
 

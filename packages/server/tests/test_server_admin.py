@@ -1,4 +1,4 @@
-"""What an operator can ask a running service on its admin port, and who may ask."""
+"""Operator endpoints of the admin port and their access control."""
 
 import os
 import re
@@ -24,18 +24,18 @@ def page(sample: Any, path: str) -> Any:
 
 
 def other_address() -> str:
-    """An address of this machine that is not the loopback's."""
+    """Return a non-loopback address of this machine."""
     found = [
         address.address
         for addresses in psutil.net_if_addrs().values()
         for address in addresses
         if address.family is socket.AF_INET and not address.address.startswith("127.")
     ]
-    assert found, "this machine has no address but the loopback's"
+    assert found, "this machine has only loopback addresses"
     return found[0]
 
 
-def test_pages_tell_what_runs(samples: Any) -> None:
+def test_operator_endpoints_describe_the_running_service(samples: Any) -> None:
     password = samples.directory / "password"
     password.write_text("correct horse battery")
     sample = samples.ready(
@@ -62,14 +62,14 @@ def test_pages_tell_what_runs(samples: Any) -> None:
     )
 
 
-def test_a_page_that_no_plugin_answers_is_not_there(samples: Any) -> None:
+def test_an_endpoint_without_a_handler_is_not_found(samples: Any) -> None:
     sample = samples.ready()
 
     for path in ("/loggers", "/traces", "/nowhere", "/../etc/passwd"):
         assert httpx2.get(sample.admin + path, timeout=30).status_code == 404, path
 
 
-def test_pages_are_only_read(samples: Any) -> None:
+def test_operator_endpoints_are_read_only(samples: Any) -> None:
     sample = samples.ready()
 
     for path in [*PRIVATE, "/metrics", "/live", "/ready"]:
@@ -82,13 +82,13 @@ def test_pages_are_only_read(samples: Any) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_pages_are_for_this_machine_only(samples: Any, host: str) -> None:
+def test_operator_endpoints_are_for_this_machine_only(samples: Any, host: str) -> None:
     sample = samples.ready(METRICS_HOST=host)
     port = httpx2.URL(sample.admin).port
 
     for path in PRIVATE:
         assert httpx2.get(f"http://{other_address()}:{port}{path}", timeout=30).status_code == 403, path
-        # Nor does it help to claim another address.
+        # Headers cannot claim another address.
         claims = {"X-Forwarded-For": "127.0.0.1", "Host": "localhost"}
         answer = httpx2.get(f"http://{other_address()}:{port}{path}", headers=claims, timeout=30)
         assert answer.status_code == 403, path
@@ -97,7 +97,7 @@ def test_pages_are_for_this_machine_only(samples: Any, host: str) -> None:
     assert httpx2.get(f"http://127.0.0.1:{port}/config", timeout=30).status_code == 200
 
 
-def test_pages_are_not_for_those_behind_a_proxy_or_a_web_page(samples: Any) -> None:
+def test_proxied_and_rebound_requests_are_rejected(samples: Any) -> None:
     sample = samples.ready()
 
     for headers in (
@@ -114,7 +114,7 @@ def test_pages_are_not_for_those_behind_a_proxy_or_a_web_page(samples: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("peer", "host", "is_one"),
+    ("peer", "host", "expected"),
     [
         ("127.0.0.1", "", True),
         ("127.8.8.8", "127.0.0.1:9090", True),
@@ -130,11 +130,11 @@ def test_pages_are_not_for_those_behind_a_proxy_or_a_web_page(samples: Any) -> N
         ("127.0.0.1", "[::1", True),
     ],
 )
-def test_who_is_on_this_machine(peer: str, host: str, is_one: bool) -> None:
-    assert is_local(peer, {"host": host}) is is_one
+def test_is_local(peer: str, host: str, expected: bool) -> None:
+    assert is_local(peer, {"host": host}) is expected
 
 
-def test_tasks_tell_where_a_stuck_worker_stands(samples: Any) -> None:
+def test_tasks_show_where_a_worker_is_blocked(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
 
     with socket.create_connection(sample.url.removeprefix("http://").split(":")) as client:
@@ -148,7 +148,7 @@ def test_tasks_tell_where_a_stuck_worker_stands(samples: Any) -> None:
         assert all(worker["count"] > 0 and worker["tasks"] for worker in workers)
 
 
-def test_tasks_tell_where_a_request_waits(samples: Any) -> None:
+def test_tasks_show_where_a_request_waits(samples: Any) -> None:
     sample = samples.ready()
 
     with socket.create_connection(sample.url.removeprefix("http://").split(":")) as client:
@@ -162,7 +162,7 @@ def test_tasks_tell_where_a_request_waits(samples: Any) -> None:
         )
 
 
-def test_a_worker_that_does_not_answer_is_named_and_keeps_nobody(samples: Any) -> None:
+def test_an_unresponsive_worker_is_reported_and_delays_no_other(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
     stopped = worker_pids(sample)[1]
 
@@ -179,7 +179,7 @@ def test_a_worker_that_does_not_answer_is_named_and_keeps_nobody(samples: Any) -
     samples.wait_until(lambda: all("count" in worker for worker in page(sample, "/tasks")["workers"]))
 
 
-def test_a_worker_that_replaces_another_answers(samples: Any) -> None:
+def test_a_restarted_worker_responds(samples: Any) -> None:
     sample = samples.ready()
     killed = worker_pids(sample)[0]
 
@@ -193,7 +193,7 @@ def test_a_worker_that_replaces_another_answers(samples: Any) -> None:
     assert killed != worker_pids(sample)[0]
 
 
-def test_a_directory_with_a_long_name_is_no_hindrance(samples: Any) -> None:
+def test_a_long_runtime_directory_path_is_supported(samples: Any) -> None:
     samples.tmp = samples.tmp / ("d" * 120)
     samples.tmp.mkdir()
     sample = samples.ready()
@@ -202,7 +202,7 @@ def test_a_directory_with_a_long_name_is_no_hindrance(samples: Any) -> None:
     assert page(sample, "/routes")["routes"]
 
 
-def test_an_inquiry_that_fails_tells_its_kind_only(samples: Any) -> None:
+def test_a_failed_control_request_reports_only_the_exception_type(samples: Any) -> None:
     flag = samples.directory / "flag"
     sample = samples.ready(SAMPLE_FLAG=flag)
     flag.touch()
@@ -214,7 +214,7 @@ def test_an_inquiry_that_fails_tells_its_kind_only(samples: Any) -> None:
     assert "hunter2" not in answer.text
 
 
-def test_main_answers_while_it_migrates(samples: Any) -> None:
+def test_the_main_process_responds_while_migrations_run(samples: Any) -> None:
     sample = samples.start(SAMPLE_FAILS="migrate hangs")
     sample.wait_for_log("migrating")
 
@@ -224,7 +224,7 @@ def test_main_answers_while_it_migrates(samples: Any) -> None:
     assert httpx2.get(f"{sample.admin}/migrations", timeout=30).status_code == 503
 
 
-def test_config_tells_what_sighup_has_changed(samples: Any) -> None:
+def test_config_shows_values_changed_by_sighup(samples: Any) -> None:
     greeting = samples.directory / "greeting"
     greeting.write_text("hello")
     sample = samples.ready(SAMPLE_GREETING_FILE=greeting)

@@ -1,4 +1,4 @@
-"""Directories of processes that were killed are removed by the next, and those in use are not."""
+"""Removal of runtime directories left by killed processes."""
 
 import os
 import signal
@@ -8,29 +8,29 @@ import httpx2
 from websockets.sync.client import connect
 
 
-def test_what_a_killed_process_left_is_removed_and_what_runs_is_left_alone(samples: Any) -> None:
+def test_directories_of_killed_processes_are_removed_and_others_kept(samples: Any) -> None:
     running = samples.ready()
     (ours,) = samples.tmp.iterdir()
     killed = samples.ready()
     killed.signal(signal.SIGKILL)
     killed.wait()
-    # Its worker notices, and ends.
+    # Its worker ends by itself.
     samples.wait_until(lambda: len(samples.processes()) == 2)
     (left,) = set(samples.tmp.iterdir()) - {ours}
-    somebodys = samples.tmp / "starkeel-sample-notes"
-    somebodys.mkdir()
+    foreign = samples.tmp / "starkeel-sample-notes"
+    foreign.mkdir()
 
     fresh = samples.ready()
 
     assert not left.exists()
-    assert somebodys.is_dir()
+    assert foreign.is_dir()
     assert len(list(samples.tmp.iterdir())) == 3
     assert httpx2.get(f"{running.url}/pid").status_code == 200
     assert fresh.stop() == running.stop() == 0
-    assert list(samples.tmp.iterdir()) == [somebodys]
+    assert list(samples.tmp.iterdir()) == [foreign]
 
 
-def test_a_directory_is_in_use_as_long_as_a_worker_is(samples: Any) -> None:
+def test_a_directory_is_kept_while_a_worker_runs(samples: Any) -> None:
     killed = samples.ready(SHUTDOWN_GRACE_SECONDS=60)
     (used,) = samples.tmp.iterdir()
     with connect(f"{killed.url.replace('http', 'ws')}/live") as live:
