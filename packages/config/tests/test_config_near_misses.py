@@ -1,4 +1,4 @@
-"""Variables that were meant for the service and misspelt."""
+"""Warnings about misspelled variables."""
 
 import string
 from pathlib import Path
@@ -54,18 +54,18 @@ def warnings(environ: dict[str, str]) -> tuple[str, ...]:
         ("redis_url", "REDIS_URL"),
     ],
 )
-def test_a_name_one_edit_away_is_warned_about(name: str, meant: str) -> None:
-    assert warnings({name: "hushhush"}) == (f"{name} is not read by anything here: did you mean {meant}?",)
+def test_a_name_one_edit_away_causes_a_warning(name: str, meant: str) -> None:
+    assert warnings({name: "hushhush"}) == (f"{name} is not read by this service: did you mean {meant}?",)
 
 
 @pytest.mark.parametrize("name", [*KNOWN, "DATABASE_URL_FILE", "PORT_FILE", "HOST_FILE", "LOG_LEVEL_FILE"])
-def test_a_right_name_is_not_warned_about(name: str) -> None:
+def test_a_correct_name_causes_no_warning(name: str) -> None:
     try:
-        told = warnings({name: "1"})
+        found = warnings({name: "1"})
     except ConfigurationError as error:
-        told = error.warnings
+        found = error.warnings
 
-    assert told == ()
+    assert found == ()
 
 
 OTHERS = """
@@ -89,41 +89,41 @@ OTHERS = """
 """
 
 
-def test_variables_of_other_programs_are_not_warned_about() -> None:
+def test_variables_of_other_programs_cause_no_warning() -> None:
     assert warnings(dict.fromkeys(OTHERS.split(), "1")) == ()
 
 
-def test_a_service_link_of_kubernetes_is_not_warned_about() -> None:
-    # A Service named `metric` puts this into every pod of its namespace.
+def test_a_kubernetes_service_link_causes_no_warning() -> None:
+    # Set by a Service named `metric` in every pod of its namespace.
     assert warnings({"METRIC_PORT": "tcp://10.0.0.1:9090"}) == ()
 
 
-def test_a_misspelt_name_without_a_value_is_not_warned_about() -> None:
+def test_a_misspelled_name_without_a_value_causes_no_warning() -> None:
     assert warnings({"DATABASE_ULR": ""}) == ()
 
 
-def test_a_failed_start_tells_what_was_misspelt() -> None:
+def test_a_configuration_error_lists_misspelled_names() -> None:
     class Strict(ServiceSettings, frozen=True, kw_only=True):
         url: Annotated[Secret, Variable("DATABASE_URL")]
 
     with pytest.raises(ConfigurationError) as caught:
         load(Strict, {"DATABASE_ULR": "hushhush"}, service="orders")
 
-    assert caught.value.warnings == ("DATABASE_ULR is not read by anything here: did you mean DATABASE_URL?",)
+    assert caught.value.warnings == ("DATABASE_ULR is not read by this service: did you mean DATABASE_URL?",)
     assert caught.value.warnings[0] in str(caught.value)
     assert "hushhush" not in str(caught.value)
 
 
-def test_a_misspelt_name_in_the_env_file_is_warned_about(tmp_path: Path) -> None:
+def test_a_misspelled_name_in_the_env_file_causes_a_warning(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("WORKESR=2")
 
     resolved = resolve(Service, {"ENVIRONMENT": "development"}, service="orders", dotenv=tmp_path / ".env")
 
-    assert resolved.warnings == ("WORKESR is not read by anything here: did you mean WORKERS?",)
+    assert resolved.warnings == ("WORKESR is not read by this service: did you mean WORKERS?",)
 
 
 def distance(one: str, other: str) -> int:
-    """Damerau-Levenshtein (optimal string alignment), by the book."""
+    """Return the Damerau-Levenshtein distance (optimal string alignment)."""
     rows = [list(range(len(other) + 1))]
     for i, a in enumerate(one, 1):
         row = [i]
@@ -155,18 +155,18 @@ def edited(draw: st.DrawFn) -> str:
 
 
 @given(edited())
-def test_the_warning_comes_exactly_at_a_distance_of_one(name: str) -> None:
+def test_names_at_distance_one_and_no_others_cause_a_warning(name: str) -> None:
     assume(name not in KNOWN)
     names = [*KNOWN, "DATABASE_URL_FILE", "OTEL_EXPORTER_OTLP_HEADERS_FILE"]
     meant = sorted(known for known in names if distance(name, known) == 1)
 
-    expected = (f"{name} is not read by anything here: did you mean {' or '.join(meant)}?",) if meant else ()
+    expected = (f"{name} is not read by this service: did you mean {' or '.join(meant)}?",) if meant else ()
 
     assert warnings({name: "1"}) == expected
 
 
 @given(st.text(), st.text())
-def test_no_name_however_odd_stops_a_start(name: str, value: str) -> None:
+def test_unusual_names_and_values_never_raise(name: str, value: str) -> None:
     assume(name not in KNOWN and not name.endswith("_FILE") and name not in {"HOST", "PORT"})
 
-    assert all("is not read by anything here" in warning for warning in warnings({name: value}))
+    assert all("is not read by this service" in warning for warning in warnings({name: value}))

@@ -1,4 +1,4 @@
-"""Settings from the environment, all problems reported at once."""
+"""Settings from environment variables, with all problems reported together."""
 
 from ._declare.settings import Environment, ServiceSettings, Settings, Variable, prefixed
 from ._docs.reference import Documented, Reference, Section, reference

@@ -1,27 +1,27 @@
-"""Variables that were meant for us and misspelt."""
+"""Detection of misspelled variable names."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-# Below this many letters one edit makes another word, POST of HOST; swapped letters still tell.
+# In shorter names a replaced letter is often another word (POST, HOST); only swapped letters count there.
 _SHORT = 6
 _DIGITS = re.compile("[0-9]")
 
 
 def near_misses(names: Mapping[str, str], known: Collection[str], targets: Collection[str]) -> Iterator[str]:
-    """Warnings about variables one edit away from one of ours.
+    """Yield a warning for each variable whose name is one edit away from a target.
 
     Args:
-        names: The environment; values matter only to tell a Kubernetes service link (`tcp://...`).
-        known: Names that are right, and never warned about.
-        targets: Names that somebody may have meant.
+        names: The environment. Values are read only to recognize Kubernetes service links (`tcp://...`).
+        known: Correct names, never warned about.
+        targets: Names that may have been intended.
     """
     for name in sorted(names):
         if name in known or not name.isascii() or names[name].startswith("tcp://"):
             continue
         meant = sorted(target for target in targets if _meant(name, target))
         if meant:
-            yield f"{name} is not read by anything here: did you mean {' or '.join(meant)}?"
+            yield f"{name} is not read by this service: did you mean {' or '.join(meant)}?"
 
 
 def _meant(name: str, target: str) -> bool:
@@ -31,13 +31,13 @@ def _meant(name: str, target: str) -> bool:
         return sorted(name) == sorted(target) and _one_edit(name, target)
     if name.upper() == target:
         return True
-    # A second one, not a typo: REDIS_URL2.
+    # A second variable, not a typo: REDIS_URL2.
     numbered = _DIGITS.sub("", name) == _DIGITS.sub("", target)
     return not numbered and _one_edit(name, target)
 
 
 def _one_edit(name: str, target: str) -> bool:
-    """Whether inserting, deleting, replacing or swapping neighbours once makes one of the other."""
+    """Return whether one insertion, deletion, replacement or swap of neighbours converts the names."""
     shorter, longer = sorted((name, target), key=len)
     at = next((i for i, (a, b) in enumerate(zip(shorter, longer, strict=False)) if a != b), len(shorter))
     rest, other = shorter[at:], longer[at:]
