@@ -1,7 +1,6 @@
-"""Access tokens of a Litestar service: sign, publish keys, verify, guard.
+"""Access tokens for Litestar services: signing, key publication, verification, guards.
 
-Names are imported when they are first used: the main process of a service reads settings, and needs no
-framework for it.
+Names are imported on first use: the main process of a service reads settings without importing Litestar.
 """
 
 from typing import TYPE_CHECKING, Any
