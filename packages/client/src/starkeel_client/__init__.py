@@ -1,7 +1,6 @@
-"""Calls from a Litestar service to others: pool, deadline, propagation, retries.
+"""HTTP client for calls between Litestar services: pool, deadline, propagation, retries.
 
-Names are imported when they are first used: the main process of a service reads settings, and needs no
-framework for it.
+Names are imported on first use: the main process of a service reads settings without importing Litestar.
 """
 
 from typing import TYPE_CHECKING, Any
