@@ -19,6 +19,7 @@ def test_public_names() -> None:
         "ServiceSettings",
         "Settings",
         "Variable",
+        "lazy_exports",
         "load",
         "prefixed",
         "reference",

@@ -1,11 +1,28 @@
 """Settings from environment variables, with all problems reported together."""
 
-from ._declare.settings import Environment, ServiceSettings, Settings, Variable, prefixed
-from ._docs.reference import Documented, Reference, Section, reference
-from ._docs.render import render_env_example, render_markdown
-from ._errors import ConfigurationError, DeclarationError, Problem
-from ._read.load import Entry, Resolved, load, resolve
-from ._show.secret import Secret
+from typing import TYPE_CHECKING
+
+from ._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ._declare.settings import Environment, ServiceSettings, Settings, Variable, prefixed
+    from ._docs.reference import Documented, Reference, Section, reference
+    from ._docs.render import render_env_example, render_markdown
+    from ._errors import ConfigurationError, DeclarationError, Problem
+    from ._read.load import Entry, Resolved, load, resolve
+    from ._show.secret import Secret
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "_declare.settings": ["Environment", "ServiceSettings", "Settings", "Variable", "prefixed"],
+            "_docs.reference": ["Documented", "Reference", "Section", "reference"],
+            "_docs.render": ["render_env_example", "render_markdown"],
+            "_errors": ["ConfigurationError", "DeclarationError", "Problem"],
+            "_read.load": ["Entry", "Resolved", "load", "resolve"],
+            "_show.secret": ["Secret"],
+        },
+    )
 
 __all__ = [
     "ConfigurationError",
@@ -21,6 +38,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "Variable",
+    "lazy_exports",
     "load",
     "prefixed",
     "reference",
