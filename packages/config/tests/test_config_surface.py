@@ -11,6 +11,8 @@ def test_public_names() -> None:
         "Documented",
         "Entry",
         "Environment",
+        "HttpUrl",
+        "ParsedStr",
         "Problem",
         "Reference",
         "Resolved",

@@ -1,11 +1,10 @@
 """Settings for access tokens."""
 
 from collections.abc import Iterator
-from typing import Annotated, Self
-from urllib.parse import urlsplit
+from typing import Annotated
 
 from msgspec import Meta
-from starkeel_config import Environment, Problem, Settings, Variable
+from starkeel_config import Environment, HttpUrl, Problem, Settings, Variable
 
 # Allowed in a quoted string of a header without escaping: the audience is the realm of challenges.
 Name = Meta(
@@ -14,35 +13,6 @@ Name = Meta(
     pattern=r"^[!#-\[\]-~]+$",
     description='1 to 255 ASCII characters without spaces, `"` and `\\`',
 )
-
-
-class HttpUrl(str):
-    """An absolute `http` or `https` URL without credentials and fragment."""
-
-    __slots__ = ()
-
-    accepts = "an http:// or https:// URL without user, password and fragment"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Validate a URL.
-
-        Raises:
-            ValueError: The URL is invalid; the message contains no credentials.
-        """
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("contains characters that are not allowed in a URL")
-        parts = urlsplit(text)
-        if parts.scheme not in {"http", "https"}:
-            raise ValueError("is neither http:// nor https://")
-        if "@" in parts.netloc:
-            raise ValueError("contains a user or a password")
-        # `port` raises ValueError for an invalid port.
-        if not parts.hostname or parts.port == 0:
-            raise ValueError("has no host, or port 0")
-        if parts.fragment:
-            raise ValueError("has a fragment")
-        return cls(text)
 
 
 class IssuerSettings(Settings, frozen=True, kw_only=True):

@@ -1,40 +1,26 @@
 """Settings of an upstream."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 from msgspec import Meta
-from starkeel_config import Environment, Problem, Settings, Variable, prefixed
+from starkeel_config import Environment, HttpUrl, Problem, Settings, Variable, prefixed
 
 
-class UpstreamUrl(str):
-    """An absolute `http` or `https` URL without credentials, query, fragment and trailing slash."""
+class UpstreamUrl(HttpUrl):
+    """An `HttpUrl` to which paths are appended: without query and trailing slash."""
 
     __slots__ = ()
 
     accepts = "an http:// or https:// URL without user, password, query and fragment"
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Validate a URL and remove trailing slashes.
-
-        Raises:
-            ValueError: The URL is invalid; the message contains no credentials.
-        """
-        if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
-            raise ValueError("contains characters that are not allowed in a URL")
-        parts = urlsplit(text)
-        if parts.scheme not in {"http", "https"}:
-            raise ValueError("is neither http:// nor https://")
-        if "@" in parts.netloc:
-            raise ValueError("contains a user or a password")
-        # `port` raises ValueError for an invalid port.
-        if not parts.hostname or parts.port == 0:
-            raise ValueError("has no host, or port 0")
-        if "?" in text or "#" in text:
-            raise ValueError("has a query or a fragment")
-        return cls(text.rstrip("/"))
+    def canonical(cls, text: str) -> str:
+        """Return the URL without trailing slashes."""
+        text = super().canonical(text)
+        if "?" in text:
+            raise ValueError("has a query")
+        return text.rstrip("/")
 
 
 class UpstreamSettings(Settings, frozen=True, kw_only=True):

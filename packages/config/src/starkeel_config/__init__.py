@@ -6,6 +6,7 @@ from ._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ._declare.settings import Environment, ServiceSettings, Settings, Variable, prefixed
+    from ._declare.text_types import HttpUrl, ParsedStr
     from ._docs.reference import Documented, Reference, Section, reference
     from ._docs.render import render_env_example, render_markdown
     from ._errors import ConfigurationError, DeclarationError, Problem
@@ -16,6 +17,7 @@ else:
         __name__,
         {
             "_declare.settings": ["Environment", "ServiceSettings", "Settings", "Variable", "prefixed"],
+            "_declare.text_types": ["HttpUrl", "ParsedStr"],
             "_docs.reference": ["Documented", "Reference", "Section", "reference"],
             "_docs.render": ["render_env_example", "render_markdown"],
             "_errors": ["ConfigurationError", "DeclarationError", "Problem"],
@@ -30,6 +32,8 @@ __all__ = [
     "Documented",
     "Entry",
     "Environment",
+    "HttpUrl",
+    "ParsedStr",
     "Problem",
     "Reference",
     "Resolved",
