@@ -11,7 +11,7 @@ from .._declare.settings import Environment, ServiceSettings, Settings
 from .._errors import ConfigurationError, Problem
 from .._show.display import masked, quoted, rendered
 from .._show.secret import Secret
-from .near_misses import near_misses
+from .._spelling import misspelled_variables
 from .placeholders import ACCEPTED, placeholder
 from .sources import RawValue, Sources, file_variable
 
@@ -187,7 +187,7 @@ class _Loader:
                 known.add(by_file)
                 # Only secrets are usually given by file: HOSTFILE belongs to MPI, it is not HOST_FILE.
                 targets.update([by_file] if leaf.type.secret else [])
-        return near_misses(self._sources.names(), known, targets)
+        return misspelled_variables(self._sources.names(), known, targets)
 
     def ignored(self, tree: Group) -> Iterator[str]:
         """Yield one warning about all variables that are set and expected to have an effect, but not read."""
