@@ -6,6 +6,7 @@ import starkeel_config
 
 def test_public_names() -> None:
     assert sorted(starkeel_config.__all__) == [
+        "Backoff",
         "ConfigurationError",
         "DeclarationError",
         "Documented",
@@ -23,6 +24,7 @@ def test_public_names() -> None:
         "Variable",
         "lazy_exports",
         "load",
+        "parse_retry_after",
         "prefixed",
         "reference",
         "render_env_example",

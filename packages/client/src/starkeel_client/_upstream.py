@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException, ServiceUnavailableException
 
 from ._attempt import UNREADABLE, attempt
 from ._call import Call, Failure
-from ._retry import RetryBudget, is_response, is_transient, pause_s, retry_after_s
+from ._retry import BACKOFF, RetryBudget, is_response, is_transient, retry_after_s
 from ._settings import UpstreamSettings
 
 _IDLE_S = 30.0
@@ -76,21 +76,20 @@ class Upstream:
             attempts += 1
             if is_response(outcome):
                 return outcome
-            pause = self._retry_pause_s(call, outcome, attempts)
-            if pause is None:
+            pause_s = self._retry_pause_s(call, outcome, attempts)
+            if pause_s is None:
                 raise self._error(call, outcome, attempts)
-            await anyio.sleep(pause)
+            await anyio.sleep(pause_s)
         raise self._timed_out(call, attempts)
 
     def _retry_pause_s(self, call: Call, outcome: httpx2.Response | Failure, attempts: int) -> float | None:
         """Return the seconds until the next attempt, or None when there is none."""
         if attempts > self.settings.retries or not call.is_repeatable or not is_transient(outcome):
             return None
-        pause = pause_s(outcome, attempts - 1)
-        if pause >= call.left_s():
-            return None
-        # Checked last, because it consumes the budget.
-        return pause if self._budget.withdraw() else None
+        at_least_s = retry_after_s(outcome) or 0.0
+        pause_s = BACKOFF.pause_within_s(attempts - 1, left_s=call.left_s(), at_least_s=at_least_s)
+        # The budget is checked last, because checking consumes it.
+        return pause_s if pause_s is not None and self._budget.withdraw() else None
 
     def _error(self, call: Call, outcome: httpx2.Response | Failure, attempts: int) -> HTTPException:
         """Return the exception for a failed call; the message never contains the upstream's address."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._docs.render import render_env_example, render_markdown
     from ._errors import ConfigurationError, DeclarationError, Problem
     from ._read.load import Entry, Resolved, load, resolve
+    from ._retry import Backoff, parse_retry_after
     from ._show.secret import Secret
 else:
     __getattr__, __dir__ = lazy_exports(
@@ -22,11 +23,13 @@ else:
             "_docs.render": ["render_env_example", "render_markdown"],
             "_errors": ["ConfigurationError", "DeclarationError", "Problem"],
             "_read.load": ["Entry", "Resolved", "load", "resolve"],
+            "_retry": ["Backoff", "parse_retry_after"],
             "_show.secret": ["Secret"],
         },
     )
 
 __all__ = [
+    "Backoff",
     "ConfigurationError",
     "DeclarationError",
     "Documented",
@@ -44,6 +47,7 @@ __all__ = [
     "Variable",
     "lazy_exports",
     "load",
+    "parse_retry_after",
     "prefixed",
     "reference",
     "render_env_example",

@@ -12,6 +12,7 @@ import httpx2
 import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from starkeel_config import Backoff
 
 from .._errors import AuthError, KeysUnavailableError
 from .._settings import AuthSettings
@@ -23,7 +24,7 @@ UNKNOWN_KEY_INTERVAL_S = 60.0
 """Minimum seconds between fetches triggered by unknown key IDs, which any caller can send."""
 
 _MIN_RETRY_S = 1.0
-_MAX_RETRY_S = 30.0
+_BACKOFF = Backoff(base_s=_MIN_RETRY_S, cap_s=30.0, jitter=0.0)
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +115,7 @@ class RemoteKeys:
 
     def _pause_s(self) -> float:
         if self._failures:
-            return min(_MIN_RETRY_S * 2.0 ** min(self._failures - 1, 10), _MAX_RETRY_S)
+            return _BACKOFF.pause_s(self._failures - 1)
         return self._settings.jwks_refresh_s
 
     async def _wait_for_fetch(self) -> None:
