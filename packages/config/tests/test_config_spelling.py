@@ -137,7 +137,7 @@ def is_one_edit(name: str, target: str) -> bool:
     return first == last or (first + 1 == last and name[first : last + 1] == target[first : last + 1][::-1])
 
 
-def is_one_move(name: str, target: str) -> bool:
+def is_deletion_and_insertion(name: str, target: str) -> bool:
     return len(name) == len(target) and not without_one(name).isdisjoint(without_one(target))
 
 
@@ -170,7 +170,7 @@ def test_names_one_edit_away_and_no_distant_ones_cause_a_warning(name: str) -> N
 
     intended = set(text.partition("did you mean ")[2].rstrip("?").split(" or ")) - {""}
     assert {each for each in names if is_one_edit(name, each)} <= intended
-    assert all(is_one_edit(name, each) or is_one_move(name, each) for each in intended)
+    assert all(is_one_edit(name, each) or is_deletion_and_insertion(name, each) for each in intended)
 
 
 @given(st.text(), st.text())

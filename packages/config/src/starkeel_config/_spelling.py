@@ -33,7 +33,8 @@ def misspelled_variables(
 def close_names(name: str, targets: Collection[str]) -> list[str]:
     """Return the targets that `name` is one edit away from, sorted.
 
-    An edit inserts, deletes, replaces or moves one character; in short names only moves count.
+    An edit is an insertion, a deletion, or one of each, such as a replacement or a transposition. In short
+    names only transpositions count.
     """
     candidates = [each for each in targets if abs(len(each) - len(name)) <= 1 and each != name]
     if not candidates:
