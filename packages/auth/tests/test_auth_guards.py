@@ -22,6 +22,7 @@ from starkeel_auth import (
     generate_private_key_pem,
     requires_scope,
 )
+from starkeel_config import FeaturesHook, ReadinessCriticalHook, misspelled_hooks
 from structlog.testing import capture_logs
 
 Bearer = Callable[..., dict[str, str]]
@@ -77,7 +78,7 @@ async def unguarded() -> str:
 def client(keys: SigningKeys) -> Iterator[TestClient[Litestar]]:
     settings = IssuerSettings(issuer="https://accounts.example.com", audience="fleet")
     handlers: list[ControllerRouterHandler] = [Orders, events, live, subprotocol, with_dependency, unguarded]
-    with TestClient(Litestar(handlers, plugins=[AuthPlugin(settings, keys)])) as client:
+    with TestClient(Litestar(handlers, plugins=[AuthPlugin.issuer(settings, keys)])) as client:
         yield client
 
 
@@ -189,9 +190,30 @@ def test_a_guard_without_the_plugin_returns_500() -> None:
         assert client.get("/alone").status_code == 500
 
 
-def test_the_plugin_requires_keys_or_their_url() -> None:
+def test_a_verifier_requires_the_url_of_the_keys() -> None:
+    settings: Any = IssuerSettings(issuer="i", audience="a")
+
     with pytest.raises(TypeError, match="AuthSettings"):
-        AuthPlugin(IssuerSettings(issuer="i", audience="a"))
+        AuthPlugin.verifier(settings)
+
+
+def test_the_constructor_is_deprecated_but_works(keys: SigningKeys, bearer: Bearer) -> None:
+    settings = IssuerSettings(issuer="https://accounts.example.com", audience="fleet")
+
+    with pytest.warns(DeprecationWarning, match=r"AuthPlugin\.issuer") as caught:
+        plugin = AuthPlugin(settings, keys)
+
+    assert caught[0].filename == __file__
+    with TestClient(Litestar([with_dependency], plugins=[plugin])) as client:
+        assert client.get("/dependency", headers=bearer()).text == SUBJECT
+
+
+def test_the_plugin_implements_its_hooks(keys: SigningKeys) -> None:
+    plugin = AuthPlugin.issuer(IssuerSettings(issuer="i", audience="a"), keys)
+
+    assert isinstance(plugin, ReadinessCriticalHook)
+    assert isinstance(plugin, FeaturesHook)
+    assert misspelled_hooks(plugin) == []
 
 
 def test_the_openapi_document_lists_security_requirements(client: TestClient[Litestar]) -> None:
@@ -213,7 +235,7 @@ def test_security_schemes_of_the_application_are_kept(keys: SigningKeys) -> None
     config = OpenAPIConfig("orders", "1", components=Components(security_schemes={"basic": own}))
     settings = IssuerSettings(issuer="i", audience="a")
 
-    first = Litestar([unguarded], openapi_config=config, plugins=[AuthPlugin(settings, keys)])
+    first = Litestar([unguarded], openapi_config=config, plugins=[AuthPlugin.issuer(settings, keys)])
     second = Litestar([unguarded], openapi_config=config)
 
     assert first.openapi_schema.components.security_schemes is not None

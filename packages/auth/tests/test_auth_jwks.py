@@ -58,7 +58,7 @@ class Verifier:
 
     def __init__(self, settings: AuthSettings) -> None:
         self.clock = Clock()
-        self.plugin = AuthPlugin(settings, clock=self.clock)
+        self.plugin = AuthPlugin.verifier(settings)
         self.app = Litestar([guarded], plugins=[self.plugin])
         self.client: TestClient[Litestar] = TestClient(self.app)
 
@@ -80,7 +80,8 @@ class Verifier:
 @contextmanager
 def verifier(settings: AuthSettings) -> Iterator[Verifier]:
     started = Verifier(settings)
-    with started.client:
+    with pytest.MonkeyPatch.context() as patch, started.client:
+        patch.setattr("starkeel_auth._tokens.jwks.monotonic", started.clock)
         yield started
 
 

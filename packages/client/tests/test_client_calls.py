@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from starkeel_client import ClientPlugin, UpstreamSettings, UpstreamUrl
 from starkeel_client._call import url_of
+from starkeel_config import FeaturesHook, misspelled_hooks
 
 Start = Callable[..., Any]
 
@@ -216,3 +217,11 @@ async def test_a_client_of_an_application_that_is_not_started_raises() -> None:
         await plugin.client("accounts").get("/")
     with pytest.raises(KeyError):
         plugin.client("orders")
+
+
+def test_the_plugin_implements_its_hooks() -> None:
+    plugin = ClientPlugin(accounts=UpstreamSettings(url=UpstreamUrl("http://127.0.0.1:1")))
+
+    assert isinstance(plugin, FeaturesHook)
+    assert list(plugin.features()) == [("calls to accounts", True, "at http://127.0.0.1:1")]
+    assert misspelled_hooks(plugin) == []

@@ -1,10 +1,10 @@
 """Litestar plugin for authentication."""
 
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+import warnings
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from copy import copy
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Self, final
 
 import anyio
 from litestar import Litestar
@@ -32,15 +32,8 @@ SCHEME = "bearer"
 class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     """Enables the guards `authenticated` and `requires_scope(...)` and the dependency `principal`.
 
-    Its position in the list of plugins does not matter.
-
-    Args:
-        settings: Issuer and audience and, as `AuthSettings`, the URL of the keys.
-        keys: The issuer's own keys; no keys are fetched then.
-        clock: Monotonic clock in seconds, for the age of fetched keys.
-
-    Raises:
-        TypeError: Neither keys nor `AuthSettings` are given.
+    Create it by `AuthPlugin.issuer` or `AuthPlugin.verifier`; the constructor is deprecated. Its position in
+    the list of plugins does not matter.
     """
 
     readiness_name = "token keys"
@@ -48,23 +41,39 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     readiness_critical = False
 
     def __init__(
-        self,
-        settings: IssuerSettings,
-        keys: SigningKeys | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: IssuerSettings, keys: SigningKeys | None = None, *, _is_deprecated: bool = True
     ) -> None:
-        self._remote: RemoteKeys | None = None
+        if _is_deprecated:
+            warnings.warn(
+                "AuthPlugin(...) is deprecated: use AuthPlugin.issuer(settings, keys) in the service that "
+                "issues tokens, and AuthPlugin.verifier(settings) in others",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        self._remote_keys: RemoteKeys | None = None
         if keys is not None:
             source: KeySource = keys
             self._key_source = "with its own signing keys"
         elif isinstance(settings, AuthSettings):
-            source = self._remote = _fetching(settings, clock)
+            # Imported here: an issuer does not fetch keys.
+            from ._tokens import jwks
+
+            source = self._remote_keys = jwks.RemoteKeys(settings)
             self._key_source = f"with the keys at {settings.jwks_url}"
         else:
             raise TypeError("AuthPlugin requires `keys`, or `AuthSettings` with the URL of the keys")
         verifier = TokenVerifier(source, issuer=settings.issuer, audience=settings.audience)
         self._authenticator = Authenticator(verifier, realm=settings.audience)
+
+    @classmethod
+    def issuer(cls, settings: IssuerSettings, keys: SigningKeys) -> Self:
+        """Create the plugin of the service that issues the tokens and verifies them with its own keys."""
+        return cls(settings, keys, _is_deprecated=False)
+
+    @classmethod
+    def verifier(cls, settings: AuthSettings) -> Self:
+        """Create the plugin of a service that verifies tokens of another one and fetches its keys."""
+        return cls(settings, _is_deprecated=False)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependency, the security scheme and the background fetch of keys."""
@@ -83,8 +92,8 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
 
     async def check_ready(self) -> None:
         """Raise when there are no usable keys."""
-        if self._remote is not None:
-            self._remote.check()
+        if self._remote_keys is not None:
+            self._remote_keys.check()
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Return this plugin's lines of the start report."""
@@ -92,22 +101,15 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
-        if self._remote is None:
+        if self._remote_keys is None:
             yield
             return
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._remote.run)
+            tasks.start_soon(self._remote_keys.run)
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
-
-
-def _fetching(settings: AuthSettings, clock: Callable[[], float]) -> "RemoteKeys":
-    # Imported here: an issuer does not fetch keys.
-    from ._tokens.jwks import RemoteKeys
-
-    return RemoteKeys(settings, clock=clock)
 
 
 def _with_security_scheme(config: OpenAPIConfig) -> OpenAPIConfig:

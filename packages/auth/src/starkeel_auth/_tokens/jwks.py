@@ -1,10 +1,10 @@
 """Cache of another service's public keys (JWKS), refreshed in the background."""
 
 import ssl
-import time
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from time import monotonic
 from typing import Annotated, Any, final
 
 import anyio
@@ -44,15 +44,10 @@ class RemoteKeys:
     """A `KeySource` that caches an issuer's published keys.
 
     Only `run` fetches, so that cancelling a request does not cancel a fetch that other requests await.
-
-    Args:
-        settings: URL and intervals.
-        clock: Monotonic clock in seconds.
     """
 
-    def __init__(self, settings: AuthSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
-        self._clock = clock
         self._keys: Keys = {}
         self._fetched_at: float | None = None
         self._unknown_key_fetch_at: float | None = None
@@ -100,14 +95,14 @@ class RemoteKeys:
 
     def _is_usable(self) -> bool:
         return (
-            self._fetched_at is not None and self._clock() - self._fetched_at <= self._settings.jwks_max_age_s
+            self._fetched_at is not None and monotonic() - self._fetched_at <= self._settings.jwks_max_age_s
         )
 
     def _has_just_failed(self) -> bool:
-        return self._failed_at is not None and self._clock() - self._failed_at < _MIN_RETRY_S
+        return self._failed_at is not None and monotonic() - self._failed_at < _MIN_RETRY_S
 
     def _may_fetch_for_unknown_key(self) -> bool:
-        now, last_at = self._clock(), self._unknown_key_fetch_at
+        now, last_at = monotonic(), self._unknown_key_fetch_at
         if last_at is not None and now - last_at < UNKNOWN_KEY_INTERVAL_S:
             return False
         self._unknown_key_fetch_at = now
@@ -131,7 +126,7 @@ class RemoteKeys:
             keys = await self._fetch(transport)
         except Exception as error:  # noqa: BLE001  (the next fetch may succeed)
             self._failures += 1
-            self._failed_at = self._clock()
+            self._failed_at = monotonic()
             log.warning(
                 "token key fetch failed",
                 url=self._settings.jwks_url,
@@ -140,7 +135,7 @@ class RemoteKeys:
             )
         else:
             self._failures, self._failed_at = 0, None
-            self._fetched_at = self._clock()
+            self._fetched_at = monotonic()
             self._store(keys)
         # Requests that arrived during this fetch are done; later ones wait for the next fetch.
         done, self._fetch_done, self._fetch_requested = self._fetch_done, anyio.Event(), anyio.Event()

@@ -1,7 +1,6 @@
 """Verification of access tokens."""
 
-import time
-from collections.abc import Callable
+from time import time
 from typing import Annotated, Any, Protocol, final
 
 import jwt
@@ -61,16 +60,12 @@ class TokenVerifier:
         keys: Provider of the issuer's keys.
         issuer: Required value of `iss`.
         audience: Required value or element of `aud`.
-        now: Clock that returns Unix time in seconds.
     """
 
-    def __init__(
-        self, keys: KeySource, *, issuer: str, audience: str, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, keys: KeySource, *, issuer: str, audience: str) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        self._now = now
 
     async def verify(self, token: str) -> Claims:
         """Verify a token and return its claims.
@@ -94,7 +89,7 @@ class TokenVerifier:
         audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
         if self._audience not in audiences:
             raise TokenError("the token is for another audience")
-        now = self._now()
+        now = time()
         if claims.exp <= now - LEEWAY_S:
             raise TokenError("the token has expired")
         if max(claims.nbf, claims.iat) > now + LEEWAY_S:
