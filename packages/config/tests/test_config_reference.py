@@ -38,7 +38,7 @@ class Database(Settings, frozen=True, kw_only=True):
     """Connections."""
 
     workers: Annotated[int, Variable("WORKERS")] = 1
-    """Processes, as the database sees it."""
+    """Number of processes."""
 
 
 class Upstream(Settings, frozen=True, kw_only=True):
@@ -160,7 +160,7 @@ def test_the_page_lists_each_variable_once_with_its_readers() -> None:
             "all services",
         ],
         ["`DB_MAX_CONNECTIONS`", "Connections.", "a whole number from 1 to 99", "`20`", "all services"],
-        ["`WORKERS`", "Processes, as the database sees it.", "a whole number", "`1`", "all services"],
+        ["`WORKERS`", "Number of processes.", "a whole number", "`1`", "all services"],
         ["`ACCOUNTS_URL`", "Base URL.", "text", f"required; {ACCOUNTS}", "orders"],
         ["`ACCOUNTS_CA_FILE`", "Trusted authorities, `<a file>` or &lt;none>.", "a path", "none", "orders"],
     ]

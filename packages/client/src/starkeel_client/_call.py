@@ -20,11 +20,8 @@ class Call:
     """A call to an upstream.
 
     Args:
-        method: HTTP method.
-        url: Full URL.
         route: Path template, for telemetry.
         headers: Headers set by the caller.
-        content: Request body.
         ends_at: Deadline in monotonic seconds.
         is_bound_by_request: Whether the deadline is that of the incoming request.
     """

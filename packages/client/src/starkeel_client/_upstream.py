@@ -24,12 +24,7 @@ log = structlog.get_logger(__name__)
 
 @final
 class Upstream:
-    """Connection pool and retry budget of an upstream, shared by all requests of a worker.
-
-    Args:
-        name: Name in logs and errors.
-        settings: URL and limits.
-    """
+    """Connection pool and retry budget of an upstream, shared by all requests of a worker."""
 
     def __init__(self, name: str, settings: UpstreamSettings) -> None:
         self.name = name

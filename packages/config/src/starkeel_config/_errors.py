@@ -28,8 +28,6 @@ class ConfigurationError(Exception):
 
     Attributes:
         exit_code: Exit status for the process: 78, `EX_CONFIG` of sysexits.h.
-        service: Name of the service.
-        problems: All problems found.
         warnings: As `Resolved.warnings`; often the cause of a problem.
     """
 

@@ -28,43 +28,32 @@ class FieldType(NamedTuple):
     secret: bool = False
 
 
-def field_type_of(hint: Any) -> FieldType:
-    """Return the field type for a type hint.
+def field_type_of(hint: Any, metas: Sequence[msgspec.Meta] = ()) -> FieldType:
+    """Return the field type for a type hint with bounds.
 
     Raises:
-        DeclarationError: The type is not supported.
+        DeclarationError: The type is not supported, or a bound does not apply to it.
     """
-    if get_origin(hint) is Annotated:
-        base, *extras = get_args(hint)
-        return _with_bounds(base, [extra for extra in extras if isinstance(extra, msgspec.Meta)])
-    return _with_bounds(hint, [])
-
-
-def _with_bounds(base: Any, metas: list[msgspec.Meta]) -> FieldType:
-    origin = get_origin(base)
+    origin = get_origin(hint)
     if origin is Annotated:
-        inner, *extras = get_args(base)
-        return _with_bounds(inner, [*(extra for extra in extras if isinstance(extra, msgspec.Meta)), *metas])
+        base, *extras = get_args(hint)
+        return field_type_of(base, [*(extra for extra in extras if isinstance(extra, msgspec.Meta)), *metas])
     if origin in {Union, types.UnionType}:
-        return _optional(base, metas)
+        members = [member for member in get_args(hint) if member is not type(None)]
+        if len(members) != 1:
+            raise DeclarationError(f"{hint!r} has several types: declare one, or one and None")
+        return field_type_of(members[0], metas)
     if origin is tuple:
-        return _tuple(base, metas)
-    if base in _PLAIN:
-        return _plain(base, metas)
+        return _tuple(hint, metas)
+    if hint in _PLAIN:
+        return _plain(hint, metas)
     if metas:
-        raise DeclarationError(f"a Meta has no effect on {base!r}")
+        raise DeclarationError(f"a Meta has no effect on {hint!r}")
     if origin is Literal:
-        return _literal(get_args(base))
-    if isinstance(base, type) and callable(getattr(base, "parse", None)):
-        return _self_parsing(base)
-    raise DeclarationError(f"{base!r} is not a supported type")
-
-
-def _optional(base: Any, metas: list[msgspec.Meta]) -> FieldType:
-    members = [member for member in get_args(base) if member is not type(None)]
-    if len(members) != 1:
-        raise DeclarationError(f"{base!r} has several types: declare one, or one and None")
-    return _with_bounds(members[0], metas)
+        return _literal(get_args(hint))
+    if isinstance(hint, type) and callable(getattr(hint, "parse", None)):
+        return _self_parsing(hint)
+    raise DeclarationError(f"{hint!r} is not a supported type")
 
 
 def _literal(values: Sequence[object]) -> FieldType:
@@ -79,7 +68,7 @@ def _literal(values: Sequence[object]) -> FieldType:
     return FieldType(parse, _enumerated([str(value) for value in values]))
 
 
-def _tuple(base: Any, metas: list[msgspec.Meta]) -> FieldType:
+def _tuple(base: Any, metas: Sequence[msgspec.Meta]) -> FieldType:
     arguments = get_args(base)
     if len(arguments) != 2 or arguments[1] is not Ellipsis:
         raise DeclarationError(f"a list of values is declared as tuple[X, ...], not as {base!r}")
@@ -112,7 +101,7 @@ def _self_parsing(base: Any) -> FieldType:
     return FieldType(parse, str(getattr(base, "accepts", "")) or f"a {base.__name__}")
 
 
-def _plain(base: Any, metas: list[msgspec.Meta]) -> FieldType:
+def _plain(base: Any, metas: Sequence[msgspec.Meta]) -> FieldType:
     read = _PLAIN[base]
     _check_declared(str if base is Secret else base, metas)
 
@@ -127,7 +116,7 @@ def _plain(base: Any, metas: list[msgspec.Meta]) -> FieldType:
     return FieldType(parse, _accepts(base, metas), base is Secret)
 
 
-def _check_declared(base: type, metas: list[msgspec.Meta]) -> None:
+def _check_declared(base: type, metas: Sequence[msgspec.Meta]) -> None:
     for meta in metas:
         try:
             msgspec.json.Decoder(Annotated[base, meta])
@@ -135,7 +124,7 @@ def _check_declared(base: type, metas: list[msgspec.Meta]) -> None:
             raise DeclarationError(str(error)) from error
 
 
-def _check(value: object, base: type, metas: list[msgspec.Meta]) -> None:
+def _check(value: object, base: type, metas: Sequence[msgspec.Meta]) -> None:
     # One at a time: msgspec rejects a bound that occurs in two Metas of one Annotated.
     for meta in metas:
         try:
@@ -191,7 +180,7 @@ _PLAIN: dict[Any, Callable[[str], object]] = {
 _NOUNS = {str: "text", int: "a whole number", float: "a number", Path: "a path", Secret: "text (secret)"}
 
 
-def _accepts(base: Any, metas: list[msgspec.Meta]) -> str:
+def _accepts(base: Any, metas: Sequence[msgspec.Meta]) -> str:
     described = next((meta.description for meta in reversed(metas) if meta.description), None)
     if described:
         return described
@@ -230,7 +219,7 @@ def _lengths(meta: msgspec.Meta) -> str:
     return f"{meta.min_length} to {meta.max_length}"
 
 
-def _list_accepts(item: FieldType, metas: list[msgspec.Meta]) -> str:
+def _list_accepts(item: FieldType, metas: Sequence[msgspec.Meta]) -> str:
     counts = [f"{_lengths(meta)} items" for meta in metas if meta.min_length or meta.max_length]
     return ", ".join([f"a comma-separated list, each {item.accepts}", *counts])
 

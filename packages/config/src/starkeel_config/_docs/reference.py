@@ -14,12 +14,10 @@ class Documented(msgspec.Struct, frozen=True, kw_only=True):
     """Documentation of one variable.
 
     Args:
-        name: Name of the environment variable.
         description: The string below the field; may be empty.
         accepts: Accepted values.
         default: Default as text; None when the variable is required, empty when the default is no value.
         development: Default in development when it differs; may be empty.
-        secret: Whether the value must not be displayed.
         by_file: Name of the variable that may name a file with the value, or None.
     """
 
@@ -39,7 +37,6 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         key: Identifies class and prefix; services that share a class have sections with equal keys.
         title: First sentence of the class docstring.
         prefix: Prefix of the variables, including the underscore; may be empty.
-        variables: The variables, in declaration order.
     """
 
     key: str

@@ -36,21 +36,13 @@ _ENV_HEAD = """\
 
 
 def render_markdown(references: Sequence[Reference]) -> str:
-    """Render `docs/configuration.md`: one table per settings class, with the readers of each variable.
-
-    Args:
-        references: One per service, in display order.
-    """
+    """Render `docs/configuration.md`: one table per settings class, with the readers of each variable."""
     sections = [f"## {section.title}\n\n{_table(section)}" for section in _merged(references)]
     return "\n".join([_MARKDOWN_HEAD, *sections])
 
 
 def render_env_example(references: Sequence[Reference]) -> str:
-    """Render `.env.example`: every variable with its default in development, commented out.
-
-    Args:
-        references: One per service, in display order.
-    """
+    """Render `.env.example`: every variable with its default in development, commented out."""
     parts = [_ENV_HEAD]
     for section in _merged(references):
         examples = [

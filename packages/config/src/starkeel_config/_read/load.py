@@ -36,7 +36,6 @@ class Resolved(msgspec.Struct, Generic[S], frozen=True):
     """Settings with the source of every value.
 
     Args:
-        settings: The settings.
         entries: One entry for every variable, in declaration order.
         warnings: One line for each variable that looks misspelled, and one line for all variables that are
             set, likely expected to have an effect, and not read.
