@@ -1,4 +1,4 @@
-"""An issuer on a real socket, and tokens of it."""
+"""An issuer on a real socket, and its tokens."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ AUDIENCE = "fleet"
 
 
 class Issuer:
-    """Publishes keys at a URL, counts how often they are fetched, and can go away and come back."""
+    """HTTP server that publishes keys, counts fetches, and can be stopped and restarted."""
 
     def __init__(self) -> None:
         self.document: Any = {"keys": []}
         self.status = 200
         self.headers: dict[str, str] = {}
-        self.may_answer = Event()
-        self.may_answer.set()
+        self.may_respond = Event()
+        self.may_respond.set()
         self.fetches = 0
         self._changed = Condition()
         self._server: ThreadingHTTPServer | None = None
@@ -37,10 +37,10 @@ class Issuer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer._count()
-                issuer.may_answer.wait(10)
+                issuer.may_respond.wait(10)
                 document = issuer.document
                 body = document if isinstance(document, bytes) else msgspec.json.encode(document)
-                # The other side may have given up.
+                # The client may have timed out.
                 with suppress(OSError):
                     self.send_response(issuer.status)
                     for name, value in issuer.headers.items():
@@ -57,7 +57,7 @@ class Issuer:
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def stop(self) -> None:
-        self.may_answer.set()
+        self.may_respond.set()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -91,7 +91,7 @@ def issuer(keys: SigningKeys) -> Iterator[Issuer]:
 @pytest.fixture
 def auth_settings(issuer: Issuer) -> Callable[..., AuthSettings]:
     def make(**changed: Any) -> AuthSettings:
-        # As long as a busy machine may take.
+        # Long enough for a busy machine.
         base = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": issuer.url, "jwks_timeout_s": 20.0}
         return AuthSettings(**base | changed)
 
@@ -105,11 +105,11 @@ def keys() -> SigningKeys:
 
 @pytest.fixture(scope="session")
 def claims() -> Callable[..., dict[str, Any]]:
-    """The claims of a good token; `name=None` leaves one out."""
+    """Return the claims of a valid token; `name=None` omits a claim."""
 
     def make(**changed: Any) -> dict[str, Any]:
         now = int(time.time())
-        good = {
+        valid = {
             "iss": ISSUER,
             "sub": "01890a5d-ac96-774b-bcce-b302099a8057",
             "aud": AUDIENCE,
@@ -119,14 +119,14 @@ def claims() -> Callable[..., dict[str, Any]]:
             "jti": str(uuid4()),
             "scope": "orders:read orders:write",
         }
-        return {name: value for name, value in (good | changed).items() if value is not None}
+        return {name: value for name, value in (valid | changed).items() if value is not None}
 
     return make
 
 
 @pytest.fixture(scope="session")
 def bearer(keys: SigningKeys, claims: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, str]]:
-    """The headers of who holds a token."""
+    """Return request headers with a valid token."""
 
     def make(*, by: SigningKeys = keys, **changed: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {by.sign(claims(**changed))}"}

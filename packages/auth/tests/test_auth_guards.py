@@ -1,4 +1,4 @@
-"""Guards: on controllers, event streams and WebSockets, and what they leave for others."""
+"""Guards on controllers, event streams and WebSockets, and the state they set."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
@@ -22,6 +22,7 @@ from starkeel_auth import (
     generate_private_key_pem,
     requires_scope,
 )
+from starkeel_config import FeaturesHook, ReadinessCriticalHook, misspelled_hooks
 from structlog.testing import capture_logs
 
 Bearer = Callable[..., dict[str, str]]
@@ -44,10 +45,10 @@ class Orders(Controller):
 
 @get("/events", guards=[requires_scope("orders:read")])
 async def events(principal: NamedDependency[Principal]) -> ServerSentEvent:
-    async def said() -> AsyncGenerator[str]:
+    async def data() -> AsyncGenerator[str]:
         yield principal.subject
 
-    return ServerSentEvent(said())
+    return ServerSentEvent(data())
 
 
 @websocket("/live", guards=[requires_scope("orders:read")])
@@ -57,37 +58,39 @@ async def live(socket: WebSocket[Any, Any, Any], principal: NamedDependency[Prin
     await socket.close()
 
 
-@websocket("/chosen", guards=[authenticated])
-async def chosen(socket: WebSocket[Any, Any, Any]) -> None:
+@websocket("/subprotocol", guards=[authenticated])
+async def subprotocol(socket: WebSocket[Any, Any, Any]) -> None:
     await socket.accept(subprotocols="v2")
     await socket.close()
 
 
-@get("/asks")
-async def asks(principal: NamedDependency[Principal]) -> str:
+@get("/dependency")
+async def with_dependency(principal: NamedDependency[Principal]) -> str:
     return principal.subject
 
 
 @get("/open")
-async def everybody() -> str:
+async def unguarded() -> str:
     return "in"
 
 
 @pytest.fixture
 def client(keys: SigningKeys) -> Iterator[TestClient[Litestar]]:
     settings = IssuerSettings(issuer="https://accounts.example.com", audience="fleet")
-    handlers: list[ControllerRouterHandler] = [Orders, events, live, chosen, asks, everybody]
-    with TestClient(Litestar(handlers, plugins=[AuthPlugin(settings, keys)])) as client:
+    handlers: list[ControllerRouterHandler] = [Orders, events, live, subprotocol, with_dependency, unguarded]
+    with TestClient(Litestar(handlers, plugins=[AuthPlugin.issuer(settings, keys)])) as client:
         yield client
 
 
-def test_a_handler_gets_who_asks(client: TestClient[Litestar], bearer: Bearer) -> None:
+def test_a_handler_receives_the_principal(client: TestClient[Litestar], bearer: Bearer) -> None:
     answer = client.get("/orders", headers=bearer())
 
     assert answer.json() == {"subject": SUBJECT, "scopes": ["orders:read", "orders:write"], "by": "accounts"}
 
 
-def test_others_see_who_asks(client: TestClient[Litestar], bearer: Bearer) -> None:
+def test_the_principal_is_in_the_scope_and_the_log_context(
+    client: TestClient[Litestar], bearer: Bearer
+) -> None:
     assert client.get("/orders/write", headers=bearer()).json() == {"user": SUBJECT, "user_id": SUBJECT}
 
 
@@ -101,16 +104,16 @@ def test_a_missing_scope_is_named(client: TestClient[Litestar], bearer: Bearer) 
 
 
 @pytest.mark.parametrize("scope", ["", None, "orders:writer", "ORDERS:READ ORDERS:WRITE", "orders"])
-def test_scopes_are_compared_whole(client: TestClient[Litestar], bearer: Bearer, scope: str | None) -> None:
+def test_scopes_are_compared_exactly(client: TestClient[Litestar], bearer: Bearer, scope: str | None) -> None:
     assert client.get("/orders/write", headers=bearer(scope=scope)).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/orders", "/orders/write", "/events", "/asks"])
-def test_every_guarded_route_is_closed_without_a_token(client: TestClient[Litestar], path: str) -> None:
+@pytest.mark.parametrize("path", ["/orders", "/orders/write", "/events", "/dependency"])
+def test_a_guarded_route_without_a_token_returns_401(client: TestClient[Litestar], path: str) -> None:
     assert client.get(path).status_code == 401
 
 
-def test_an_open_route_does_not_look_at_the_token(client: TestClient[Litestar]) -> None:
+def test_an_unguarded_route_ignores_the_token(client: TestClient[Litestar]) -> None:
     assert client.get("/open", headers={"Authorization": "Bearer nonsense"}).status_code == 200
 
 
@@ -121,13 +124,13 @@ def test_an_event_stream_is_guarded(client: TestClient[Litestar], bearer: Bearer
     assert client.get("/events", headers=bearer(scope="")).status_code == 403
 
 
-def test_a_websocket_takes_the_token_from_the_header(client: TestClient[Litestar], bearer: Bearer) -> None:
+def test_a_websocket_token_is_read_from_the_header(client: TestClient[Litestar], bearer: Bearer) -> None:
     with client.websocket_connect("/live", headers=bearer()) as socket:
         assert socket.receive_text() == SUBJECT
         assert socket.accepted_subprotocol is None
 
 
-def test_a_browsers_websocket_takes_it_from_the_subprotocols(
+def test_a_websocket_token_is_read_from_the_subprotocols(
     client: TestClient[Litestar], bearer: Bearer
 ) -> None:
     token = bearer()["Authorization"].removeprefix("Bearer ")
@@ -135,14 +138,14 @@ def test_a_browsers_websocket_takes_it_from_the_subprotocols(
     with client.websocket_connect("/live", subprotocols=["v1", "bearer", token]) as socket:
         assert socket.receive_text() == SUBJECT
         assert socket.accepted_subprotocol == "bearer"
-    with client.websocket_connect("/chosen", subprotocols=["v2", "bearer", token]) as socket:
+    with client.websocket_connect("/subprotocol", subprotocols=["v2", "bearer", token]) as socket:
         assert socket.accepted_subprotocol == "v2"
 
 
 @pytest.mark.parametrize(
     ("subprotocols", "code"), [([], 4401), (["bearer"], 4401), (["bearer", "nonsense"], 4401)]
 )
-def test_a_websocket_without_a_good_token_is_not_accepted(
+def test_a_websocket_without_a_valid_token_is_rejected(
     client: TestClient[Litestar], subprotocols: list[str], code: int
 ) -> None:
     with pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect("/live", subprotocols):
@@ -150,7 +153,7 @@ def test_a_websocket_without_a_good_token_is_not_accepted(
     assert caught.value.code == code
 
 
-def test_a_websocket_without_the_scope_is_not_accepted(client: TestClient[Litestar], bearer: Bearer) -> None:
+def test_a_websocket_without_the_scope_is_rejected(client: TestClient[Litestar], bearer: Bearer) -> None:
     with (
         pytest.raises(WebSocketDisconnect) as caught,
         client.websocket_connect("/live", headers=bearer(scope="")),
@@ -159,14 +162,14 @@ def test_a_websocket_without_the_scope_is_not_accepted(client: TestClient[Litest
     assert caught.value.code == 4403
 
 
-def test_no_token_is_logged_or_shown(client: TestClient[Litestar], bearer: Bearer) -> None:
-    by_another = bearer(by=SigningKeys.from_pem(generate_private_key_pem()))
+def test_no_token_is_logged_or_returned(client: TestClient[Litestar], bearer: Bearer) -> None:
+    foreign = bearer(by=SigningKeys.from_pem(generate_private_key_pem()))
 
     with capture_logs() as logged:
-        answer = client.get("/orders", headers=by_another)
+        answer = client.get("/orders", headers=foreign)
 
     assert [entry["event"] for entry in logged] == ["token refused"]
-    token = by_another["Authorization"].removeprefix("Bearer ")
+    token = foreign["Authorization"].removeprefix("Bearer ")
     for part in token.split("."):
         assert part not in str(logged) + answer.text + str(answer.headers)
     principal = Principal(subject="u", scopes=frozenset(), token=token, expires_at=0)
@@ -174,12 +177,12 @@ def test_no_token_is_logged_or_shown(client: TestClient[Litestar], bearer: Beare
 
 
 @pytest.mark.parametrize("scopes", [(), ("",), ("two words",), ('quo"te',), ("ok", "né")])
-def test_what_is_no_scope_is_refused_where_it_is_written(scopes: tuple[str, ...]) -> None:
+def test_an_invalid_scope_name_raises(scopes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="scope"):
         requires_scope(*scopes)
 
 
-def test_a_guard_without_the_plugin_lets_nobody_in() -> None:
+def test_a_guard_without_the_plugin_returns_500() -> None:
     @get("/alone", guards=[authenticated])
     async def alone() -> None: ...
 
@@ -187,32 +190,53 @@ def test_a_guard_without_the_plugin_lets_nobody_in() -> None:
         assert client.get("/alone").status_code == 500
 
 
-def test_the_plugin_needs_keys_or_where_to_fetch_them() -> None:
+def test_a_verifier_requires_the_url_of_the_keys() -> None:
+    settings: Any = IssuerSettings(issuer="i", audience="a")
+
     with pytest.raises(TypeError, match="AuthSettings"):
-        AuthPlugin(IssuerSettings(issuer="i", audience="a"))
+        AuthPlugin.verifier(settings)
 
 
-def test_the_document_says_which_routes_take_a_token(client: TestClient[Litestar]) -> None:
+def test_the_constructor_is_deprecated_but_works(keys: SigningKeys, bearer: Bearer) -> None:
+    settings = IssuerSettings(issuer="https://accounts.example.com", audience="fleet")
+
+    with pytest.warns(DeprecationWarning, match=r"AuthPlugin\.issuer") as caught:
+        plugin = AuthPlugin(settings, keys)
+
+    assert caught[0].filename == __file__
+    with TestClient(Litestar([with_dependency], plugins=[plugin])) as client:
+        assert client.get("/dependency", headers=bearer()).text == SUBJECT
+
+
+def test_the_plugin_implements_its_hooks(keys: SigningKeys) -> None:
+    plugin = AuthPlugin.issuer(IssuerSettings(issuer="i", audience="a"), keys)
+
+    assert isinstance(plugin, ReadinessCriticalHook)
+    assert isinstance(plugin, FeaturesHook)
+    assert misspelled_hooks(plugin) == []
+
+
+def test_the_openapi_document_lists_security_requirements(client: TestClient[Litestar]) -> None:
     document = client.get("/schema/openapi.json").json()
 
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
-    asked = {path: methods["get"].get("security") for path, methods in document["paths"].items()}
-    assert asked == {
+    security = {path: methods["get"].get("security") for path, methods in document["paths"].items()}
+    assert security == {
         "/orders": [{"bearer": []}],
         "/orders/write": [{"bearer": ["orders:read", "orders:write"]}],
         "/events": [{"bearer": ["orders:read"]}],
-        "/asks": None,
+        "/dependency": None,
         "/open": None,
     }
 
 
-def test_what_the_application_says_in_its_document_stays(keys: SigningKeys) -> None:
+def test_security_schemes_of_the_application_are_kept(keys: SigningKeys) -> None:
     own = SecurityScheme(type="http", scheme="basic")
     config = OpenAPIConfig("orders", "1", components=Components(security_schemes={"basic": own}))
     settings = IssuerSettings(issuer="i", audience="a")
 
-    first = Litestar([everybody], openapi_config=config, plugins=[AuthPlugin(settings, keys)])
-    second = Litestar([everybody], openapi_config=config)
+    first = Litestar([unguarded], openapi_config=config, plugins=[AuthPlugin.issuer(settings, keys)])
+    second = Litestar([unguarded], openapi_config=config)
 
     assert first.openapi_schema.components.security_schemes is not None
     assert set(first.openapi_schema.components.security_schemes) == {"basic", "bearer"}

@@ -1,4 +1,4 @@
-"""Keys of another service: fetched over a real socket, kept, replaced, and outliving an outage."""
+"""Keys of another service: fetched over a real socket, cached, replaced, used during an outage."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from starkeel_auth import (
     authenticated,
     generate_private_key_pem,
 )
-from starkeel_auth._tokens.jwks import KeySetError, parsed
+from starkeel_auth._tokens.jwks import KeySetError, parse_key_set
 
 Bearer = Callable[..., dict[str, str]]
 MakeSettings = Callable[..., AuthSettings]
@@ -29,7 +29,7 @@ class Issuer(Protocol):
     document: Any
     status: int
     headers: dict[str, str]
-    may_answer: Any
+    may_respond: Any
     fetches: int
 
     def start(self) -> None: ...
@@ -39,7 +39,7 @@ class Issuer(Protocol):
 
 
 class Clock:
-    """Monotonic seconds that go on when told to."""
+    """Monotonic clock that is advanced by tests."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -54,11 +54,11 @@ async def guarded() -> str:
 
 
 class Verifier:
-    """A service that verifies by fetched keys."""
+    """A service that verifies with fetched keys."""
 
     def __init__(self, settings: AuthSettings) -> None:
         self.clock = Clock()
-        self.plugin = AuthPlugin(settings, clock=self.clock)
+        self.plugin = AuthPlugin.verifier(settings)
         self.app = Litestar([guarded], plugins=[self.plugin])
         self.client: TestClient[Litestar] = TestClient(self.app)
 
@@ -80,7 +80,8 @@ class Verifier:
 @contextmanager
 def verifier(settings: AuthSettings) -> Iterator[Verifier]:
     started = Verifier(settings)
-    with started.client:
+    with pytest.MonkeyPatch.context() as patch, started.client:
+        patch.setattr("starkeel_auth._tokens.jwks.monotonic", started.clock)
         yield started
 
 
@@ -89,7 +90,7 @@ def new_keys() -> SigningKeys:
     return SigningKeys.from_pem(generate_private_key_pem())
 
 
-def test_tokens_are_verified_by_fetched_keys(
+def test_tokens_are_verified_with_fetched_keys(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
 ) -> None:
     with verifier(auth_settings()) as service:
@@ -99,7 +100,7 @@ def test_tokens_are_verified_by_fetched_keys(
     assert issuer.fetches == 1
 
 
-def test_a_new_key_is_fetched_when_first_seen(
+def test_an_unknown_key_is_fetched(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, keys: SigningKeys, new_keys: SigningKeys
 ) -> None:
     with verifier(auth_settings()) as service:
@@ -112,7 +113,7 @@ def test_a_new_key_is_fetched_when_first_seen(
     assert issuer.fetches == 2
 
 
-def test_unknown_keys_are_asked_for_once_a_minute_at_most(
+def test_unknown_keys_are_fetched_at_most_once_a_minute(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, new_keys: SigningKeys
 ) -> None:
     with verifier(auth_settings()) as service:
@@ -130,20 +131,20 @@ def test_unknown_keys_are_asked_for_once_a_minute_at_most(
         assert issuer.fetches == 3
 
 
-def test_many_requests_at_once_share_one_fetch(
+def test_concurrent_requests_share_one_fetch(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
 ) -> None:
-    issuer.may_answer.clear()
+    issuer.may_respond.clear()
     with verifier(auth_settings()) as service, ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(service.status, bearer()) for _ in range(8)]
+        responses = [pool.submit(service.status, bearer()) for _ in range(8)]
         issuer.wait_for_fetches(1)
-        issuer.may_answer.set()
-        assert [answer.result(30) for answer in answers] == [200] * 8
+        issuer.may_respond.set()
+        assert [response.result(30) for response in responses] == [200] * 8
 
     assert issuer.fetches == 1
 
 
-def test_known_keys_outlive_an_outage_of_the_issuer(
+def test_cached_keys_are_used_during_an_outage_of_the_issuer(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, new_keys: SigningKeys
 ) -> None:
     with verifier(auth_settings()) as service:
@@ -156,7 +157,7 @@ def test_known_keys_outlive_an_outage_of_the_issuer(
         assert service.is_ready()
 
 
-def test_keys_that_are_too_old_are_not_trusted_until_fetched_again(
+def test_keys_beyond_their_maximum_age_are_rejected_until_fetched_again(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
 ) -> None:
     with verifier(auth_settings(jwks_max_age_s=3600)) as service:
@@ -172,7 +173,7 @@ def test_keys_that_are_too_old_are_not_trusted_until_fetched_again(
         assert service.is_ready()
 
 
-def test_without_any_key_the_fault_is_not_the_callers(
+def test_a_request_is_answered_with_503_while_no_key_was_fetched(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
 ) -> None:
     issuer.stop()
@@ -187,34 +188,34 @@ def test_without_any_key_the_fault_is_not_the_callers(
         assert service.status(bearer()) == 200
 
 
-def test_an_issuer_that_is_away_is_not_asked_by_every_request(
+def test_requests_during_an_outage_do_not_each_trigger_a_fetch(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
 ) -> None:
     issuer.status = 500
     with verifier(auth_settings()) as service:
         assert service.status(bearer()) == 503
-        asked = issuer.fetches
+        before = issuer.fetches
         assert {service.status(bearer()) for _ in range(20)} == {503}
 
-        # What runs in the background may have asked meanwhile, but not for each of them.
-        assert issuer.fetches < asked + 20
+        # The background task may have fetched meanwhile, but not once per request.
+        assert issuer.fetches < before + 20
 
 
-def test_an_issuer_that_never_answers_delays_a_request_by_the_timeout_only(
+def test_an_unresponsive_issuer_delays_a_request_by_the_timeout_only(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer
 ) -> None:
-    issuer.may_answer.clear()
+    issuer.may_respond.clear()
     with verifier(auth_settings(jwks_timeout_s=0.1)) as service:
         assert service.status(bearer()) == 503
 
 
-def test_keys_are_fetched_again_in_the_background_and_withdrawn_ones_dropped(
+def test_keys_are_refreshed_in_the_background_and_withdrawn_ones_dropped(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, new_keys: SigningKeys
 ) -> None:
     with verifier(auth_settings(jwks_refresh_s=0.02)) as service:
         assert service.status(bearer()) == 200
         issuer.publish(new_keys)
-        # The fetch after the next has begun, so the next has ended.
+        # When the second fetch from here has started, the first has ended.
         issuer.wait_for_fetches(issuer.fetches + 3)
 
         assert service.status(bearer()) == 401
@@ -224,18 +225,18 @@ def test_keys_are_fetched_again_in_the_background_and_withdrawn_ones_dropped(
 UNUSABLE: dict[str, Any] = {
     "an error": (500, {}, {"keys": []}),
     "a redirect": (302, {"Location": "http://127.0.0.1:1/"}, b""),
-    "no JSON": (200, {}, b"<html>"),
+    "not JSON": (200, {}, b"<html>"),
     "another document": (200, {}, {"issuer": "x"}),
     "a list": (200, {}, []),
-    "too much": (200, {}, b'{"keys": [' + b" " * 70_000 + b"]}"),
-    "too deep": (200, {}, b"[" * 60_000),
-    "no UTF-8": (200, {}, b"\xff\xfe"),
+    "too large": (200, {}, b'{"keys": [' + b" " * 70_000 + b"]}"),
+    "too deeply nested": (200, {}, b"[" * 60_000),
+    "not UTF-8": (200, {}, b"\xff\xfe"),
     "compressed": (200, {"Content-Encoding": "gzip"}, b"\x1f\x8b\x08\x00"),
 }
 
 
 @pytest.mark.parametrize(("status", "headers", "document"), UNUSABLE.values(), ids=UNUSABLE)
-def test_an_answer_that_is_no_key_set_changes_nothing(
+def test_an_invalid_key_set_is_ignored(
     issuer: Issuer,
     auth_settings: MakeSettings,
     bearer: Bearer,
@@ -253,7 +254,7 @@ def test_an_answer_that_is_no_key_set_changes_nothing(
         assert service.status(bearer()) == 200
 
 
-def test_an_issuer_that_withdraws_every_key_is_believed(
+def test_an_empty_key_set_withdraws_all_keys(
     issuer: Issuer, auth_settings: MakeSettings, bearer: Bearer, new_keys: SigningKeys
 ) -> None:
     with verifier(auth_settings()) as service:
@@ -271,36 +272,34 @@ IGNORED: dict[str, dict[str, Any]] = {
     "for encryption": {"use": "enc"},
     "for signing": {"key_ops": ["sign"]},
     "a private key": {"d": "AAAA"},
-    "no name": {"kid": None},
-    "a name that is no text": {"kid": ["k"]},
+    "no ID": {"kid": None},
+    "an ID that is not a string": {"kid": ["k"]},
     "a key that is too short": {"x": "AAAA"},
-    "a key that is no text": {"x": 7},
-    "a key that is no base64": {"x": "é" * 43},
+    "a key that is not a string": {"x": 7},
+    "a key that is not base64": {"x": "é" * 43},
 }
 
 
 @pytest.mark.parametrize("wrong", IGNORED.values(), ids=IGNORED)
-def test_keys_that_do_not_verify_such_signatures_are_ignored(
-    keys: SigningKeys, wrong: dict[str, Any]
-) -> None:
+def test_unsupported_keys_are_ignored(keys: SigningKeys, wrong: dict[str, Any]) -> None:
     good = keys.jwks()["keys"][0]
     other = SigningKeys.from_pem(generate_private_key_pem()).jwks()["keys"][0]
 
-    found = parsed(msgspec.json.encode({"keys": [other | wrong, "text", None, good]}))
+    found = parse_key_set(msgspec.json.encode({"keys": [other | wrong, "text", None, good]}))
 
     assert list(found) == [good["kid"]]
 
 
-def test_the_first_key_of_a_name_stays(keys: SigningKeys) -> None:
+def test_the_first_key_with_an_id_is_kept(keys: SigningKeys) -> None:
     good = keys.jwks()["keys"][0]
     other = SigningKeys.from_pem(generate_private_key_pem()).jwks()["keys"][0] | {"kid": good["kid"]}
 
-    assert parsed(msgspec.json.encode({"keys": [good, other]})) == parsed(
+    assert parse_key_set(msgspec.json.encode({"keys": [good, other]})) == parse_key_set(
         msgspec.json.encode({"keys": [good]})
     )
 
 
 @given(st.binary())
-def test_no_document_breaks_the_reader(document: bytes) -> None:
+def test_arbitrary_documents_raise_no_other_error(document: bytes) -> None:
     with suppress(KeySetError):
-        assert all(isinstance(name, str) for name in parsed(document))
+        assert all(isinstance(name, str) for name in parse_key_set(document))

@@ -1,4 +1,4 @@
-"""Keys: what is read, what is published, what is refused."""
+"""Signing keys: parsing, publication, rejection."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starkeel_auth import SigningKeys, generate_private_key_pem
 
-# The key, and the thumbprint of it, that RFC 8037 prints in its appendix A.
+# Key and thumbprint from RFC 8037, appendix A.
 RFC_8037_D = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 RFC_8037_X = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 RFC_8037_THUMBPRINT = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
@@ -35,7 +35,7 @@ def pem(
     return key.private_bytes(Encoding.PEM, layout, encryption or NoEncryption()).decode()
 
 
-def test_a_key_is_named_by_its_thumbprint() -> None:
+def test_the_key_id_is_the_thumbprint() -> None:
     private = Ed25519PrivateKey.from_private_bytes(urlsafe_b64decode(RFC_8037_D + "="))
 
     (published,) = SigningKeys.from_pem(pem(private)).jwks()["keys"]
@@ -50,7 +50,7 @@ def test_a_key_is_named_by_its_thumbprint() -> None:
     }
 
 
-def test_the_first_key_signs_and_every_one_is_published() -> None:
+def test_the_first_key_signs_and_all_are_published() -> None:
     first, second = generate_private_key_pem(), generate_private_key_pem()
 
     keys = SigningKeys.from_pem(first + "\n" + second)
@@ -63,7 +63,7 @@ def test_the_first_key_signs_and_every_one_is_published() -> None:
     )
 
 
-def test_a_signature_is_one_that_others_verify() -> None:
+def test_a_token_is_verified_by_another_library() -> None:
     text = generate_private_key_pem()
 
     token = SigningKeys.from_pem(text).sign({"sub": "u", "aud": "a"})
@@ -73,13 +73,13 @@ def test_a_signature_is_one_that_others_verify() -> None:
     assert jwt.decode(token, public, algorithms=["EdDSA"], audience="a") == {"sub": "u", "aud": "a"}
 
 
-def test_line_ends_may_be_written_out() -> None:
+def test_line_ends_may_be_escaped() -> None:
     text = generate_private_key_pem()
 
     assert SigningKeys.from_pem(text.strip().replace("\n", "\\n")).jwks() == SigningKeys.from_pem(text).jwks()
 
 
-def test_nothing_private_is_published_or_shown() -> None:
+def test_private_keys_are_not_published_or_displayed() -> None:
     text = generate_private_key_pem()
     secret = "".join(text.splitlines()[1:-1])
 
@@ -91,9 +91,9 @@ def test_nothing_private_is_published_or_shown() -> None:
 
 REFUSED = {
     "nothing": ("", "no key"),
-    "text": ("not a key", "besides"),
-    "text around": ("key: " + generate_private_key_pem(), "besides"),
-    "half a block": (generate_private_key_pem()[:60], "besides"),
+    "text": ("not a key", "outside"),
+    "text around": ("key: " + generate_private_key_pem(), "outside"),
+    "half a block": (generate_private_key_pem()[:60], "outside"),
     "RSA": (pem(rsa.generate_private_key(65537, 2048)), "not Ed25519"),
     "an elliptic curve": (pem(ec.generate_private_key(ec.SECP256R1())), "not Ed25519"),
     "Ed448": (pem(ed448.Ed448PrivateKey.generate()), "not Ed25519"),
@@ -111,7 +111,7 @@ REFUSED = {
     ),
     "a broken key": (
         "-----BEGIN PRIVATE KEY-----\nbm90IGEga2V5\n-----END PRIVATE KEY-----",
-        "cannot be read",
+        "unreadable",
     ),
     "a broken second key": (
         generate_private_key_pem() + "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----",
@@ -121,7 +121,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_sign_is_refused_with_a_reason_and_without_the_key(text: str, reason: str) -> None:
+def test_an_invalid_key_is_rejected_with_a_reason_and_without_its_content(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
         SigningKeys.from_pem(text)
 
@@ -130,7 +130,7 @@ def test_what_cannot_sign_is_refused_with_a_reason_and_without_the_key(text: str
     assert caught.value.__cause__ is None
 
 
-def test_a_key_given_twice_is_refused() -> None:
+def test_a_duplicate_key_is_rejected() -> None:
     text = generate_private_key_pem()
 
     with pytest.raises(ValueError, match="twice"):
@@ -138,13 +138,13 @@ def test_a_key_given_twice_is_refused() -> None:
 
 
 @given(st.text())
-def test_no_text_breaks_the_reader(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  (whatever it says)
+def test_arbitrary_text_raises_only_value_errors(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  (any message)
         SigningKeys.from_pem(f"-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----")
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.booleans()))
-def test_claims_are_signed_as_they_are(claims: dict[str, object]) -> None:
+def test_claims_are_signed_unchanged(claims: dict[str, object]) -> None:
     payload = SigningKeys.from_pem(generate_private_key_pem()).sign({"sub": "u"} | claims).split(".")[1]
 
     assert json.loads(urlsafe_b64decode(payload + "===")) == {"sub": "u"} | claims

@@ -1,4 +1,4 @@
-"""Settings: what is required where, and what is refused."""
+"""Settings: required variables and rejected values."""
 
 import pytest
 from starkeel_auth import AuthSettings, IssuerSettings
@@ -12,7 +12,7 @@ GOOD = {
 
 
 class Orders(ServiceSettings, frozen=True, kw_only=True):
-    """A service that verifies others' tokens."""
+    """A service that verifies tokens of another service."""
 
     auth: AuthSettings
 
@@ -23,7 +23,7 @@ class Accounts(ServiceSettings, frozen=True, kw_only=True):
     auth: IssuerSettings
 
 
-def test_production_says_whose_tokens_for_whom_and_where_the_keys_are() -> None:
+def test_issuer_audience_and_key_url_are_required_in_production() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(Orders, {}, service="orders")
 
@@ -31,13 +31,13 @@ def test_production_says_whose_tokens_for_whom_and_where_the_keys_are() -> None:
     assert load(Orders, GOOD, service="orders").auth.jwks_url == GOOD["JWT_JWKS_URL"]
 
 
-def test_the_issuer_needs_no_place_to_fetch_keys_from() -> None:
+def test_the_issuer_requires_no_key_url() -> None:
     environ = {name: value for name, value in GOOD.items() if name != "JWT_JWKS_URL"}
 
     assert load(Accounts, environ, service="accounts").auth.audience == "fleet"
 
 
-def test_in_development_both_agree_without_any_variable() -> None:
+def test_development_defaults_of_issuer_and_verifier_match() -> None:
     accounts = load(Accounts, {"ENVIRONMENT": "development"}, service="accounts").auth
     orders = load(Orders, {"ENVIRONMENT": "development"}, service="orders").auth
 
@@ -64,7 +64,7 @@ def test_in_development_both_agree_without_any_variable() -> None:
         ("JWT_JWKS_MAX_AGE_SECONDS", "599"),
     ],
 )
-def test_a_wrong_value_is_named(variable: str, value: str) -> None:
+def test_an_invalid_value_is_reported(variable: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(Orders, GOOD | {variable: value}, service="orders")
 

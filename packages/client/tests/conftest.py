@@ -1,4 +1,4 @@
-"""An upstream on a real socket that does as it is told, and an application that calls it."""
+"""A scripted upstream on a real socket, and an application that calls it."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,8 +20,8 @@ Use = Callable[[UpstreamClient], Awaitable[httpx2.Response]]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A request as the upstream got it."""
+class Received:
+    """A request received by the upstream."""
 
     method: str
     path: str
@@ -31,24 +31,24 @@ class Seen:
 
 
 @dataclass
-class Told:
-    """What the upstream does with a request: it answers, or `drops`, or answers `half`."""
+class Reply:
+    """Scripted behavior for one request: respond, drop the connection, or truncate or delay the response."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"{}"
-    drops: bool = False
-    half: bool = False
-    waits: bool = False
+    drop: bool = False
+    truncate: bool = False
+    wait: bool = False
 
 
 class Server:
-    """Does with each request what it is told for it; the last for all that follow."""
+    """Handles requests by scripted replies; the last reply applies to all further requests."""
 
     def __init__(self) -> None:
-        self.seen: list[Seen] = []
+        self.received: list[Received] = []
         self.go_on = Event()
-        self._told = [Told()]
+        self._replies = [Reply()]
         self._changed = Condition()
         server = self
 
@@ -59,10 +59,11 @@ class Server:
             def handle_any(self) -> None:
                 length = int(self.headers.get("Content-Length", "0"))
                 body = self.rfile.read(length)
-                told = server._note(Seen(self.command, self.path, self.headers, body, self.client_address[1]))
-                # The other side may have given up.
+                request = Received(self.command, self.path, self.headers, body, self.client_address[1])
+                reply = server._record(request)
+                # The client may have timed out.
                 with suppress(OSError):
-                    server._answer(self, told)
+                    server._respond(self, reply)
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -73,8 +74,8 @@ class Server:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
-    def tell(self, *told: Told) -> None:
-        self._told = list(told)
+    def script(self, *replies: Reply) -> None:
+        self._replies = list(replies)
 
     def stop(self) -> None:
         self.go_on.set()
@@ -83,32 +84,32 @@ class Server:
 
     def wait_for_requests(self, count: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.seen) >= count, timeout=10), self.seen
+            assert self._changed.wait_for(lambda: len(self.received) >= count, timeout=10), self.received
 
-    def _note(self, seen: Seen) -> Told:
+    def _record(self, request: Received) -> Reply:
         with self._changed:
-            self.seen.append(seen)
+            self.received.append(request)
             self._changed.notify_all()
-            return self._told.pop(0) if len(self._told) > 1 else self._told[0]
+            return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
-    def _answer(self, handler: BaseHTTPRequestHandler, told: Told) -> None:
-        if told.waits:
+    def _respond(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
+        if reply.wait:
             self.go_on.wait(10)
-        if told.drops:
+        if reply.drop:
             handler.close_connection = True
             return
-        handler.send_response(told.status)
-        for name, value in told.headers.items():
+        handler.send_response(reply.status)
+        for name, value in reply.headers.items():
             handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(told.body) + (100 if told.half else 0)))
+        handler.send_header("Content-Length", str(len(reply.body) + (100 if reply.truncate else 0)))
         handler.end_headers()
         if handler.command != "HEAD":
-            handler.wfile.write(told.body)
-        handler.close_connection = told.half
+            handler.wfile.write(reply.body)
+        handler.close_connection = reply.truncate
 
 
 class Caller:
-    """An application that calls the upstream; `call` lets its handler do as the test says."""
+    """An application that calls the upstream in its handler, by the function that a test passes to `call`."""
 
     def __init__(self, settings: UpstreamSettings) -> None:
         self.use: Use = lambda client: client.get("/")
@@ -119,8 +120,8 @@ class Caller:
         async def handler(accounts_client: NamedDependency[UpstreamClient], scope: Scope) -> dict[str, Any]:
             if caller.deadline_s is not None:
                 scope["state"]["deadline"] = time.monotonic() + caller.deadline_s
-            answer = await caller.use(accounts_client)
-            return {"status": answer.status_code, "body": answer.text, "headers": dict(answer.headers)}
+            response = await caller.use(accounts_client)
+            return {"status": response.status_code, "body": response.text, "headers": dict(response.headers)}
 
         self.client = TestClient(Litestar([handler], plugins=[ClientPlugin(accounts=settings)]))
 
@@ -132,8 +133,8 @@ class Caller:
 
 
 @pytest.fixture
-def told() -> type[Told]:
-    return Told
+def reply() -> type[Reply]:
+    return Reply
 
 
 @pytest.fixture
@@ -145,14 +146,14 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def caller(server: Server) -> Iterator[Callable[..., Caller]]:
-    """Start an application that calls the upstream, with settings."""
+    """Return a function that starts an application with the given settings."""
     started: list[Caller] = []
 
     def start(**settings: Any) -> Caller:
-        made = Caller(UpstreamSettings(**{"url": server.url} | settings))
-        made.client.__enter__()
-        started.append(made)
-        return made
+        caller = Caller(UpstreamSettings(**{"url": server.url} | settings))
+        caller.client.__enter__()
+        started.append(caller)
+        return caller
 
     yield start
     for each in started:

@@ -1,4 +1,4 @@
-"""What is sent to an upstream, and what becomes of its answer."""
+"""Requests sent to an upstream, and handling of its responses."""
 
 import gzip
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from starkeel_client import ClientPlugin, UpstreamSettings, UpstreamUrl
 from starkeel_client._call import url_of
+from starkeel_config import FeaturesHook, misspelled_hooks
 
 Start = Callable[..., Any]
 
@@ -24,15 +25,19 @@ class Order(msgspec.Struct):
     product: str
 
 
-def test_an_answer_is_returned_whatever_it_says(server: Any, told: Any, caller: Start) -> None:
+def test_a_response_is_returned_whatever_its_status(server: Any, reply: Any, caller: Start) -> None:
     calling = caller()
     for status in (200, 201, 302, 400, 401, 403, 404, 409, 429, 500, 501):
-        server.tell(told(status=status, headers={"X-Said": "yes", "Location": "/elsewhere"}, body=b"told"))
+        server.script(reply(status=status, headers={"X-Test": "yes", "Location": "/elsewhere"}, body=b"text"))
 
-        answer = calling.call().json()
+        response = calling.call().json()
 
-        assert (answer["status"], answer["body"], answer["headers"]["x-said"]) == (status, "told", "yes")
-    assert {seen.path for seen in server.seen} == {"/"}
+        assert (response["status"], response["body"], response["headers"]["x-test"]) == (
+            status,
+            "text",
+            "yes",
+        )
+    assert {request.path for request in server.received} == {"/"}
 
 
 def test_path_query_headers_and_body_are_sent(server: Any, caller: Start) -> None:
@@ -43,7 +48,7 @@ def test_path_query_headers_and_body_are_sent(server: Any, caller: Start) -> Non
     )
     calling.call(lambda it: it.post("/orders", json=Order("tea")))
 
-    got, posted = server.seen
+    got, posted = server.received
     assert (got.method, got.path) == ("GET", "/base/orders/a%2Fb?q=a%26b+c")
     assert got.headers["Authorization"] == "Bearer t"
     assert (posted.method, posted.path, posted.body) == ("POST", "/base/orders", b'{"product":"tea"}')
@@ -51,35 +56,35 @@ def test_path_query_headers_and_body_are_sent(server: Any, caller: Start) -> Non
 
 
 def test_credentials_and_cookies_of_one_call_are_not_sent_with_the_next(
-    server: Any, told: Any, caller: Start
+    server: Any, reply: Any, caller: Start
 ) -> None:
-    server.tell(told(headers={"Set-Cookie": "session=secret; Path=/"}))
+    server.script(reply(headers={"Set-Cookie": "session=secret; Path=/"}))
     calling = caller()
 
     calling.call(lambda it: it.get("/", headers={"Authorization": "Bearer t"}))
     calling.call(lambda it: it.get("/"))
 
-    assert "Authorization" not in server.seen[1].headers
-    assert "Cookie" not in server.seen[1].headers
+    assert "Authorization" not in server.received[1].headers
+    assert "Cookie" not in server.received[1].headers
 
 
-def test_calls_share_connections_up_to_the_maximum(server: Any, told: Any, caller: Start) -> None:
+def test_calls_share_connections_up_to_the_maximum(server: Any, reply: Any, caller: Start) -> None:
     calling = caller(max_connections=1, connect_timeout_s=0.05, retries=2)
     calling.call()
     calling.call()
-    assert len({seen.port for seen in server.seen}) == 1
+    assert len({request.port for request in server.received}) == 1
 
-    server.tell(told(waits=True))
+    server.script(reply(wait=True))
     with ThreadPoolExecutor() as pool:
         first = pool.submit(calling.call)
         server.wait_for_requests(3)
         assert calling.call().status_code == 503
         server.go_on.set()
         assert first.result(10).status_code == 200
-    assert len(server.seen) == 3
+    assert len(server.received) == 3
 
 
-def test_request_id_and_time_that_is_left_go_along(server: Any, caller: Start) -> None:
+def test_request_id_and_remaining_time_are_propagated(server: Any, caller: Start) -> None:
     async def use(client: Any) -> Any:
         with structlog.contextvars.bound_contextvars(request_id="order-1"):
             return await client.get("/", headers={"X-Request-ID": "mine", "X-Request-Timeout": "900"})
@@ -88,9 +93,9 @@ def test_request_id_and_time_that_is_left_go_along(server: Any, caller: Start) -
     calling.call(use, deadline_s=20)
     calling.call(use, deadline_s=60)
 
-    assert [seen.headers["X-Request-ID"] for seen in server.seen] == ["order-1"] * 2
-    assert 0 < float(server.seen[0].headers["X-Request-Timeout"]) <= 20
-    assert 0 < float(server.seen[1].headers["X-Request-Timeout"]) <= 30
+    assert [request.headers["X-Request-ID"] for request in server.received] == ["order-1"] * 2
+    assert 0 < float(server.received[0].headers["X-Request-Timeout"]) <= 20
+    assert 0 < float(server.received[1].headers["X-Request-Timeout"]) <= 30
 
 
 @pytest.fixture
@@ -98,15 +103,15 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    # Not the global provider, which can be set once in a process and belongs to nobody's tests.
+    # Not the global provider, which can be set only once per process.
     monkeypatch.setattr("starkeel_client._attempt._TRACER", provider.get_tracer("test"))
     return exporter
 
 
-def test_each_attempt_is_a_span_whose_context_goes_along(
-    server: Any, told: Any, caller: Start, spans: InMemorySpanExporter
+def test_each_attempt_is_a_span_whose_context_is_propagated(
+    server: Any, reply: Any, caller: Start, spans: InMemorySpanExporter
 ) -> None:
-    server.tell(told(status=503), told(drops=True), told())
+    server.script(reply(status=503), reply(drop=True), reply())
     provider = TracerProvider()
 
     async def use(client: Any) -> Any:
@@ -116,13 +121,13 @@ def test_each_attempt_is_a_span_whose_context_goes_along(
     assert caller().call(use).status_code == 200
 
     finished = spans.get_finished_spans()
-    sent = [seen.headers["traceparent"].split("-") for seen in server.seen]
+    sent = [request.headers["traceparent"].split("-") for request in server.received]
     assert [(f"{it.context.trace_id:032x}", f"{it.context.span_id:016x}") for it in finished] == [
         (part[1], part[2]) for part in sent
     ]
     assert len({it.context.trace_id for it in finished}) == 1
     assert {(it.name, it.kind) for it in finished} == {("GET /api/users/{id}", SpanKind.CLIENT)}
-    failed, dropped, good = [dict(it.attributes or {}) for it in finished]
+    failed, dropped, succeeded = [dict(it.attributes or {}) for it in finished]
     common = {
         "http.request.method": "GET",
         "server.address": "127.0.0.1",
@@ -132,7 +137,7 @@ def test_each_attempt_is_a_span_whose_context_goes_along(
     }
     assert failed == common | {"http.response.status_code": 503, "error.type": "503"}
     assert dropped == common | {"http.request.resend_count": 1, "error.type": "httpx2.RemoteProtocolError"}
-    assert good == common | {"http.request.resend_count": 2, "http.response.status_code": 200}
+    assert succeeded == common | {"http.request.resend_count": 2, "http.response.status_code": 200}
     assert [it.status.status_code for it in finished] == [
         StatusCode.ERROR,
         StatusCode.ERROR,
@@ -140,7 +145,7 @@ def test_each_attempt_is_a_span_whose_context_goes_along(
     ]
 
 
-def test_a_call_without_a_template_names_its_span_by_the_method_alone(
+def test_the_span_of_a_call_without_a_route_is_named_by_the_method(
     caller: Start, spans: InMemorySpanExporter
 ) -> None:
     caller().call(lambda it: it.get("/api/users/7"))
@@ -148,28 +153,28 @@ def test_a_call_without_a_template_names_its_span_by_the_method_alone(
     assert [it.name for it in spans.get_finished_spans()] == ["GET"]
 
 
-def test_an_answer_that_is_too_large_or_broken_is_not_returned(server: Any, told: Any, caller: Start) -> None:
+def test_an_oversized_or_corrupt_response_causes_502(server: Any, reply: Any, caller: Start) -> None:
     calling = caller()
     bomb = gzip.compress(b" " * 9_000_000)
-    for answer in (
-        told(body=b" " * 9_000_000),
-        told(headers={"Content-Encoding": "gzip"}, body=bomb),
-        told(headers={"Content-Encoding": "gzip"}, body=b"not compressed"),
+    for scripted in (
+        reply(body=b" " * 9_000_000),
+        reply(headers={"Content-Encoding": "gzip"}, body=bomb),
+        reply(headers={"Content-Encoding": "gzip"}, body=b"not compressed"),
     ):
-        server.tell(answer)
-        refused = calling.call()
-        assert refused.status_code == 502
-        assert refused.json()["detail"] == "The answer of accounts cannot be read."
-    assert len(server.seen) == 3
+        server.script(scripted)
+        response = calling.call()
+        assert response.status_code == 502
+        assert response.json()["detail"] == "The response of accounts is invalid."
+    assert len(server.received) == 3
 
 
-def test_a_compressed_answer_is_read_all_the_same(server: Any, told: Any, caller: Start) -> None:
-    server.tell(told(headers={"Content-Encoding": "gzip"}, body=gzip.compress(b"text")))
+def test_a_compressed_response_is_decompressed(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(headers={"Content-Encoding": "gzip"}, body=gzip.compress(b"text")))
 
-    answer = caller().call().json()
+    response = caller().call().json()
 
-    assert answer["body"] == "text"
-    assert "content-encoding" not in answer["headers"]
+    assert response["body"] == "text"
+    assert "content-encoding" not in response["headers"]
 
 
 @pytest.mark.parametrize(
@@ -188,15 +193,15 @@ def test_a_compressed_answer_is_read_all_the_same(server: Any, told: Any, caller
         "/\n",
     ],
 )
-def test_a_path_that_leads_elsewhere_is_never_called(path: str) -> None:
-    with pytest.raises(ValueError, match="no path"):
+def test_an_invalid_path_raises(path: str) -> None:
+    with pytest.raises(ValueError, match="not a valid path"):
         url_of("http://accounts:3000", path, None)
 
 
 @given(
     st.text(), st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
 )
-def test_no_path_leads_to_another_host_or_above_the_base(path: str, params: dict[str, str]) -> None:
+def test_no_path_changes_the_host_or_leaves_the_base_path(path: str, params: dict[str, str]) -> None:
     try:
         url = url_of("http://accounts:3000/base", f"/{path}", params)
     except ValueError:
@@ -205,10 +210,18 @@ def test_no_path_leads_to_another_host_or_above_the_base(path: str, params: dict
     assert url.path.startswith("/base/")
 
 
-async def test_a_client_outside_a_started_application_says_so() -> None:
+async def test_a_client_of_an_application_that_is_not_started_raises() -> None:
     plugin = ClientPlugin(accounts=UpstreamSettings(url=UpstreamUrl("http://127.0.0.1:1")))
 
     with pytest.raises(RuntimeError, match="accounts"):
         await plugin.client("accounts").get("/")
     with pytest.raises(KeyError):
         plugin.client("orders")
+
+
+def test_the_plugin_implements_its_hooks() -> None:
+    plugin = ClientPlugin(accounts=UpstreamSettings(url=UpstreamUrl("http://127.0.0.1:1")))
+
+    assert isinstance(plugin, FeaturesHook)
+    assert list(plugin.features()) == [("calls to accounts", True, "at http://127.0.0.1:1")]
+    assert misspelled_hooks(plugin) == []

@@ -1,4 +1,4 @@
-"""Upstreams that fail: what is repeated, how often, until when, and what the caller gets."""
+"""Failing upstreams: retries, deadlines, and the resulting errors."""
 
 import socket
 from collections.abc import Callable
@@ -19,74 +19,76 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_an_idempotent_call_is_repeated_until_it_is_answered(
-    server: Any, told: Any, caller: Start, status: int
+def test_an_idempotent_call_is_retried_until_it_succeeds(
+    server: Any, reply: Any, caller: Start, status: int
 ) -> None:
-    server.tell(told(status=status), told(drops=True), told(half=True), told(body=b"at last"))
+    server.script(reply(status=status), reply(drop=True), reply(truncate=True), reply(body=b"recovered"))
 
-    answer = caller(retries=3).call()
+    response = caller(retries=3).call()
 
-    assert (answer.status_code, answer.json()["body"]) == (200, "at last")
-    assert len(server.seen) == 4
+    assert (response.status_code, response.json()["body"]) == (200, "recovered")
+    assert len(server.received) == 4
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
-def test_repetitions_are_bounded(server: Any, told: Any, caller: Start, method: str) -> None:
-    server.tell(told(status=503))
+def test_retries_are_limited(server: Any, reply: Any, caller: Start, method: str) -> None:
+    server.script(reply(status=503))
 
-    answer = caller(retries=2).call(lambda it: it.request(method, "/"))
+    response = caller(retries=2).call(lambda it: it.request(method, "/"))
 
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    assert answer.json()["detail"] == "accounts does not answer at the moment."
-    assert [seen.method for seen in server.seen] == [method] * 3
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert response.json()["detail"] == "accounts is currently unavailable."
+    assert [request.method for request in server.received] == [method] * 3
 
 
-def test_no_repetitions_where_none_are_wanted(server: Any, told: Any, caller: Start) -> None:
-    server.tell(told(status=503))
+def test_zero_retries_disables_retries(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(status=503))
 
     assert caller(retries=0).call().status_code == 503
-    assert len(server.seen) == 1
+    assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-@pytest.mark.parametrize("how", [{"status": 503}, {"drops": True}, {"half": True}])
-def test_what_may_not_be_done_twice_is_not_repeated(
-    server: Any, told: Any, caller: Start, method: str, how: dict[str, Any]
+@pytest.mark.parametrize("how", [{"status": 503}, {"drop": True}, {"truncate": True}])
+def test_a_call_that_is_not_idempotent_is_not_retried(
+    server: Any, reply: Any, caller: Start, method: str, how: dict[str, Any]
 ) -> None:
-    server.tell(told(**how))
+    server.script(reply(**how))
 
     assert caller().call(lambda it: it.request(method, "/", json={})).status_code == 503
-    assert len(server.seen) == 1
+    assert len(server.received) == 1
 
 
-def test_a_call_with_an_idempotency_key_is_repeated_as_it_was(server: Any, told: Any, caller: Start) -> None:
-    server.tell(told(status=503), told(drops=True), told(status=201))
+def test_a_call_with_an_idempotency_key_is_retried_unchanged(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(status=503), reply(drop=True), reply(status=201))
 
-    answer = caller().call(lambda it: it.post("/", json={"a": 1}, headers={"idempotency-key": "k"}))
+    response = caller().call(lambda it: it.post("/", json={"a": 1}, headers={"idempotency-key": "k"}))
 
-    assert answer.json()["status"] == 201
-    assert [(seen.body, seen.headers["Idempotency-Key"]) for seen in server.seen] == [(b'{"a":1}', "k")] * 3
+    assert response.json()["status"] == 201
+    assert [(request.body, request.headers["Idempotency-Key"]) for request in server.received] == [
+        (b'{"a":1}', "k")
+    ] * 3
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 501])
-def test_an_answer_of_the_service_itself_is_not_repeated(
-    server: Any, told: Any, caller: Start, status: int
+def test_a_response_of_the_service_itself_is_not_retried(
+    server: Any, reply: Any, caller: Start, status: int
 ) -> None:
-    server.tell(told(status=status))
+    server.script(reply(status=status))
 
     assert caller().call().json()["status"] == status
-    assert len(server.seen) == 1
+    assert len(server.received) == 1
 
 
-def test_an_upstream_that_is_away_is_named_but_not_its_address(server: Any, caller: Start) -> None:
+def test_an_unreachable_upstream_is_reported_without_its_address(server: Any, caller: Start) -> None:
     port = closed_port()
     calling = caller(url=UpstreamUrl(f"http://127.0.0.1:{port}"))
 
     with capture_logs() as logged:
-        answer = calling.call(lambda it: it.get("/api/users/7", route="/api/users/{id}"))
+        response = calling.call(lambda it: it.get("/api/users/7", route="/api/users/{id}"))
 
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    assert str(port) not in answer.text
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert str(port) not in response.text
     assert logged == [
         {
             "event": "upstream failed",
@@ -100,93 +102,93 @@ def test_an_upstream_that_is_away_is_named_but_not_its_address(server: Any, call
     ]
 
 
-def test_an_outage_is_not_multiplied(server: Any, told: Any, caller: Start) -> None:
-    server.tell(told(status=503))
+def test_retries_are_limited_by_the_budget_during_an_outage(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(status=503))
     calling = caller(retries=2)
 
     assert {calling.call().status_code for _ in range(100)} == {503}
 
-    # Each call, a reserve of ten, and a fifth of the calls; without a budget it would be 300.
-    assert len(server.seen) <= 100 + 10 + 20
+    # One attempt per call, the initial budget of ten, and a fifth of the calls; 300 without a budget.
+    assert len(server.received) <= 100 + 10 + 20
 
 
-def test_a_retry_after_that_fits_is_waited_for(server: Any, told: Any, caller: Start) -> None:
+def test_a_short_retry_after_is_honored(server: Any, reply: Any, caller: Start) -> None:
     past = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
-    server.tell(
-        told(status=503, headers={"Retry-After": "0"}),
-        told(status=503, headers={"Retry-After": past}),
-        told(),
+    server.script(
+        reply(status=503, headers={"Retry-After": "0"}),
+        reply(status=503, headers={"Retry-After": past}),
+        reply(),
     )
 
     assert caller().call().json()["status"] == 200
-    assert len(server.seen) == 3
+    assert len(server.received) == 3
 
 
 @pytest.mark.parametrize(
-    ("said", "passed_on"), [("120", "120"), ("9" * 400, "86400"), ("soon", "1"), ("-5", "1"), ("", "1")]
+    ("received", "returned"), [("120", "120"), ("9" * 400, "86400"), ("soon", "1"), ("-5", "1"), ("", "1")]
 )
-def test_what_the_upstream_asks_for_is_passed_on(
-    server: Any, told: Any, caller: Start, said: str, passed_on: str
+def test_retry_after_of_the_upstream_is_returned(
+    server: Any, reply: Any, caller: Start, received: str, returned: str
 ) -> None:
-    server.tell(told(status=503, headers={"Retry-After": said}))
+    server.script(reply(status=503, headers={"Retry-After": received}))
 
-    answer = caller(retries=2).call()
+    response = caller(retries=2).call()
 
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, passed_on)
-    assert len(server.seen) == (1 if int(passed_on) > 5 else 3)
-
-
-def test_an_upstream_that_never_answers_is_away(server: Any, told: Any, caller: Start) -> None:
-    server.tell(told(waits=True))
-
-    answer = caller(timeout_s=0.1).call(deadline_s=60)
-
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    assert len(server.seen) == 1
+    assert (response.status_code, response.headers["Retry-After"]) == (503, returned)
+    assert len(server.received) == (1 if int(returned) > 5 else 3)
 
 
-def test_a_request_whose_time_runs_out_meanwhile_is_504(server: Any, told: Any, caller: Start) -> None:
-    server.tell(told(waits=True))
+def test_an_unresponsive_upstream_causes_503(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(wait=True))
 
-    answer = caller(timeout_s=60).call(deadline_s=0.1)
+    response = caller(timeout_s=0.1).call(deadline_s=60)
 
-    assert answer.status_code == 504
-    assert answer.json()["detail"] == "The time for this request ran out while waiting for accounts."
-    assert len(server.seen) == 1
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert len(server.received) == 1
 
 
-def test_a_call_that_was_given_up_frees_its_connection(server: Any, told: Any, caller: Start) -> None:
-    server.tell(told(waits=True), told(waits=True), told())
+def test_the_deadline_of_the_request_causes_504(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(wait=True))
+
+    response = caller(timeout_s=60).call(deadline_s=0.1)
+
+    assert response.status_code == 504
+    assert response.json()["detail"] == "The request timed out while waiting for accounts."
+    assert len(server.received) == 1
+
+
+def test_a_timed_out_call_releases_its_connection(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(wait=True), reply(wait=True), reply())
     calling = caller(max_connections=1, timeout_s=0.1, connect_timeout_s=0.1)
 
     assert [calling.call().status_code for _ in range(3)] == [503, 503, 200]
 
 
-def test_a_request_whose_time_is_over_calls_nobody(server: Any, caller: Start) -> None:
+def test_no_call_is_made_after_the_deadline(server: Any, caller: Start) -> None:
     assert caller().call(deadline_s=-1).status_code == 504
-    assert server.seen == []
+    assert server.received == []
 
 
-def test_a_pause_that_outlasts_the_request_is_not_begun(server: Any, told: Any, caller: Start) -> None:
-    server.tell(told(status=503, headers={"Retry-After": "30"}))
+def test_there_is_no_retry_after_the_deadline(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(status=503, headers={"Retry-After": "30"}))
 
-    answer = caller(timeout_s=60).call(deadline_s=20)
+    response = caller(timeout_s=60).call(deadline_s=20)
 
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
-    assert len(server.seen) == 1
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "30")
+    assert len(server.received) == 1
 
 
-def test_a_call_goes_well_again_when_the_upstream_is_back(server: Any, told: Any, caller: Start) -> None:
+def test_calls_succeed_when_the_upstream_has_recovered(server: Any, reply: Any, caller: Start) -> None:
     calling = caller()
-    server.tell(told(drops=True))
+    server.script(reply(drop=True))
     assert calling.call().status_code == 503
 
-    server.tell(told())
+    server.script(reply())
     assert calling.call().status_code == 200
 
 
-def test_a_header_that_cannot_be_sent_is_our_fault(server: Any, caller: Start) -> None:
-    answer = caller().call(lambda it: it.get("/", headers={"X-Bad": "a\r\nb: c"}))
+def test_an_invalid_header_causes_500(server: Any, caller: Start) -> None:
+    response = caller().call(lambda it: it.get("/", headers={"X-Bad": "a\r\nb: c"}))
 
-    assert answer.status_code == 500
-    assert server.seen == []
+    assert response.status_code == 500
+    assert server.received == []

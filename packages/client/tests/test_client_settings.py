@@ -1,4 +1,4 @@
-"""Settings: what is required where, and what is refused."""
+"""Settings: required variables and rejected values."""
 
 import pytest
 from starkeel_client import UpstreamSettings, upstream
@@ -6,7 +6,7 @@ from starkeel_config import ConfigurationError, ServiceSettings, load
 
 
 class Orders(ServiceSettings, frozen=True, kw_only=True):
-    """A service that calls others."""
+    """A service with two upstreams."""
 
     accounts: UpstreamSettings = upstream("ACCOUNTS")
     billing: UpstreamSettings = upstream("BILLING", development_url="http://127.0.0.1:3005")
@@ -15,7 +15,7 @@ class Orders(ServiceSettings, frozen=True, kw_only=True):
 URLS = {"ACCOUNTS_URL": "https://accounts.example.com/", "BILLING_URL": "http://billing:3000/v1//"}
 
 
-def test_variables_have_the_upstreams_name_before_theirs() -> None:
+def test_variables_are_prefixed_with_the_upstream_name() -> None:
     settings = load(
         Orders, URLS | {"BILLING_RETRIES": "0", "ACCOUNTS_TIMEOUT_SECONDS": "2.5"}, service="orders"
     )
@@ -25,14 +25,14 @@ def test_variables_have_the_upstreams_name_before_theirs() -> None:
     assert (settings.billing.url, settings.billing.retries) == ("http://billing:3000/v1", 0)
 
 
-def test_production_says_where_each_upstream_is() -> None:
+def test_each_url_is_required_in_production() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(Orders, {}, service="orders")
 
     assert {problem.variable for problem in caught.value.problems} == set(URLS)
 
 
-def test_in_development_an_upstream_is_on_this_machine() -> None:
+def test_development_urls_are_local() -> None:
     settings = load(Orders, {"ENVIRONMENT": "development"}, service="orders")
 
     assert (settings.accounts.url, settings.billing.url) == ("http://127.0.0.1:3000", "http://127.0.0.1:3005")
@@ -57,7 +57,7 @@ def test_in_development_an_upstream_is_on_this_machine() -> None:
         ("ACCOUNTS_RETRIES", "11"),
     ],
 )
-def test_a_wrong_value_is_named(variable: str, value: str) -> None:
+def test_an_invalid_value_is_reported(variable: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(Orders, URLS | {variable: value}, service="orders")
 

@@ -1,4 +1,4 @@
-"""What one variable is asked beside its type, whatever else is wrong."""
+"""Checks of single variables (`Variable.check`, `required_in_production`)."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ NO_DOTENV = Path("/nonexistent/.env")
 
 def must_be_lower(key: Secret) -> None:
     if not key.reveal().islower():
-        raise ValueError("has upper case in it")
+        raise ValueError("contains upper-case letters")
 
 
 class Signing(ServiceSettings, frozen=True, kw_only=True):
@@ -29,9 +29,9 @@ class Signing(ServiceSettings, frozen=True, kw_only=True):
     key: Annotated[
         Secret | None, Variable("SIGNING_KEY", required_in_production=True, check=must_be_lower)
     ] = None
-    """What signs."""
+    """The signing key."""
     hours: Annotated[int, Variable("SIGNING_HOURS")] = 1
-    """How long."""
+    """Lifetime in hours."""
 
 
 def problems(**environ: str) -> str:
@@ -40,34 +40,34 @@ def problems(**environ: str) -> str:
     return str(caught.value)
 
 
-def test_a_check_refuses_a_secret_in_words_that_are_shown() -> None:
-    told = problems(SIGNING_KEY="Quiet-Lighthouse")
+def test_a_failed_check_of_a_secret_reports_the_message_but_not_the_value() -> None:
+    message = problems(SIGNING_KEY="Quiet-Lighthouse")
 
-    assert "SIGNING_KEY has upper case in it" in told
-    assert "Lighthouse" not in told
-
-
-def test_a_check_is_asked_although_a_neighbour_is_wrong() -> None:
-    told = problems(SIGNING_KEY="Quiet-Lighthouse", SIGNING_HOURS="many")
-
-    assert "SIGNING_KEY has upper case in it" in told
-    assert "SIGNING_HOURS is 'many'" in told
+    assert "SIGNING_KEY contains upper-case letters" in message
+    assert "Lighthouse" not in message
 
 
-def test_what_is_required_in_production_is_missed_there_only() -> None:
+def test_a_check_runs_although_another_variable_is_invalid() -> None:
+    message = problems(SIGNING_KEY="Quiet-Lighthouse", SIGNING_HOURS="many")
+
+    assert "SIGNING_KEY contains upper-case letters" in message
+    assert "SIGNING_HOURS is 'many'" in message
+
+
+def test_a_variable_required_in_production_is_optional_in_development() -> None:
     assert "SIGNING_KEY is not set, nor is SIGNING_KEY_FILE (only development has a default)" in problems()
-    developing = load(Signing, {"ENVIRONMENT": "development"}, service="accounts", dotenv=NO_DOTENV)
-    assert developing.key is None
+    settings = load(Signing, {"ENVIRONMENT": "development"}, service="accounts", dotenv=NO_DOTENV)
+    assert settings.key is None
 
 
-def test_an_absent_value_is_not_checked_and_a_good_one_passes() -> None:
+def test_a_valid_value_passes_its_check() -> None:
     settings = load(Signing, {"SIGNING_KEY": "quiet-lighthouse"}, service="accounts", dotenv=NO_DOTENV)
 
     assert settings.key is not None
     assert settings.key.reveal() == "quiet-lighthouse"
 
 
-def test_the_reference_says_where_it_is_required() -> None:
+def test_the_reference_lists_a_variable_required_in_production_only() -> None:
     row = next(
         line
         for line in render_markdown([reference(Signing, service="accounts")]).splitlines()
@@ -77,7 +77,7 @@ def test_the_reference_says_where_it_is_required() -> None:
     assert "required; in development none" in row
 
 
-def test_one_variable_checked_in_two_ways_is_a_mistake_of_its_author() -> None:
+def test_one_variable_with_two_checks_is_a_declaration_error() -> None:
     class Other(Signing, frozen=True, kw_only=True):
         again: Annotated[Secret | None, Variable("SIGNING_KEY", required_in_production=True)] = None
 

@@ -1,4 +1,4 @@
-"""The `.env` file of a developer, seen through `load`."""
+"""The `.env` file of a developer, tested through `load`."""
 
 import re
 import tempfile
@@ -24,7 +24,7 @@ def dotenv(text: str | bytes, environ: dict[str, str] | None = None) -> Service:
         return load(Service, {"ENVIRONMENT": "development", **(environ or {})}, service="orders", dotenv=path)
 
 
-def complaints(text: str | bytes) -> list[str]:
+def problems(text: str | bytes) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         dotenv(text)
     return [str(problem) for problem in caught.value.problems]
@@ -52,11 +52,11 @@ def complaints(text: str | bytes) -> list[str]:
         ("A=x'y", "x'y"),
     ],
 )
-def test_a_line_gives_a_value(text: str, value: str) -> None:
+def test_assignment_syntax(text: str, value: str) -> None:
     assert dotenv(text).a.reveal() == value
 
 
-def test_the_line_after_an_empty_value_is_not_swallowed() -> None:
+def test_an_empty_value_ends_at_the_end_of_its_line() -> None:
     settings = dotenv("B=\nPORT=8080\n")
 
     assert settings.b is None
@@ -66,58 +66,58 @@ def test_the_line_after_an_empty_value_is_not_swallowed() -> None:
 FORMS = "; accepted: NAME=VALUE, NAME='VALUE', NAME=\"VALUE\" or a comment"
 
 
-def test_every_wrong_line_is_named_and_none_is_shown() -> None:
+def test_every_invalid_line_is_reported_by_number_without_its_content() -> None:
     text = "A=1\nhush hush\nPORT='8'x\n=hush\nA=hush\nB='hush"
 
-    told = complaints(text)
+    found = problems(text)
 
-    assert told == [
-        f".env line 2 is no assignment{FORMS}",
-        f".env line 3 gives PORT a value with something after its closing quote{FORMS}",
-        f".env line 4 is no assignment{FORMS}",
-        ".env line 5 gives A again, which line 1 gave; accepted: each name once",
-        f".env line 6 gives B a value with a quote that is not closed{FORMS}",
+    assert found == [
+        f".env line 2 is not an assignment{FORMS}",
+        f".env line 3 gives PORT a value followed by text after its closing quote{FORMS}",
+        f".env line 4 is not an assignment{FORMS}",
+        ".env line 5 assigns A again, after line 1; accepted: each name once",
+        f".env line 6 gives B a value with an unclosed quote{FORMS}",
     ]
 
 
-def test_lines_are_counted_through_values_of_several() -> None:
-    assert complaints("A='1\n2\n3'\nnothing")[0].startswith(".env line 4 ")
+def test_line_numbers_account_for_multi_line_values() -> None:
+    assert problems("A='1\n2\n3'\nnothing")[0].startswith(".env line 4 ")
 
 
 @pytest.mark.parametrize("content", [b"A=\xff", b"A=\0", b"#" * 70_000])
-def test_a_file_that_cannot_be_taken_is_told(content: bytes) -> None:
-    (told,) = complaints(content)
+def test_an_unreadable_file_is_a_problem(content: bytes) -> None:
+    (problem,) = problems(content)
 
-    assert told.startswith(".env cannot be read: it ")
+    assert problem.startswith(".env cannot be read: it ")
 
 
-def test_the_environment_wins_and_the_source_is_told(tmp_path: Path) -> None:
+def test_the_environment_takes_precedence_and_entries_name_the_source(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("PORT=1\nB=2\nENVIRONMENT=production\n")
 
     resolved = resolve(Service, {"ENVIRONMENT": "development", "B": "3"}, service="orders", dotenv=path)
 
-    told = {entry.variable: (entry.value, entry.source) for entry in resolved.entries}
-    assert told["PORT"] == ("1", ".env")
-    assert told["B"] == ("3", "environment")
-    assert told["ENVIRONMENT"] == ("development", "environment")
+    found = {entry.variable: (entry.value, entry.source) for entry in resolved.entries}
+    assert found["PORT"] == ("1", ".env")
+    assert found["B"] == ("3", "environment")
+    assert found["ENVIRONMENT"] == ("development", "environment")
 
 
-def test_an_empty_variable_of_the_environment_leaves_the_file_its_say() -> None:
+def test_an_empty_environment_variable_does_not_override_the_file() -> None:
     assert dotenv("PORT=1", {"PORT": ""}).port == 1
 
 
-def test_a_variable_of_the_environment_wins_over_the_files_other_form() -> None:
+def test_an_environment_variable_overrides_a_file_variable_in_the_env_file() -> None:
     assert dotenv("A_FILE=/missing", {"A": "x"}).a == Secret("x")
 
 
-def test_a_file_may_name_a_file(tmp_path: Path) -> None:
+def test_the_env_file_may_refer_to_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("hushhush\n")
 
     assert dotenv(f"A_FILE={tmp_path / 'a'}").a == Secret("hushhush")
 
 
-def test_it_is_not_even_opened_outside_development(tmp_path: Path) -> None:
+def test_it_is_not_opened_outside_development(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("not an assignment\nENVIRONMENT=development\nPORT=1")
 
@@ -125,15 +125,15 @@ def test_it_is_not_even_opened_outside_development(tmp_path: Path) -> None:
         assert load(Service, environ, service="orders", dotenv=path).port == 3000
 
 
-def test_the_one_in_the_working_directory_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("PORT=4711")
     monkeypatch.chdir(tmp_path)
 
     assert load(Service, {"ENVIRONMENT": "development"}, service="orders").port == 4711
 
 
-def test_a_folder_of_that_name_is_somebody_elses(tmp_path: Path) -> None:
-    # `python -m venv .env` makes one.
+def test_a_directory_named_env_is_ignored(tmp_path: Path) -> None:
+    # `python -m venv .env` creates one.
     (tmp_path / ".env").mkdir()
 
     assert (
@@ -145,24 +145,24 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 
 @given(TEXT)
-def test_any_text_is_either_taken_or_refused_by_line(text: str) -> None:
-    refusals = []
+def test_any_text_is_accepted_or_rejected_by_line(text: str) -> None:
+    places = []
     try:
         dotenv(text)
     except ConfigurationError as error:
-        refusals = [problem.variable for problem in error.problems]
+        places = [problem.variable for problem in error.problems]
 
-    # Of a line, or of one of the variables that it sets.
-    assert all(re.fullmatch(r"\.env line [0-9]+|[A-Z][A-Z0-9_]*", where) for where in refusals)
+    # A problem is about a line, or about a variable that the file sets.
+    assert all(re.fullmatch(r"\.env line [0-9]+|[A-Z][A-Z0-9_]*", where) for where in places)
 
 
 @given(TEXT.filter(lambda text: text.strip() and "\r" not in text))
-def test_every_text_can_be_written_in_double_quotes(text: str) -> None:
+def test_any_text_can_be_double_quoted(text: str) -> None:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
 
     assert dotenv(f'B=1\nA="{escaped}" # comment\nPORT=2').a == Secret(text)
 
 
 @given(TEXT.filter(lambda text: text.strip() and "\r" not in text and "'" not in text))
-def test_every_text_without_a_single_quote_can_be_written_in_them(text: str) -> None:
+def test_any_text_without_a_single_quote_can_be_single_quoted(text: str) -> None:
     assert dotenv(f"A='{text}'\nPORT=2").a == Secret(text)

@@ -1,4 +1,4 @@
-"""Variables given as files, as mounted secrets are."""
+"""Values read from files, such as mounted secrets."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,7 @@ def source_of(variable: str, environ: dict[str, str]) -> str:
     return next(entry.source for entry in entries if entry.variable == variable)
 
 
-def test_a_secret_is_read_from_a_file_without_its_last_line_end(tmp_path: Path) -> None:
+def test_a_secret_is_read_from_a_file_without_trailing_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "url"
     path.write_bytes(URL.encode() + b"\r\n")
     environ = {"DATABASE_URL_FILE": str(path)}
@@ -55,21 +55,21 @@ def test_a_secret_is_read_from_a_file_without_its_last_line_end(tmp_path: Path) 
     assert source_of("DATABASE_URL", environ) == f"file {path}"
 
 
-def test_a_file_of_several_lines_keeps_them(tmp_path: Path) -> None:
+def test_inner_line_ends_of_a_file_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "url"
     path.write_text("one\ntwo\n")
 
     assert load(Database, {"DATABASE_URL_FILE": str(path)}, service="orders").url == Secret("one\ntwo")
 
 
-def test_the_environment_itself_may_be_given_by_file(tmp_path: Path) -> None:
+def test_environment_may_be_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "environment"
     path.write_text("development\n")
 
     assert load(Service, {"ENVIRONMENT_FILE": str(path)}, service="orders").environment == "development"
 
 
-def test_a_variable_and_its_file_are_too_much(tmp_path: Path) -> None:
+def test_a_variable_and_its_file_variable_are_mutually_exclusive(tmp_path: Path) -> None:
     assert problems_of({**GOOD, "DATABASE_URL_FILE": str(tmp_path)}) == [
         Problem("DATABASE_URL", "and DATABASE_URL_FILE are both set", "one of the two")
     ]
@@ -79,7 +79,7 @@ def test_an_empty_file_variable_is_absent() -> None:
     assert load(Service, {**GOOD, "DATABASE_URL_FILE": ""}, service="orders").database.url == Secret(URL)
 
 
-def test_a_variable_that_is_a_path_is_not_read_and_has_no_file_of_its_own(tmp_path: Path) -> None:
+def test_a_variable_ending_in_file_is_a_path_and_has_no_file_variable(tmp_path: Path) -> None:
     path = tmp_path / "certificate.pem"
     environ = {**GOOD, "TLS_CERT_FILE": str(path), "TLS_CERT_FILE_FILE": str(tmp_path / "missing")}
 
@@ -92,12 +92,12 @@ def _missing(folder: Path) -> str:
 
 def _folder(folder: Path) -> str:
     (folder / "url").mkdir()
-    return "it is not a plain file"
+    return "it is not a regular file"
 
 
 def _pipe(folder: Path) -> str:
     os.mkfifo(folder / "url")
-    return "it is not a plain file"
+    return "it is not a regular file"
 
 
 def _large(folder: Path) -> str:
@@ -112,18 +112,18 @@ def _latin(folder: Path) -> str:
 
 def _nul(folder: Path) -> str:
     (folder / "url").write_bytes(b"a\0b")
-    return "it has a NUL in it"
+    return "it contains a NUL character"
 
 
 @pytest.mark.parametrize("spoil", [_missing, _folder, _pipe, _large, _latin, _nul])
-def test_a_file_that_cannot_be_taken_is_told_with_its_path(tmp_path: Path, spoil: Any) -> None:
-    why = spoil(tmp_path)
+def test_an_unreadable_file_is_reported_with_its_path(tmp_path: Path, spoil: Any) -> None:
+    reason = spoil(tmp_path)
 
     (problem,) = problems_of({"DATABASE_URL_FILE": str(tmp_path / "url")}, Database)
 
     assert problem == Problem(
         "DATABASE_URL_FILE",
-        f"is '{tmp_path / 'url'}': {why}",
+        f"is '{tmp_path / 'url'}': {reason}",
         "the path of a readable UTF-8 file of at most 64 KiB",
     )
 
@@ -140,14 +140,14 @@ def test_an_empty_file_is_a_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "mistaken", ["wpLbgy7sK2", "/wpLbgy7sK2", "-----BEGIN\nwpLbgy7sK2", "wpLbgy7sK2" * 900]
 )
-def test_a_secret_put_where_its_path_belongs_is_not_shown(mistaken: str) -> None:
+def test_a_secret_set_instead_of_its_path_is_not_displayed(mistaken: str) -> None:
     (problem,) = problems_of({"DATABASE_URL_FILE": mistaken}, Database)
 
     assert problem.variable == "DATABASE_URL_FILE"
     assert "wpLbgy7sK2" not in str(problem)
 
 
-def test_what_a_file_holds_is_never_shown(tmp_path: Path) -> None:
+def test_the_content_of_a_file_is_never_displayed(tmp_path: Path) -> None:
     path = tmp_path / "port"
     path.write_text("wpLbgy7sK2")
 
@@ -155,6 +155,6 @@ def test_what_a_file_holds_is_never_shown(tmp_path: Path) -> None:
 
     assert problem == Problem(
         "PORT",
-        f"is set to something that is not accepted (from file {path})",
+        f"has an invalid value (from file {path})",
         "a whole number from 1 to 65535",
     )

@@ -1,4 +1,4 @@
-"""From an environment to settings: defaults, groups, files, every problem at once."""
+"""Loading of settings: defaults, groups, placeholders, declarations, reporting of all problems."""
 
 import pickle
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def sources(environ: dict[str, str], **options: Any) -> dict[str, str]:
     return {entry.variable: entry.source for entry in entries}
 
 
-def test_defaults_stand_in_for_what_is_not_set() -> None:
+def test_unset_variables_have_defaults() -> None:
     settings = load(Service, GOOD, service="orders")
 
     assert settings.environment == "production"
@@ -89,7 +89,7 @@ def test_defaults_stand_in_for_what_is_not_set() -> None:
     assert settings.accounts == Upstream(url="https://accounts")
 
 
-def test_variables_win_over_defaults() -> None:
+def test_variables_override_defaults() -> None:
     settings = load(Service, {**GOOD, "PORT": "80", "OTEL_SERVICE_NAME": "shop"}, service="orders")
 
     assert settings.server.port == 80
@@ -106,14 +106,14 @@ def test_an_empty_or_blank_variable_is_absent() -> None:
     assert settings.database.most == 20
 
 
-def test_a_required_secret_that_is_empty_is_not_set() -> None:
+def test_an_empty_required_secret_counts_as_not_set() -> None:
     (problem,) = problems_of({**GOOD, "DATABASE_URL": ""})
 
     assert problem.variable == "DATABASE_URL"
     assert problem.wrong == NOT_SET
 
 
-def test_every_problem_is_told_at_once_and_the_process_is_told_to_exit_with_78() -> None:
+def test_all_problems_are_reported_together_with_exit_code_78() -> None:
     environ = {
         "PORT": "x",
         "DRAIN_DELAY_SECONDS": "inf",
@@ -136,7 +136,7 @@ def test_every_problem_is_told_at_once_and_the_process_is_told_to_exit_with_78()
     ]
 
 
-def test_settings_wrong_only_together_are_told_beside_those_wrong_alone() -> None:
+def test_contradictory_values_are_reported_together_with_invalid_ones() -> None:
     problems = problems_of({**GOOD, "PORT": "x", "DB_MIN_CONNECTIONS": "30", "ACCOUNTS_URL": "accounts"})
 
     assert problems == [
@@ -146,7 +146,7 @@ def test_settings_wrong_only_together_are_told_beside_those_wrong_alone() -> Non
     ]
 
 
-def test_the_environment_decides_what_is_refused_together() -> None:
+def test_problems_depend_on_the_environment() -> None:
     assert [problem.variable for problem in problems_of({**GOOD, "DATABASE_URL": "sqlite:///x"})] == [
         "DATABASE_URL"
     ]
@@ -154,7 +154,7 @@ def test_the_environment_decides_what_is_refused_together() -> None:
     load(Service, {**GOOD, "DATABASE_URL": "sqlite:///x", "ENVIRONMENT": "development"}, service="orders")
 
 
-def test_development_has_defaults_of_its_own() -> None:
+def test_development_has_its_own_defaults() -> None:
     settings = load(Service, {"ENVIRONMENT": "development"}, service="orders")
 
     assert settings.database.url == Secret("sqlite:///.data/orders.db")
@@ -162,21 +162,21 @@ def test_development_has_defaults_of_its_own() -> None:
     assert settings.accounts.url == "http://127.0.0.1:3000"
 
 
-def test_an_environment_that_is_none_is_told_once_and_treated_as_production() -> None:
+def test_an_invalid_environment_is_reported_once_and_treated_as_production() -> None:
     problems = problems_of({"ENVIRONMENT": "developmnet", "ACCOUNTS_URL": "https://accounts"})
 
     assert [problem.variable for problem in problems] == ["ENVIRONMENT", "DATABASE_URL"]
     assert problems[0] == Problem("ENVIRONMENT", "is 'developmnet'", "production or development")
 
 
-def test_the_environment_counts_for_settings_that_do_not_hold_it() -> None:
+def test_environment_applies_to_settings_without_that_field() -> None:
     settings = load(Database, {"ENVIRONMENT": "development"}, service="accounts")
 
     assert settings.url == Secret("sqlite:///.data/accounts.db")
     assert problems_of({"ENVIRONMENT": "x", "DATABASE_URL": URL}, Database)[0].variable == "ENVIRONMENT"
 
 
-def test_entries_tell_every_value_and_its_source_but_no_secret(tmp_path: Path) -> None:
+def test_entries_contain_every_value_and_its_source_but_no_secret(tmp_path: Path) -> None:
     (tmp_path / "port").write_text("8080\n")
     environ = {**GOOD, "ACCOUNTS_URL": "https://me:hushhush@accounts", "PORT_FILE": str(tmp_path / "port")}
 
@@ -196,19 +196,19 @@ def test_entries_tell_every_value_and_its_source_but_no_secret(tmp_path: Path) -
     )
 
 
-def test_entries_tell_what_development_stands_in_for() -> None:
-    told = sources({"ENVIRONMENT": "development"})
+def test_entries_name_development_defaults() -> None:
+    found = sources({"ENVIRONMENT": "development"})
 
-    assert told["DATABASE_URL"] == "development default"
-    assert told["DRAIN_DELAY_SECONDS"] == "development default"
-    assert told["PORT"] == "default"
+    assert found["DATABASE_URL"] == "development default"
+    assert found["DRAIN_DELAY_SECONDS"] == "development default"
+    assert found["PORT"] == "default"
 
 
-def test_settings_can_be_shown_without_their_secrets() -> None:
+def test_repr_and_pickle_do_not_expose_secrets() -> None:
     settings = load(Service, GOOD, service="orders")
 
     assert "wpLbgy7sK2" not in repr(settings)
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(settings)
 
 
@@ -233,7 +233,7 @@ PLACEHOLDER_URLS = [
 
 
 @pytest.mark.parametrize("text", [*PLACEHOLDERS, *PLACEHOLDER_URLS])
-def test_a_placeholder_is_refused_in_production_and_passes_in_development(text: str) -> None:
+def test_a_placeholder_is_rejected_in_production_and_accepted_in_development(text: str) -> None:
     (problem,) = problems_of({"DATABASE_URL": text}, Database)
 
     assert problem.variable == "DATABASE_URL"
@@ -243,10 +243,10 @@ def test_a_placeholder_is_refused_in_production_and_passes_in_development(text: 
     assert settings.url == Secret(text)
 
 
-def test_an_empty_password_is_refused_where_it_goes_over_a_network() -> None:
+def test_an_empty_password_is_rejected_for_remote_hosts() -> None:
     (problem,) = problems_of({"DATABASE_URL": "postgresql://orders:@db:5432/orders"}, Database)
 
-    assert problem.wrong == "has an empty password in it"
+    assert problem.wrong == "contains an empty password"
 
 
 @pytest.mark.parametrize(
@@ -262,19 +262,19 @@ def test_an_empty_password_is_refused_where_it_goes_over_a_network() -> None:
         "k",
     ],
 )
-def test_what_only_looks_a_little_like_a_placeholder_passes(text: str) -> None:
+def test_values_similar_to_placeholders_are_accepted(text: str) -> None:
     assert load(Database, {"DATABASE_URL": text}, service="orders").url == Secret(text)
 
 
-# --- how settings are declared ---
+# --- declarations ---
 
 
-def test_a_prefixed_group_is_missing_when_nobody_passes_it() -> None:
+def test_a_constructor_without_a_prefixed_group_raises() -> None:
     with pytest.raises(TypeError, match="ACCOUNTS"):
         Service(server=Server(name="x"), database=Database(url=Secret("x")))
 
 
-def test_a_default_for_a_variable_that_a_prefixed_group_has_not_is_a_mistake_of_its_author() -> None:
+def test_a_development_default_for_an_undeclared_variable_is_a_declaration_error() -> None:
     class Mistaken(Settings, frozen=True, kw_only=True):
         accounts: Upstream = prefixed("ACCOUNTS", development={"URI": "http://x"})
 
@@ -282,13 +282,13 @@ def test_a_default_for_a_variable_that_a_prefixed_group_has_not_is_a_mistake_of_
         load(Mistaken, {}, service="orders")
 
 
-def test_credentials_in_a_problem_of_the_settings_themselves_are_not_told() -> None:
+def test_credentials_in_reported_problems_are_masked() -> None:
     (problem,) = problems_of({"URL": "ftp://me:hushhush@accounts"}, Upstream)
 
     assert problem.wrong == "is 'ftp://***@accounts'"
 
 
-def test_prefixes_add_up() -> None:
+def test_prefixes_are_concatenated() -> None:
     class Inner(Settings, frozen=True, kw_only=True):
         upstream: Upstream = prefixed("B")
 
@@ -298,7 +298,7 @@ def test_prefixes_add_up() -> None:
     assert load(Outer, {"A_B_URL": "http://x"}, service="orders").inner.upstream.url == "http://x"
 
 
-def test_one_group_is_read_under_several_prefixes() -> None:
+def test_a_group_may_be_used_with_several_prefixes() -> None:
     class Two(Settings, frozen=True, kw_only=True):
         one: Upstream = prefixed("ONE")
         other: Upstream = prefixed("OTHER")
@@ -308,15 +308,15 @@ def test_one_group_is_read_under_several_prefixes() -> None:
     assert (settings.one.url, settings.other.url) == ("http://1", "http://2")
 
 
-def test_a_field_without_a_variable_is_a_mistake_of_its_author() -> None:
+def test_a_field_without_a_variable_is_a_declaration_error() -> None:
     class Nameless(Settings, frozen=True, kw_only=True):
         port: int = 1
 
-    with pytest.raises(DeclarationError, match=r"Nameless\.port names no variable"):
+    with pytest.raises(DeclarationError, match=r"Nameless\.port must name exactly one variable"):
         load(Nameless, {}, service="orders")
 
 
-def test_a_name_that_no_shell_takes_is_a_mistake_of_its_author() -> None:
+def test_an_invalid_variable_name_is_a_declaration_error() -> None:
     class Misnamed(Settings, frozen=True, kw_only=True):
         port: Annotated[int, Variable("port-number")] = 1
 
@@ -328,7 +328,7 @@ class Workers(Settings, frozen=True, kw_only=True):
     workers: Annotated[Port, Variable("WORKERS")] = 1
 
 
-def test_a_variable_that_two_groups_declare_alike_is_read_once() -> None:
+def test_a_variable_with_two_equal_declarations_is_read_once() -> None:
     class Again(Settings, frozen=True, kw_only=True):
         processes: Annotated[Port, Variable("WORKERS")] = 1
 
@@ -353,7 +353,7 @@ def test_a_variable_that_two_groups_declare_alike_is_read_once() -> None:
         (Annotated[Port, Variable("WORKERS", service_default="1")], 1),
     ],
 )
-def test_a_variable_that_two_groups_declare_differently_is_a_mistake(hint: Any, default: int) -> None:
+def test_a_variable_with_two_different_declarations_is_a_declaration_error(hint: Any, default: int) -> None:
     options: Any = {"bases": (Settings,), "frozen": True, "kw_only": True}
     other = msgspec.defstruct("Other", [("workers", hint, default)], **options)
     both: Any = msgspec.defstruct("Both", [("one", Workers), ("other", other)], **options)

@@ -1,4 +1,4 @@
-"""The generated reference, and the command that writes it."""
+"""The generated reference and the command that writes it."""
 
 import re
 import subprocess
@@ -25,9 +25,9 @@ from starkeel_config import (
 
 
 class Database(Settings, frozen=True, kw_only=True):
-    """Where rows are kept. More about that is for developers.
+    """Database connection. The second sentence is for developers.
 
-    And this too.
+    So is this paragraph.
     """
 
     url: Annotated[Secret, Variable("DATABASE_URL", development="sqlite:///.data/{service}.db")]
@@ -38,17 +38,17 @@ class Database(Settings, frozen=True, kw_only=True):
     """Connections."""
 
     workers: Annotated[int, Variable("WORKERS")] = 1
-    """Processes, as the database sees it."""
+    """Number of processes."""
 
 
 class Upstream(Settings, frozen=True, kw_only=True):
     """Another service"""
 
     url: Annotated[str, Variable("URL")]
-    """Where it is."""
+    """Base URL."""
 
     certificate: Annotated[Path | None, Variable("CA_FILE")] = None
-    """Whom to trust, `<a file>` or <none>."""
+    """Trusted authorities, `<a file>` or <none>."""
 
 
 class Accounts(ServiceSettings, frozen=True, kw_only=True):
@@ -56,16 +56,16 @@ class Accounts(ServiceSettings, frozen=True, kw_only=True):
 
     database: Database
     pace: Annotated[str, Variable("RATE_LIMIT")] = "10/minute"
-    """How often."""
+    """Request rate."""
 
     name: Annotated[str, Variable("OTEL_SERVICE_NAME", service_default="{service}")]
-    """How it is called."""
+    """Service name."""
 
     form: Annotated[Literal["json", "pretty"], Variable("LOG_FORMAT", development="pretty")] = "json"
-    """How a # line looks."""
+    """Format of a # line."""
 
     greeting: Annotated[str, Variable("GREETING")] = 'say "hi" # $you\\'
-    """What is said."""
+    """Greeting text."""
 
 
 class Orders(ServiceSettings, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Orders(ServiceSettings, frozen=True, kw_only=True):
     database: Database
     accounts: Upstream = prefixed("ACCOUNTS", development={"URL": "http://127.0.0.1:3000"})
     pace: Annotated[str, Variable("RATE_LIMIT")] = "60/minute"
-    """How often."""
+    """Request rate."""
 
 
 def both() -> list[Reference]:
@@ -86,7 +86,7 @@ def variables(found: Reference) -> dict[str, Documented]:
     return {variable.name: variable for section in found.sections for variable in section.variables}
 
 
-def test_a_reference_tells_every_variable_of_a_service() -> None:
+def test_a_reference_contains_every_variable_of_a_service() -> None:
     found = variables(reference(Orders, service="orders"))
 
     assert list(found) == [
@@ -109,7 +109,7 @@ def test_a_reference_tells_every_variable_of_a_service() -> None:
     assert found["ACCOUNTS_CA_FILE"].by_file is None
 
 
-def test_a_variable_without_a_description_is_found() -> None:
+def test_undocumented_lists_variables_without_a_description() -> None:
     assert reference(Orders, service="orders").undocumented() == ("WORKERS",)
     assert reference(Accounts, service="accounts").undocumented() == ()
 
@@ -120,7 +120,7 @@ def test_sections_are_the_classes_that_declare_the_variables() -> None:
     assert [(section.title, section.prefix) for section in sections] == [
         ("The service itself", ""),
         ("The orders service", ""),
-        ("Where rows are kept", ""),
+        ("Database connection", ""),
         ("Another service", "ACCOUNTS_"),
     ]
 
@@ -129,29 +129,29 @@ SQLITE = "in development `sqlite:///.data/{service}.db`"
 ACCOUNTS = "in development `http://127.0.0.1:3000`"
 
 
-def test_the_page_tells_each_variable_once_with_who_reads_it() -> None:
+def test_the_page_lists_each_variable_once_with_its_readers() -> None:
     page = render_markdown(both())
 
     rows = [line for line in page.splitlines() if line.startswith("| `")]
-    rows[0] = re.sub(r"Where it runs[^|]*", "Where it runs.", rows[0])
+    rows[0] = re.sub(r"Environment: [^|]*", "The environment.", rows[0])
     assert [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows] == [
-        ["`ENVIRONMENT`", "Where it runs.", "production or development", "`production`", "all services"],
+        ["`ENVIRONMENT`", "The environment.", "production or development", "`production`", "all services"],
         [
             "`RATE_LIMIT`",
-            "How often.",
+            "Request rate.",
             "text",
             "`10/minute` (accounts); `60/minute` (orders)",
             "all services",
         ],
-        ["`OTEL_SERVICE_NAME`", "How it is called.", "text", "`{service}`", "accounts"],
+        ["`OTEL_SERVICE_NAME`", "Service name.", "text", "`{service}`", "accounts"],
         [
             "`LOG_FORMAT`",
-            "How a # line looks.",
+            "Format of a # line.",
             "json or pretty",
             "`json`; in development `pretty`",
             "accounts",
         ],
-        ["`GREETING`", "What is said.", "text", '`say "hi" # $you\\`', "accounts"],
+        ["`GREETING`", "Greeting text.", "text", '`say "hi" # $you\\`', "accounts"],
         [
             "`DATABASE_URL`",
             "Where the database is, a \\| b.",
@@ -160,15 +160,15 @@ def test_the_page_tells_each_variable_once_with_who_reads_it() -> None:
             "all services",
         ],
         ["`DB_MAX_CONNECTIONS`", "Connections.", "a whole number from 1 to 99", "`20`", "all services"],
-        ["`WORKERS`", "Processes, as the database sees it.", "a whole number", "`1`", "all services"],
-        ["`ACCOUNTS_URL`", "Where it is.", "text", f"required; {ACCOUNTS}", "orders"],
-        ["`ACCOUNTS_CA_FILE`", "Whom to trust, `<a file>` or &lt;none>.", "a path", "none", "orders"],
+        ["`WORKERS`", "Number of processes.", "a whole number", "`1`", "all services"],
+        ["`ACCOUNTS_URL`", "Base URL.", "text", f"required; {ACCOUNTS}", "orders"],
+        ["`ACCOUNTS_CA_FILE`", "Trusted authorities, `<a file>` or &lt;none>.", "a path", "none", "orders"],
     ]
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings[-1] == "## Another service (`ACCOUNTS_*`)"
 
 
-def test_rendering_twice_gives_the_same() -> None:
+def test_rendering_is_deterministic() -> None:
     assert render_markdown(both()) == render_markdown(both())
     assert render_env_example(both()) == render_env_example(both())
 
@@ -178,7 +178,7 @@ def uncommented(references: Sequence[Reference]) -> str:
     return "\n".join(line[1:] if line.startswith("#") and line[1:2].isalpha() else line for line in lines)
 
 
-def test_the_env_example_sets_nothing_until_it_is_uncommented() -> None:
+def test_every_line_of_the_env_example_is_a_comment() -> None:
     lines = render_env_example(both()).splitlines()
 
     assert all(not line or line.startswith("#") for line in lines)
@@ -187,7 +187,7 @@ def test_the_env_example_sets_nothing_until_it_is_uncommented() -> None:
     assert "#RATE_LIMIT=" in lines
 
 
-def test_the_env_example_uncommented_means_the_defaults_of_development(tmp_path: Path) -> None:
+def test_the_uncommented_env_example_equals_the_development_defaults(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text(uncommented([reference(Accounts, service="accounts")]))
     environ = {"ENVIRONMENT": "development"}
@@ -198,9 +198,9 @@ def test_the_env_example_uncommented_means_the_defaults_of_development(tmp_path:
         with_file.settings
         == resolve(Accounts, environ, service="accounts", dotenv=tmp_path / "none").settings
     )
-    told = {entry.variable: entry.source for entry in with_file.entries}
-    assert told["GREETING"] == ".env"
-    assert told["LOG_FORMAT"] == ".env"
+    sources = {entry.variable: entry.source for entry in with_file.entries}
+    assert sources["GREETING"] == ".env"
+    assert sources["LOG_FORMAT"] == ".env"
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -234,7 +234,7 @@ def run_tool(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("spoilt", ["docs/configuration.md", ".env.example"])
-def test_the_command_writes_what_its_check_accepts_and_names_what_is_stale(
+def test_the_command_writes_files_that_pass_its_check_and_names_stale_ones(
     tmp_path: Path, spoilt: str
 ) -> None:
     root = workspace(tmp_path, SETTINGS)
@@ -251,7 +251,7 @@ def test_the_command_writes_what_its_check_accepts_and_names_what_is_stale(
     assert (root / spoilt).read_text() == "stale"
 
 
-def test_the_command_refuses_a_variable_without_a_description(tmp_path: Path) -> None:
+def test_the_command_rejects_a_variable_without_a_description(tmp_path: Path) -> None:
     root = workspace(tmp_path, SETTINGS.replace('"""How fast."""', ""))
 
     done = run_tool(root)
@@ -260,11 +260,11 @@ def test_the_command_refuses_a_variable_without_a_description(tmp_path: Path) ->
     assert done.stderr == "demo: describe these by a string below their fields: PACE\n"
 
 
-def test_the_command_refuses_a_workspace_without_services(tmp_path: Path) -> None:
+def test_the_command_rejects_a_workspace_without_services(tmp_path: Path) -> None:
     assert run_tool(tmp_path).returncode == 1
 
 
-def test_the_reference_of_this_workspace_is_not_stale() -> None:
+def test_the_reference_of_this_workspace_is_up_to_date() -> None:
     checked = run_tool(ROOT, "--check")
 
     assert checked.returncode == 0, checked.stderr

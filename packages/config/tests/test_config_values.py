@@ -1,4 +1,4 @@
-"""What text becomes which value, and what is said about text that does not."""
+"""Parsing of values and the messages about invalid ones."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,7 +12,7 @@ from starkeel_config import ConfigurationError, DeclarationError, Problem, Secre
 
 
 class Pace:
-    """A type of a package's own."""
+    """A type with its own parser."""
 
     accepts = "a pace such as 3/second"
 
@@ -28,7 +28,7 @@ class Pace:
 
 
 def read(hint: Any, text: str) -> Any:
-    """Load a class with one field X of that type from that text."""
+    """Load a class with a single field of the given type."""
     struct: Any = msgspec.defstruct(
         "One", [("x", Annotated[hint, Variable("X")])], bases=(Settings,), frozen=True, kw_only=True
     )
@@ -69,7 +69,7 @@ def refusal(hint: Any, text: str) -> Problem:
         (Annotated[tuple[int, ...], Meta(min_length=2)], "1,2", (1, 2)),
     ],
 )
-def test_text_becomes_a_value_of_the_type(hint: Any, text: str, value: object) -> None:
+def test_text_is_parsed_to_the_type(hint: Any, text: str, value: object) -> None:
     found = read(hint, text)
 
     assert found == value
@@ -86,12 +86,12 @@ def test_words_for_false(word: str) -> None:
     assert read(bool, word) is False
 
 
-def test_a_type_of_ones_own_is_parsed_by_itself() -> None:
+def test_a_custom_type_is_parsed_by_its_parse_method() -> None:
     assert read(Pace, " 3/second ").count == 3
     assert [pace.count for pace in read(tuple[Pace, ...], "1/second, 2/second")] == [1, 2]
 
 
-def test_a_secret_keeps_its_spaces() -> None:
+def test_a_secret_is_not_trimmed() -> None:
     assert read(Secret, " a b ").reveal() == " a b "
 
 
@@ -106,7 +106,7 @@ def test_a_secret_keeps_its_spaces() -> None:
         (Annotated[int, Meta(ge=1, le=65535)], "65536", "is '65536'", "a whole number from 1 to 65535"),
         (Annotated[int, Meta(ge=1)], "0", "is '0'", "a whole number of at least 1"),
         (Annotated[int, Meta(le=9)], "10", "is '10'", "a whole number of at most 9"),
-        (Annotated[int, Meta(multiple_of=4)], "6", "is '6'", "a whole number a multiple of 4"),
+        (Annotated[int, Meta(multiple_of=4)], "6", "is '6'", "a whole number divisible by 4"),
         (Annotated[float, Meta(gt=0, le=60)], "0", "is '0'", "a number greater than 0 and at most 60"),
         (Annotated[float, Meta(ge=0, lt=1)], "1", "is '1'", "a number of at least 0 and less than 1"),
         (Annotated[float, Meta(ge=0, le=0.5)], "1", "is '1'", "a number from 0 to 0.5"),
@@ -122,8 +122,8 @@ def test_a_secret_keeps_its_spaces() -> None:
         (Annotated[str, Meta(min_length=2, max_length=3)], "a", "is 'a'", "text of 2 to 3 characters"),
         (Annotated[str, Meta(pattern="^a+$")], "b", "is 'b'", "text matching ^a+$"),
         (Annotated[str, Meta(pattern="^a+$", description="some a")], "b", "is 'b'", "some a"),
-        (str, "a\nb", r"is 'a\nb': has a control character in it", "text"),
-        (Path, "a\tb", r"is 'a\tb': has a control character in it", "a path"),
+        (str, "a\nb", r"is 'a\nb': contains a control character", "text"),
+        (Path, "a\tb", r"is 'a\tb': contains a control character", "a path"),
         (str, "\udc80", "is not UTF-8", "text"),
         (Pace, "3", "is '3': the unit is missing", "a pace such as 3/second"),
         (
@@ -142,51 +142,53 @@ def test_a_secret_keeps_its_spaces() -> None:
             Annotated[tuple[int, ...], Meta(max_length=1)],
             "1,2",
             "is '1,2'",
-            "a comma-separated list, each a whole number, at most 1 of them",
+            "a comma-separated list, each a whole number, at most 1 items",
         ),
         (
             Annotated[Secret, Meta(min_length=9)],
             "hushhush",
-            "is set to something that is not accepted",
+            "has an invalid value",
             "text (secret) of at least 9 characters",
         ),
         (
             Annotated[tuple[Annotated[Secret, Meta(min_length=9)], ...], Meta()],
             "hushhush",
-            "is set to something that is not accepted",
+            "has an invalid value",
             "a comma-separated list, each text (secret) of at least 9 characters",
         ),
     ],
 )
-def test_what_is_wrong_and_what_is_accepted_are_told(hint: Any, text: str, wrong: str, accepted: str) -> None:
+def test_problems_describe_the_error_and_accepted_values(
+    hint: Any, text: str, wrong: str, accepted: str
+) -> None:
     assert refusal(hint, text) == Problem("X", wrong, accepted)
 
 
-def test_a_long_value_is_told_by_its_beginning() -> None:
+def test_a_long_value_is_truncated() -> None:
     wrong = refusal(int, "x" * 5000).wrong
 
     assert "xxx" in wrong
     assert len(wrong) < 200
 
 
-def test_credentials_in_a_url_that_is_no_secret_are_not_told() -> None:
+def test_credentials_in_a_url_are_masked() -> None:
     wrong = refusal(Literal["a"], "https://me:hushhush@example.com/path").wrong
 
     assert wrong == "is 'https://***@example.com/path'"
 
 
 @given(st.integers(-(10**17), 10**17))
-def test_every_whole_number_is_read_back(number: int) -> None:
+def test_integers_round_trip(number: int) -> None:
     assert read(int, str(number)) == number
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_every_finite_number_is_read_back(number: float) -> None:
+def test_finite_floats_round_trip(number: float) -> None:
     assert read(float, repr(number)) == number
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"])))
-def test_no_text_is_half_a_number(text: str) -> None:
+def test_accepted_numbers_equal_those_of_python(text: str) -> None:
     for hint in (int, float):
         try:
             value = read(hint, text)
@@ -199,7 +201,7 @@ ITEM = st.text(st.characters(codec="utf-8", exclude_characters=",", exclude_cate
 
 
 @given(st.lists(ITEM, min_size=1).filter(lambda items: any(item.strip() for item in items)))
-def test_a_list_is_its_trimmed_items_without_the_empty_ones(items: list[str]) -> None:
+def test_list_items_are_trimmed_and_empty_ones_dropped(items: list[str]) -> None:
     expected = tuple(item.strip() for item in items if item.strip())
 
     assert read(tuple[str, ...], ",".join(items)) == expected
@@ -216,7 +218,7 @@ def test_a_list_is_its_trimmed_items_without_the_empty_ones(items: list[str]) ->
         Annotated[Literal["a"], Meta(min_length=1)],
     ],
 )
-def test_a_bound_that_would_hold_nothing_back_is_refused_at_once(hint: Any) -> None:
+def test_a_bound_that_does_not_apply_to_the_type_is_a_declaration_error(hint: Any) -> None:
     with pytest.raises(DeclarationError, match=r"One\.x"):
         read(hint, "1")
 
@@ -224,6 +226,6 @@ def test_a_bound_that_would_hold_nothing_back_is_refused_at_once(hint: Any) -> N
 @pytest.mark.parametrize(
     "hint", [dict[str, str], list[str], tuple[int, int], bytes, object, int | str | None]
 )
-def test_a_type_that_no_text_becomes_is_refused_at_once(hint: Any) -> None:
+def test_an_unsupported_type_is_a_declaration_error(hint: Any) -> None:
     with pytest.raises(DeclarationError, match=r"One\.x"):
         read(hint, "1")

@@ -67,7 +67,7 @@ def test_a_variable_that_is_honoured_changes_what_it_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(STANDARD) - set(HONOURED) - READ_BY_THE_API))
 def test_any_other_variable_of_the_standard_is_named(name: str) -> None:
-    assert read({name: "1"}).warnings[-1] == f"{name} is set, and nothing here reads that"
+    assert read({name: "1"}).warnings[-1] == f"{name} is set but not read by this service"
 
 
 @pytest.mark.parametrize("name", sorted(READ_BY_THE_API))
@@ -98,7 +98,7 @@ def test_the_start_names_all_of_them_in_one_line(samples: Any) -> None:
     (line,) = sample.found("suspicious configuration")
 
     assert line["level"] == "WARN"
-    assert line["problem"] == f"{', '.join(sorted(ignored))} are set, and nothing here reads that"
+    assert line["problem"] == f"{', '.join(sorted(ignored))} are set but not read by this service"
 
 
 def test_headers_for_spans_alone_are_sent(samples: Any, collector: Any) -> None:

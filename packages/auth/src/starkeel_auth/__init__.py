@@ -1,10 +1,11 @@
-"""Access tokens of a Litestar service: sign, publish keys, verify, guard.
+"""Access tokens for Litestar services: signing, key publication, verification, guards.
 
-Names are imported when they are first used: the main process of a service reads settings, and needs no
-framework for it.
+Names are imported on first use: the main process of a service reads settings without importing Litestar.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._errors import AuthError, KeysUnavailableError, TokenError
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from ._settings import AuthSettings, IssuerSettings
     from ._tokens.keys import SigningKeys, generate_private_key_pem
     from ._tokens.verifier import Claims, KeySource, TokenVerifier
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "_errors": ["AuthError", "KeysUnavailableError", "TokenError"],
+            "_plugin": ["AuthPlugin"],
+            "_requests.authenticator": ["Principal"],
+            "_requests.guards": ["Guard", "authenticated", "requires_scope"],
+            "_settings": ["AuthSettings", "IssuerSettings"],
+            "_tokens.keys": ["SigningKeys", "generate_private_key_pem"],
+            "_tokens.verifier": ["Claims", "KeySource", "TokenVerifier"],
+        },
+    )
 
 __all__ = [
     "AuthError",
@@ -32,31 +46,3 @@ __all__ = [
     "generate_private_key_pem",
     "requires_scope",
 ]
-
-_HOMES = {
-    "AuthError": "_errors",
-    "AuthPlugin": "_plugin",
-    "AuthSettings": "_settings",
-    "Claims": "_tokens.verifier",
-    "Guard": "_requests.guards",
-    "IssuerSettings": "_settings",
-    "KeySource": "_tokens.verifier",
-    "KeysUnavailableError": "_errors",
-    "Principal": "_requests.authenticator",
-    "SigningKeys": "_tokens.keys",
-    "TokenError": "_errors",
-    "TokenVerifier": "_tokens.verifier",
-    "authenticated": "_requests.guards",
-    "generate_private_key_pem": "_tokens.keys",
-    "requires_scope": "_requests.guards",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value

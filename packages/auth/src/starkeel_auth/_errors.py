@@ -1,13 +1,13 @@
-"""Why a token opens nothing."""
+"""Exceptions of this package."""
 
 
 class AuthError(Exception):
-    """Base of every error this package raises on purpose, but for Litestar's own."""
+    """Base class of this package's exceptions, except those of Litestar."""
 
 
 class TokenError(AuthError):
-    """The token is not accepted; its text is fit for the caller and holds nothing of the token."""
+    """The token is rejected. The message contains nothing of the token and may be returned to the caller."""
 
 
 class KeysUnavailableError(AuthError):
-    """Nobody can tell whether a token is good: the issuer's keys were never fetched, or too long ago."""
+    """Tokens cannot be verified: the issuer's keys were never fetched or are too old."""

@@ -1,10 +1,10 @@
-"""Guards for an application."""
+"""Litestar plugin for authentication."""
 
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+import warnings
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from copy import copy
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Self, final
 
 import anyio
 from litestar import Litestar
@@ -30,106 +30,103 @@ SCHEME = "bearer"
 
 @final
 class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
-    """Makes `authenticated`, `requires_scope(...)` and the dependency `principal` work.
+    """Enables the guards `authenticated` and `requires_scope(...)` and the dependency `principal`.
 
-    Its place in the list of plugins does not matter.
-
-    Args:
-        settings: Whose tokens, for whom, and, for `AuthSettings`, where the keys are.
-        keys: The issuer's own keys, in the issuer itself: nothing is fetched then.
-        clock: Monotonic seconds, which the age of fetched keys is measured by.
-
-    Raises:
-        TypeError: There is neither: `IssuerSettings` and no keys.
+    Create it by `AuthPlugin.issuer` or `AuthPlugin.verifier`; the constructor is deprecated. Its position in
+    the list of plugins does not matter.
     """
 
     readiness_name = "token keys"
-    # With keys that cannot be had for the moment, what is not guarded still works: no reason to lose traffic.
+    # Unguarded routes work without keys, so a failure must not take the service out of the load balancer.
     readiness_critical = False
 
     def __init__(
-        self,
-        settings: IssuerSettings,
-        keys: SigningKeys | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: IssuerSettings, keys: SigningKeys | None = None, *, _is_deprecated: bool = True
     ) -> None:
-        self._remote: RemoteKeys | None = None
+        if _is_deprecated:
+            warnings.warn(
+                "AuthPlugin(...) is deprecated: use AuthPlugin.issuer(settings, keys) in the service that "
+                "issues tokens, and AuthPlugin.verifier(settings) in others",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        self._remote_keys: RemoteKeys | None = None
         if keys is not None:
             source: KeySource = keys
-            self._explanation = "by its own signing keys"
+            self._key_source = "with its own signing keys"
         elif isinstance(settings, AuthSettings):
-            source = self._remote = _fetching(settings, clock)
-            self._explanation = f"by the keys at {settings.jwks_url}"
+            # Imported here: an issuer does not fetch keys.
+            from ._tokens import jwks
+
+            source = self._remote_keys = jwks.RemoteKeys(settings)
+            self._key_source = f"with the keys at {settings.jwks_url}"
         else:
-            raise TypeError("give AuthPlugin `keys`, or `AuthSettings`, which say where keys are fetched")
+            raise TypeError("AuthPlugin requires `keys`, or `AuthSettings` with the URL of the keys")
         verifier = TokenVerifier(source, issuer=settings.issuer, audience=settings.audience)
         self._authenticator = Authenticator(verifier, realm=settings.audience)
 
+    @classmethod
+    def issuer(cls, settings: IssuerSettings, keys: SigningKeys) -> Self:
+        """Create the plugin of the service that issues the tokens and verifies them with its own keys."""
+        return cls(settings, keys, _is_deprecated=False)
+
+    @classmethod
+    def verifier(cls, settings: AuthSettings) -> Self:
+        """Create the plugin of a service that verifies tokens of another one and fetches its keys."""
+        return cls(settings, _is_deprecated=False)
+
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the dependency, the security scheme and the fetching of keys."""
+        """Add the dependency, the security scheme and the background fetch of keys."""
         app_config.state[STATE_KEY] = self._authenticator
         app_config.dependencies.setdefault("principal", Provide(provide_principal))
         if app_config.openapi_config is not None:
-            app_config.openapi_config = with_scheme(app_config.openapi_config)
+            app_config.openapi_config = _with_security_scheme(app_config.openapi_config)
         app_config.lifespan.append(self._lifespan)
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Document what the guards of a route ask for."""
-        document(route)
+        """Add the requirements of a route's guards to the OpenAPI document."""
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                _add_security_requirement(handler)
 
     async def check_ready(self) -> None:
-        """Raise when no token can be verified."""
-        if self._remote is not None:
-            self._remote.check()
+        """Raise when there are no usable keys."""
+        if self._remote_keys is not None:
+            self._remote_keys.check()
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
-        """What is on, and why."""
-        yield "token verification", True, self._explanation
+        """Return this plugin's lines of the start report."""
+        yield "token verification", True, self._key_source
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
-        if self._remote is None:
+        if self._remote_keys is None:
             yield
             return
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._remote.run)
+            tasks.start_soon(self._remote_keys.run)
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
 
 
-def _fetching(settings: AuthSettings, clock: Callable[[], float]) -> "RemoteKeys":
-    # Late: an issuer has no use for what fetches keys.
-    from ._tokens.jwks import RemoteKeys
-
-    return RemoteKeys(settings, clock=clock)
-
-
-def with_scheme(config: OpenAPIConfig) -> OpenAPIConfig:
-    """Return the configuration with our security scheme added, unless the application has one of the name."""
+def _with_security_scheme(config: OpenAPIConfig) -> OpenAPIConfig:
+    """Add the security scheme to a copy of the configuration, unless it has a scheme of that name."""
     components = config.components if isinstance(config.components, list) else [config.components]
     if any(SCHEME in (component.security_schemes or {}) for component in components):
         return config
     scheme = SecurityScheme(
         type="http", scheme="bearer", bearer_format="JWT", description="An access token (RFC 9068)."
     )
-    # A copy: applications that bring no configuration share one of Litestar's.
+    # A copy: applications without their own configuration share one of Litestar's.
     extended = copy(config)
     extended.components = [*components, Components(security_schemes={SCHEME: scheme})]
     return extended
 
 
-def document(route: BaseRoute) -> None:
-    """Say of each guarded handler of a route that it takes a token, and with which scopes."""
-    if isinstance(route, HTTPRoute):
-        for handler in route.route_handlers:
-            _document(handler)
-
-
-def _document(handler: HTTPRouteHandler) -> None:
+def _add_security_requirement(handler: HTTPRouteHandler) -> None:
     guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Guard)]
     if not guards or any(SCHEME in requirement for requirement in handler.security or ()):
         return

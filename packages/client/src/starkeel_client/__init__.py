@@ -1,32 +1,24 @@
-"""Calls from a Litestar service to others: pool, deadline, propagation, retries.
+"""HTTP client for calls between Litestar services: pool, deadline, propagation, retries.
 
-Names are imported when they are first used: the main process of a service reads settings, and needs no
-framework for it.
+Names are imported on first use: the main process of a service reads settings without importing Litestar.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._client import UpstreamClient
     from ._plugin import ClientPlugin
     from ._settings import UpstreamSettings, UpstreamUrl, upstream
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "_client": ["UpstreamClient"],
+            "_plugin": ["ClientPlugin"],
+            "_settings": ["UpstreamSettings", "UpstreamUrl", "upstream"],
+        },
+    )
 
 __all__ = ["ClientPlugin", "UpstreamClient", "UpstreamSettings", "UpstreamUrl", "upstream"]
-
-_HOMES = {
-    "ClientPlugin": "_plugin",
-    "UpstreamClient": "_client",
-    "UpstreamSettings": "_settings",
-    "UpstreamUrl": "_settings",
-    "upstream": "_settings",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value

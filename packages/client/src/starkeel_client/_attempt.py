@@ -1,4 +1,4 @@
-"""One attempt at a call: what is sent along, what comes back, and the span that tells of it."""
+"""A single attempt at a call, with its client span."""
 
 from math import floor
 from typing import Final
@@ -13,50 +13,50 @@ from opentelemetry.util.types import AttributeValue
 from ._call import Call, Failure
 
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
-"""An answer larger than this is not read: calls between services exchange messages, not files."""
+"""Larger responses are rejected: calls between services exchange messages, not files."""
 
 _TRACER = trace.get_tracer("starkeel_client")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What describes the body as it was sent, not as it is handed on.
+# Headers that describe the body as transferred, not as decoded.
 _HOP_HEADERS = ("content-encoding", "content-length", "transfer-encoding", "connection")
 
 
-class BadAnswerError(Exception):
-    """The upstream answered what cannot be read."""
+class InvalidResponseError(Exception):
+    """The upstream's response cannot be processed."""
 
 
-UNREADABLE: Final = (httpx2.DecodingError, BadAnswerError)
-"""What is raised when the upstream answered, but not what can be read."""
+UNREADABLE: Final = (httpx2.DecodingError, InvalidResponseError)
+"""Exceptions for responses that cannot be processed."""
 
 
 async def attempt(
     transport: httpx2.AsyncBaseTransport, call: Call, *, resends: int, connect_timeout_s: float
 ) -> httpx2.Response | Failure:
-    """Make a call once, in a client span of its own.
+    """Make a call once, in its own client span.
 
     Args:
-        transport: The upstream's pool.
-        call: What to ask.
-        resends: How often it was tried before.
+        transport: The upstream's connection pool.
+        call: The call.
+        resends: Number of previous attempts.
         connect_timeout_s: Seconds to wait for a connection.
 
     Raises:
-        httpx2.LocalProtocolError: The caller's headers cannot be sent.
+        httpx2.LocalProtocolError: The caller's headers are invalid.
     """
     name = f"{call.method} {call.route}" if call.route else call.method
     with _TRACER.start_as_current_span(
         name,
         kind=SpanKind.CLIENT,
-        attributes=_asked(call, resends),
+        attributes=_request_attributes(call, resends),
         record_exception=False,
         set_status_on_exception=False,
     ) as span:
         try:
             outcome = await _outcome(transport, call, connect_timeout_s)
-        except BaseException as error:  # cancelled, most likely: the span has to say so
-            _fail(span, _name_of(error))
+        except BaseException as error:  # usually a cancellation
+            _set_error(span, _qualified_name(error))
             raise
-        _tell(span, outcome)
+        _set_outcome(span, outcome)
         return outcome
 
 
@@ -71,27 +71,27 @@ async def _outcome(
     except httpx2.LocalProtocolError:
         raise
     except httpx2.PoolTimeout as error:
-        # Ours to bear: whoever comes next would only wait as long.
-        return Failure(_name_of(error), False, error)
+        # Pool exhaustion is local: a retry would wait just as long.
+        return Failure(_qualified_name(error), False, error)
     except httpx2.TransportError as error:
-        return Failure(_name_of(error), True, error)
+        return Failure(_qualified_name(error), True, error)
     except UNREADABLE as error:
-        return Failure(_name_of(error), False, error)
+        return Failure(_qualified_name(error), False, error)
 
 
 def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
     headers = httpx2.Headers({"Accept": "application/json", "Accept-Encoding": "identity"})
     headers.update(call.headers)
-    # Ours win over the caller's: a trace, and a request's name and time, go on unbroken.
+    # Override the caller's headers, so that trace, request id and timeout are always propagated.
     propagated: dict[str, str] = {}
     propagate.inject(propagated)
     headers.update(propagated)
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if isinstance(request_id, str):
         headers["X-Request-ID"] = request_id
-    # Rounded down: nobody should work on when nobody waits.
+    # Rounded down, so that the upstream does not work after the caller has given up.
     headers["X-Request-Timeout"] = f"{max(floor(call.left_s() * 1000), 1) / 1000:.3f}"
-    # Reading and writing are bounded by the time that is left for the whole.
+    # Reads and writes are bounded by the deadline of the whole attempt.
     timeouts = {"connect": connect_timeout_s, "pool": connect_timeout_s, "read": None, "write": None}
     return httpx2.Request(
         call.method, call.url, headers=headers, content=call.content, extensions={"timeout": timeouts}
@@ -99,22 +99,22 @@ def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
 
 
 async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Request) -> httpx2.Response:
-    answer = await transport.handle_async_request(request)
-    answer.request = request
+    response = await transport.handle_async_request(request)
+    response.request = request
     try:
         body = bytearray()
-        async for chunk in answer.aiter_bytes():
+        async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > MAX_RESPONSE_BYTES:
-                raise BadAnswerError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes")
+                raise InvalidResponseError(f"the response is larger than {MAX_RESPONSE_BYTES} bytes")
     finally:
-        await answer.aclose()
-    headers = [(name, value) for name, value in answer.headers.multi_items() if name not in _HOP_HEADERS]
-    return httpx2.Response(answer.status_code, headers=headers, content=bytes(body), request=request)
+        await response.aclose()
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _HOP_HEADERS]
+    return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
 
 
-def _asked(call: Call, resends: int) -> dict[str, AttributeValue]:
-    """Attributes of the stable HTTP conventions; a query may hold secrets and is left out."""
+def _request_attributes(call: Call, resends: int) -> dict[str, AttributeValue]:
+    """Return attributes of the stable HTTP conventions. The query may contain secrets and is omitted."""
     url = call.url
     attributes: dict[str, AttributeValue] = {
         "http.request.method": call.method,
@@ -129,19 +129,19 @@ def _asked(call: Call, resends: int) -> dict[str, AttributeValue]:
     return attributes
 
 
-def _tell(span: Span, outcome: httpx2.Response | Failure) -> None:
+def _set_outcome(span: Span, outcome: httpx2.Response | Failure) -> None:
     if isinstance(outcome, Failure):
-        _fail(span, outcome.error_type)
+        _set_error(span, outcome.error_type)
         return
     span.set_attribute("http.response.status_code", outcome.status_code)
     if outcome.status_code >= 400:
-        _fail(span, str(outcome.status_code))
+        _set_error(span, str(outcome.status_code))
 
 
-def _fail(span: Span, error_type: str) -> None:
+def _set_error(span: Span, error_type: str) -> None:
     span.set_attribute("error.type", error_type)
     span.set_status(StatusCode.ERROR)
 
 
-def _name_of(error: BaseException) -> str:
+def _qualified_name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"

@@ -1,4 +1,4 @@
-"""One call, and how an attempt at it ended."""
+"""Description of a call and of a failed attempt."""
 
 import re
 import time
@@ -17,16 +17,13 @@ _PATH = re.compile(r"/(?!/)[^\s?#\\]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What is asked of an upstream.
+    """A call to an upstream.
 
     Args:
-        method: The HTTP method.
-        url: Where.
-        route: The template the path was made by, for telemetry.
-        headers: What the caller sends.
-        content: The body.
-        ends_at: Monotonic seconds at which nobody waits for the answer any more.
-        is_bound_by_request: Whether that is when the request ends that it is made for.
+        route: Path template, for telemetry.
+        headers: Headers set by the caller.
+        ends_at: Deadline in monotonic seconds.
+        is_bound_by_request: Whether the deadline is that of the incoming request.
     """
 
     method: Method
@@ -39,39 +36,39 @@ class Call:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether to do it twice is as good as once."""
+        """Whether the call may be retried: the method is idempotent, or there is an idempotency key."""
         return self.method in _IDEMPOTENT or "idempotency-key" in self.headers
 
     def left_s(self) -> float:
-        """Seconds that are left for it."""
+        """Return the seconds until the deadline."""
         return self.ends_at - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An attempt that brought no answer.
+    """An attempt without a response.
 
     Args:
-        error_type: What went wrong, a word for telemetry.
-        is_passing: Whether the next attempt may fare better.
-        cause: What was raised.
+        error_type: Value of the span attribute `error.type`.
+        is_transient: Whether another attempt may succeed.
+        cause: The exception.
     """
 
     error_type: str
-    is_passing: bool
+    is_transient: bool
     cause: Exception
 
 
 def url_of(base: str, path: str, params: Mapping[str, str] | None) -> httpx2.URL:
-    """Put a path behind a base URL.
+    """Append a path to a base URL.
 
     Raises:
-        ValueError: The path would lead elsewhere: it does not begin with one slash, climbs, or holds a query.
+        ValueError: The path does not start with a single slash, contains dot segments, a query or a fragment.
     """
-    # Whoever unquotes it before it looks at dots must not climb either.
+    # Unquoted, because some servers decode a path before they resolve dot segments.
     if not _PATH.fullmatch(path) or {".", ".."} & set(unquote(path).split("/")):
-        raise ValueError(f"{path!r} is no path of an upstream: quote what you put into it, and give `params`")
+        raise ValueError(f"{path!r} is not a valid path: quote its parts, and pass the query as `params`")
     try:
         return httpx2.URL(base + path, params=params or None)
     except httpx2.InvalidURL as error:
-        raise ValueError(f"{path!r} is no path of an upstream: {error}") from None
+        raise ValueError(f"{path!r} is not a valid path: {error}") from None

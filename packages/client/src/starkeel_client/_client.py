@@ -1,4 +1,4 @@
-"""What a handler calls an upstream with."""
+"""The client that handlers use."""
 
 import time
 from collections.abc import Mapping
@@ -13,16 +13,15 @@ from ._upstream import Upstream
 
 @final
 class UpstreamClient:
-    """Calls one upstream on behalf of one request; made by `ClientPlugin`, one for each request.
+    """Calls one upstream on behalf of one request. Created by `ClientPlugin` for each request.
 
-    It ends no later than its request does, sends trace, request id and the time that is left along, and
-    repeats what may be repeated. What the upstream answers is returned whatever its status, but 502, 503 and
-    504. The caller's credentials are never sent by themselves: pass `Authorization` where the upstream should
-    know who asks.
+    A call never exceeds the request's deadline, propagates trace, request id and remaining time, and is
+    retried if that is safe. Responses are returned whatever their status, except 502, 503 and 504. The
+    request's credentials are not forwarded automatically: pass `Authorization` if the upstream needs it.
 
     Args:
-        upstream: The pool.
-        scope: The ASGI scope of the request; empty for calls that no request waits for.
+        upstream: The upstream.
+        scope: ASGI scope of the request; empty for calls outside of a request.
     """
 
     __slots__ = ("_scope", "_upstream")
@@ -39,7 +38,7 @@ class UpstreamClient:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """Ask for something; see `request`."""
+        """Send a GET request; see `request`."""
         return await self.request("GET", path, route=route, params=params, headers=headers)
 
     async def post(
@@ -50,7 +49,7 @@ class UpstreamClient:
         headers: Mapping[str, str] | None = None,
         json: object = None,
     ) -> httpx2.Response:
-        """Send something, once, unless the headers hold an `Idempotency-Key`; see `request`."""
+        """Send a POST request; retried only with an `Idempotency-Key` header. See `request`."""
         return await self.request("POST", path, route=route, headers=headers, json=json)
 
     async def request(
@@ -63,20 +62,20 @@ class UpstreamClient:
         headers: Mapping[str, str] | None = None,
         json: object = None,
     ) -> httpx2.Response:
-        """Make a call and return its answer, read to the end.
+        """Make a call and return the complete response.
 
         Args:
-            method: The HTTP method.
+            method: HTTP method.
             path: Path below the upstream's URL, quoted, without a query.
-            route: The template the path was made by (`/api/orders/{id}`), which names the call in telemetry.
-            params: The query.
-            headers: Headers to send besides those that are always sent, which win.
-            json: What to send as JSON, whatever Litestar can write as such; None for no body.
+            route: Path template (`/api/orders/{id}`) that names the call in telemetry.
+            params: Query parameters.
+            headers: Additional headers; propagated headers take precedence.
+            json: Body to encode as JSON, of any type that Litestar encodes; None for no body.
 
         Raises:
-            ServiceUnavailableException: The upstream is away, with `Retry-After`.
-            HTTPException: 504, the request's time is over; 502, the answer cannot be read.
-            ValueError: The path would lead elsewhere.
+            ServiceUnavailableException: The upstream is unavailable; with `Retry-After`.
+            HTTPException: 504 when the request's deadline has passed, 502 when the response is invalid.
+            ValueError: The path is invalid.
         """
         sent = httpx2.Headers(dict(headers or {}))
         if json is not None:
@@ -94,8 +93,8 @@ class UpstreamClient:
         return await self._upstream.send(call)
 
     def _ends_at(self) -> tuple[float, bool]:
-        """When to give up, and whether it is the request that ends then."""
+        """Return the deadline of a call, and whether it is that of the request."""
         own = time.monotonic() + self._upstream.settings.timeout_s
-        # Read at each call: a route may have got a deadline of its own since.
+        # Read for each call, because a route may change the deadline.
         deadline = self._scope.get("state", {}).get("deadline")
         return (deadline, True) if isinstance(deadline, int | float) and deadline <= own else (own, False)

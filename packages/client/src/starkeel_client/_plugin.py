@@ -1,4 +1,4 @@
-"""Upstreams for an application."""
+"""Litestar plugin that provides upstream clients."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,10 +17,10 @@ from ._upstream import Upstream
 
 @final
 class ClientPlugin(InitPlugin):
-    """Opens a pool for each upstream and gives handlers a client for it.
+    """Opens a connection pool for each upstream and provides clients to handlers.
 
-    Its place in the list of plugins does not matter. Readiness does not depend on upstreams: if it did, one
-    that is away would take every service that calls it out of the load balancer.
+    Its position in the list of plugins does not matter. Readiness does not check upstreams: otherwise an
+    unavailable one would take every service that calls it out of the load balancer.
 
     Args:
         upstreams: Settings by name: `accounts=...` provides the dependency `accounts_client`.
@@ -30,7 +30,7 @@ class ClientPlugin(InitPlugin):
         self._upstreams = {name: Upstream(name, settings) for name, settings in upstreams.items()}
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the dependencies and the life of the pools."""
+        """Add the dependencies and open the pools during the lifespan."""
         for name, upstream in self._upstreams.items():
             provide = Provide(_provider(upstream), sync_to_thread=False)
             app_config.dependencies.setdefault(f"{name}_client", provide)
@@ -38,15 +38,15 @@ class ClientPlugin(InitPlugin):
         return app_config
 
     def client(self, name: str) -> UpstreamClient:
-        """Return a client for calls that no request waits for: bound by the call's own timeout only.
+        """Return a client for calls outside of a request, limited only by the upstream's timeout.
 
         Raises:
-            KeyError: There is no upstream of that name.
+            KeyError: There is no upstream with that name.
         """
         return UpstreamClient(self._upstreams[name], {})
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
-        """What is on, and why."""
+        """Return this plugin's lines of the start report."""
         for name, upstream in self._upstreams.items():
             yield f"calls to {name}", True, f"at {upstream.settings.url}"
 

@@ -1,75 +1,55 @@
-"""When a call is made again, and how long to wait before."""
+"""Retry decisions: eligible outcomes, pauses, and the retry budget."""
 
-import random
-import time
-from email.utils import parsedate_to_datetime
 from typing import Final, TypeGuard, final
 
 import httpx2
+from starkeel_config import Backoff, parse_retry_after
 
 from ._call import Failure
 
-AWAY: Final = frozenset({502, 503, 504})
-"""Statuses that say that the service did not get to the call, or not through with it."""
+UNAVAILABLE: Final = frozenset({502, 503, 504})
+"""Statuses for which the service did not process the call completely."""
 
-_FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 1.0
-_LONGEST_RETRY_AFTER_S = 86_400.0
-_SHARE = 0.2
-_RESERVE = 10.0
-
-
-def is_answer(outcome: httpx2.Response | Failure) -> TypeGuard[httpx2.Response]:
-    """Whether an attempt brought an answer of the service itself."""
-    return not isinstance(outcome, Failure) and outcome.status_code not in AWAY
+BACKOFF: Final = Backoff(base_s=0.05, cap_s=1.0)
+_MAX_RETRY_AFTER_S = 86_400.0
+_TOKENS_PER_CALL = 0.2
+_MAX_TOKENS = 10.0
 
 
-def may_pass(outcome: httpx2.Response | Failure) -> bool:
-    """Whether the next attempt may fare better."""
-    return outcome.is_passing if isinstance(outcome, Failure) else outcome.status_code in AWAY
+def is_response(outcome: httpx2.Response | Failure) -> TypeGuard[httpx2.Response]:
+    """Return whether the outcome is a response of the service itself."""
+    return not isinstance(outcome, Failure) and outcome.status_code not in UNAVAILABLE
 
 
-def wait_s(outcome: httpx2.Response | Failure, resends: int) -> float:
-    """Seconds to wait before the next attempt: random up to a growing limit, so that callers spread out.
-
-    What the upstream asks for by `Retry-After` is the least.
-    """
-    limit = min(_FIRST_WAIT_S * 2.0**resends, _LONGEST_WAIT_S)
-    jitter = random.uniform(0, limit)  # noqa: S311  (no secret)
-    return max(jitter, retry_after_s(outcome) or 0.0)
+def is_transient(outcome: httpx2.Response | Failure) -> bool:
+    """Return whether another attempt may succeed."""
+    return outcome.is_transient if isinstance(outcome, Failure) else outcome.status_code in UNAVAILABLE
 
 
 def retry_after_s(outcome: httpx2.Response | Failure) -> float | None:
-    """Seconds that the upstream asks to be left alone; None when it does not say."""
+    """Return the seconds of the `Retry-After` header, or None."""
     if isinstance(outcome, Failure):
         return None
-    text = outcome.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), _LONGEST_RETRY_AFTER_S)
-    try:
-        seconds = parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_S)
+    return parse_retry_after(outcome.headers.get("retry-after"), max_s=_MAX_RETRY_AFTER_S)
 
 
 @final
 class RetryBudget:
-    """A token bucket that calls fill and repetitions empty: repetitions stay below a fifth of the calls.
+    """Token bucket that limits retries to a fifth of the calls.
 
-    Without it an upstream that fails under load gets that load three times over. The bucket begins full, so
-    that a quiet service can repeat its first calls.
+    Without it, retries would multiply the load of an upstream that fails under load. The bucket is full at
+    start, so that a service with few calls can retry.
     """
 
     def __init__(self) -> None:
-        self._tokens = _RESERVE
+        self._tokens = _MAX_TOKENS
 
     def deposit(self) -> None:
         """Count a call."""
-        self._tokens = min(self._tokens + _SHARE, _RESERVE)
+        self._tokens = min(self._tokens + _TOKENS_PER_CALL, _MAX_TOKENS)
 
     def withdraw(self) -> bool:
-        """Take what one repetition costs; False when there is not as much."""
+        """Take the tokens for one retry; return False when there are too few."""
         if self._tokens < 1:
             return False
         self._tokens -= 1

@@ -1,27 +1,111 @@
-"""Settings from the environment, all problems reported at once."""
+"""Settings from environment variables, with all problems reported together."""
 
-from ._declare.settings import Environment, ServiceSettings, Settings, Variable, prefixed
-from ._docs.reference import Documented, Reference, Section, reference
-from ._docs.render import render_env_example, render_markdown
-from ._errors import ConfigurationError, DeclarationError, Problem
-from ._read.load import Entry, Resolved, load, resolve
-from ._show.secret import Secret
+from typing import TYPE_CHECKING
+
+from ._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ._declare.settings import Environment, ServiceSettings, Settings, Variable, prefixed
+    from ._declare.text_types import HttpUrl, ParsedStr
+    from ._docs.reference import Documented, Reference, Section, reference
+    from ._docs.render import render_env_example, render_markdown
+    from ._errors import ConfigurationError, DeclarationError, Problem
+    from ._plugins.hooks import (
+        BackupHook,
+        CollectorsHook,
+        ConnectHook,
+        ExitCodeHook,
+        FeaturesHook,
+        IdempotencyStore,
+        InquiriesHook,
+        MainProcessHook,
+        MigrateHook,
+        MigrationSqlHook,
+        ReadinessCriticalHook,
+        ReadinessHook,
+        RestoreHook,
+        RevisionHook,
+        SetLogLevelsHook,
+        StartProcessHook,
+        StopProcessHook,
+        misspelled_hooks,
+    )
+    from ._read.load import Entry, Resolved, load, resolve
+    from ._retry import Backoff, parse_retry_after
+    from ._show.secret import Secret
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "_declare.settings": ["Environment", "ServiceSettings", "Settings", "Variable", "prefixed"],
+            "_declare.text_types": ["HttpUrl", "ParsedStr"],
+            "_docs.reference": ["Documented", "Reference", "Section", "reference"],
+            "_docs.render": ["render_env_example", "render_markdown"],
+            "_errors": ["ConfigurationError", "DeclarationError", "Problem"],
+            "_plugins.hooks": [
+                "BackupHook",
+                "CollectorsHook",
+                "ConnectHook",
+                "ExitCodeHook",
+                "FeaturesHook",
+                "IdempotencyStore",
+                "InquiriesHook",
+                "MainProcessHook",
+                "MigrateHook",
+                "MigrationSqlHook",
+                "ReadinessCriticalHook",
+                "ReadinessHook",
+                "RestoreHook",
+                "RevisionHook",
+                "SetLogLevelsHook",
+                "StartProcessHook",
+                "StopProcessHook",
+                "misspelled_hooks",
+            ],
+            "_read.load": ["Entry", "Resolved", "load", "resolve"],
+            "_retry": ["Backoff", "parse_retry_after"],
+            "_show.secret": ["Secret"],
+        },
+    )
 
 __all__ = [
+    "Backoff",
+    "BackupHook",
+    "CollectorsHook",
     "ConfigurationError",
+    "ConnectHook",
     "DeclarationError",
     "Documented",
     "Entry",
     "Environment",
+    "ExitCodeHook",
+    "FeaturesHook",
+    "HttpUrl",
+    "IdempotencyStore",
+    "InquiriesHook",
+    "MainProcessHook",
+    "MigrateHook",
+    "MigrationSqlHook",
+    "ParsedStr",
     "Problem",
+    "ReadinessCriticalHook",
+    "ReadinessHook",
     "Reference",
     "Resolved",
+    "RestoreHook",
+    "RevisionHook",
     "Secret",
     "Section",
     "ServiceSettings",
+    "SetLogLevelsHook",
     "Settings",
+    "StartProcessHook",
+    "StopProcessHook",
     "Variable",
+    "lazy_exports",
     "load",
+    "misspelled_hooks",
+    "parse_retry_after",
     "prefixed",
     "reference",
     "render_env_example",

@@ -1,4 +1,4 @@
-"""What is raised when a configuration, or its declaration, is wrong."""
+"""Exceptions of this package, and the description of a single configuration problem."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import msgspec
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong with a configuration, told to whoever has to correct it.
+    """One error in a configuration, worded for the person who corrects it.
 
     Args:
-        variable: The environment variable to correct, or the place (`.env line 3`).
-        wrong: What is wrong, a phrase that follows the name: ``is 'abc'``. Never a secret.
-        accepted: What would be accepted: `a whole number from 1 to 65535`. Empty when `wrong` says it all.
+        variable: The environment variable to correct, or a position in a file (`.env line 3`).
+        wrong: Predicate that follows the name: ``is 'abc'``. Never contains a secret.
+        accepted: Accepted values: `a whole number from 1 to 65535`. Empty when `wrong` is sufficient.
     """
 
     variable: str
@@ -19,18 +19,16 @@ class Problem(msgspec.Struct, frozen=True):
     accepted: str = ""
 
     def __str__(self) -> str:
-        told = f"{self.variable} {self.wrong}"
-        return f"{told}; accepted: {self.accepted}" if self.accepted else told
+        text = f"{self.variable} {self.wrong}"
+        return f"{text}; accepted: {self.accepted}" if self.accepted else text
 
 
 class ConfigurationError(Exception):
-    """The environment does not make a configuration; its text tells every problem, one on a line.
+    """The environment is not a valid configuration; the message lists every problem, one per line.
 
     Attributes:
-        exit_code: What the process exits with: 78, `EX_CONFIG` of sysexits.h.
-        service: The service it was for.
-        problems: Everything that is wrong.
-        warnings: What is suspicious besides, as `Resolved.warnings`; often the cause of a problem.
+        exit_code: Exit status for the process: 78, `EX_CONFIG` of sysexits.h.
+        warnings: As `Resolved.warnings`; often the cause of a problem.
     """
 
     exit_code = 78
@@ -47,4 +45,4 @@ class ConfigurationError(Exception):
 
 
 class DeclarationError(TypeError):
-    """A settings class is written wrongly: a mistake of its author, never of the environment."""
+    """A settings class is declared incorrectly; a programming error, independent of the environment."""

@@ -46,6 +46,6 @@ def create_app(settings: Settings) -> Litestar:
             DatabasePlugin(
                 settings.database, metadata=orm_registry.metadata, migrations="accounts.migrations"
             ),
-            AuthPlugin(settings.auth, keys=keys),
+            AuthPlugin.issuer(settings.auth, keys),
         ],
     )

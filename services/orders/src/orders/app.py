@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> Litestar:
             EdgePlugin(settings.http, limits={"order_creation": settings.rate_limit_order_creation}),
             database,
             IdempotencyKeys(database, metadata=metadata, lifetime=lifetime),
-            AuthPlugin(settings.auth),
+            AuthPlugin.verifier(settings.auth),
             ClientPlugin(accounts=settings.accounts),
             Outbox(database, metadata=metadata, retention=retention, broker=broker),
         ],

@@ -1,4 +1,4 @@
-"""From a request to who asks."""
+"""Authentication of connections by bearer token."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,7 +11,7 @@ from litestar.types import Message, Send
 
 from .._errors import KeysUnavailableError, TokenError
 from .._tokens.verifier import TokenVerifier
-from .challenges import bad_token, cannot_tell, no_token
+from .challenges import invalid_token, keys_unavailable, no_token
 
 log = structlog.get_logger(__name__)
 
@@ -22,14 +22,14 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """The bearer of a good token.
+    """The authenticated user of a connection.
 
     Args:
-        subject: Who it is, `sub`: the issuer's name for the user.
-        scopes: What the token allows.
-        token: The token itself, to be passed on to an upstream in the user's name; in no repr.
-        client_id: The client the token was issued to, when the issuer says so.
-        expires_at: Seconds since 1970 after which the token opens nothing; long-lived connections end by it.
+        subject: The issuer's ID of the user (`sub`).
+        scopes: Granted scopes.
+        token: The token, to be forwarded to upstreams on behalf of the user; excluded from repr.
+        client_id: The client the token was issued to, if known.
+        expires_at: Unix time in seconds at which the token expires; long-lived connections should end then.
     """
 
     subject: str
@@ -41,23 +41,18 @@ class Principal:
 
 @final
 class Authenticator:
-    """Finds out who a request is from.
-
-    Args:
-        verifier: What tokens are verified by.
-        realm: What is protected: the audience.
-    """
+    """Authenticates connections. `realm` is the audience, sent in challenges."""
 
     def __init__(self, verifier: TokenVerifier, *, realm: str) -> None:
         self._verifier = verifier
         self.realm = realm
 
     async def principal(self, connection: Connection) -> Principal:
-        """Return who the request is from, from then on `scope["user"]`, verifying its token once.
+        """Return the connection's principal, stored as `scope["user"]`; the token is verified once.
 
         Raises:
-            NotAuthorizedException: It shows no token, or one that is not accepted.
-            ServiceUnavailableException: Nobody can tell at the moment.
+            NotAuthorizedException: The token is missing or rejected.
+            ServiceUnavailableException: The issuer's keys are not available.
         """
         known = connection.scope.get("user")
         if isinstance(known, Principal):
@@ -75,9 +70,9 @@ class Authenticator:
             claims = await self._verifier.verify(token)
         except TokenError as error:
             log.info("token refused", reason=str(error))
-            raise bad_token(self.realm, str(error)) from None
+            raise invalid_token(self.realm, str(error)) from None
         except KeysUnavailableError as error:
-            raise cannot_tell() from error
+            raise keys_unavailable() from error
         return Principal(
             subject=claims.sub,
             scopes=frozenset(claims.scope.split(" ")) - {""},
@@ -88,14 +83,13 @@ class Authenticator:
 
 
 def token_of(connection: Connection) -> str | None:
-    """Return the bearer token of a request; None when it carries none.
+    """Return the bearer token of a connection, or None.
 
-    It stands in `Authorization: Bearer TOKEN`. A browser cannot set that header for a WebSocket, but it can
-    offer subprotocols: `new WebSocket(url, ["bearer", TOKEN])`. Never in the query string, which ends up in
-    logs and histories.
+    Read from `Authorization: Bearer TOKEN`. Browsers cannot set that header for a WebSocket but can offer
+    subprotocols: `new WebSocket(url, ["bearer", TOKEN])`. The query string is not used because it is logged.
 
     Raises:
-        TokenError: There are several, or it is no text a token could be.
+        TokenError: There is more than one token.
     """
     found = [
         credentials.strip()
@@ -104,18 +98,18 @@ def token_of(connection: Connection) -> str | None:
         if scheme.lower() == "bearer"
     ]
     if connection.scope["type"] == ScopeType.WEBSOCKET:
-        found += _offered(connection)
+        found += _offered_tokens(connection)
     if len(found) > 1:
         raise TokenError("there is more than one token")
     return found[0] if found else None
 
 
 def accept_subprotocol(socket: WebSocket[Any, Any, Any]) -> None:
-    """See to it that accepting the socket selects `bearer`, where it was offered, unless the handler selects.
+    """Select the subprotocol `bearer` on accept, if it was offered and the handler selects none.
 
-    A browser fails the connection when none of the subprotocols it offered is selected.
+    Browsers close the connection when the server selects none of the offered subprotocols.
     """
-    if _offered(socket):
+    if _offered_tokens(socket):
         socket.send = _selecting(socket.send)
 
 
@@ -128,8 +122,8 @@ def _selecting(send: Send) -> Send:
     return selecting
 
 
-def _offered(socket: Connection) -> list[str]:
-    """The tokens among the offered subprotocols: each follows the word `bearer`."""
+def _offered_tokens(socket: Connection) -> list[str]:
+    """Return the tokens among the offered subprotocols: each follows `bearer`."""
     lines = socket.headers.getall("sec-websocket-protocol", [])
     offered = [part.strip() for line in lines for part in line.split(",")]
     return [token for word, token in pairwise(offered) if word == SUBPROTOCOL]

@@ -1,4 +1,4 @@
-"""What stands before a route."""
+"""Guards for routes."""
 
 import re
 from typing import final
@@ -13,40 +13,40 @@ from .challenges import missing_scope
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, 3.3
 STATE_KEY = "starkeel_auth"
-_WEBSOCKET_CODES_FROM = 4000
+_WEBSOCKET_CODE_BASE = 4000
 
 
 @final
 class Guard:
-    """A Litestar guard that lets in who shows a good token with all of some scopes."""
+    """Litestar guard that requires a valid access token with all given scopes."""
 
     def __init__(self, *scopes: str) -> None:
         for scope in scopes:
             if not _SCOPE.fullmatch(scope):
-                raise ValueError(f"{scope!r} is no name of a scope")
+                raise ValueError(f"{scope!r} is not a valid scope name")
         self.scopes = frozenset(scopes)
 
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        """Let the connection pass, with its `Principal` as its user.
+        """Authenticate and authorize the connection.
 
         Raises:
-            NotAuthorizedException: It shows no token, or one that is not accepted.
-            PermissionDeniedException: Its token does not allow this.
-            ServiceUnavailableException: Nobody can tell at the moment.
-            WebSocketException: Any of these for a WebSocket, with the status plus 4000 as close code.
+            NotAuthorizedException: The token is missing or rejected.
+            PermissionDeniedException: The token lacks a required scope.
+            ServiceUnavailableException: The issuer's keys are not available.
+            WebSocketException: Any of these for a WebSocket, with 4000 plus the status as close code.
         """
         del handler
         if not isinstance(connection, WebSocket):
-            await self._admit(connection)
+            await self._authorize(connection)
             return
         try:
-            await self._admit(connection)
+            await self._authorize(connection)
         except HTTPException as error:
-            code = _WEBSOCKET_CODES_FROM + error.status_code
+            code = _WEBSOCKET_CODE_BASE + error.status_code
             raise WebSocketException(detail=error.detail, code=code) from error
         accept_subprotocol(connection)
 
-    async def _admit(self, connection: Connection) -> None:
+    async def _authorize(self, connection: Connection) -> None:
         authenticator = authenticator_of(connection)
         principal = await authenticator.principal(connection)
         if not self.scopes <= principal.scopes:
@@ -57,20 +57,17 @@ class Guard:
 
 
 authenticated = Guard()
-"""Lets in whoever shows a good token."""
+"""Guard that requires a valid access token."""
 
 
 def requires_scope(*scopes: str) -> Guard:
-    """Return a guard that lets in who shows a good token with all of these scopes.
-
-    Args:
-        scopes: Their names: `orders:write`.
+    """Return a guard that requires a valid access token with all given scopes, such as `orders:write`.
 
     Raises:
-        ValueError: One of them is no name of a scope.
+        ValueError: No scope is given, or a name is invalid.
     """
     if not scopes:
-        raise ValueError("name a scope, or use `authenticated`")
+        raise ValueError("give at least one scope, or use `authenticated`")
     return Guard(*scopes)
 
 
@@ -78,17 +75,17 @@ def authenticator_of(connection: Connection) -> Authenticator:
     """Return the authenticator of the connection's application.
 
     Raises:
-        ImproperlyConfiguredException: The application has none.
+        ImproperlyConfiguredException: The application has no `AuthPlugin`.
     """
     found = connection.app.state.get(STATE_KEY)
     if not isinstance(found, Authenticator):
         raise ImproperlyConfiguredException(
-            "a guarded route needs an AuthPlugin in its application's plugins"
+            "a guarded route requires an AuthPlugin in the application's plugins"
         )
     return found
 
 
 async def provide_principal(scope: Scope) -> Principal:
-    """Return the connection's `Principal`; a route that asks for it lets nobody else in."""
+    """Return the connection's `Principal`. A route with this dependency requires a valid token."""
     connection: Connection = ASGIConnection(scope)
     return await authenticator_of(connection).principal(connection)

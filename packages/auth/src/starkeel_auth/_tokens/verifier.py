@@ -1,7 +1,6 @@
-"""Whether a token is good, and what it says."""
+"""Verification of access tokens."""
 
-import time
-from collections.abc import Callable
+from time import time
 from typing import Annotated, Any, Protocol, final
 
 import jwt
@@ -11,22 +10,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from .._errors import TokenError
 
 MAX_TOKEN_CHARACTERS = 8192
-"""A token is refused unread beyond this: ours have a few hundred."""
+"""Longer tokens are rejected without parsing; typical tokens have a few hundred characters."""
 
 LEEWAY_S = 10.0
-"""Seconds by which the issuer's clock may differ from ours."""
+"""Tolerated difference between the issuer's clock and the local clock, in seconds."""
 
 _ALGORITHM = "EdDSA"
 _TYPES = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068, 4
 _JWS = jwt.PyJWS(algorithms=[_ALGORITHM])
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-# The last second of the year 9999: also keeps infinity out.
+# Up to the last second of the year 9999, which also excludes infinity.
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What an access token says (RFC 9068, 2.2)."""
+    """Claims of an access token (RFC 9068, 2.2)."""
 
     iss: _Text
     sub: _Text
@@ -40,13 +39,13 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeySource(Protocol):
-    """Where public keys are found."""
+    """Provider of an issuer's public keys."""
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
-        """Return the issuer's key of that name; None when it has none.
+        """Return the key with an ID, or None when the issuer has no such key.
 
         Raises:
-            KeysUnavailableError: Nobody can tell at the moment.
+            KeysUnavailableError: The keys are currently unknown.
         """
 
 
@@ -58,33 +57,29 @@ class TokenVerifier:
     """Verifies access tokens of one issuer for one audience.
 
     Args:
-        keys: Where the issuer's keys are found.
-        issuer: What `iss` must be.
-        audience: What `aud` must be, or hold.
-        now: Seconds since 1970.
+        keys: Provider of the issuer's keys.
+        issuer: Required value of `iss`.
+        audience: Required value or element of `aud`.
     """
 
-    def __init__(
-        self, keys: KeySource, *, issuer: str, audience: str, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, keys: KeySource, *, issuer: str, audience: str) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        self._now = now
 
     async def verify(self, token: str) -> Claims:
-        """Return what a token says.
+        """Verify a token and return its claims.
 
         Raises:
-            TokenError: It is not to be believed, or not for us, or not now.
-            KeysUnavailableError: Nobody can tell at the moment.
+            TokenError: The token is rejected.
+            KeysUnavailableError: The issuer's keys are currently unknown.
         """
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise TokenError("the token is too long")
         key = await self._keys.find(_key_id(token))
         if key is None:
             raise TokenError("the token is signed by an unknown key")
-        claims = _signed(token, key)
+        claims = _verified_claims(token, key)
         self._check(claims)
         return claims
 
@@ -94,7 +89,7 @@ class TokenVerifier:
         audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
         if self._audience not in audiences:
             raise TokenError("the token is for another audience")
-        now = self._now()
+        now = time()
         if claims.exp <= now - LEEWAY_S:
             raise TokenError("the token has expired")
         if max(claims.nbf, claims.iat) > now + LEEWAY_S:
@@ -102,12 +97,12 @@ class TokenVerifier:
 
 
 def _key_id(token: str) -> str:
-    """Read the name of the key, refusing every header but the one kind we take."""
+    """Return the key ID after checking the other header parameters."""
     try:
         header: dict[str, Any] = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise TokenError("the token is malformed") from None
-    # Pinned here and again in `_signed`: what a token says of itself never chooses how it is verified.
+    # The algorithm is fixed here and in `_verified_claims`: a token never selects how it is verified.
     if header.get("alg") != _ALGORITHM or "crit" in header:
         raise TokenError("the token is signed in a way that is not accepted")
     kind = header.get("typ")
@@ -119,7 +114,7 @@ def _key_id(token: str) -> str:
     return kid
 
 
-def _signed(token: str, key: Ed25519PublicKey) -> Claims:
+def _verified_claims(token: str, key: Ed25519PublicKey) -> Claims:
     try:
         payload = _JWS.decode_complete(token, key, algorithms=[_ALGORITHM])["payload"]
     except (jwt.PyJWTError, ValueError):

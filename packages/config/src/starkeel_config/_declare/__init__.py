@@ -1,1 +1,1 @@
-"""Declaration of settings classes and of the types their fields may have."""
+"""Declaration of settings classes and of the types of their fields."""

@@ -1,4 +1,4 @@
-"""What the variables of a service mean, read from its settings classes."""
+"""Reference documentation of a service's variables, read from its settings classes."""
 
 from typing import Any
 
@@ -6,21 +6,19 @@ import msgspec
 
 from .._declare.fields import Group, Leaf, group_of
 from .._declare.settings import Settings
-from .._read.sources import file_form
-from .._show.shown import rendered
+from .._read.sources import file_variable
+from .._show.display import rendered
 
 
 class Documented(msgspec.Struct, frozen=True, kw_only=True):
-    """One variable, as its documentation tells it.
+    """Documentation of one variable.
 
     Args:
-        name: Name of the environment variable.
-        description: The string below the field; empty where its author wrote none.
-        accepts: What it may be set to.
-        default: What stands in for it, as text; None when it is required, empty when it is just absent then.
-        development: What stands in for it in development, when that is something else; may be empty, too.
-        secret: Whether it must not be shown.
-        by_file: The name under which a file that holds it may be given, or None.
+        description: The string below the field; may be empty.
+        accepts: Accepted values.
+        default: Default as text; None when the variable is required, empty when the default is no value.
+        development: Default in development when it differs; may be empty.
+        by_file: Name of the variable that may name a file with the value, or None.
     """
 
     name: str
@@ -36,10 +34,9 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     """The variables that one settings class declares.
 
     Args:
-        key: Which class, and under which prefix; two services that use one class have equal sections.
-        title: First sentence of the class's docstring.
-        prefix: What the names of its variables begin with, when the class leaves that open.
-        variables: The variables, in the order of declaration.
+        key: Identifies class and prefix; services that share a class have sections with equal keys.
+        title: First sentence of the class docstring.
+        prefix: Prefix of the variables, including the underscore; may be empty.
     """
 
     key: str
@@ -49,18 +46,13 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """Every variable of one service.
-
-    Args:
-        service: Name of the service.
-        sections: Its variables by settings class; each variable stands in the first that declares it.
-    """
+    """All variables of one service, by settings class; each is listed in the first that declares it."""
 
     service: str
     sections: tuple[Section, ...]
 
     def undocumented(self) -> tuple[str, ...]:
-        """The variables without a description."""
+        """Return the variables without a description."""
         return tuple(
             variable.name
             for section in self.sections
@@ -72,22 +64,18 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 def reference(struct: type[Settings], *, service: str) -> Reference:
     """Read the documentation of a service's variables from its settings class.
 
-    Args:
-        struct: The settings class of the service.
-        service: Name of the service.
-
     Raises:
-        DeclarationError: When the class is written wrongly.
+        DeclarationError: The class is declared incorrectly.
     """
     tree = group_of(struct)
     leaves = tree.variables()
     sections: dict[str, Section] = {}
-    told: set[str] = set()
+    documented: set[str] = set()
     for group in tree.walk():
         for leaf in group.leaves:
-            if leaf.variable not in told:
-                told.add(leaf.variable)
-                _add(sections, group, leaf, file_form(leaf.variable, leaves))
+            if leaf.variable not in documented:
+                documented.add(leaf.variable)
+                _add(sections, group, leaf, file_variable(leaf.variable, leaves))
     return Reference(service=service, sections=tuple(sections.values()))
 
 
@@ -102,17 +90,17 @@ def _add(sections: dict[str, Section], group: Group, leaf: Leaf, by_file: str | 
 def _documented(leaf: Leaf, description: str, by_file: str | None) -> Documented:
     default = leaf.service_default
     if default is None and not leaf.required:
-        default = rendered(leaf.fallback())
+        default = rendered(leaf.default_value())
     development = leaf.development
-    if development is None and leaf.required and leaf.has_fallback:
-        development = rendered(leaf.fallback())
+    if development is None and leaf.required and leaf.has_default:
+        development = rendered(leaf.default_value())
     return Documented(
         name=leaf.variable,
         description=description,
-        accepts=leaf.kind.accepts,
+        accepts=leaf.type.accepts,
         default=default,
         development=None if development == default else development,
-        secret=leaf.kind.secret,
+        secret=leaf.type.secret,
         by_file=by_file,
     )
 
@@ -126,15 +114,14 @@ def _section(owner: type[Any], key: str, prefix: str) -> Section:
 
 
 def _owner(struct: type[Any], field: str) -> type[Any]:
-    """The class that declares a field, which may be a base of the one that has it."""
+    """Return the class that declares a field: `struct` or one of its bases."""
     from inspect import get_annotations
 
     return next(base for base in struct.__mro__ if field in get_annotations(base))
 
 
 def _descriptions(owner: type[Any]) -> dict[str, str]:
-    """The strings below the fields of a class, by field; none where its source is not at hand."""
-    # Imported here: only documentation needs them, and every start would pay.
+    """Return the strings below the fields of a class, by field; empty when its source is unavailable."""
     import ast
     from inspect import cleandoc, getsource
     from itertools import pairwise

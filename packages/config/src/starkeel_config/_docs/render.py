@@ -1,4 +1,4 @@
-"""The reference of a fleet's variables as files: a page for people, a `.env` to start from."""
+"""Rendering of references as Markdown page and as `.env` template."""
 
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
@@ -13,74 +13,64 @@ _MARKDOWN_HEAD = """\
 <!-- Generated from the settings classes by `just reference`: change those, not this file. -->
 
 Services are configured by environment variables only.
-They are read once, when the process starts; every problem is reported at once and the process exits with 78.
+They are read once, when the process starts; all problems are reported together and the process exits with 78.
 
 - An empty or blank variable counts as absent.
-- Any variable `X` may be given as `X_FILE` instead: the path of a file that holds its value.
-  That is how mounted secrets are read.
-  A line end at the end of the file is dropped; giving both is an error.
+- Instead of `X`, `X_FILE` may be set to the path of a file that contains the value.
+  This is how mounted secrets are read.
+  Trailing line ends are removed; setting both is an error.
   Variables whose own name ends in `_FILE` are paths already.
 - In development (`ENVIRONMENT=development`) a `.env` file in the working directory is read as well.
-  The environment wins over it, and `ENVIRONMENT` itself is never taken from it.
-- Secrets that are placeholders (`changeme`, an example key) are refused outside development.
-- A variable one edit away from one of these is warned about at start.
-- `{service}` stands for the name of the service.
+  The environment takes precedence over it, and `ENVIRONMENT` itself is never read from it.
+- Placeholder secrets (`changeme`, an example key) are rejected outside development.
+- A variable whose name is one edit away from one of these causes a warning at start.
+- `{service}` is the name of the service.
 """
 _ENV_HEAD = """\
 # Generated from the settings classes by `just reference`: change those, not this file.
 #
-# Copy it to `.env` and uncomment what you want to change. It is read in development only, and the
-# environment wins over it; ENVIRONMENT itself must stand in the environment.
-# Values are the defaults in development. One NAME=VALUE a line; quote what has a # or a line end in it.
+# Copy it to `.env` and uncomment what you want to change. It is read in development only. The environment
+# takes precedence; ENVIRONMENT itself must be set in the environment.
+# Values are the defaults in development. One NAME=VALUE per line; quote values with a # or a line end.
 """
 
 
 def render_markdown(references: Sequence[Reference]) -> str:
-    """The page `docs/configuration.md`: one table for each settings class, with who reads each variable.
-
-    Args:
-        references: Those of every service of the fleet, in the order to name them.
-    """
+    """Render `docs/configuration.md`: one table per settings class, with the readers of each variable."""
     sections = [f"## {section.title}\n\n{_table(section)}" for section in _merged(references)]
     return "\n".join([_MARKDOWN_HEAD, *sections])
 
 
 def render_env_example(references: Sequence[Reference]) -> str:
-    """The file `.env.example`: every variable with its default in development, all commented out.
-
-    Args:
-        references: Those of every service of the fleet, in the order to name them.
-    """
+    """Render `.env.example`: every variable with its default in development, commented out."""
     parts = [_ENV_HEAD]
     for section in _merged(references):
-        examples = [_example(variable) for variable in section.variables if variable.name != "ENVIRONMENT"]
+        examples = [
+            _example(variable) for variable in section.variables if variable.first.name != "ENVIRONMENT"
+        ]
         parts += [f"# ---- {section.title} ----\n", *examples] if examples else []
     return "\n".join(parts)
 
 
 class _Variable(NamedTuple):
-    """One variable, as every service that reads it declares it."""
+    """One variable with its documentation in every service that reads it."""
 
     by_service: dict[str, Documented]
-    everywhere: bool
+    in_all_services: bool
 
     @property
-    def name(self) -> str:
-        return self.one.name
-
-    @property
-    def one(self) -> Documented:
+    def first(self) -> Documented:
         return next(iter(self.by_service.values()))
 
     @property
     def readers(self) -> str:
-        return "all services" if self.everywhere else ", ".join(self.by_service)
+        return "all services" if self.in_all_services else ", ".join(self.by_service)
 
-    def told(self, tell: Callable[[Documented], str]) -> str:
-        """What is told of it: once when all services agree, else by service."""
+    def describe(self, describe: Callable[[Documented], str]) -> str:
+        """Return a description once if it is the same in all services, otherwise one per service."""
         texts: dict[str, list[str]] = {}
         for service, documented in self.by_service.items():
-            texts.setdefault(tell(documented), []).append(service)
+            texts.setdefault(describe(documented), []).append(service)
         if len(texts) == 1:
             return next(iter(texts))
         return "; ".join(f"{text} ({', '.join(services)})" for text, services in texts.items())
@@ -92,19 +82,16 @@ class _Merged(NamedTuple):
 
 
 def _merged(references: Sequence[Reference]) -> list[_Merged]:
-    """The sections of all services, each class and each variable once, where it comes first."""
+    """Merge the sections of all services; each variable is listed where it first occurs."""
     readers: dict[str, dict[str, Documented]] = {}
     for reference, _, variable in _declared(references):
         readers.setdefault(variable.name, {})[reference.service] = variable
     sections: dict[str, _Merged] = {}
-    told: set[str] = set()
     for _, section, variable in _declared(references):
-        if variable.name not in told:
-            told.add(variable.name)
-            by_service = readers[variable.name]
-            everywhere = len(by_service) == len(references) > 1
+        if by_service := readers.pop(variable.name, None):
+            in_all_services = len(by_service) == len(references) > 1
             empty = _Merged(_title(section), [])
-            sections.setdefault(section.key, empty).variables.append(_Variable(by_service, everywhere))
+            sections.setdefault(section.key, empty).variables.append(_Variable(by_service, in_all_services))
     return list(sections.values())
 
 
@@ -127,10 +114,10 @@ def _table(section: _Merged) -> str:
 
 def _row(variable: _Variable) -> list[str]:
     return [
-        f"`{variable.name}`",
-        " ".join(variable.one.description.split()),
-        variable.told(lambda documented: documented.accepts),
-        variable.told(_default),
+        f"`{variable.first.name}`",
+        " ".join(variable.first.description.split()),
+        variable.describe(lambda documented: documented.accepts),
+        variable.describe(_default),
         variable.readers,
     ]
 
@@ -147,24 +134,23 @@ def _default(documented: Documented) -> str:
 
 
 def _escaped(text: str) -> str:
-    # Inside backticks a < is shown as it is, outside it would begin a tag.
+    # Outside backticks a < would start a tag.
     parts = text.replace("|", "\\|").split("`")
     return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))
 
 
 def _example(variable: _Variable) -> str:
-    documented = variable.one
+    documented = variable.first
     description = " ".join(documented.description.split())
-    notes = f"Accepted: {variable.told(lambda one: one.accepts)}. Read by {variable.readers}."
-    default = variable.told(_example_value)
-    # What depends on the service cannot stand in a file that several of them read.
-    agreed = (
-        "{service}" not in default and len({_example_value(one) for one in variable.by_service.values()}) == 1
-    )
-    if not agreed:
+    notes = f"Accepted: {variable.describe(lambda each: each.accepts)}. Read by {variable.readers}."
+    default = variable.describe(_example_value)
+    # A value that differs between services cannot be in a file that several of them read.
+    values = {_example_value(each) for each in variable.by_service.values()}
+    is_shared = len(values) == 1 and "{service}" not in default
+    if not is_shared:
         notes += f" Default: {default}."
-    comment = [f"# {line}" for told in (description, notes) for line in wrap(told, _WIDTH)]
-    return "\n".join([*comment, f"#{variable.name}={_quoted(default) if agreed else ''}\n"])
+    comment = [f"# {line}" for text in (description, notes) for line in wrap(text, _WIDTH)]
+    return "\n".join([*comment, f"#{documented.name}={_quoted(default) if is_shared else ''}\n"])
 
 
 def _example_value(documented: Documented) -> str:

@@ -1,1 +1,1 @@
-"""Reading of settings from the environment, files and `.env`."""
+"""Reading of settings from environment variables, mounted files and `.env`."""

@@ -1,9 +1,8 @@
-"""The `.env` file of a developer.
+"""Parser of a developer's `.env` file.
 
-One `NAME=VALUE` a line, an `export` in front allowed, `#` for comments. A value is bare (to the end of the
-line or to a ` #`), in single quotes (taken as it is) or in double quotes (where a backslash stands before n,
-r, t, a quote, a dollar or another backslash). A quoted value may go over several lines. Nothing is
-substituted: `$` is a dollar.
+One `NAME=VALUE` per line with an optional leading `export`; `#` starts a comment. A value is bare (up to the
+end of the line or ` #`), in single quotes (literal) or in double quotes (with the escapes backslash n, r, t,
+quote, dollar and backslash). Quoted values may span several lines. Nothing is substituted: `$` is literal.
 """
 
 import re
@@ -21,69 +20,66 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def parse(text: str, name: str) -> tuple[dict[str, str], list[Problem]]:
-    """The variables of a `.env` file, and what is wrong with its lines.
+    """Return the variables of a `.env` file and the problems of its lines.
 
     Args:
-        text: Content of the file.
-        name: What to call it in problems; they never show its content.
+        text: Content of the file; problems never contain any of it but names.
+        name: Name of the file, for problems.
     """
-    return _Scanner(text.replace("\r\n", "\n"), name).scan()
+    return _Parser(text.replace("\r\n", "\n"), name).parse()
 
 
-class _Scanner:
+class _Parser:
     def __init__(self, text: str, name: str) -> None:
         self._text = text
         self._name = name
-        self._at = 0
+        self._position = 0
         self._values: dict[str, str] = {}
         self._lines: dict[str, int] = {}
         self._problems: list[Problem] = []
 
-    def scan(self) -> tuple[dict[str, str], list[Problem]]:
-        while self._at < len(self._text):
-            blank = _BLANK.match(self._text, self._at)
-            if blank is None:
+    def parse(self) -> tuple[dict[str, str], list[Problem]]:
+        while self._position < len(self._text):
+            if not self._consume(_BLANK):
                 self._assignment()
-            else:
-                self._at = blank.end()
         return self._values, self._problems
 
+    def _consume(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        match = pattern.match(self._text, self._position)
+        if match is not None:
+            self._position = match.end()
+        return match
+
     def _assignment(self) -> None:
-        line = self._text.count("\n", 0, self._at) + 1
-        key = _KEY.match(self._text, self._at)
+        line = self._text.count("\n", 0, self._position) + 1
+        key = self._consume(_KEY)
         if key is None:
-            self._refuse(line, "is no assignment")
+            self._skip_line(line, "is not an assignment")
             return
-        self._at = key.end()
         value = self._value()
         if value is None:
-            self._refuse(line, f"gives {key[1]} a value with a quote that is not closed")
-            return
-        rest = _BLANK.match(self._text, self._at)
-        if rest is None:
-            self._refuse(line, f"gives {key[1]} a value with something after its closing quote")
-            return
-        self._at = rest.end()
-        self._keep(key[1], value, line)
+            self._skip_line(line, f"gives {key[1]} a value with an unclosed quote")
+        elif not self._consume(_BLANK):
+            self._skip_line(line, f"gives {key[1]} a value followed by text after its closing quote")
+        else:
+            self._store(key[1], value, line)
 
     def _value(self) -> str | None:
-        for pattern in (_SINGLE, _DOUBLE, _BARE):
-            found = pattern.match(self._text, self._at)
-            if found is not None:
-                self._at = found.end()
-                if pattern is _DOUBLE:
-                    return _ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), found[1])
-                return found[1].strip() if pattern is _BARE else found[1]
-        return None
+        if single := self._consume(_SINGLE):
+            return single[1]
+        if double := self._consume(_DOUBLE):
+            return _ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), double[1])
+        bare = self._consume(_BARE)
+        return bare and bare[1].strip()
 
-    def _keep(self, key: str, value: str, line: int) -> None:
+    def _store(self, key: str, value: str, line: int) -> None:
         if key in self._values:
-            wrong = f"gives {key} again, which line {self._lines[key]} gave"
+            wrong = f"assigns {key} again, after line {self._lines[key]}"
             self._problems.append(Problem(f"{self._name} line {line}", wrong, "each name once"))
         self._values[key] = value
         self._lines[key] = line
 
-    def _refuse(self, line: int, wrong: str) -> None:
+    def _skip_line(self, line: int, wrong: str) -> None:
         self._problems.append(Problem(f"{self._name} line {line}", wrong, _ACCEPTED))
-        end = self._text.find("\n", self._at)
-        self._at = len(self._text) if end < 0 else end + 1
+        end = self._text.find("\n", self._position)
+        self._position = len(self._text) if end < 0 else end + 1

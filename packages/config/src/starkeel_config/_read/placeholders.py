@@ -1,4 +1,4 @@
-"""Secrets that are none: what templates and examples leave where a secret should be."""
+"""Detection of placeholder secrets left over from templates and examples."""
 
 import re
 
@@ -9,12 +9,12 @@ _WORDS = frozenset([
     "letmein", "none", "null", "pass", "passwd", "password", "placeholder", "replaceme", "secret",
     "secretkey", "supersecret", "tbd", "todo", "topsecret", "undefined",
 ])  # fmt: skip
-# <a secret>, ${UNSET}, {{ value }}, %VALUE%, your-secret, one character over and over.
+# <a secret>, ${UNSET}, {{ value }}, %VALUE%, your-secret, a single repeated character.
 _TEMPLATES = re.compile(
     r"<[^<>]*>|\$\{?\w+\}?|\{\{.*\}\}|%\w+%|(?:your|my|insert|replace|enter|change|example)[ _-].*|(.)\1{2,}",
     re.DOTALL,
 )
-# Private keys printed in RFC 8410 (10.3) and RFC 8032 (7.1; RFC 8037, A.1), secrets of jwt.io and AWS.
+# Private keys of RFC 8410 (10.3) and RFC 8032 (7.1; RFC 8037, A.1), example secrets of jwt.io and AWS.
 _EXAMPLES = (
     "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC",
     "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g",
@@ -24,11 +24,11 @@ _EXAMPLES = (
 )
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:([^/?#]*)@)?([^/?#]*)[^?#]*(?:\?([^#]*))?", re.DOTALL)
 _LOCAL = ("", "localhost", "127.0.0.1", "[::1]")
-ACCEPTED = "a secret of your own; placeholders pass in development only"
+ACCEPTED = "a secret of your own; placeholders are accepted in development only"
 
 
 def placeholder(secret: Secret) -> str | None:
-    """What is wrong with a secret when it is only a placeholder, without showing it."""
+    """Return why a secret is a placeholder, without its text; None when it is not."""
     text = secret.reveal().strip()
     if _is_placeholder(text):
         return "is a placeholder"
@@ -39,10 +39,10 @@ def placeholder(secret: Secret) -> str | None:
     if password is None:
         return None
     if not password:
-        # Without a network an empty one is usual: the socket's owner is the password.
+        # Local connections are often authenticated by the socket's owner, without a password.
         local = url[2].rpartition(":")[0] in _LOCAL or url[2] in _LOCAL
-        return None if local else "has an empty password in it"
-    return "has a placeholder as its password" if _is_placeholder(password) else None
+        return None if local else "contains an empty password"
+    return "contains a placeholder as its password" if _is_placeholder(password) else None
 
 
 def _password(url: re.Match[str]) -> str | None:

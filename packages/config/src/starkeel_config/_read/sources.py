@@ -1,4 +1,4 @@
-"""Where the text of a variable is looked for."""
+"""Sources of a variable's text: the environment, mounted files and `.env`."""
 
 import os
 import stat
@@ -8,100 +8,103 @@ from typing import NamedTuple
 
 from .._declare.fields import Leaf
 from .._errors import Problem
-from .._show.shown import quoted
+from .._show.display import quoted
 from . import dotenv
 
 FILE_SUFFIX = "_FILE"
-LIMIT_BYTES = 64 * 1024
-ACCEPTED = f"the path of a readable UTF-8 file of at most {LIMIT_BYTES // 1024} KiB"
+MAX_FILE_BYTES = 64 * 1024
+_ACCEPTED = f"the path of a readable UTF-8 file of at most {MAX_FILE_BYTES // 1024} KiB"
 
 
-class Found(NamedTuple):
-    """The text of a variable and where it came from; that of a file is never shown."""
+class RawValue(NamedTuple):
+    """The text of a variable and its source. The content of a file is never displayed."""
 
     text: str
     source: str
     from_file: bool = False
 
 
-def file_form(variable: str, variables: Collection[str]) -> str | None:
-    """The name under which a variable's value may be given by file, or None.
+class FileError(Exception):
+    """A file cannot be read. The message contains the reason, but neither path nor content."""
 
-    A name that ends in `_FILE` is a path already; one that is a variable of its own is nobody's file form.
+
+def file_variable(variable: str, variables: Collection[str]) -> str | None:
+    """Return the variable that may name a file with the value (`X_FILE` for `X`), or None.
+
+    Names that end in `_FILE` are paths already, and a name in `variables` is a variable of its own.
     """
     name = variable + FILE_SUFFIX
     return None if variable.endswith(FILE_SUFFIX) or name in variables else name
 
 
 class Sources:
-    """The environment and, once it was opened, the `.env` file; the environment wins.
+    """The environment and, once opened, the `.env` file; the environment takes precedence.
 
-    An empty or blank text counts as absent, as compose files pass `X=` for what is not set.
+    An empty or blank text counts as absent, because compose files pass `X=` for unset variables.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._layers: list[tuple[str, Mapping[str, str]]] = [("environment", environ)]
 
     def open_dotenv(self, path: Path) -> list[Problem]:
-        """Add a `.env` file when there is one; what is wrong with it."""
-        # A folder of that name is somebody else's: `python -m venv .env` makes one.
+        """Add a `.env` file if it exists, and return its problems."""
+        # A directory of that name is ignored: `python -m venv .env` creates one.
         if not os.path.exists(path) or os.path.isdir(path):
             return []
         try:
-            text = read_text(path)
-        except Unreadable as error:
+            text = _read_text(path)
+        except FileError as error:
             return [Problem(path.name, f"cannot be read: {error}")]
         values, problems = dotenv.parse(text, path.name)
         self._layers.append((path.name, values))
         return problems
 
     def names(self) -> dict[str, str]:
-        """Every variable that is set to something, ours or not."""
+        """Return all variables that are set, declared or not."""
         return {
             name: text for _, layer in reversed(self._layers) for name, text in layer.items() if text.strip()
         }
 
-    def find(self, leaf: Leaf, variables: Collection[str]) -> Found | Problem | None:
-        """What a variable is set to, or why that cannot be told; None when it is not set."""
-        by_file = file_form(leaf.variable, variables)
-        return next(self._search(leaf, by_file), None)
+    def find(self, leaf: Leaf, variables: Collection[str]) -> RawValue | Problem | None:
+        """Return the text of a variable, the reason it cannot be read, or None when it is not set."""
+        return next(self._search(leaf, file_variable(leaf.variable, variables)), None)
 
-    def _search(self, leaf: Leaf, by_file: str | None) -> Iterator[Found | Problem]:
+    def _search(self, leaf: Leaf, by_file: str | None) -> Iterator[RawValue | Problem]:
         for source, layer in self._layers:
             text = layer.get(leaf.variable, "")
             path = layer.get(by_file, "") if by_file else ""
             if text.strip() and path.strip():
                 yield Problem(leaf.variable, f"and {by_file} are both set", "one of the two")
             elif text.strip():
-                yield _direct(leaf, text, source)
+                yield _from_text(leaf, text, source)
             elif path.strip():
-                yield _by_file(leaf, path.strip())
+                yield _from_file(leaf, path.strip())
 
 
-def _direct(leaf: Leaf, text: str, source: str) -> Found | Problem:
+def _from_text(leaf: Leaf, text: str, source: str) -> RawValue | Problem:
     try:
-        # The operating system passes bytes; Python marks those that are not UTF-8 by lone surrogates.
+        # Environment variables are bytes; Python decodes invalid UTF-8 to lone surrogates.
         text.encode()
     except UnicodeEncodeError:
-        return Problem(leaf.variable, "is not UTF-8", leaf.kind.accepts)
-    return Found(text, source)
+        return Problem(leaf.variable, "is not UTF-8", leaf.type.accepts)
+    return RawValue(text, source)
 
 
-def _by_file(leaf: Leaf, path: str) -> Found | Problem:
+def _from_file(leaf: Leaf, path: str) -> RawValue | Problem:
     name = leaf.variable + FILE_SUFFIX
     try:
-        text = read_text(Path(path)).rstrip("\r\n")
-    except Unreadable as error:
-        told = f"is {quoted(path)}" if _may_be_shown(leaf, path) else "names a file that cannot be taken"
-        return Problem(name, f"{told}: {error}", ACCEPTED)
+        text = _read_text(Path(path)).rstrip("\r\n")
+    except FileError as error:
+        described = f"is {quoted(path)}" if _may_be_shown(leaf, path) else "names a file that cannot be read"
+        return Problem(name, f"{described}: {error}", _ACCEPTED)
     if not text.strip():
-        return Problem(name, f"is {quoted(path)}: it is empty", f"a file that holds {leaf.kind.accepts}")
-    return Found(text, f"file {path}", from_file=True)
+        return Problem(name, f"is {quoted(path)}: it is empty", f"a file that contains {leaf.type.accepts}")
+    return RawValue(text, f"file {path}", from_file=True)
 
 
 def _may_be_shown(leaf: Leaf, path: str) -> bool:
-    """Whether it is a path: people put the secret itself where its file's name belongs."""
-    if not leaf.kind.secret:
+    """Return whether the text is likely a path, and not the secret itself set by mistake."""
+    if not leaf.type.secret:
         return True
     folder = Path(path).parent
     try:
@@ -110,33 +113,29 @@ def _may_be_shown(leaf: Leaf, path: str) -> bool:
         return False
 
 
-class Unreadable(Exception):
-    """A file that cannot be taken; the text says why, and shows neither path nor content."""
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
+def _read_text(path: Path) -> str:
+    """Return the text of a file.
 
     Raises:
-        Unreadable: When it is missing, not a plain file, too large, or not UTF-8.
+        FileError: It is missing, not a regular file, too large, or not UTF-8.
     """
     try:
-        # Before it is opened: opening a named pipe would wait for ever.
+        # Checked before opening: opening a named pipe would block.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise Unreadable("it is not a plain file")
+            raise FileError("it is not a regular file")
         with path.open("rb") as file:
-            content = file.read(LIMIT_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise Unreadable(error.strerror or type(error).__name__) from None
+        raise FileError(error.strerror or type(error).__name__) from None
     except ValueError:
-        raise Unreadable("the path has a NUL in it") from None
-    if len(content) > LIMIT_BYTES:
-        raise Unreadable(f"it is larger than {LIMIT_BYTES // 1024} KiB")
+        raise FileError("the path contains a NUL character") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise FileError(f"it is larger than {MAX_FILE_BYTES // 1024} KiB")
     try:
-        # With -sig: editors on Windows put a byte order mark in front.
+        # utf-8-sig: Windows editors write a byte order mark.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unreadable("it is not UTF-8") from None
+        raise FileError("it is not UTF-8") from None
     if "\0" in text:
-        raise Unreadable("it has a NUL in it")
+        raise FileError("it contains a NUL character")
     return text

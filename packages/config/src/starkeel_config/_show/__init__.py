@@ -1,1 +1,1 @@
-"""Values as text: secrets and credentials are masked."""
+"""Display of values: secrets and credentials are masked."""

@@ -1,26 +1,23 @@
-"""A text that must not be seen."""
+"""String type for secrets."""
 
 from collections.abc import Mapping
 from typing import NoReturn, final
 
-_SHOWN = "***"
+_MASK = "***"
 
 
 @final
 class Secret:
-    """A text that no log, traceback, dump or dictionary of attributes shows.
+    """A string that is masked in logs, tracebacks, dumps and attribute dictionaries.
 
-    Its repr, str and every format are `***`; it has no `__dict__`; pickling it is refused, so that it cannot
-    reach a cache, a queue or another process unnoticed; JSON encoders refuse it, or write `***` where they
-    are told to fall back on `str`. Only `reveal` gives the text, which makes every use of it easy to find.
+    Its repr, str and every format are `***`. It has no `__dict__`, and pickling raises, so that it cannot
+    reach a cache, a queue or another process unnoticed. JSON encoders reject it, or write `***` when
+    configured to fall back to `str`. Only `reveal` returns the text, which makes every use easy to find.
 
-    Two secrets are compared in a time that does not depend on where they differ.
-
-    Args:
-        text: What to keep.
+    Comparison takes constant time.
 
     Raises:
-        TypeError: When it is not a `str`; the message names its type only.
+        TypeError: `text` is not a `str`; the message contains only its type.
     """
 
     __slots__ = ("_text",)
@@ -33,22 +30,22 @@ class Secret:
     _text: str
 
     def reveal(self) -> str:
-        """The text itself: call it where the text is used, never to keep it."""
+        """Return the text. Call it where the text is used; do not store the result."""
         return self._text
 
     def __repr__(self) -> str:
-        return f"Secret('{_SHOWN}')"
+        return f"Secret('{_MASK}')"
 
     def __str__(self) -> str:
-        return _SHOWN
+        return _MASK
 
     def __format__(self, format_spec: str) -> str:
-        return format(_SHOWN, format_spec)
+        return format(_MASK, format_spec)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        # Imported here: `hmac` loads OpenSSL, which a start that compares nothing should not pay for.
+        # Imported here: `hmac` loads OpenSSL, which few processes need at start.
         from hmac import compare_digest
 
         return compare_digest(_encoded(self), _encoded(other))
@@ -69,12 +66,12 @@ class Secret:
         return self
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        raise TypeError("a Secret is not pickled: load the settings again where they are needed")
+        raise TypeError("a Secret cannot be pickled: load the settings again where they are needed")
 
     def __getstate__(self) -> NoReturn:
-        raise TypeError("a Secret has no state to show")
+        raise TypeError("a Secret does not expose its state")
 
 
 def _encoded(secret: Secret) -> bytes:
-    # compare_digest takes str only when it is ASCII; a lone surrogate must not raise here.
+    # compare_digest accepts only ASCII str; lone surrogates must not raise here.
     return secret.reveal().encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""How the text of a variable becomes a value of a field's type, and how the type is told to people."""
+"""Supported field types: parsing of a variable's text and a description of accepted values."""
 
 import re
 import types
@@ -10,64 +10,53 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 
 from .._errors import DeclarationError
+from .._show.display import quoted, rendered
 from .._show.secret import Secret
-from .._show.shown import quoted, rendered
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
-# C0 and C1 controls and the two Unicode line ends.
+# C0 and C1 control characters and the two Unicode line separators.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _WORDS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 
 
-class Kind(NamedTuple):
-    """One type of field: `parse` raises ValueError, whose text adds to what `accepts` says, or is empty."""
+class FieldType(NamedTuple):
+    """Parser and description of a type. `parse` raises ValueError; its message may be empty."""
 
     parse: Callable[[str], Any]
     accepts: str
     secret: bool = False
 
 
-def kind_of(hint: Any) -> Kind:
-    """The kind for a type hint.
+def field_type_of(hint: Any, metas: Sequence[msgspec.Meta] = ()) -> FieldType:
+    """Return the field type for a type hint with bounds.
 
     Raises:
-        DeclarationError: When no text can become such a type.
+        DeclarationError: The type is not supported, or a bound does not apply to it.
     """
-    if get_origin(hint) is Annotated:
-        base, *extras = get_args(hint)
-        return _bounded(base, [extra for extra in extras if isinstance(extra, msgspec.Meta)])
-    return _bounded(hint, [])
-
-
-def _bounded(base: Any, metas: list[msgspec.Meta]) -> Kind:
-    origin = get_origin(base)
+    origin = get_origin(hint)
     if origin is Annotated:
-        inner, *extras = get_args(base)
-        return _bounded(inner, [*(extra for extra in extras if isinstance(extra, msgspec.Meta)), *metas])
+        base, *extras = get_args(hint)
+        return field_type_of(base, [*(extra for extra in extras if isinstance(extra, msgspec.Meta)), *metas])
     if origin in {Union, types.UnionType}:
-        return _optional(base, metas)
+        members = [member for member in get_args(hint) if member is not type(None)]
+        if len(members) != 1:
+            raise DeclarationError(f"{hint!r} has several types: declare one, or one and None")
+        return field_type_of(members[0], metas)
     if origin is tuple:
-        return _many(base, metas)
-    if base in _PLAIN:
-        return _plain(base, metas)
+        return _tuple(hint, metas)
+    if hint in _PLAIN:
+        return _plain(hint, metas)
     if metas:
-        raise DeclarationError(f"a Meta has no effect on {base!r}")
+        raise DeclarationError(f"a Meta has no effect on {hint!r}")
     if origin is Literal:
-        return _literal(get_args(base))
-    if isinstance(base, type) and callable(getattr(base, "parse", None)):
-        return _own(base)
-    raise DeclarationError(f"no variable can be read as {base!r}")
+        return _literal(get_args(hint))
+    if isinstance(hint, type) and callable(getattr(hint, "parse", None)):
+        return _self_parsing(hint)
+    raise DeclarationError(f"{hint!r} is not a supported type")
 
 
-def _optional(base: Any, metas: list[msgspec.Meta]) -> Kind:
-    members = [member for member in get_args(base) if member is not type(None)]
-    if len(members) != 1:
-        raise DeclarationError(f"a variable has one type, or one and None: {base!r} has several")
-    return _bounded(members[0], metas)
-
-
-def _literal(values: Sequence[object]) -> Kind:
+def _literal(values: Sequence[object]) -> FieldType:
     by_text = {str(value).lower(): value for value in values}
 
     def parse(text: str) -> object:
@@ -76,43 +65,43 @@ def _literal(values: Sequence[object]) -> Kind:
         except KeyError:
             raise ValueError from None
 
-    return Kind(parse, _enumerated([str(value) for value in values]))
+    return FieldType(parse, _enumerated([str(value) for value in values]))
 
 
-def _many(base: Any, metas: list[msgspec.Meta]) -> Kind:
+def _tuple(base: Any, metas: Sequence[msgspec.Meta]) -> FieldType:
     arguments = get_args(base)
     if len(arguments) != 2 or arguments[1] is not Ellipsis:
         raise DeclarationError(f"a list of values is declared as tuple[X, ...], not as {base!r}")
-    item = kind_of(arguments[0])
+    item = field_type_of(arguments[0])
     _check_declared(tuple, metas)
 
     def parse(text: str) -> tuple[Any, ...]:
         values = tuple(_item(item, part) for part in text.split(",") if part.strip())
-        # Only the count is checked here: the items have been, and may be of types msgspec does not know.
+        # Only the count is checked: items are already validated and may be of types unknown to msgspec.
         _check((None,) * len(values), tuple, metas)
         return values
 
-    return Kind(parse, _list_accepts(item, metas), item.secret)
+    return FieldType(parse, _list_accepts(item, metas), item.secret)
 
 
-def _item(item: Kind, part: str) -> Any:
+def _item(item: FieldType, part: str) -> Any:
     try:
         return item.parse(part.strip())
     except ValueError as error:
         if item.secret:
             raise ValueError from None
-        told = f": {error}" if str(error) else " is not accepted"
-        raise ValueError(f"{quoted(part.strip())}{told}") from error
+        reason = f": {error}" if str(error) else " is not accepted"
+        raise ValueError(f"{quoted(part.strip())}{reason}") from error
 
 
-def _own(base: Any) -> Kind:
+def _self_parsing(base: Any) -> FieldType:
     def parse(text: str) -> object:
         return base.parse(text.strip())
 
-    return Kind(parse, str(getattr(base, "accepts", "")) or f"a {base.__name__}")
+    return FieldType(parse, str(getattr(base, "accepts", "")) or f"a {base.__name__}")
 
 
-def _plain(base: Any, metas: list[msgspec.Meta]) -> Kind:
+def _plain(base: Any, metas: Sequence[msgspec.Meta]) -> FieldType:
     read = _PLAIN[base]
     _check_declared(str if base is Secret else base, metas)
 
@@ -124,10 +113,10 @@ def _plain(base: Any, metas: list[msgspec.Meta]) -> Kind:
             _check(value, base, metas)
         return value
 
-    return Kind(parse, _accepts(base, metas), base is Secret)
+    return FieldType(parse, _accepts(base, metas), base is Secret)
 
 
-def _check_declared(base: type, metas: list[msgspec.Meta]) -> None:
+def _check_declared(base: type, metas: Sequence[msgspec.Meta]) -> None:
     for meta in metas:
         try:
             msgspec.json.Decoder(Annotated[base, meta])
@@ -135,20 +124,20 @@ def _check_declared(base: type, metas: list[msgspec.Meta]) -> None:
             raise DeclarationError(str(error)) from error
 
 
-def _check(value: object, base: type, metas: list[msgspec.Meta]) -> None:
-    # One by one: msgspec refuses a bound that stands in two Metas of one Annotated.
+def _check(value: object, base: type, metas: Sequence[msgspec.Meta]) -> None:
+    # One at a time: msgspec rejects a bound that occurs in two Metas of one Annotated.
     for meta in metas:
         try:
             msgspec.convert(value, type=Annotated[base, meta])
         except msgspec.ValidationError:
-            # Its words are for JSON; `accepts` says the same for people.
+            # The message of msgspec is about JSON; `accepts` describes the same bound.
             raise ValueError from None
 
 
 def _text(text: str) -> str:
     stripped = text.strip()
     if _CONTROL.search(stripped):
-        raise ValueError("has a control character in it")
+        raise ValueError("contains a control character")
     return stripped
 
 
@@ -160,14 +149,14 @@ def _bool(text: str) -> bool:
 
 
 def _int(text: str) -> int:
-    # Not left to int(): it takes underscores and the digits of every script.
+    # int() alone accepts underscores and the digits of every script.
     if not _INTEGER.fullmatch(text.strip()):
         raise ValueError
     return int(text)
 
 
 def _float(text: str) -> float:
-    # Not left to float(): it takes inf and nan, which pass half of all bounds.
+    # float() alone accepts inf and nan, which pass one-sided bounds.
     if not _NUMBER.fullmatch(text.strip()):
         raise ValueError
     value = float(text)
@@ -191,7 +180,7 @@ _PLAIN: dict[Any, Callable[[str], object]] = {
 _NOUNS = {str: "text", int: "a whole number", float: "a number", Path: "a path", Secret: "text (secret)"}
 
 
-def _accepts(base: Any, metas: list[msgspec.Meta]) -> str:
+def _accepts(base: Any, metas: Sequence[msgspec.Meta]) -> str:
     described = next((meta.description for meta in reversed(metas) if meta.description), None)
     if described:
         return described
@@ -209,7 +198,7 @@ def _bounds(meta: msgspec.Meta) -> list[str]:
     else:
         phrases += [f"{word} {rendered(bound)}" for word, bound in _one_sided(meta) if bound is not None]
     if meta.multiple_of is not None:
-        phrases.append(f"a multiple of {rendered(meta.multiple_of)}")
+        phrases.append(f"divisible by {rendered(meta.multiple_of)}")
     if meta.min_length is not None or meta.max_length is not None:
         phrases.append(f"of {_lengths(meta)} characters")
     if meta.pattern is not None:
@@ -230,8 +219,8 @@ def _lengths(meta: msgspec.Meta) -> str:
     return f"{meta.min_length} to {meta.max_length}"
 
 
-def _list_accepts(item: Kind, metas: list[msgspec.Meta]) -> str:
-    counts = [f"{_lengths(meta)} of them" for meta in metas if meta.min_length or meta.max_length]
+def _list_accepts(item: FieldType, metas: Sequence[msgspec.Meta]) -> str:
+    counts = [f"{_lengths(meta)} items" for meta in metas if meta.min_length or meta.max_length]
     return ", ".join([f"a comma-separated list, each {item.accepts}", *counts])
 
 

@@ -1,0 +1,1 @@
+"""Contracts between plugins, settings sections and the server."""
