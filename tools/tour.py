@@ -1,4 +1,4 @@
-"""The tour of the running services: prints its commands, or runs them and shows each exchange."""
+"""Print the tour of the running services, or run it and show each request with its response."""
 
 import argparse
 import subprocess
@@ -12,20 +12,16 @@ _README = ROOT / "README.md"
 
 
 def script(members: list[Member]) -> str:
-    """Return the tour's commands, for the services where they are.
-
-    Args:
-        members: The services.
-    """
+    """Return the commands of the tour, with the addresses of these services."""
     places = [f"{m.name.upper()}={m.url} {m.name.upper()}_ADMIN={m.metrics_url}" for m in members]
     return "\n".join([*places, "", STEPS.read_text("utf-8")])
 
 
 def shown(commands: str) -> str:
-    """Make a shell program that shows each step before what comes of it, and ends at the first failure.
+    """Return a shell program that prints each step before its output and stops at the first failure.
 
     Args:
-        commands: Steps with blank lines between them.
+        commands: Steps separated by blank lines.
     """
     program = ["set -e"]
     for step in commands.strip().split("\n\n"):
@@ -35,11 +31,11 @@ def shown(commands: str) -> str:
 
 
 def main() -> int:
-    """Print, check or run the tour; the exit code."""
+    """Print, check or run the tour; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     arguments(parser)
-    parser.add_argument("--print", action="store_true", help="only print the commands")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when the README has another tour")
+    parser.add_argument("--print", action="store_true", help="print the commands only")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the tour in README.md differs")
     given = parser.parse_args()
     commands = script(fleet(port=given.port, metrics_port=given.metrics_port))
     if given.print:
@@ -48,7 +44,7 @@ def main() -> int:
     if given.check:
         if commands in _README.read_text("utf-8"):
             return 0
-        sys.stderr.write("README.md has another tour than tools/tour.sh: paste `just tour --print`\n")
+        sys.stderr.write("README.md differs from tools/tour.sh: paste the output of `just tour --print`\n")
         return 1
     return subprocess.run(["sh", "-c", shown(commands)], cwd=given.directory, check=False).returncode
 
