@@ -1,4 +1,4 @@
-"""The check of words finds what is to be rewritten, and nothing else."""
+"""Findings and non-findings of the words check."""
 
 import subprocess
 import sys
