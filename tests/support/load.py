@@ -123,7 +123,7 @@ class Load:
         ready: str | None = "/health/ready",
     ) -> None:
         parts = urlsplit(url)
-        self._host, self._port = str(parts.hostname), parts.port
+        self._host, self._port = str(parts.hostname), parts.port or 80
         self._path = path
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self._kinds = [("kept", path)] * kept + [("kept", "/slow/0.2")] * slow + [("fresh", path)] * fresh

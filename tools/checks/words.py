@@ -160,14 +160,17 @@ _RULES = [(_compiled(rule.pattern), rule) for rule in RULES]
 
 
 def _found(kind: Kind, text: str) -> Iterator[Finding]:
-    text = text.lower()
-    for match in _KINDS[kind].finditer(text):
+    lowered = text.lower()
+    for match in _KINDS[kind].finditer(lowered):
+        word = text[match.start() : match.end()]
+        if word == "None":
+            continue
         instead = next(
             rule.instead
             for pattern, rule in _RULES
-            if kind in rule.kinds and pattern.match(text, match.start())
+            if kind in rule.kinds and pattern.match(lowered, match.start())
         )
-        yield Finding(text.count("\n", 0, match.start()) + 1, match[0], instead)
+        yield Finding(text.count("\n", 0, match.start()) + 1, word, instead)
 
 
 def _split(source: str) -> tuple[str, str]:

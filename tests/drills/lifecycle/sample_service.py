@@ -10,6 +10,8 @@ from packages.server.tests.sample import Samples, wait_until
 
 from ...support.load import Load
 
+__all__ = ["REQUESTS", "is_refused", "port_of", "sampling", "start_load", "wait_until"]
+
 REQUESTS = int(os.environ.get("DRILL_REQUESTS", "3000"))
 """Requests that a drill sends at least; more outside CI."""
 
