@@ -76,7 +76,12 @@ check:
     uv run --frozen python -m tools.generate.prometheus_rule --check
     uv run --frozen python -m tools.tour --check
 
-# Format the code and mend what can be mended by a machine
+# Plain technical words in names, comments, messages and documentation (just words packages/db docs)
+[private]
+words *paths:
+    @uv run --quiet --frozen python -m tools.checks.words "$@"
+
+# Format the code and apply the linter's safe fixes
 [group('quality')]
 fmt:
     uv run --frozen ruff check --fix .

@@ -1,6 +1,6 @@
-"""Run every service of the workspace in one terminal, and again whenever its code changes.
+"""Run every service of the workspace in one terminal, and restart a service when its code changes.
 
-Ctrl-C stops all of them as production would, a second one at once; nothing is left running.
+Ctrl-C stops all services as in production, a second one immediately.
 """
 
 import argparse
@@ -18,16 +18,16 @@ from urllib.request import urlopen
 from watchfiles import PythonFilter, awatch
 
 from .tour import script
-from .workspace import ROOT, Member, arguments, environment, fleet, taken
+from .workspace import ROOT, Member, arguments, environment, fleet, taken_ports
 
 _COLOURS = (36, 35, 33, 32, 34, 31)
 _READY_POLL_S = 0.1
-_COMPLETE_WITHIN_S = 5.0
-_LONGEST_LINE = 1024 * 1024
+_OPTIONAL_CHECKS_TIMEOUT_S = 5.0
+_MAX_LINE_BYTES = 1024 * 1024
 
 
 class Terminal:
-    """Where the lines of all services go, each with its service's name before it."""
+    """Output of all services, each line with the name of its service."""
 
     def __init__(self, members: list[Member]) -> None:
         self._width = max(len(member.name) for member in members)
@@ -35,76 +35,76 @@ class Terminal:
         self.is_colourful = is_colourful and "NO_COLOR" not in os.environ
         self._colours = {m.name: _COLOURS[i % len(_COLOURS)] for i, m in enumerate(members)}
 
-    def line(self, name: str, text: str) -> None:
-        """Write one line of a service's."""
+    def write_line(self, name: str, text: str) -> None:
+        """Write a line of a service."""
         prefix = f"{name:<{self._width}} │"
         if self.is_colourful:
             prefix = f"\x1b[{self._colours[name]}m{prefix}\x1b[0m"
-        self.say(f"{prefix} {text}")
+        self.write(f"{prefix} {text}")
 
-    def say(self, text: str) -> None:
-        """Write one line of our own."""
-        # The terminal may have gone away; stopping the services matters more.
+    def write(self, text: str) -> None:
+        """Write text without a name."""
+        # The terminal may be closed; stopping the services matters more.
         with suppress(OSError):
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
 
 
 class Runner:
-    """One service: its process, started again on demand."""
+    """The process of one service."""
 
     def __init__(self, member: Member, env: dict[str, str], terminal: Terminal) -> None:
         self.member = member
         self._env = env | ({"FORCE_COLOR": "1"} if terminal.is_colourful else {})
         self._terminal = terminal
         self._process: Process | None = None
-        self._restarts = asyncio.Event()
+        self._restart_requested = asyncio.Event()
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
-        """Run it until it is stopped; one that ends by itself waits for a change of its code."""
+        """Run the service until `stop`; after it exits by itself, wait for a change of its code."""
         self.member.log.write_bytes(b"")
         while not self._stopped.is_set():
-            self._restarts.clear()
-            # A session of its own: a Ctrl-C on the terminal is ours to hand on.
+            self._restart_requested.clear()
+            # A session of its own, so that a Ctrl-C on the terminal reaches only this process.
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", self.member.name),
                 env=self._env,
                 cwd=self.member.directory,
-                limit=_LONGEST_LINE,
+                limit=_MAX_LINE_BYTES,
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
                 start_new_session=True,
             )
-            await self._show(self._process)
+            await self._copy_output(self._process)
             code = await self._process.wait()
             self._process = None
-            if not self._restarts.is_set():
-                self._terminal.line(self.member.name, f"ended with exit code {code}; waiting for a change")
-                await self._restarts.wait()
+            if not self._restart_requested.is_set():
+                self._terminal.write_line(self.member.name, f"exited with {code}; waiting for a change")
+                await self._restart_requested.wait()
 
-    async def _show(self, process: Process) -> None:
+    async def _copy_output(self, process: Process) -> None:
         if process.stdout is None:
             return
         with self.member.log.open("ab", buffering=0) as log:
             async for line in _lines(process.stdout):
                 log.write(line)
-                self._terminal.line(self.member.name, line.decode(errors="replace").rstrip("\n"))
+                self._terminal.write_line(self.member.name, line.decode(errors="replace").rstrip("\n"))
 
     def restart(self) -> None:
-        """Stop the process, if one runs, and start it again."""
-        self._restarts.set()
+        """Stop the process, if there is one, and start it again."""
+        self._restart_requested.set()
         self.signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Stop for good; asked a second time, at once."""
+        """Stop the service; a second call stops it immediately."""
         self._stopped.set()
-        self._restarts.set()
+        self._restart_requested.set()
         self.signal(signal.SIGINT)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send the process a signal, if one runs."""
+        """Send a signal to the process, if there is one."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
@@ -115,7 +115,7 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
         try:
             line = await stream.readline()
         except ValueError:
-            continue  # longer than anybody reads: dropped by the reader
+            continue  # longer than the limit: discarded by the reader
         if not line:
             return
         yield line
@@ -126,9 +126,9 @@ async def _reload(runners: list[Runner]) -> None:
     async for changes in awatch(*folders, watch_filter=PythonFilter()):
         paths = [Path(path).relative_to(ROOT) for _, path in changes]
         is_shared = any(path.parts[0] == "packages" for path in paths)
-        touched = {path.parts[1] for path in paths}
+        changed = {path.parts[1] for path in paths}
         for runner in runners:
-            if is_shared or runner.member.name in touched:
+            if is_shared or runner.member.name in changed:
                 runner.restart()
 
 
@@ -136,27 +136,32 @@ async def _welcome(members: list[Member], terminal: Terminal) -> None:
     for member in members:
         while not await asyncio.to_thread(_is_ready, member):  # noqa: ASYNC110 - it is another process
             await asyncio.sleep(_READY_POLL_S)
-    # A service that was there before what it asks has not found that yet, and does without so far.
+    # A service that started before its upstream reports it as unavailable until its next check.
     with suppress(TimeoutError):
-        async with asyncio.timeout(_COMPLETE_WITHIN_S):
+        async with asyncio.timeout(_OPTIONAL_CHECKS_TIMEOUT_S):
             for member in members:
-                while not await asyncio.to_thread(_is_ready, member, wholly=True):  # noqa: ASYNC110 - as above
+                while not await asyncio.to_thread(_is_ready, member, all_checks=True):  # noqa: ASYNC110 - as above
                     await asyncio.sleep(_READY_POLL_S)
-    terminal.say("")
+    terminal.write("")
     for member in members:
-        terminal.say(f"  {member.name:<10} {member.url}/schema    {member.metrics_url}/metrics")
-    terminal.say("\n  The tour, to paste into another terminal (or: uv run just tour):\n")
-    terminal.say(script(members))
+        terminal.write(f"  {member.name:<10} {member.url}/schema    {member.metrics_url}/metrics")
+    terminal.write("\n  The tour, to paste into another terminal (or: uv run just tour):\n")
+    terminal.write(script(members))
 
 
-def _is_ready(member: Member, *, wholly: bool = False) -> bool:
-    """Whether a service serves; wholly when it lacks nothing for that."""
+def _is_ready(member: Member, *, all_checks: bool = False) -> bool:
+    """Return whether a service is ready.
+
+    Args:
+        member: The service.
+        all_checks: Whether its non-critical checks must pass, too.
+    """
     try:
-        with urlopen(f"{member.url}/health/ready", timeout=1) as answer:
-            checks = json.load(answer)["checks"]
+        with urlopen(f"{member.url}/health/ready", timeout=1) as response:
+            checks = json.load(response)["checks"]
     except OSError:
         return False
-    return not wholly or all(check["status"] == "ok" for check in checks.values())
+    return not all_checks or all(check["status"] == "ok" for check in checks.values())
 
 
 async def _run(members: list[Member]) -> None:
@@ -172,24 +177,24 @@ async def _run(members: list[Member]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     async with asyncio.TaskGroup() as tasks:
-        watching = [tasks.create_task(_reload(runners)), tasks.create_task(_welcome(members, terminal))]
+        background = [tasks.create_task(_reload(runners)), tasks.create_task(_welcome(members, terminal))]
         async with asyncio.TaskGroup() as services:
             for runner in runners:
                 services.create_task(runner.run())
-        for task in watching:
+        for task in background:
             task.cancel()
 
 
 def main() -> int:
-    """Run the services; the exit code."""
+    """Run the services; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     arguments(parser)
     given = parser.parse_args()
     members = fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
-    if problems := taken(members):
+    if problems := taken_ports(members):
         for problem in problems:
             sys.stderr.write(f"{problem}\n")
-        sys.stderr.write("stop it, or choose other first ports: uv run just dev 4000 9190\n")
+        sys.stderr.write("stop that process, or choose other ports: uv run just dev 4000 9190\n")
         return 71
     asyncio.run(_run(members))
     return 0

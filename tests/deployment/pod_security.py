@@ -1,6 +1,6 @@
-"""The restricted Pod Security Standard: its controls, and what breaks each.
+"""Controls of the restricted Pod Security Standard, and a violation of each.
 
-https://kubernetes.io/docs/concepts/security/pod-security-standards/ ; names are those of its tables.
+Names as in https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
 
 import copy
@@ -23,13 +23,13 @@ _SYSCTLS = {
 _SELINUX_TYPES = {None, "", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 
 
-def broken_controls(pod: Pod) -> set[str]:
-    """Return the names of the controls that a pod's `spec` does not keep."""
-    return {name for name, (is_kept, _) in CONTROLS.items() if not is_kept(pod)}
+def violated_controls(pod: Pod) -> set[str]:
+    """Return the names of the controls that a pod's `spec` violates."""
+    return {name for name, (is_met, _) in CONTROLS.items() if not is_met(pod)}
 
 
-def broken(pod: Pod, control: str) -> Pod:
-    """Return a copy of the pod that breaks one control."""
+def violating(pod: Pod, control: str) -> Pod:
+    """Return a copy of the pod that violates a control."""
     changed = copy.deepcopy(pod)
     CONTROLS[control][1](changed)
     return changed
@@ -41,7 +41,7 @@ def _containers(pod: Pod) -> Iterator[dict[str, Any]]:
 
 
 def _contexts(pod: Pod) -> list[dict[str, Any]]:
-    return [one.get("securityContext", {}) for one in _containers(pod)]
+    return [container.get("securityContext", {}) for container in _containers(pod)]
 
 
 def _all_contexts(pod: Pod) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def _all_contexts(pod: Pod) -> list[dict[str, Any]]:
 
 
 def _effective(pod: Pod, name: str) -> list[Any]:
-    """Return what holds for each container: its own, or else the pod's."""
+    """Return the effective value for each container: its own, or else the pod's."""
     of_pod = pod.get("securityContext", {}).get(name)
     return [context.get(name, of_pod) for context in _contexts(pod)]
 
@@ -118,7 +118,9 @@ CONTROLS: dict[str, tuple[Control, Callable[[Pod], None]]] = {
         lambda pod: _set(pod, "procMount", "Unmasked"),
     ),
     "Sysctls": (
-        lambda pod: {one["name"] for one in pod.get("securityContext", {}).get("sysctls", [])} <= _SYSCTLS,
+        lambda pod: (
+            {sysctl["name"] for sysctl in pod.get("securityContext", {}).get("sysctls", [])} <= _SYSCTLS
+        ),
         lambda pod: _set_pod(pod, "sysctls", [{"name": "kernel.msgmax", "value": "65536"}]),
     ),
     "Volume Types": (

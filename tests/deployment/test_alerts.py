@@ -1,4 +1,4 @@
-"""Alerts, read: each has its test, its page of instructions, and somebody whom it concerns."""
+"""Alert rules: each has a test, a runbook and a receiver."""
 
 import re
 from itertools import pairwise
@@ -34,21 +34,21 @@ IDS = [f"{rule['alert']}-{rule['labels']['severity']}" for rule in ALERTS]
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=IDS)
-def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
-    told = rule["annotations"]
+def test_an_alert_has_a_severity_and_links_to_runbook_and_dashboard(rule: dict[str, Any]) -> None:
+    annotations = rule["annotations"]
     assert rule["labels"].keys() == {"severity"}
     assert rule["labels"]["severity"] in SEVERITIES
-    assert told.keys() == {"summary", "description", "dashboard", "runbook_url"}
-    assert told["runbook_url"] == f"{BASE}/{rule['alert']}.md"
-    board = re.fullmatch(r"/d/([\w-]+)(\?var-service=\{\{ \$labels\.service \}\})?", told["dashboard"])
+    assert annotations.keys() == {"summary", "description", "dashboard", "runbook_url"}
+    assert annotations["runbook_url"] == f"{BASE}/{rule['alert']}.md"
+    board = re.fullmatch(r"/d/([\w-]+)(\?var-service=\{\{ \$labels\.service \}\})?", annotations["dashboard"])
     assert board is not None
     assert (STACK / f"grafana/dashboards/{board[1]}.json").exists()
     if rule["alert"] != "Watchdog":
-        assert "$labels." in told["summary"]
-        assert "$labels." in told["description"]
+        assert "$labels." in annotations["summary"]
+        assert "$labels." in annotations["description"]
 
 
-def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+def test_alerts_and_runbooks_match() -> None:
     assert sorted(path.stem for path in RUNBOOKS.glob("*.md")) == NAMES
     for name in NAMES:
         text = (RUNBOOKS / f"{name}.md").read_text("utf-8")
@@ -59,7 +59,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
             assert (RUNBOOKS / link).exists(), f"{name}: {link}"
 
 
-def test_runbooks_quote_lines_that_are_logged() -> None:
+def test_log_lines_quoted_by_runbooks_exist() -> None:
     sources = [*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]
     code = "\n".join(path.read_text("utf-8") for path in sources)
     quoted = {
@@ -72,17 +72,17 @@ def test_runbooks_quote_lines_that_are_logged() -> None:
     assert [line for line in sorted(quoted) if f'"{line}' not in code] == []
 
 
-def test_every_alert_is_tested_to_fire_and_to_be_silent() -> None:
+def test_every_alert_has_a_test_that_fires_and_a_test_that_does_not() -> None:
     fires, silent = set(), set()
     for path in (STACK / "rule_tests").glob("*.yaml"):
         for test in yaml.safe_load(path.read_text("utf-8"))["tests"]:
-            for one in test["promql_expr_test"]:
-                fires |= {_severity(sample["labels"]) for sample in one["exp_samples"]}
-                found = _ALERTS.search(one["expr"])
-                if found is not None and not one["exp_samples"]:
+            for expr_test in test["promql_expr_test"]:
+                fires |= {_severity(sample["labels"]) for sample in expr_test["exp_samples"]}
+                found = _ALERTS.search(expr_test["expr"])
+                if found is not None and not expr_test["exp_samples"]:
                     silent |= set(found["names"].split("|"))
     assert {(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS} == fires - {None}
-    # The watchdog is never silent.
+    # The watchdog fires all the time.
     assert silent == set(NAMES) - {"Watchdog"}
 
 
@@ -92,7 +92,7 @@ def _severity(labels: str) -> tuple[str, str] | None:
     return (name[1], severity[1]) if name and severity else None
 
 
-def test_windows_of_an_objective_differ_in_nothing_else() -> None:
+def test_recorded_rates_of_an_objective_differ_only_in_their_window() -> None:
     by_name: dict[str, set[str]] = {}
     windows: dict[str, list[str]] = {}
     for rule in rules("record"):
@@ -106,18 +106,18 @@ def test_windows_of_an_objective_differ_in_nothing_else() -> None:
         assert windows[name] == ["5m", "30m", "1h", "2h", "6h", "1d", "3d"]
 
 
-def test_both_objectives_are_burnt_alike() -> None:
+def test_both_objectives_have_the_same_burn_rates() -> None:
     burns = {(rule["alert"], rule["labels"]["severity"]): rule["expr"] for rule in ALERTS}
     for severity in ("critical", "warning"):
         failed, slow = burns["AvailabilityBudgetBurn", severity], burns["LatencyBudgetBurn", severity]
-        # One in a hundred may be late, one in a thousand may fail.
+        # 1 % may be slow, 0.1 % may fail.
         tenfold = re.sub(r"> ([\d.]+)", lambda found: f"> {float(found[1]) * 10:g}", failed)
         assert tenfold.replace("http_requests_failed", "http_requests_slow") == slow
 
 
-def test_alerts_are_routed_to_receivers_that_are_there_and_silenced_by_alerts_that_are_there() -> None:
+def test_routes_and_inhibitions_refer_to_existing_receivers_and_alerts() -> None:
     routing = yaml.safe_load((STACK / "alertmanager.yaml").read_text("utf-8"))
-    receivers = {one["name"] for one in routing["receivers"]}
+    receivers = {receiver["name"] for receiver in routing["receivers"]}
     used = {routing["route"]["receiver"], *(route["receiver"] for route in routing["route"]["routes"])}
     assert used == receivers
     matchers = [
@@ -131,7 +131,7 @@ def test_alerts_are_routed_to_receivers_that_are_there_and_silenced_by_alerts_th
         assert set(values.split("|")) <= known
 
 
-def test_the_table_of_alerts_is_that_of_the_rules() -> None:
+def test_the_table_of_alerts_in_the_docs_matches_the_rules() -> None:
     text = Path(ROOT / "docs/observability.md").read_text("utf-8")
     rows = re.findall(r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \| ([\w, ]+) \|", text, re.MULTILINE)
     severities = {name: [r["labels"]["severity"] for r in ALERTS if r["alert"] == name] for name in NAMES}
@@ -139,7 +139,7 @@ def test_the_table_of_alerts_is_that_of_the_rules() -> None:
     assert all(name == page for name, page, _ in rows)
 
 
-def test_groups_have_names_of_their_own() -> None:
+def test_group_names_are_unique() -> None:
     names = [
         group["name"]
         for path in (STACK / "rules").glob("*.yaml")

@@ -1,4 +1,4 @@
-"""The manifests: what Kubernetes' own schemas, its strictest policy and our settings say of them."""
+"""The manifests against Kubernetes' schemas, the restricted Pod Security Standard and the settings."""
 
 import json
 import re
@@ -16,12 +16,12 @@ from starkeel_config import reference
 from starkeel_server import ServerSettings
 
 from .conftest import ROOT
-from .pod_security import CONTROLS, broken, broken_controls
+from .pod_security import CONTROLS, violated_controls, violating
 
 KUBERNETES = ROOT / "deploy/kubernetes"
 OVERLAYS = ("development", "production")
 SERVICES = ("accounts", "orders")
-# The newest that the validator knows, and the two before.
+# The three newest versions that the validator supports.
 VERSIONS = ("1.37", "1.36", "1.35")
 VALIDATOR = [
     "uv",
@@ -34,7 +34,7 @@ VALIDATOR = [
 ]
 DOCUMENTS = {"development": 19, "production": 20}
 OWN_KINDS = {"ServiceMonitor"}
-# Of the definition that Prometheus' operator brings, what is used of it: the schemas do not know it.
+# Fields that are used of the ServiceMonitor resource, which is not in Kubernetes' schemas.
 MONITOR_FIELDS = {"selector", "endpoints", "namespaceSelector", "jobLabel", "targetLabels", "sampleLimit"}
 ENDPOINT_FIELDS = {"port", "path", "interval", "scrapeTimeout", "scheme", "honorLabels", "metricRelabelings"}
 
@@ -43,7 +43,7 @@ Document = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def rendered(kubectl: Path) -> dict[str, str]:
-    """Each overlay as kustomize makes it."""
+    """Each overlay, rendered by kustomize."""
     return {name: _kustomize(kubectl, KUBERNETES / "overlays" / name) for name in OVERLAYS}
 
 
@@ -55,61 +55,60 @@ def documents(rendered: dict[str, str]) -> dict[str, list[Document]]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_schemas_of_three_minor_versions_accept_it(
+def test_the_manifests_match_the_schemas_of_three_minor_versions(
     rendered: dict[str, str], tmp_path: Path, overlay: str, version: str
 ) -> None:
     path = tmp_path / f"{overlay}.yaml"
     path.write_text(rendered[overlay])
-    said = _validated(path, version)
-    assert said.returncode == 0, said.stdout + said.stderr
-    passed = re.findall(
-        rf"passed for resource (\w+)/\S+ against version {version}", said.stdout + said.stderr
-    )
+    result = _validated(path, version)
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    passed = re.findall(rf"passed for resource (\w+)/\S+ against version {version}", output)
     kinds = [document["kind"] for document in yaml.safe_load_all(rendered[overlay])]
     assert len(kinds) == DOCUMENTS[overlay]
     assert sorted(passed) == sorted(kind.lower() for kind in kinds if kind not in OWN_KINDS)
 
 
-def test_the_validator_refuses_what_no_schema_has(rendered: dict[str, str], tmp_path: Path) -> None:
+def test_the_validator_rejects_an_unknown_field(rendered: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(rendered["production"].replace("minReadySeconds", "minimumReadySeconds"))
     assert _validated(path, VERSIONS[0]).returncode != 0
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_pod_keeps_the_restricted_standard(documents: dict[str, list[Document]], overlay: str) -> None:
+def test_every_pod_meets_the_restricted_standard(documents: dict[str, list[Document]], overlay: str) -> None:
     pods = list(_pods(documents[overlay]))
     assert len(pods) == len(SERVICES)
-    assert [broken_controls(pod) for pod in pods] == [set(), set()]
-    namespace = _one(documents[overlay], "Namespace", "starkeel")
+    assert [violated_controls(pod) for pod in pods] == [set(), set()]
+    namespace = _document(documents[overlay], "Namespace", "starkeel")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 @pytest.mark.parametrize("control", CONTROLS)
-def test_a_pod_that_breaks_a_control_is_refused(documents: dict[str, list[Document]], control: str) -> None:
+def test_a_violation_of_each_control_is_detected(documents: dict[str, list[Document]], control: str) -> None:
     for pod in _pods(documents["production"]):
-        assert control in broken_controls(broken(pod, control))
+        assert control in violated_controls(violating(pod, control))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_pod_is_given_the_time_that_its_settings_need(
+def test_the_grace_period_covers_the_shutdown_settings(
     documents: dict[str, list[Document]], overlay: str, service: str
 ) -> None:
-    spec = _one(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
+    spec = _document(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
     settings = _settings(documents[overlay], service)
     needed = stop_seconds(settings)
     assert spec["terminationGracePeriodSeconds"] >= needed
-    # More than a little more would hide a pod that does not stop.
+    # A much longer period would hide a pod that does not stop.
     assert spec["terminationGracePeriodSeconds"] <= needed + 10
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_pod_is_probed_limited_and_has_no_token(
+def test_a_pod_has_probes_and_limits_and_no_token(
     documents: dict[str, list[Document]], overlay: str, service: str
 ) -> None:
-    spec = _one(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
+    spec = _document(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
     container = spec["containers"][0]
     probes = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}
     assert {name: probe["httpGet"] for name, probe in probes.items()} == {
@@ -120,42 +119,42 @@ def test_a_pod_is_probed_limited_and_has_no_token(
     assert (probes["liveness"]["periodSeconds"], probes["readiness"]["periodSeconds"]) == (10, 5)
     assert spec["automountServiceAccountToken"] is False
     assert spec["enableServiceLinks"] is False
-    account = _one(documents[overlay], "ServiceAccount", service)
+    account = _document(documents[overlay], "ServiceAccount", service)
     assert account["automountServiceAccountToken"] is False
-    for one in (*spec["initContainers"], container):
-        assert one["resources"]["limits"]["memory"]
-        assert one["resources"]["requests"].keys() >= {"cpu", "memory"}
-        assert one["securityContext"]["readOnlyRootFilesystem"] is True
-        assert ":" in one["image"]
-        assert not one["image"].endswith(":latest")
+    for item in (*spec["initContainers"], container):
+        assert item["resources"]["limits"]["memory"]
+        assert item["resources"]["requests"].keys() >= {"cpu", "memory"}
+        assert item["securityContext"]["readOnlyRootFilesystem"] is True
+        assert ":" in item["image"]
+        assert not item["image"].endswith(":latest")
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_one_container_migrates_and_the_other_does_not(
-    documents: dict[str, list[Document]], service: str
-) -> None:
-    spec = _one(documents["production"], "Deployment", service)["spec"]["template"]["spec"]
-    assert [one["args"] for one in spec["initContainers"]] == [["migrate"]]
+def test_only_the_init_container_migrates(documents: dict[str, list[Document]], service: str) -> None:
+    spec = _document(documents["production"], "Deployment", service)["spec"]["template"]["spec"]
+    assert [init["args"] for init in spec["initContainers"]] == [["migrate"]]
     assert spec["containers"][0]["args"] == ["serve"]
     assert _settings(documents["production"], service)["RUN_MIGRATIONS"] == "false"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_variable_is_one_that_the_service_reads(
+def test_every_variable_is_a_setting_of_the_service(
     documents: dict[str, list[Document]], overlay: str, service: str
 ) -> None:
     known = _variables({"accounts": AccountsSettings, "orders": OrdersSettings}[service])
-    spec = _one(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
+    spec = _document(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
     given = set(_settings(documents[overlay], service))
-    given |= {one["name"].removesuffix("_FILE") for one in spec["containers"][0]["env"]}
+    given |= {variable["name"].removesuffix("_FILE") for variable in spec["containers"][0]["env"]}
     assert given - known == set()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_nothing_gets_in_or_out_that_is_not_named(documents: dict[str, list[Document]], overlay: str) -> None:
+def test_the_network_policies_deny_by_default(documents: dict[str, list[Document]], overlay: str) -> None:
     policies = {
-        one["metadata"]["name"]: one["spec"] for one in documents[overlay] if one["kind"] == "NetworkPolicy"
+        policy["metadata"]["name"]: policy["spec"]
+        for policy in documents[overlay]
+        if policy["kind"] == "NetworkPolicy"
     }
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     for service in SERVICES:
@@ -167,38 +166,43 @@ def test_nothing_gets_in_or_out_that_is_not_named(documents: dict[str, list[Docu
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_it_scales_and_is_not_drained_all_at_once(documents: dict[str, list[Document]], service: str) -> None:
-    scaler = _one(documents["production"], "HorizontalPodAutoscaler", service)["spec"]
+def test_a_deployment_scales_and_keeps_a_pod_during_node_drains(
+    documents: dict[str, list[Document]], service: str
+) -> None:
+    scaler = _document(documents["production"], "HorizontalPodAutoscaler", service)["spec"]
     assert scaler["minReplicas"] >= 2
-    pods = [one["pods"]["metric"]["name"] for one in scaler["metrics"] if one["type"] == "Pods"]
+    pods = [metric["pods"]["metric"]["name"] for metric in scaler["metrics"] if metric["type"] == "Pods"]
     assert pods == ["http_requests_in_flight"]
-    budget = _one(documents["production"], "PodDisruptionBudget", service)["spec"]
-    deployment = _one(documents["production"], "Deployment", service)["spec"]
+    budget = _document(documents["production"], "PodDisruptionBudget", service)["spec"]
+    deployment = _document(documents["production"], "Deployment", service)["spec"]
     assert "replicas" not in deployment
     assert budget["maxUnavailable"] == 1
     assert deployment["selector"]["matchLabels"].items() >= budget["selector"]["matchLabels"].items()
-    keys = [one["topologyKey"] for one in deployment["template"]["spec"]["topologySpreadConstraints"]]
+    keys = [
+        constraint["topologyKey"]
+        for constraint in deployment["template"]["spec"]["topologySpreadConstraints"]
+    ]
     assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_prometheus_finds_the_admin_port(documents: dict[str, list[Document]], service: str) -> None:
-    monitor = _one(documents["production"], "ServiceMonitor", service)
-    target = _one(documents["production"], "Service", service)
+    monitor = _document(documents["production"], "ServiceMonitor", service)
+    target = _document(documents["production"], "Service", service)
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert monitor["spec"].keys() <= MONITOR_FIELDS
     assert target["metadata"]["labels"].items() >= monitor["spec"]["selector"]["matchLabels"].items()
-    ports = {one["name"] for one in target["spec"]["ports"]}
+    ports = {port["name"] for port in target["spec"]["ports"]}
     for endpoint in monitor["spec"]["endpoints"]:
         assert endpoint.keys() <= ENDPOINT_FIELDS
         assert endpoint["port"] in ports
         assert endpoint["interval"] == "15s"
 
 
-def test_only_what_is_public_is_reached_from_outside(documents: dict[str, list[Document]]) -> None:
-    rules = _one(documents["production"], "Ingress", "api")["spec"]["rules"]
+def test_the_ingress_exposes_only_public_paths(documents: dict[str, list[Document]]) -> None:
+    rules = _document(documents["production"], "Ingress", "api")["spec"]["rules"]
     paths = {
-        one["path"]: one["backend"]["service"]["name"] for rule in rules for one in rule["http"]["paths"]
+        path["path"]: path["backend"]["service"]["name"] for rule in rules for path in rule["http"]["paths"]
     }
     assert paths == {
         "/api/users": "accounts",
@@ -206,12 +210,12 @@ def test_only_what_is_public_is_reached_from_outside(documents: dict[str, list[D
         "/.well-known": "accounts",
         "/api/orders": "orders",
     }
-    assert not any(one["kind"] == "Secret" for found in documents.values() for one in found)
+    assert not any(document["kind"] == "Secret" for found in documents.values() for document in found)
 
 
 def stop_seconds(given: dict[str, str]) -> float:
-    """Return how long a service may take to stop, by its settings' defaults and what is given."""
-    defaults = {one.name: one.default for one in msgspec.structs.fields(ServerSettings)}
+    """Return the seconds a service may take to stop, from the given variables and the defaults."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(ServerSettings)}
     variables = {
         "DRAIN_DELAY_SECONDS": "drain_delay_s",
         "SHUTDOWN_GRACE_SECONDS": "shutdown_grace_s",
@@ -230,22 +234,34 @@ def _validated(path: Path, version: str) -> "subprocess.CompletedProcess[str]":
 
 
 def _pods(documents: Iterable[Document]) -> Iterable[Document]:
-    return [one["spec"]["template"]["spec"] for one in documents if one["kind"] in {"Deployment", "Job"}]
+    return [
+        document["spec"]["template"]["spec"]
+        for document in documents
+        if document["kind"] in {"Deployment", "Job"}
+    ]
 
 
-def _one(documents: Iterable[Document], kind: str, name: str) -> Document:
-    (found,) = [one for one in documents if one["kind"] == kind and one["metadata"]["name"] == name]
+def _document(documents: Iterable[Document], kind: str, name: str) -> Document:
+    (found,) = [
+        document
+        for document in documents
+        if document["kind"] == kind and document["metadata"]["name"] == name
+    ]
     return found
 
 
 def _settings(documents: Iterable[Document], service: str) -> dict[str, str]:
     (found,) = [
-        one["data"]
-        for one in documents
-        if one["kind"] == "ConfigMap" and re.fullmatch(rf"{service}-\w+", one["metadata"]["name"])
+        document["data"]
+        for document in documents
+        if document["kind"] == "ConfigMap" and re.fullmatch(rf"{service}-\w+", document["metadata"]["name"])
     ]
     return dict(found)
 
 
 def _variables(settings: Any) -> set[str]:
-    return {one.name for section in reference(settings, service="any").sections for one in section.variables}
+    return {
+        variable.name
+        for section in reference(settings, service="any").sections
+        for variable in section.variables
+    }

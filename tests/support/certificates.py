@@ -1,4 +1,4 @@
-"""An authority of the tests' own, and certificates by it."""
+"""A certificate authority for tests."""
 
 import datetime
 import ipaddress
@@ -15,18 +15,21 @@ _DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """Signs certificates; its own stands at `certificate`.
+    """Signs certificates for one day.
 
     Args:
-        folder: Where its files are.
+        folder: Folder for its files.
+
+    Attributes:
+        certificate: Path of its own certificate.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _named("Tests' authority")
+        self._name = _named("Test authority")
         constraints = x509.BasicConstraints(ca=True, path_length=0)
-        # Without saying what its key is for, an authority is refused by Python 3.13.
+        # Python 3.13 rejects an authority without this extension.
         usage = x509.KeyUsage(
             key_cert_sign=True,
             crl_sign=True,

@@ -1,23 +1,24 @@
-"""Closed-loop load as it comes through a load balancer: kept and new connections, every request counted.
+"""Closed-loop HTTP load as it comes through a load balancer: kept and new connections, every request counted.
 
-Failed is a request that was sent while the service said it was ready and that got no complete answer, or a
-5xx. Nothing is sent twice.
+A request has failed if it was sent while the service was ready and got no complete response, or a 4xx or
+5xx. Nothing is retried.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import uvloop
 
 POLL_S = 0.2
-ANSWER_WITHIN_S = 25.0
+RESPONSE_TIMEOUT_S = 25.0
 
 
-class Answer(NamedTuple):
-    """A complete answer."""
+class Response(NamedTuple):
+    """A complete response."""
 
     status: int
     headers: dict[str, str]
@@ -25,41 +26,49 @@ class Answer(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A request that failed."""
+    """A request that failed.
+
+    Attributes:
+        path: Its path.
+        kind: `kept` or `fresh`, the kind of its connection.
+        reason: Status code, or the error.
+        began: When it was sent, in monotonic seconds.
+        worker: Last response body on its connection.
+    """
 
     path: str
     kind: str
-    why: str
+    reason: str
     began: float
     worker: str
 
 
 class Incomplete(Exception):
-    """The connection ended before the answer did."""
+    """The connection was closed before the response was complete."""
 
 
 class Connection(asyncio.Protocol):
-    """One connection, one request at a time, without a library between: two cores serve both sides."""
+    """One connection with one request at a time; a client library would take CPU time from the service."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._received = b""
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._waiter: asyncio.Future[Response] | None = None
         self.is_lost = False
 
     @classmethod
-    async def open(cls, port: int) -> "Connection":
+    async def open(cls, host: str, port: int) -> "Connection":
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            _, made = await loop.create_connection(cls, "127.0.0.1", port)
+        async with asyncio.timeout(RESPONSE_TIMEOUT_S):
+            _, made = await loop.create_connection(cls, host, port)
         return made
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str, headers: str) -> Response:
         assert self._transport is not None
         self._waiter = asyncio.get_running_loop().create_future()
         self._received = b""
-        self._transport.write(f"GET {path} HTTP/1.1\r\nHost: sample\r\n\r\n".encode())
-        async with asyncio.timeout(ANSWER_WITHIN_S):
+        self._transport.write(f"GET {path} HTTP/1.1\r\nHost: drill\r\n{headers}\r\n".encode())
+        async with asyncio.timeout(RESPONSE_TIMEOUT_S):
             return await self._waiter
 
     def close(self) -> None:
@@ -77,7 +86,7 @@ class Connection(asyncio.Protocol):
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if len(body) >= int(headers.get("content-length", "0")):
-            self._waiter.set_result(Answer(int(first.split(" ")[1]), headers, body))
+            self._waiter.set_result(Response(int(first.split(" ")[1]), headers, body))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
@@ -86,59 +95,74 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Clients in a thread of their own.
+    """Clients in a thread.
 
     Args:
-        port: Of the service.
-        kept: How many keep their connection for as long as they may.
-        fresh: How many open one for each request.
-        slow: How many of those that keep theirs ask for what takes a while.
-        ready: Path that says whether requests may be sent; none: send until `finish`.
+        url: Address of the service.
+        path: Path of most requests.
+        headers: Headers of all requests.
+        kept: Number of clients that keep their connection.
+        fresh: Number of clients that open a connection for each request.
+        slow: Number of clients that keep their connection and request a slow path.
+        ready: Readiness path; the load ends when its status is not 200. None: it ends at `finish`.
+
+    Attributes:
+        bodies: Number of responses by body, for the path of most requests.
+        closes: Number of responses with `Connection: close`.
     """
 
     def __init__(
-        self, port: int, *, kept: int = 6, fresh: int = 3, slow: int = 2, ready: str | None = "/health/ready"
+        self,
+        url: str,
+        path: str = "/pid",
+        headers: Mapping[str, str] | None = None,
+        *,
+        kept: int = 6,
+        fresh: int = 3,
+        slow: int = 0,
+        ready: str | None = "/health/ready",
     ) -> None:
-        self._port = port
-        self._kinds = [("kept", "/pid")] * kept + [("kept", "/slow/0.2")] * slow + [("fresh", "/pid")] * fresh
+        parts = urlsplit(url)
+        self._host, self._port = str(parts.hostname), parts.port or 80
+        self._path = path
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        self._kinds = [("kept", path)] * kept + [("kept", "/slow/0.2")] * slow + [("fresh", path)] * fresh
         self._ready = ready
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._is_over = False
         self._error: BaseException | None = None
-        self._last_answer = 0.0
+        self._last_response = 0.0
         self.sent = 0
         self.answered = 0
         self.failures: list[Failure] = []
         self.longest_gap_s = 0.0
-        self.workers: set[str] = set()
-        self.told_to_close = 0
+        self.closes = 0
         self.bodies: dict[bytes, int] = {}
-        """How often each of the last distinct answers was given."""
 
     def start(self) -> "Load":
         self._thread.start()
         return self
 
-    def wait_for(self, is_so: Callable[["Load"], bool], *, timeout_s: float = 60) -> None:
+    def wait_for(self, condition: Callable[["Load"], bool], *, timeout_s: float = 90) -> None:
         until = time.monotonic() + timeout_s
-        while not is_so(self):
-            assert self._thread.is_alive(), f"the load ended by itself: {self._error!r} {self.failures[:5]}"
+        while not condition(self):
+            assert self._thread.is_alive(), f"the load has ended: {self._error!r} {self.failures[:5]}"
             assert time.monotonic() < until, f"waited {timeout_s} s: {self.summary}"
             threading.Event().wait(0.01)
 
-    def wait_for_answers(self, more: int) -> None:
+    def wait_for_responses(self, more: int) -> None:
         least = self.answered + more
         self.wait_for(lambda load: load.answered >= least)
 
     def finish(self) -> "Load":
-        """Send nothing more and wait for what is on the way."""
+        """Send no more requests, and wait for those in flight."""
         self._is_over = True
         return self.join()
 
     def join(self) -> "Load":
-        """Wait until the load has ended because the service said so."""
+        """Wait until the load has ended because the service is not ready."""
         self._thread.join(60)
-        assert not self._thread.is_alive()
+        assert not self._thread.is_alive(), self.summary
         if self._error is not None:
             raise self._error
         return self
@@ -147,34 +171,34 @@ class Load:
     def summary(self) -> str:
         return (
             f"sent {self.sent}, answered {self.answered}, failed {len(self.failures)}, "
-            f"longest gap {self.longest_gap_s * 1000:.0f} ms, told to close {self.told_to_close}"
+            f"longest gap {self.longest_gap_s * 1000:.0f} ms, `Connection: close` {self.closes}"
         )
 
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._all())
-        except BaseException as error:  # noqa: BLE001 - told in the thread of the test
+        except BaseException as error:  # noqa: BLE001 - raised in the thread of the test
             self._error = error
 
     async def _all(self) -> None:
         clients: list[Coroutine[Any, Any, None]] = [self._client(kind, path) for kind, path in self._kinds]
-        self._last_answer = time.monotonic()
+        self._last_response = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for client in clients:
                 group.create_task(client)
             if self._ready is not None:
-                group.create_task(self._balance(self._ready))
+                group.create_task(self._check_readiness(self._ready))
 
-    async def _balance(self, path: str) -> None:
+    async def _check_readiness(self, path: str) -> None:
         while not self._is_over:
             try:
-                connection = await Connection.open(self._port)
-                answer = await connection.get(path)
+                connection = await Connection.open(self._host, self._port)
+                response = await connection.get(path, "")
                 connection.close()
             except (OSError, Incomplete, TimeoutError):
                 break
-            if answer.status != 200:
+            if response.status != 200:
                 break
             await asyncio.sleep(POLL_S)
         self._is_over = True
@@ -188,27 +212,28 @@ class Load:
             try:
                 if connection is None or connection.is_lost:
                     worker = "unknown"
-                    connection = await Connection.open(self._port)
-                answer = await connection.get(path)
+                    connection = await Connection.open(self._host, self._port)
+                response = await connection.get(path, self._headers)
             except (OSError, Incomplete, TimeoutError) as error:
                 self.failures.append(Failure(path, kind, f"{type(error).__name__} {error}", began, worker))
                 connection = None
                 continue
-            worker = self._note(answer, path=path, kind=kind, began=began)
-            if kind == "fresh" or answer.headers.get("connection", "").lower() == "close":
+            worker = self._record(response, path=path, kind=kind, began=began)
+            if kind == "fresh" or response.headers.get("connection", "").lower() == "close":
                 connection.close()
                 connection = None
         if connection is not None:
             connection.close()
 
-    def _note(self, answer: Answer, *, path: str, kind: str, began: float) -> str:
+    def _record(self, response: Response, *, path: str, kind: str, began: float) -> str:
         now = time.monotonic()
-        self.longest_gap_s = max(self.longest_gap_s, now - self._last_answer)
-        self._last_answer = now
+        self.longest_gap_s = max(self.longest_gap_s, now - self._last_response)
+        self._last_response = now
         self.answered += 1
-        self.told_to_close += answer.headers.get("connection", "").lower() == "close"
-        if answer.status >= 500:
-            self.failures.append(Failure(path, kind, str(answer.status), began, answer.body.decode()))
-        elif path == "/pid":
-            self.bodies[answer.body] = self.bodies.get(answer.body, 0) + 1
-        return answer.body.decode("utf-8", "replace")
+        self.closes += response.headers.get("connection", "").lower() == "close"
+        body = response.body.decode("utf-8", "replace")
+        if response.status >= 400:
+            self.failures.append(Failure(path, kind, str(response.status), began, body))
+        elif path == self._path:
+            self.bodies[response.body] = self.bodies.get(response.body, 0) + 1
+        return body

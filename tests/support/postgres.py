@@ -1,4 +1,4 @@
-"""Asking PostgreSQL from outside."""
+"""Queries of PostgreSQL on connections of their own."""
 
 import asyncio
 from typing import Any
@@ -7,20 +7,20 @@ import asyncpg  # type: ignore[import-untyped]
 
 
 def value(url: str, query: str, *parameters: Any) -> Any:
-    """Return the one value that a query finds, on a connection of its own."""
+    """Return the first value of a query's result."""
 
-    async def ask() -> Any:
+    async def fetch() -> Any:
         connection = await asyncpg.connect(url, timeout=30)
         try:
             return await connection.fetchval(query, *parameters, timeout=60)
         finally:
             await connection.close()
 
-    return asyncio.run(ask())
+    return asyncio.run(fetch())
 
 
 def execute(url: str, *statements: str) -> None:
-    """Run statements, each by itself."""
+    """Run statements, each in a transaction of its own."""
 
     async def run() -> None:
         connection = await asyncpg.connect(url, timeout=30)

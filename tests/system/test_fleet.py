@@ -1,4 +1,4 @@
-"""What only both services together can show: one trace, one request id, one metric."""
+"""Both services together: traces, request ids and errors across them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Fleet:
     otlp: OtlpReceiver
 
     def token(self) -> str:
-        """Sign a new user up and return an access token."""
+        """Register a new user and return an access token."""
         credentials = {"email": f"{uuid4().hex}@example.com", "password": PASSWORD}
         assert self.accounts.client.post("/api/users", json=credentials).status_code == 201
         answer = self.accounts.client.post("/api/auth/token", json=credentials)
@@ -97,7 +97,7 @@ def test_unmatched_routes_and_wrong_methods_are_counted(fleet: Fleet) -> None:
     wait_until(lambda: counted(method="PUT", status="405") == 1, what="the 405")
 
 
-def test_orders_answers_503_when_accounts_is_away_and_places_nothing(fleet: Fleet) -> None:
+def test_orders_returns_503_and_places_nothing_while_accounts_is_unavailable(fleet: Fleet) -> None:
     token = fleet.token()
     assert fleet.order(token).status_code == 201
     fleet.accounts.terminate()

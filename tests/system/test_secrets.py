@@ -1,4 +1,4 @@
-"""Secrets thrown at every door of the real services are found in nothing that leaves them."""
+"""Secrets in every input of the services appear in none of their output."""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -14,46 +14,48 @@ from starkeel_testing import OtlpReceiver, OwnPostgres, Service, exits, running
 
 PAGES = ["metrics", "live", "ready", "info", "config", "routes", "loggers", "migrations", "tasks", "traces"]
 ECHOED = {"jwt in a path", "pair in a path", "a name"}
-"""What a problem repeats to whoever has sent it: where it is, and which field is meant."""
+"""Inputs that a problem response repeats to its sender: the path, and names of fields."""
 JSON = "application/json"
 
 
 @dataclass
 class Secrets:
-    """Texts that must not be found anywhere, by the door they were thrown at."""
+    """Texts that must not appear in any output, by the input that contains them."""
 
-    by_door: dict[str, str] = field(default_factory=dict)
+    by_input: dict[str, str] = field(default_factory=dict)
 
-    def make(self, door: str) -> str:
+    def make(self, name: str) -> str:
         made = f"Zq{uuid4().hex}"
-        self.by_door[door] = made
+        self.by_input[name] = made
         return made
 
     def found_in(self, text: str) -> list[str]:
-        return [door for door, secret in self.by_door.items() if any(form in text for form in _forms(secret))]
+        return [
+            name for name, secret in self.by_input.items() if any(form in text for form in _forms(secret))
+        ]
 
 
 def _forms(secret: str) -> tuple[str, ...]:
-    # Of Base64 what does not depend on what stands beside it.
+    # The part of the Base64 form that does not depend on the bytes that follow.
     return secret, quote(secret), base64.b64encode(secret.encode()).decode()[:-4]
 
 
-def told_by(service: Service, otlp: OtlpReceiver) -> dict[str, str]:
-    """Everything that leaves a service but for its answers."""
-    told = {"log": service.output(), "spans": repr(otlp.spans())}
+def output_of(service: Service, otlp: OtlpReceiver) -> dict[str, str]:
+    """Return everything a service outputs, except its responses."""
+    output = {"log": service.output(), "spans": repr(otlp.spans())}
     for page in PAGES:
-        answer = httpx2.get(f"{service.admin_url}/{page}", timeout=30, trust_env=False)
-        assert answer.status_code in {200, 503}, page
-        told[page] = answer.text
-    return told
+        response = httpx2.get(f"{service.admin_url}/{page}", timeout=30, trust_env=False)
+        assert response.status_code in {200, 503}, page
+        output[page] = response.text
+    return output
 
 
-def leaks(secrets: Secrets, told: dict[str, str]) -> dict[str, list[str]]:
-    return {place: doors for place, text in told.items() if (doors := secrets.found_in(text))}
+def leaks(secrets: Secrets, output: dict[str, str]) -> dict[str, list[str]]:
+    return {place: inputs for place, text in output.items() if (inputs := secrets.found_in(text))}
 
 
-def throw_at_requests(client: httpx2.Client, path: str, secrets: Secrets) -> Iterator[httpx2.Response]:
-    """Requests that carry a secret in one place each."""
+def requests_with_secrets(client: httpx2.Client, path: str, secrets: Secrets) -> Iterator[httpx2.Response]:
+    """Send requests with a secret in one place each."""
     s = secrets.make
     basic = base64.b64encode(f"ada:{s('basic')}".encode()).decode()
     for name, value in (
@@ -93,8 +95,8 @@ def throw_at_requests(client: httpx2.Client, path: str, secrets: Secrets) -> Ite
         yield client.put(path, content=body.encode("latin-1"), headers={"Content-Type": kind})
 
 
-def echoed(secrets: Secrets, answers: Iterable[httpx2.Response]) -> set[str]:
-    return {door for answer in answers for door in secrets.found_in(f"{answer.headers}{answer.text}")}
+def echoed(secrets: Secrets, responses: Iterable[httpx2.Response]) -> set[str]:
+    return {name for each in responses for name in secrets.found_in(f"{each.headers}{each.text}")}
 
 
 @pytest.fixture
@@ -113,48 +115,48 @@ def telemetry(otlp: OtlpReceiver, secrets: Secrets) -> dict[str, str]:
 
 
 def sign_up(accounts: Service, secrets: Secrets) -> str:
-    """Somebody signs up, gets the password wrong, and then right."""
+    """Register a user, sign in with a wrong password, and with the right one."""
     credentials = {"email": f"{uuid4().hex}@example.com", "password": secrets.make("password")}
     assert accounts.client.post("/api/users", json=credentials).status_code == 201
     wrong = credentials | {"password": secrets.make("wrong password")}
     assert accounts.client.post("/api/auth/token", json=wrong).status_code == 401
-    answer = accounts.client.post("/api/auth/token", json=credentials)
-    secrets.by_door["access token"] = token = str(answer.json()["access_token"])
-    secrets.by_door["email"] = credentials["email"]
+    response = accounts.client.post("/api/auth/token", json=credentials)
+    secrets.by_input["access token"] = token = str(response.json()["access_token"])
+    secrets.by_input["email"] = credentials["email"]
     return token
 
 
-def test_what_is_thrown_at_accounts_stays_there(
+def test_secrets_sent_to_accounts_do_not_leak(
     telemetry: dict[str, str], otlp: OtlpReceiver, secrets: Secrets, own_postgres: OwnPostgres
 ) -> None:
     key = generate_private_key_pem()
-    secrets.by_door["signing key"] = key.splitlines()[1]
-    secrets.by_door["database password"] = str(urlsplit(own_postgres.url).password)
+    secrets.by_input["signing key"] = key.splitlines()[1]
+    secrets.by_input["database password"] = str(urlsplit(own_postgres.url).password)
     environ = {"DATABASE_URL": own_postgres.url, "JWT_PRIVATE_KEY": key, "DB_ACQUIRE_TIMEOUT_SECONDS": "1"}
     with running("accounts", telemetry | environ) as accounts:
         token = sign_up(accounts, secrets)
-        answers = list(throw_at_requests(accounts.client, "/api/users", secrets))
-        answers += throw_at_requests(accounts.client, "/api/auth/token", secrets)
+        responses = list(requests_with_secrets(accounts.client, "/api/users", secrets))
+        responses += requests_with_secrets(accounts.client, "/api/auth/token", secrets)
         me = accounts.client.get("/api/users/me", headers={"Authorization": f"Bearer {token}"})
         assert me.status_code == 200
         own_postgres.kill()
-        # Errors of the database, with everything that was on its way to it.
+        # Database errors contain statements and their parameters.
         body = {"email": "ada@example.com", "password": secrets.make("password in an outage")}
-        answers.append(accounts.client.post("/api/users", json=body))
-        assert answers[-1].status_code == 503
+        responses.append(accounts.client.post("/api/users", json=body))
+        assert responses[-1].status_code == 503
         accounts.wait_for_log("request completed", status=503)
         otlp.wait_for(lambda spans: any(s.attributes.get("http.response.status_code") == 503 for s in spans))
 
-        assert leaks(secrets, told_by(accounts, otlp)) == {}
-        assert echoed(secrets, answers) <= ECHOED
+        assert leaks(secrets, output_of(accounts, otlp)) == {}
+        assert echoed(secrets, responses) <= ECHOED
     assert secrets.found_in(accounts.output()) == []
 
 
-def test_what_is_thrown_at_orders_stays_there(
+def test_secrets_sent_to_orders_do_not_leak(
     telemetry: dict[str, str], otlp: OtlpReceiver, secrets: Secrets, postgres_url: str, redis_url: str
 ) -> None:
-    secrets.by_door["database password"] = str(urlsplit(postgres_url).password)
-    # A wrong one: what it is told of fails, and is told again and again.
+    secrets.by_input["database password"] = str(urlsplit(postgres_url).password)
+    # A wrong password, so that publishing fails and is retried and logged.
     redis = f"redis://:{secrets.make('redis password')}@{redis_url.rpartition('@')[2]}"
     with running("accounts", telemetry) as accounts:
         token = sign_up(accounts, secrets)
@@ -169,15 +171,15 @@ def test_what_is_thrown_at_orders_stays_there(
         with running("orders", telemetry | environ) as orders:
             headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex}
             order: dict[str, Any] = {"product_type": "anchor", "quantity": 2}
-            answers = list(throw_at_requests(orders.client, "/api/orders", secrets))
-            answers += throw_at_requests(orders.client, "/api/orders/events", secrets)
-            answers.append(orders.client.post("/api/orders", json=order, headers=headers))
-            assert answers[-1].status_code in {201, 503}
+            responses = list(requests_with_secrets(orders.client, "/api/orders", secrets))
+            responses += requests_with_secrets(orders.client, "/api/orders/events", secrets)
+            responses.append(orders.client.post("/api/orders", json=order, headers=headers))
+            assert responses[-1].status_code in {201, 503}
             otlp.wait_for(lambda spans: any(span.service == "orders" for span in spans))
 
-            assert leaks(secrets, told_by(orders, otlp)) == {}
-            assert leaks(secrets, told_by(accounts, otlp)) == {}
-            assert echoed(secrets, answers) <= ECHOED
+            assert leaks(secrets, output_of(orders, otlp)) == {}
+            assert leaks(secrets, output_of(accounts, otlp)) == {}
+            assert echoed(secrets, responses) <= ECHOED
         assert secrets.found_in(orders.output()) == []
 
 
@@ -195,11 +197,11 @@ def test_what_is_thrown_at_orders_stays_there(
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://127.0.0.1/?token={}"),
     ],
 )
-def test_a_start_that_fails_tells_no_secret(variable: str, template: str, secrets: Secrets) -> None:
+def test_a_failed_start_reveals_no_secret(variable: str, template: str, secrets: Secrets) -> None:
     service = "orders" if variable == "REDIS_URL" else "accounts"
     text = template.format(secrets.make(variable))
 
-    ended = exits(service, {variable: text, "DB_STARTUP_TIMEOUT_SECONDS": "0.5"})
+    finished = exits(service, {variable: text, "DB_STARTUP_TIMEOUT_SECONDS": "0.5"})
 
-    assert ended.code in {69, 78}, ended.output
-    assert secrets.found_in(ended.output) == []
+    assert finished.code in {69, 78}, finished.output
+    assert secrets.found_in(finished.output) == []

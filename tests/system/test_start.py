@@ -1,4 +1,4 @@
-"""A service that cannot start says why, in one place, with its exit code."""
+"""Startup: reported problems, exit codes, and log messages."""
 
 import socket
 import subprocess
@@ -13,7 +13,7 @@ REVISIONS = Path(__file__).parents[2] / "services/orders/src/orders/migrations"
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_missing_variable_is_named_at_once(service: str) -> None:
+def test_all_missing_variables_are_reported_together(service: str) -> None:
     finished = exits(service, {"ENVIRONMENT": "production"})
 
     assert finished.code == 78
@@ -26,7 +26,7 @@ def test_every_missing_variable_is_named_at_once(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_wrong_variable_is_named_with_what_is_accepted(service: str) -> None:
+def test_all_invalid_variables_are_reported_with_the_accepted_values(service: str) -> None:
     wrong = {
         "PORT": "70000",
         "WORKERS": "many",
@@ -43,7 +43,7 @@ def test_every_wrong_variable_is_named_with_what_is_accepted(service: str) -> No
 
 
 @pytest.mark.parametrize("variable", ["PORT", "METRICS_PORT"])
-def test_a_taken_port_is_named(variable: str, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(variable: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         finished = exits("accounts", {variable: port, "DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db"})
@@ -55,7 +55,7 @@ def test_a_taken_port_is_named(variable: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_main_reads_settings_by_imports_no_framework(service: str) -> None:
+def test_reading_the_settings_imports_no_framework(service: str) -> None:
     code = (
         f"import sys, starkeel_server._cli.serve, {service}.settings\n"
         f"{service}.settings.Settings.__struct_fields__\n"
@@ -69,7 +69,7 @@ def test_what_main_reads_settings_by_imports_no_framework(service: str) -> None:
     assert done.stdout.split() == []
 
 
-def test_an_unreachable_database_is_given_up_after_the_configured_time() -> None:
+def test_an_unreachable_database_ends_the_start_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     url = f"postgresql://starkeel:hunter2@127.0.0.1:{port}/accounts"
@@ -81,9 +81,9 @@ def test_an_unreachable_database_is_given_up_after_the_configured_time() -> None
     assert "Traceback" not in finished.output
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "accounts.db"
-    path.write_bytes(b"this is not a database, whatever its name says" * 100)
+    path.write_bytes(b"this is not a database, despite its name" * 100)
 
     finished = exits("accounts", {"DATABASE_URL": f"sqlite:///{path}", "DB_STARTUP_TIMEOUT_SECONDS": "1"})
 
@@ -91,26 +91,26 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in finished.output
 
 
-def test_the_start_is_told_in_order(database_url: str) -> None:
+def test_startup_is_logged_in_order(database_url: str) -> None:
     with running("accounts", {"DATABASE_URL": database_url}) as service:
-        wanted = ["starting application", "database connected", "migrations complete", "listening"]
-        messages = [line["message"] for line in service.logs() if line["message"] in wanted]
+        expected = ["starting application", "database connected", "migrations complete", "listening"]
+        messages = [line["message"] for line in service.logs() if line["message"] in expected]
         complete = service.wait_for_log("migrations complete")
 
-    assert messages == wanted
+    assert messages == expected
     assert complete["applied"] > 0
 
 
-def test_sigterm_stops_with_the_lines_an_operator_looks_for(database_url: str) -> None:
+def test_shutdown_is_logged_in_order(database_url: str) -> None:
     with running("accounts", {"DATABASE_URL": database_url, "DRAIN_DELAY_SECONDS": "0"}) as service:
         assert service.terminate() == 0
-        wanted = ["received SIGTERM", "closing database connections", "shutdown complete"]
-        messages = [line["message"] for line in service.logs() if line["message"] in wanted]
+        expected = ["received SIGTERM", "closing database connections", "shutdown complete"]
+        messages = [line["message"] for line in service.logs() if line["message"] in expected]
 
-    assert messages == wanted
+    assert messages == expected
 
 
-def test_probes_of_a_service_that_is_not_ready_fill_no_log(tmp_path: Path) -> None:
+def test_probes_of_a_service_that_is_not_ready_are_not_logged(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/accounts.db"
     environ = {"DATABASE_URL": url, "RUN_MIGRATIONS": "false", "LOG_LEVEL": "info"}
     with running("accounts", environ, until="started") as service:
@@ -122,7 +122,7 @@ def test_probes_of_a_service_that_is_not_ready_fill_no_log(tmp_path: Path) -> No
         assert len([line for line in service.logs() if line["message"] == "readiness check failed"]) == 1
 
 
-def test_missing_migrations_are_counted_until_somebody_applies_them(database_url: str) -> None:
+def test_pending_migrations_are_counted_until_they_are_applied(database_url: str) -> None:
     environ = {"DATABASE_URL": database_url, "RUN_MIGRATIONS": "false"}
     with running("orders", environ, until="started") as service:
         assert service.client.get("/health/ready").status_code == 503

@@ -1,4 +1,4 @@
-"""`just dev` and `just tour`, as a newcomer types them."""
+"""`just dev` and `just tour` in a terminal."""
 
 import os
 import pty
@@ -21,7 +21,7 @@ START_S = 60
 
 
 def free_ports() -> int:
-    """Return the first of two ports in a row that are free."""
+    """Return the first of two consecutive free ports."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as first:
             port: int = first.getsockname()[1]
@@ -38,15 +38,15 @@ class Dev:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.ports = [str(free_ports()), str(free_ports())]
-        terminal, theirs = pty.openpty()
+        terminal, child = pty.openpty()
         self._terminal = terminal
         self._text: list[str] = []
         environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tools.dev", *self.ports, "--directory", directory],
-            stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environ, start_new_session=True,
+            stdin=child, stdout=child, stderr=child, cwd=ROOT, env=environ, start_new_session=True,
         )  # fmt: skip
-        os.close(theirs)
+        os.close(child)
         self._reading = Thread(target=self._read, daemon=True)
         self._reading.start()
 
@@ -54,7 +54,7 @@ class Dev:
         while True:
             try:
                 chunk = os.read(self._terminal, 65_536)
-            except OSError:  # nobody has the other side any more
+            except OSError:  # every process has closed the other end
                 return
             if not chunk:
                 return
@@ -93,8 +93,8 @@ class Dev:
                 self.process.send_signal(signal.SIGINT)
             self.process.wait(30)
         except subprocess.TimeoutExpired:
-            for one in [*self.children(), psutil.Process(self.process.pid)]:
-                one.kill()
+            for process in [*self.children(), psutil.Process(self.process.pid)]:
+                process.kill()
             self.process.wait(10)
         self._reading.join(10)
         os.close(self._terminal)
@@ -116,7 +116,7 @@ def fleet(tmp_path: Path) -> Iterator[Dev]:
         yield running
 
 
-def test_the_tour_works_to_its_end_and_crosses_services(fleet: Dev) -> None:
+def test_the_tour_succeeds_and_its_trace_crosses_services(fleet: Dev) -> None:
     toured = fleet.tour()
 
     assert toured.returncode == 0, f"{toured.stdout}{toured.stderr}\n{fleet.plain}"
@@ -132,7 +132,7 @@ def test_the_tour_works_to_its_end_and_crosses_services(fleet: Dev) -> None:
     assert "/api/users/me" in one_trace
 
 
-def test_an_option_of_traces_is_not_taken_for_a_port() -> None:
+def test_traces_rejects_an_invalid_limit() -> None:
     command = [sys.executable, "-m", "tools.traces", "--limit", "few"]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -141,7 +141,7 @@ def test_an_option_of_traces_is_not_taken_for_a_port() -> None:
     assert "argument --limit: invalid int value: 'few'" in done.stderr
 
 
-def test_ctrl_c_stops_everything_and_leaves_nothing(fleet: Dev) -> None:
+def test_ctrl_c_stops_every_process(fleet: Dev) -> None:
     children = fleet.children()
     assert len(children) >= 4  # a main process and a worker each
 
@@ -154,12 +154,12 @@ def test_ctrl_c_stops_everything_and_leaves_nothing(fleet: Dev) -> None:
     assert fleet.plain[shown:].count("received Ctrl+C") == 2
 
 
-def test_lines_name_their_service_in_its_colour(fleet: Dev) -> None:
+def test_lines_start_with_the_service_in_its_colour(fleet: Dev) -> None:
     for name in ("accounts", "orders"):
         assert re.search(rf"\x1b\[\d+m{name} +│\x1b\[0m .*listening", fleet.shown)
 
 
-def test_a_change_of_code_starts_its_service_again_and_no_other(fleet: Dev) -> None:
+def test_a_code_change_restarts_only_its_service(fleet: Dev) -> None:
     (ROOT / "services" / "orders" / "src" / "orders" / "messages.py").touch()
 
     fleet.wait_for("received SIGTERM")
@@ -169,7 +169,7 @@ def test_a_change_of_code_starts_its_service_again_and_no_other(fleet: Dev) -> N
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["port", "metrics port"])
-def test_a_taken_port_is_named_with_who_has_it_and_the_way_out(which: int, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_its_process_and_a_solution(which: int, tmp_path: Path) -> None:
     ports = [free_ports(), free_ports()]
     with socket.create_server(("127.0.0.1", ports[which] + 1)):
         done = subprocess.run(
@@ -178,5 +178,5 @@ def test_a_taken_port_is_named_with_who_has_it_and_the_way_out(which: int, tmp_p
         )  # fmt: skip
 
     assert done.returncode == 71
-    assert f"port {ports[which] + 1}, wanted by orders, is taken by process {os.getpid()}" in done.stderr
+    assert f"port {ports[which] + 1}, needed by orders, is taken by process {os.getpid()}" in done.stderr
     assert "uv run just dev" in done.stderr

@@ -1,4 +1,4 @@
-"""Every package and service builds as a wheel and works alone from it."""
+"""Every package and service as a wheel, installed alone."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-UV = os.environ.get("UV", "uv")  # `uv run` says which uv it is
+UV = os.environ.get("UV", "uv")  # set by `uv run`
 
 
 def _members() -> dict[str, str]:
@@ -62,6 +62,6 @@ def test_a_wheel_installs_and_imports_alone(
     count, is_typed = json.loads(_run([python, "-I", "-c", program], cwd=tmp_path))
 
     assert is_typed
-    assert count > 0 or module == distribution  # a service exports nothing, it is run
+    assert count > 0 or module == distribution  # a service has no public names
     if module == distribution:
         assert "serve" in _run([python, "-m", module, "--help"], cwd=tmp_path)

@@ -1,10 +1,9 @@
 """Write `docs/configuration.md` and `.env.example` from the settings of every service, or check them.
 
 python -m tools.generate.configuration           write them
-python -m tools.generate.configuration --check   exit with 1 when one is stale, and name it
+python -m tools.generate.configuration --check   exit with 1 if a file is stale
 """
 
-import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,10 +11,11 @@ from pathlib import Path
 from starkeel_config import Reference, Settings, reference, render_env_example, render_markdown
 
 from ..workspace import ROOT
+from .files import parser, write
 
 
 def services(root: Path) -> list[str]:
-    """The services of a workspace: each folder has its package, which has its settings."""
+    """Return the names of the services, each with `services/*/src/NAME/settings.py`."""
     found = sorted(path.parent.name for path in root.glob("services/*/src/*/settings.py"))
     if not found:
         raise SystemExit("no service has a settings.py below services/*/src/*/")
@@ -23,10 +23,10 @@ def services(root: Path) -> list[str]:
 
 
 def reference_of(service: str) -> Reference:
-    """The variables of one service.
+    """Return the variables of a service.
 
     Raises:
-        SystemExit: When it has no settings class, or a variable without a description.
+        SystemExit: It has no settings class, or a variable has no description.
     """
     struct = getattr(import_module(f"{service}.settings"), "Settings", None)
     if not (isinstance(struct, type) and issubclass(struct, Settings)):
@@ -38,36 +38,17 @@ def reference_of(service: str) -> Reference:
     return found
 
 
-def is_stale(path: Path, text: str) -> bool:
-    """Whether a generated file is missing or has another text."""
-    return not path.exists() or path.read_text(encoding="utf-8") != text
-
-
 def main() -> int:
-    """Write or check; the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing, exit with 1 when a file is stale"
-    )
-    parser.add_argument("--root", type=Path, default=ROOT, help="the workspace (default: this one)")
-    arguments = parser.parse_args()
-    references = [reference_of(service) for service in services(arguments.root)]
+    """Write or check the files; return the exit code."""
+    options = parser(__doc__)
+    options.add_argument("--root", type=Path, default=ROOT, help="the workspace (default: this repository)")
+    given = options.parse_args()
+    references = [reference_of(service) for service in services(given.root)]
     files = {
-        arguments.root / "docs" / "configuration.md": render_markdown(references),
-        arguments.root / ".env.example": render_env_example(references),
+        given.root / "docs" / "configuration.md": render_markdown(references),
+        given.root / ".env.example": render_env_example(references),
     }
-    stale = [path for path, text in files.items() if is_stale(path, text)]
-    for path in stale:
-        name = path.relative_to(arguments.root)
-        if arguments.check:
-            print(f"{name} is stale: run `just reference`", file=sys.stderr)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files[path], encoding="utf-8")
-            print(f"wrote {name}")
-    return 1 if arguments.check and stale else 0
+    return write(files, recipe="reference", check=given.check, root=given.root)
 
 
 if __name__ == "__main__":

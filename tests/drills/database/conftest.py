@@ -1,16 +1,13 @@
-"""What every drill may ask for."""
+"""A user whose requests reach the database."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .orders_fixture import Shop, shop
+from ...support.orders import Customer, registered_customer
 
 
 @pytest.fixture(scope="session")
-def ada(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Somebody who orders."""
-    directory: Path = tmp_path_factory.mktemp("accounts")
-    with shop(directory) as one:
-        yield one
+def customer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Customer]:
+    with registered_customer(tmp_path_factory.mktemp("accounts")) as registered:
+        yield registered

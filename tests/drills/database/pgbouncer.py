@@ -1,6 +1,5 @@
-"""A PgBouncer in transaction mode, in front of a PostgreSQL of the drill's own."""
+"""PgBouncer in transaction mode, in front of a private PostgreSQL."""
 
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +10,8 @@ from starkeel_testing._process.process import Process
 from starkeel_testing._process.temporary_directory import temporary_directory
 from starkeel_testing._process.unprivileged_user import unprivileged_user
 from starkeel_testing._wait import unused_port
+
+from ...support.programs import find_program
 
 CONFIGURATION = """
 [databases]
@@ -29,16 +30,13 @@ max_client_conn = 500
 
 @contextmanager
 def pgbouncer(server_url: str, *, size: int) -> Iterator[str]:
-    """Run a pooler that has so many connections to a server; yields its URL for clients.
+    """Run a PgBouncer and yield its URL.
 
     Args:
-        server_url: The server's.
-        size: How many connections all its clients share.
+        server_url: URL of the server.
+        size: Number of server connections that the clients share.
     """
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    assert program is not None, (
-        "pgbouncer is not installed: apt-get install --no-install-recommends pgbouncer"
-    )
+    program = find_program("pgbouncer", package="pgbouncer")
     parts = urlsplit(server_url)
     # It refuses to run as root.
     user = unprivileged_user()

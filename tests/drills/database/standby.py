@@ -1,4 +1,4 @@
-"""A second PostgreSQL that follows a first, and may take its place."""
+"""A synchronous standby of a PostgreSQL."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ REPLICATION = {"wal_level": "replica", "max_wal_senders": "4", "hot_standby": "o
 
 @contextmanager
 def standby_of(primary: OwnPostgres) -> Iterator[OwnPostgres]:
-    """Run a standby without which the primary acknowledges nothing; the primary is restarted for it."""
+    """Run a synchronous standby; the primary is restarted for it and waits for it on each commit."""
     primary.stop()
     primary.start(**REPLICATION)
     user = primary.user
@@ -46,7 +46,7 @@ def standby_of(primary: OwnPostgres) -> Iterator[OwnPostgres]:
 
 
 def both(first: OwnPostgres, second: OwnPostgres) -> str:
-    """Return one URL for two servers, of which the one that can be written to is wanted."""
+    """Return one URL for two servers that connects to the writable one."""
     parts = urlsplit(first.url)
     netloc = f"{parts.netloc},{urlsplit(second.url).netloc.rpartition('@')[2]}"
     return urlunsplit(parts._replace(netloc=netloc, query="target_session_attrs=read-write"))

@@ -1,4 +1,4 @@
-"""Orders behind a real PgBouncer in transaction mode, which lends a session for one transaction at a time."""
+"""Orders behind PgBouncer in transaction mode."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -10,18 +10,20 @@ import httpx2
 import pytest
 from starkeel_testing import OwnPostgres, exits
 
-from .orders_fixture import Shop, told
+from ...support.orders import Customer
+from ...support.postgres import value
+from ...support.report import report
 from .pgbouncer import pgbouncer
 
 pytestmark = pytest.mark.timeout(300)
 
-CLIENTS, EACH, SESSIONS = 16, 8, 2
+CLIENTS, ORDERS_PER_CLIENT, SESSIONS = 16, 8, 2
 
 
-def test_orders_work_behind_a_pooler(ada: Shop, own_postgres: OwnPostgres, capsys: Any) -> None:
+def test_orders_works_behind_pgbouncer(customer: Customer, own_postgres: OwnPostgres, capsys: Any) -> None:
     with (
         pgbouncer(own_postgres.url, size=SESSIONS) as url,
-        ada.serving(
+        customer.running_orders(
             url,
             DB_PGBOUNCER="true",
             MIGRATIONS_DATABASE_URL=own_postgres.url,
@@ -30,82 +32,76 @@ def test_orders_work_behind_a_pooler(ada: Shop, own_postgres: OwnPostgres, capsy
         ) as service,
     ):
 
-        def shops(_: int) -> list[str]:
-            # Each order is sent twice, and looked at between.
-            seen = []
+        def place_orders(_: int) -> list[str]:
+            # Each order is sent twice, with a read in between.
+            placed_ids = []
             with httpx2.Client(base_url=service.url, timeout=60) as client:
-                for _ in range(EACH):
+                for _ in range(ORDERS_PER_CLIENT):
                     key = uuid4().hex
-                    placed = ada.place(client, key)
+                    placed = customer.place(client, key)
                     assert placed.status_code == 201, placed.text
-                    assert ada.look(client).status_code == 200
-                    assert ada.place(client, key).json() == placed.json()
-                    seen.append(str(placed.json()["id"]))
-            return seen
+                    assert customer.latest(client).status_code == 200
+                    assert customer.place(client, key).json() == placed.json()
+                    placed_ids.append(str(placed.json()["id"]))
+            return placed_ids
 
         with ThreadPoolExecutor(CLIENTS) as pool:
-            placed = [one for many in pool.map(shops, range(CLIENTS)) for one in many]
+            placed = [order for orders in pool.map(place_orders, range(CLIENTS)) for order in orders]
 
-        assert sorted(ada.orders(service.client)) == sorted(placed)
-        events = asyncio.run(_events(own_postgres.url))
+        assert sorted(customer.order_ids(service.client)) == sorted(placed)
+        events = value(own_postgres.url, "SELECT count(*) FROM outbox")
         assert events == len(placed)
-        # Nothing of one transaction is found by the next in the same session.
-        assert asyncio.run(_left(url)) == ("0", "SELECT 0")
-        assert asyncio.run(_while_locked(own_postgres.url, lambda: ada.place(service.client))) == 503
-        assert ada.place(service.client).status_code == 201
-        told(
+        # A transaction leaves nothing in its session.
+        assert asyncio.run(_session_state(url)) == ("0", "SELECT 0")
+        assert (
+            asyncio.run(_status_while_locked(own_postgres.url, lambda: customer.place(service.client))) == 503
+        )
+        assert customer.place(service.client).status_code == 201
+        report(
             capsys,
             "behind PgBouncer",
             clients=CLIENTS,
             server_sessions=SESSIONS,
             orders=len(placed),
             events=events,
-            answers_replayed=len(placed),
+            responses_replayed=len(placed),
         )
 
 
-def test_a_pooler_that_nobody_told_of_is_named(ada: Shop, own_postgres: OwnPostgres) -> None:
+def test_an_undeclared_pgbouncer_is_reported(customer: Customer, own_postgres: OwnPostgres) -> None:
     with pgbouncer(own_postgres.url, size=SESSIONS) as url:
-        env = ada.env | {"DATABASE_URL": url, "DB_STARTUP_TIMEOUT_SECONDS": "1"}
-        refused = exits("orders", env)
-        without = exits("orders", env | {"DB_PGBOUNCER": "true"})
+        env = customer.env | {"DATABASE_URL": url, "DB_STARTUP_TIMEOUT_SECONDS": "1"}
+        undeclared = exits("orders", env)
+        without_url = exits("orders", env | {"DB_PGBOUNCER": "true"})
         job = exits("orders", env | {"DB_PGBOUNCER": "true", "RUN_MIGRATIONS": "false"}, "migrate")
 
-    assert refused.code == 69, refused.output
-    assert "it is a PgBouncer" in refused.output
-    assert "DB_PGBOUNCER=true" in refused.output
-    assert without.code == 78, without.output
-    assert "MIGRATIONS_DATABASE_URL" in without.output
+    assert undeclared.code == 69, undeclared.output
+    assert "it is a PgBouncer" in undeclared.output
+    assert "DB_PGBOUNCER=true" in undeclared.output
+    assert without_url.code == 78, without_url.output
+    assert "MIGRATIONS_DATABASE_URL" in without_url.output
     assert job.code == 65, job.output
     assert "MIGRATIONS_DATABASE_URL" in job.output
 
 
-async def _events(url: str) -> int:
-    connection = await asyncpg.connect(url)
-    try:
-        return int(await connection.fetchval("SELECT count(*) FROM outbox"))
-    finally:
-        await connection.close()
-
-
-async def _left(pooled: str) -> tuple[str, str]:
-    """Return what is set, and how much is prepared, in a session as it is lent."""
+async def _session_state(pooled: str) -> tuple[str, str]:
+    """Return the statement timeout and the prepared statements of a session."""
     connection = await asyncpg.connect(pooled, statement_cache_size=0)
     try:
         async with connection.transaction():
-            # By the simple protocol: the other one prepares something to ask with.
+            # The simple protocol, as the extended protocol itself prepares a statement.
             prepared = await connection.execute("SELECT 1 FROM pg_prepared_statements")
             return await connection.fetchval("SHOW statement_timeout"), prepared
     finally:
         await connection.close()
 
 
-async def _while_locked(direct: str, ask: Any) -> int:
+async def _status_while_locked(direct: str, send: Any) -> int:
     connection = await asyncpg.connect(direct)
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
-            answer = await asyncio.to_thread(ask)
-        return int(answer.status_code)
+            response = await asyncio.to_thread(send)
+        return int(response.status_code)
     finally:
         await connection.close()

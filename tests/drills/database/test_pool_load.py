@@ -1,4 +1,4 @@
-"""The pool under more clients than it has connections, and while its connections are replaced."""
+"""The pool with more clients than connections, and while its connections are replaced."""
 
 import os
 import signal
@@ -11,30 +11,32 @@ import httpx2
 import pytest
 from starkeel_testing import wait_until
 
+from ...support.orders import Customer
 from ...support.postgres import value
-from .orders_fixture import Load, Shop, told
+from ...support.report import report
+from .clients import Clients
 
 pytestmark = pytest.mark.timeout(300)
 
 CLIENTS, POOL = 200, 5
-ANSWERS = max(2000, int(os.environ.get("DRILL_REQUESTS", "3000")))
-_OURS = "application_name = 'orders' AND datname = current_database()"
-BACKENDS = f"SELECT coalesce(array_agg(pid), '{{}}') FROM pg_stat_activity WHERE {_OURS}"
+RESPONSES = max(2000, int(os.environ.get("DRILL_REQUESTS", "3000")))
+_OWN = "application_name = 'orders' AND datname = current_database()"
+BACKENDS = f"SELECT coalesce(array_agg(pid), '{{}}') FROM pg_stat_activity WHERE {_OWN}"
 
 
-def test_two_hundred_clients_and_five_connections(ada: Shop, postgres_url: str, capsys: Any) -> None:
+def test_two_hundred_clients_and_five_connections(customer: Customer, postgres_url: str, capsys: Any) -> None:
     speeds: dict[int, list[float]] = {POOL: [], CLIENTS: []}
     statuses: dict[int, dict[int, int]] = {}
-    # There and back, so that what else the machine does meets both.
+    # In both orders, so that other load on the machine affects both sizes.
     for size in (POOL, CLIENTS, CLIENTS, POOL):
-        with ada.serving(postgres_url, DB_MAX_CONNECTIONS=str(size)) as service:
-            assert ada.place(service.client).status_code == 201
-            with Load(service.url, ada.look, clients=CLIENTS) as load:
-                speeds[size].append(_speed(load))
-        statuses[size] = load.statuses
-        assert set(load.statuses) <= {200, 503}, (load.statuses, load.problems[:3])
+        with customer.running_orders(postgres_url, DB_MAX_CONNECTIONS=str(size)) as service:
+            assert customer.place(service.client).status_code == 201
+            with Clients(service.url, customer.latest, count=CLIENTS) as clients:
+                speeds[size].append(_speed(clients))
+        statuses[size] = clients.statuses
+        assert set(clients.statuses) <= {200, 503}, (clients.statuses, clients.problems[:3])
     few, many = (sum(speeds[size]) / len(speeds[size]) for size in (POOL, CLIENTS))
-    told(
+    report(
         capsys,
         f"{CLIENTS} clients",
         with_5_connections=f"{few:.0f}/s {statuses[POOL]}",
@@ -43,15 +45,17 @@ def test_two_hundred_clients_and_five_connections(ada: Shop, postgres_url: str, 
     )
 
 
-def _speed(load: Load) -> float:
-    """Answers a second, once all clients are at it."""
-    wait_until(lambda: len(load.answers) >= CLIENTS, timeout_s=60)
-    began, known = time.monotonic(), len(load.answers)
-    wait_until(lambda: len(load.answers) >= known + ANSWERS // 2, timeout_s=120)
-    return (len(load.answers) - known) / (time.monotonic() - began)
+def _speed(clients: Clients) -> float:
+    """Return the responses per second once every client has started."""
+    wait_until(lambda: len(clients.responses) >= CLIENTS, timeout_s=60)
+    began, before = time.monotonic(), len(clients.responses)
+    wait_until(lambda: len(clients.responses) >= before + RESPONSES // 2, timeout_s=120)
+    return (len(clients.responses) - before) / (time.monotonic() - began)
 
 
-def test_a_full_pool_answers_after_the_acquire_timeout(ada: Shop, postgres_url: str, capsys: Any) -> None:
+def test_a_full_pool_causes_503_after_the_acquire_timeout(
+    customer: Customer, postgres_url: str, capsys: Any
+) -> None:
     env = {
         "DB_MAX_CONNECTIONS": str(POOL),
         "DB_ACQUIRE_TIMEOUT_SECONDS": "1",
@@ -59,32 +63,32 @@ def test_a_full_pool_answers_after_the_acquire_timeout(ada: Shop, postgres_url: 
     }
     waits: list[float] = []
 
-    def look(client: httpx2.Client) -> httpx2.Response:
+    def read(client: httpx2.Client) -> httpx2.Response:
         began = time.monotonic()
-        answer = ada.look(client)
-        if answer.status_code == 503:
+        response = customer.latest(client)
+        if response.status_code == 503:
             waits.append(time.monotonic() - began)
-        return answer
+        return response
 
-    with ada.serving(postgres_url, **env) as service:
-        with Locked(postgres_url), Load(service.url, look, clients=40) as load:
-            wait_until(lambda: load.statuses.get(503, 0) >= 200, timeout_s=120)
-        wait_until(lambda: ada.look(service.client).status_code == 200, timeout_s=30)
+    with customer.running_orders(postgres_url, **env) as service:
+        with Locked(postgres_url), Clients(service.url, read, count=40) as clients:
+            wait_until(lambda: clients.statuses.get(503, 0) >= 200, timeout_s=120)
+        wait_until(lambda: customer.latest(service.client).status_code == 200, timeout_s=30)
         wait_until(lambda: service.metric("db_client_connection_count", state="used") == 0, timeout_s=30)
         timeouts = service.metric("db_client_connection_timeouts_total")
-    told(
+    report(
         capsys,
-        "a table locked under a pool of 5",
-        answers=load.statuses,
+        "a locked table with a pool of 5",
+        responses=clients.statuses,
         median_wait_s=round(sorted(waits)[len(waits) // 2], 2),
         timeouts_counted=int(timeouts),
     )
-    assert set(load.statuses) <= {200, 503}, (load.statuses, load.problems[:3])
+    assert set(clients.statuses) <= {200, 503}, (clients.statuses, clients.problems[:3])
     assert timeouts > 0
 
 
 class Locked:
-    """Keeps a table locked."""
+    """Holds a lock on the table of orders."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -115,7 +119,9 @@ class Locked:
         asyncio.run(hold())
 
 
-def test_connections_that_are_replaced_are_hardly_more(ada: Shop, postgres_url: str, capsys: Any) -> None:
+def test_replacing_connections_hardly_exceeds_the_maximum(
+    customer: Customer, postgres_url: str, capsys: Any
+) -> None:
     maximum, workers = 9, 3
     env = {
         "DB_MAX_CONNECTIONS": str(maximum),
@@ -123,34 +129,37 @@ def test_connections_that_are_replaced_are_hardly_more(ada: Shop, postgres_url: 
         "DB_MAX_LIFETIME_SECONDS": "2",
         "WORKERS": str(workers),
     }
-    with ada.serving(postgres_url, **env) as service, Load(service.url, ada.look, clients=24) as load:
-        # Until each connection was replaced several times.
-        worn = _most(postgres_url, lambda seen: seen >= 4 * maximum)
+    with (
+        customer.running_orders(postgres_url, **env) as service,
+        Clients(service.url, customer.latest, count=24) as clients,
+    ):
+        # Until each connection has been replaced several times.
+        most_by_lifetime = _max_backends(postgres_url, lambda found: found >= 4 * maximum)
         service.process.send_signal(signal.SIGHUP)
-        renewed = _most(postgres_url, lambda _: _count(service, "worker replaced") >= workers)
-    told(
+        most_by_reload = _max_backends(postgres_url, lambda _: _count(service, "worker replaced") >= workers)
+    report(
         capsys,
         "connections replaced",
         maximum=maximum,
-        most_over_lifetimes=worn,
-        most_during_a_reload=renewed,
-        answers=load.statuses,
+        most_by_lifetime=most_by_lifetime,
+        most_by_reload=most_by_reload,
+        responses=clients.statuses,
     )
-    assert set(load.statuses) == {200}, (load.statuses, load.problems[:3])
-    # One that is closed is on its way out for a moment after its successor has come.
-    assert worn <= maximum + workers
-    assert renewed <= maximum + maximum // workers + workers
+    assert set(clients.statuses) == {200}, (clients.statuses, clients.problems[:3])
+    # A connection is still closing when its replacement is opened.
+    assert most_by_lifetime <= maximum + workers
+    assert most_by_reload <= maximum + maximum // workers + workers
 
 
-def _most(url: str, is_enough: Callable[[int], bool]) -> int:
-    """Return how many connections there were at most, until enough different ones were seen."""
-    most, seen = 0, set[int]()
+def _max_backends(url: str, is_enough: Callable[[int], bool]) -> int:
+    """Return the maximum number of connections, sampled until enough different connections were found."""
+    most, pids = 0, set[int]()
     until = time.monotonic() + 120
-    while not is_enough(len(seen)):
+    while not is_enough(len(pids)):
         assert time.monotonic() < until
         found = value(url, BACKENDS)
         most = max(most, len(found))
-        seen.update(found)
+        pids.update(found)
     return most
 
 

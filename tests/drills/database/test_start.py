@@ -1,4 +1,4 @@
-"""Four whole instances of orders start at once on an empty database."""
+"""Four instances of orders start at the same time on an empty database."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -8,29 +8,31 @@ from typing import Any
 import pytest
 from orders import migrations
 
-from .orders_fixture import Shop, told
+from ...support.orders import Customer
+from ...support.report import report
 
 pytestmark = pytest.mark.timeout(300)
 
 INSTANCES = 4
 
 
-def test_one_migrates_and_the_others_go_on(ada: Shop, postgres_url: str, capsys: Any) -> None:
+def test_one_instance_migrates_and_the_others_wait(
+    customer: Customer, postgres_url: str, capsys: Any
+) -> None:
     revisions = len(list(Path(migrations.__path__[0]).glob("0*.py")))
     with ExitStack() as stack, ThreadPoolExecutor(INSTANCES) as pool:
-        starting = [pool.submit(stack.enter_context, ada.serving(postgres_url)) for _ in range(INSTANCES)]
-        services = [one.result(120) for one in starting]
-        counts = sorted(one.wait_for_log("migrations complete")["applied"] for one in services)
-        applied = [line for one in services for line in one.logs() if line["message"] == "migration applied"]
-        waited = sum(
-            line["message"] == "another process migrates: waiting for it"
-            for one in services
-            for line in one.logs()
-        )
-        told(capsys, "four at once on an empty database", revisions_applied=counts, waited=waited)
+        starting = [
+            pool.submit(stack.enter_context, customer.running_orders(postgres_url)) for _ in range(INSTANCES)
+        ]
+        services = [started.result(120) for started in starting]
+        counts = sorted(each.wait_for_log("migrations complete")["applied"] for each in services)
+        lines = [line for each in services for line in each.logs()]
+        applied = [line for line in lines if line["message"] == "migration applied"]
+        waited = sum(line["message"] == "another process migrates: waiting for it" for line in lines)
+        report(capsys, "four starts on an empty database", revisions_applied=counts, waited=waited)
 
         assert counts == [0] * (INSTANCES - 1) + [revisions]
         assert len(applied) == revisions
         for service in services:
-            assert ada.place(service.client).status_code == 201
-        assert {len(ada.orders(one.client)) for one in services} == {INSTANCES}
+            assert customer.place(service.client).status_code == 201
+        assert {len(customer.order_ids(each.client)) for each in services} == {INSTANCES}

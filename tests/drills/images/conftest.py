@@ -1,13 +1,13 @@
-"""What the tests of the images share: an engine, the images, and a fleet of containers."""
+"""Fixtures of the image drills: a Docker engine, the images, and containers."""
 
 import hashlib
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from ...support.orders import sign_in
 from .container_fleet import Container, Fleet, fleet
 from .docker import Docker
 from .docker_engine import engine, locked
@@ -19,21 +19,15 @@ _BUILDING_S = 1200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first test of each process the time to have everything built."""
+    """Extend the timeout: the first test of each process builds the images."""
     for item in items:
         if "docker" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_BUILDING_S))
 
 
-def told(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    """Print a figure where it is seen when everything is fine, too."""
-    with capsys.disabled():
-        sys.stdout.write(f"\n{text}\n")
-
-
 @pytest.fixture(scope="session")
 def docker() -> Iterator[Docker]:
-    """A Docker with the images that ours are built on."""
+    """A Docker with the base images."""
     with engine() as running:
         client = Docker(running)
         provide(client, "uv", "debian", "distroless-debug", "distroless-nonroot", "postgres", "valkey")
@@ -42,7 +36,7 @@ def docker() -> Iterator[Docker]:
 
 @pytest.fixture(scope="session")
 def images(docker: Docker) -> Mapping[str, str]:
-    """Both services' images, built from this tree."""
+    """The image of each service, built from this tree."""
     tree = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
     names = {service: f"starkeel-test/{service}:{tree}" for service in SERVICES}
     with locked("images"):
@@ -58,8 +52,8 @@ def containers(
     docker: Docker, images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
     """A network with a PostgreSQL and a Redis."""
-    with fleet(docker, images, tmp_path_factory.mktemp("secrets")) as one:
-        yield one
+    with fleet(docker, images, tmp_path_factory.mktemp("secrets")) as running_fleet:
+        yield running_fleet
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +73,7 @@ def orders(containers: Fleet, accounts: Container) -> Container:
 
 
 @pytest.fixture(scope="module")
-def token(accounts: Container) -> str:
-    """An access token of somebody who signed up."""
-    person = {"email": "grace@example.com", "password": "seven quiet lighthouses"}
+def caller(accounts: Container) -> dict[str, str]:
+    """Authorization header of a registered user."""
     with httpx2.Client(base_url=accounts.url(), timeout=30, trust_env=False) as client:
-        signed_up = client.post("/api/users", json=person)
-        assert signed_up.status_code == 201, signed_up.text
-        answer = client.post("/api/auth/token", json=person)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["access_token"])
+        return sign_in(client)

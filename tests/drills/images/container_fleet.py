@@ -1,4 +1,4 @@
-"""Both services as containers, on a PostgreSQL and a Redis that are containers, too."""
+"""Both services, PostgreSQL and Redis as containers."""
 
 import json
 import secrets
@@ -19,8 +19,8 @@ from .fake_images import public_name
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "128")
 MEMORY = ("--memory", "256m", "--memory-swap", "256m")
-_LOOK_S = 1.0
-"""Seconds between two looks whether a container that is waited for still runs."""
+_STATE_POLL_S = 1.0
+"""Seconds between checks that a container still runs while it is not ready."""
 
 
 @dataclass(frozen=True)
@@ -31,35 +31,32 @@ class Container:
     name: str
 
     def url(self, port: int = 3000) -> str:
-        """Where a published port is on this machine."""
+        """Return the URL of a published port."""
         return f"http://{self.docker('port', self.name, str(port)).splitlines()[0]}"
 
     def state(self) -> dict[str, Any]:
-        """Return what the engine says of it: `Status`, `ExitCode`, `OOMKilled`, `Health`."""
+        """Return its state: `Status`, `ExitCode`, `OOMKilled`, `Health`."""
         state: dict[str, Any] = self.docker.inspect(self.name)["State"]
         return state
 
     def output(self) -> str:
-        """Return everything it said."""
+        """Return its output."""
         done = self.docker.tried("logs", self.name)
         return done.stdout + done.stderr
 
     def logs(self) -> list[dict[str, Any]]:
-        """Return its lines of JSON."""
+        """Return its output lines that are JSON."""
         return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
 
     def wait_until_ready(self, path: str = "/health/ready", *, port: int = 3000) -> None:
-        """Wait for a 200.
-
-        Asked for often, and cheaply: what asks must not take the time that is waited for.
-        """
-        looked_at = time.monotonic()
+        """Wait for a 200, with frequent and cheap checks, as tests measure the time."""
+        checked_at = time.monotonic()
 
         def is_ready() -> bool:
-            nonlocal looked_at
-            if time.monotonic() - looked_at > _LOOK_S:
-                assert self.state()["Status"] == "running", f"{self.name} ended\n{self.output()}"
-                looked_at = time.monotonic()
+            nonlocal checked_at
+            if time.monotonic() - checked_at > _STATE_POLL_S:
+                assert self.state()["Status"] == "running", f"{self.name} has exited\n{self.output()}"
+                checked_at = time.monotonic()
             try:
                 return client.get(path).status_code == 200
             except httpx2.TransportError:
@@ -71,7 +68,7 @@ class Container:
 
 @dataclass
 class Fleet:
-    """Starts containers on one network, and has the addresses and secrets they need."""
+    """Containers on one network, with their addresses and secrets."""
 
     docker: Docker
     network: str
@@ -80,7 +77,7 @@ class Fleet:
     stack: ExitStack
 
     def run(self, alias: str, image: str, *options: str, command: tuple[str, ...] = ()) -> Container:
-        """Start a container that the others find by its alias; removed at the end."""
+        """Start a container with a network alias; it is removed at the end."""
         name = f"{self.network}-{alias}-{secrets.token_hex(2)}"
         self.stack.callback(self.docker.remove, name)
         names = ("--name", name, "--network", self.network, "--network-alias", alias)
@@ -88,7 +85,7 @@ class Fleet:
         return Container(self.docker, name)
 
     def file(self, name: str, content: str) -> Path:
-        """Write a file that containers may read."""
+        """Write a file that containers can read."""
         path = self.directory / name
         path.write_text(content)
         path.chmod(0o644)
@@ -97,7 +94,7 @@ class Fleet:
     def service(
         self, name: str, *options: str, env: Mapping[str, str] | None = None, alias: str = ""
     ) -> Container:
-        """Start a service as hardened as it is deployed."""
+        """Start a service, hardened as in the deployment."""
         given = self.environment(name) | dict(env or {})
         variables = [part for pair in given.items() for part in ("--env", "=".join(pair))]
         secret = ["--volume", f"{self.directory}:/run/secrets:ro"]
@@ -107,7 +104,7 @@ class Fleet:
         )
 
     def environment(self, name: str) -> dict[str, str]:
-        """Return what a service is told in production."""
+        """Return the environment of a service."""
         return {
             "DATABASE_URL_FILE": f"/run/secrets/{name}-database",
             "REDIS_URL_FILE": "/run/secrets/redis",
@@ -127,63 +124,63 @@ _OWN = {
 
 
 def signing_key() -> str:
-    """Make a key as accounts needs it."""
+    """Return a new signing key for accounts."""
     private = Ed25519PrivateKey.generate()
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 @contextmanager
 def fleet(docker: Docker, images: Mapping[str, str], directory: Path) -> Iterator[Fleet]:
-    """Make a network with a PostgreSQL and a Redis on it, until the block ends."""
+    """Create a network with a PostgreSQL and a Redis."""
     with ExitStack() as stack:
         network = f"starkeel-test-{secrets.token_hex(3)}"
         docker("network", "create", network)
         stack.callback(docker.tried, "network", "rm", network)
-        one = Fleet(docker, network, directory, images, stack)
-        directory.chmod(0o755)  # mounted, and read by others
+        made = Fleet(docker, network, directory, images, stack)
+        directory.chmod(0o755)  # mounted, and read by other users
         password = secrets.token_urlsafe(18)
-        one.file("password", password)
-        one.file("redis", "redis://redis:6379/0")
-        one.file("signing-key", signing_key())
+        made.file("password", password)
+        made.file("redis", "redis://redis:6379/0")
+        made.file("signing-key", signing_key())
         for name in images:
-            one.file(f"{name}-database", f"postgresql://postgres:{password}@postgres:5432/{name}")
-        database = postgres(one, "postgres")
+            made.file(f"{name}-database", f"postgresql://postgres:{password}@postgres:5432/{name}")
+        database = postgres(made, "postgres")
         for name in images:
             command = ("psql", "-h", "/tmp", "-U", "postgres", "-c", f"CREATE DATABASE {name}")
             docker("exec", "--env", f"PGPASSWORD={password}", database.name, *command)
-        one.run("redis", public_name("valkey"), "--user", "999", *HARDENED, command=_REDIS)
-        yield one
+        made.run("redis", public_name("valkey"), "--user", "999", *HARDENED, command=_REDIS)
+        yield made
 
 
 _REDIS = ("valkey-server", "--save", "", "--protected-mode", "no")
 
 
-def postgres(one: Fleet, alias: str, *options: str, settings: tuple[str, ...] = ()) -> Container:
-    """Start a PostgreSQL that keeps nothing, and wait until it answers.
+def postgres(owner: Fleet, alias: str, *options: str, settings: tuple[str, ...] = ()) -> Container:
+    """Start a PostgreSQL without persistent storage, and wait until it accepts connections.
 
     Args:
-        one: Whose network it is on.
-        alias: Its name there.
-        options: Of the container.
-        settings: Like `ssl=on`.
+        owner: Fleet with its network.
+        alias: Network alias.
+        options: Options of the container.
+        settings: Settings of the server, such as `ssl=on`.
     """
     places = ("--tmpfs", "/tmp", "--tmpfs", "/var/lib/postgresql/data:uid=999")
     secret = (
         "--volume",
-        f"{one.directory}/password:/password:ro",
+        f"{owner.directory}/password:/password:ro",
         "--env",
         "POSTGRES_PASSWORD_FILE=/password",
     )
     given = ("unix_socket_directories=/tmp", "fsync=off", *settings)
     command = ("postgres", *(part for setting in given for part in ("-c", setting)))
     user = ("--user", "999:999", *HARDENED)
-    container = one.run(alias, public_name("postgres"), *user, *places, *secret, *options, command=command)
+    container = owner.run(alias, public_name("postgres"), *user, *places, *secret, *options, command=command)
 
     def is_up() -> bool:
         assert container.state()["Status"] == "running", container.output()
-        # By TCP: while it makes its files it listens on the socket alone.
-        asked = one.docker.tried("exec", container.name, "pg_isready", "-h", "127.0.0.1")
-        return asked.returncode == 0
+        # By TCP: while the server initializes, it listens on the socket only.
+        probe = owner.docker.tried("exec", container.name, "pg_isready", "-h", "127.0.0.1")
+        return probe.returncode == 0
 
     wait_until(is_up, timeout_s=60, what=container.output)
     return container

@@ -1,4 +1,4 @@
-"""Docker's own command line, as the tests use it."""
+"""Docker's command line."""
 
 import json
 import os
@@ -16,16 +16,16 @@ class Docker:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        # Debian's, which goes with Debian's engine; another may come first on the path.
+        # Debian's client first: it matches Debian's engine.
         program = shutil.which("docker", path=f"/usr/bin:{os.environ.get('PATH', '')}")
         assert program is not None
         self._program = program
 
     def __call__(self, *arguments: str | Path, timeout_s: float = 120, stdin: str | None = None) -> str:
-        """Run a command and return what it printed on stdout.
+        """Run a command and return its output.
 
         Raises:
-            AssertionError: It failed; the message is what it said.
+            AssertionError: It failed; the message has its output.
         """
         done = self.tried(*arguments, timeout_s=timeout_s, stdin=stdin)
         assert done.returncode == 0, f"docker {' '.join(map(str, arguments))}\n{done.stdout}\n{done.stderr}"
@@ -34,7 +34,7 @@ class Docker:
     def tried(
         self, *arguments: str | Path, timeout_s: float = 120, stdin: str | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a command, whatever comes of it."""
+        """Run a command that may fail."""
         return subprocess.run(
             [self._program, *arguments],
             env=self.environ,
@@ -47,19 +47,19 @@ class Docker:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment of commands that talk to this engine."""
+        """Environment of commands for this engine."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return kept | {"DOCKER_HOST": self.engine.host, "DOCKER_BUILDKIT": "1"}
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Return what the engine knows of a container, an image or a network."""
+        """Return the details of a container, an image or a network."""
         found: list[dict[str, Any]] = json.loads(self("inspect", name))
         return found[0]
 
     def build(
         self, context: Path, tag: str, *options: str | Path, arguments: Mapping[str, str] | None = None
     ) -> str:
-        """Build an image and return the builder's own log."""
+        """Build an image and return the log of the builder."""
         given = [
             part for name, value in (arguments or {}).items() for part in ("--build-arg", f"{name}={value}")
         ]

@@ -1,4 +1,4 @@
-"""A Docker of the tests' own, shared by all the processes of all the test runs on a machine."""
+"""A private Docker daemon, shared by all test processes on the machine."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from starkeel_testing import wait_until
 
-GIVEN = "STARKEEL_TEST_DOCKER_HOST"
+HOST_VARIABLE = "STARKEEL_TEST_DOCKER_HOST"
 STATE = Path("/var/tmp/starkeel-docker")
 
 
@@ -21,39 +21,39 @@ class Engine:
     """A running Docker.
 
     Attributes:
-        host: What `DOCKER_HOST` is set to.
-        is_ours: Whether it was started for the tests. Such a one has no registry and is given stand-ins.
+        host: Value of `DOCKER_HOST`.
+        is_private: Whether the tests have started it. It has no registry and needs fake images.
     """
 
     host: str
-    is_ours: bool
+    is_private: bool
 
 
 @contextmanager
 def engine() -> Iterator[Engine]:
-    """Run a Docker, or join the one that another process of the tests runs, until the block ends."""
-    given = os.environ.get(GIVEN)
+    """Run a Docker daemon, or use that of another test process."""
+    given = os.environ.get(HOST_VARIABLE)
     if given:
-        yield Engine(given, is_ours=False)
+        yield Engine(given, is_private=False)
         return
     STATE.mkdir(exist_ok=True)
     with (STATE / "users").open("w") as users:
         with locked("door"):
             fcntl.flock(users, fcntl.LOCK_SH)
-            if not _answers():
+            if not _is_up():
                 _start()
         try:
-            yield Engine(_HOST, is_ours=True)
+            yield Engine(_HOST, is_private=True)
         finally:
             with locked("door"), suppress(BlockingIOError):
-                # Whoever is last turns off the light.
+                # Only the last process gets this lock and stops the daemon.
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _stop()
 
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Do something that only one process of the tests may do at a time."""
+    """Hold a lock between test processes."""
     with (STATE / name).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -64,15 +64,15 @@ _PID = STATE / "dockerd.pid"
 _LOG = STATE / "dockerd.log"
 
 
-def _answers() -> bool:
+def _is_up() -> bool:
     client = shutil.which("docker", path="/usr/bin")
     assert client is not None, "docker is not installed: apt-get install docker.io"
-    asked = subprocess.run([client, "--host", _HOST, "version"], capture_output=True, timeout=30, check=False)
-    return asked.returncode == 0
+    probe = subprocess.run([client, "--host", _HOST, "version"], capture_output=True, timeout=30, check=False)
+    return probe.returncode == 0
 
 
 def _start() -> None:
-    # No bridge of its own: two daemons on one bridge take each other's addresses away.
+    # No bridge: two daemons must not share one.
     command = ["dockerd", "--host", _HOST, "--data-root", f"{STATE}/data", "--exec-root", f"{STATE}/exec"]
     command += [
         "--pidfile",
@@ -83,11 +83,11 @@ def _start() -> None:
         "base=10.213.0.0/16,size=24",
     ]
     with _LOG.open("w") as log:
-        # It outlives this process when others use it still.
+        # The daemon outlives this process while other processes use it.
         subprocess.run(
             ["setsid", "--fork", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True
         )
-    wait_until(_answers, timeout_s=60, what=lambda: f"dockerd\n{_LOG.read_text()[-4000:]}")
+    wait_until(_is_up, timeout_s=60, what=lambda: f"dockerd\n{_LOG.read_text()[-4000:]}")
 
 
 def _stop() -> None:

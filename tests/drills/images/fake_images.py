@@ -1,4 +1,4 @@
-"""Stand-ins of the public images, under their public names, for a Docker that reaches no registry."""
+"""Substitutes for the public images, under their public names, for a Docker without a registry."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from .docker_engine import STATE, locked
 _SOURCES = Path(__file__).with_name("fake_image_files")
 _DEPLOY = Path(__file__).parents[3] / "deploy"
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
-# Target of the stand-ins' Dockerfile: where the public name with its version stands.
+# Targets of the Dockerfile, each with the file that has the public name and version.
 _NAMES = {
     "uv": ("Dockerfile", r"ghcr\.io/astral-sh/uv:[\w.-]+"),
     "debian": ("Dockerfile", r"debian:trixie-slim"),
@@ -28,32 +28,32 @@ _NAMES = {
 
 
 def public_name(target: str) -> str:
-    """Return the name that the deployment has for an image, version included."""
+    """Return the name of an image in the deployment, with its version."""
     file, pattern = _NAMES[target]
     found = re.search(rf"(?:image: |=)({pattern})", (_DEPLOY / file).read_text("utf-8"))
-    assert found is not None, f"{file} names no {target}"
+    assert found is not None, f"{file} has no image {target}"
     return found[1]
 
 
 def provide(docker: Docker, *targets: str) -> None:
-    """Make the stand-ins that this engine does not have yet; a given engine pulls the real ones itself."""
-    if not docker.engine.is_ours:
+    """Build the substitutes that a private engine lacks; other engines pull the public images."""
+    if not docker.engine.is_private:
         return
-    with locked("stand-ins"):
+    with locked("fake-images"):
         made = _digest()
         for target in targets:
             name = public_name(target)
-            label = docker.tried("inspect", "--format", '{{index .Config.Labels "stand-in"}}', name)
+            label = docker.tried("inspect", "--format", '{{index .Config.Labels "fake-image"}}', name)
             if label.stdout.strip() != made:
                 _make(docker, target, name, made)
 
 
 def compose_program(docker: Docker) -> list[str]:
-    """Return the command of Compose v2, which Debian's stable release has only for later ones."""
-    if not docker.engine.is_ours:
+    """Return the command of Docker Compose v2; a private engine gets it from Debian trixie."""
+    if not docker.engine.is_private:
         return ["docker", "compose"]
     program = STATE / "docker-compose"
-    with locked("stand-ins"):
+    with locked("fake-images"):
         if not program.exists():
             _base(docker)
             with tempfile.TemporaryDirectory() as out:
@@ -74,11 +74,11 @@ def _make(docker: Docker, target: str, name: str, digest: str) -> None:
                 check=True,
             )
             shutil.copy2(Path(made) / "uv/bin/uv", context / "uv")
-        docker.build(context, name, "--target", target, "--label", f"stand-in={digest}")
+        docker.build(context, name, "--target", target, "--label", f"fake-image={digest}")
 
 
 def _base(docker: Docker) -> None:
-    """Have a minimal Debian, as the root file system that mmdebstrap makes."""
+    """Import a minimal Debian, made by mmdebstrap, unless it exists."""
     name = "starkeel-test/trixie"
     if docker.tried("inspect", name).returncode == 0:
         return
@@ -91,7 +91,7 @@ def _base(docker: Docker) -> None:
             timeout=600,
         )
         docker("import", archive, f"{name}:plain")
-        # What a build fetches it fetches by the authorities of this machine.
+        # Builds use the certificate authorities of this machine.
         shutil.copy2(_AUTHORITIES, Path(made) / "authorities.crt")
         archive.unlink()
         lines = [f"FROM {name}:plain", f"COPY authorities.crt {_AUTHORITIES}"]

@@ -1,25 +1,24 @@
-"""What is in the images, how large they are, and what a change builds again."""
+"""Contents, size and reproducibility of the images."""
 
 import gzip
 import io
 import json
 import re
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from packaging.markers import Marker
 
-from .conftest import ROOT, SERVICES, told
+from ...support.report import report
+from .conftest import ROOT, SERVICES
 from .docker import Docker
 
 BUDGET_BYTES = 50_000_000
-# Libraries name them, no service imports them: the Dockerfile says why.
+# Dependencies that no service imports; the Dockerfile gives the reasons.
 PRUNED = {"polyfactory", "faker", "rich", "rich-click", "pygments", "markdown-it-py", "mdurl", "pycparser"}
 PRUNED |= {"googleapis-common-protos", "tzdata"}
 _MACHINE = {"python_full_version": "3.13.5", "python_version": "3.13", "sys_platform": "linux"}
@@ -29,7 +28,7 @@ _MACHINE = {"python_full_version": "3.13.5", "python_version": "3.13", "sys_plat
 def saved(
     docker: Docker, images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Each image as the archive that Docker writes."""
+    """Archive of each image."""
     folder = tmp_path_factory.mktemp("saved")
     for service, name in images.items():
         docker("save", "--output", folder / f"{service}.tar", name)
@@ -39,9 +38,8 @@ def saved(
 @pytest.mark.parametrize("service", SERVICES)
 def test_an_image_is_small(saved: dict[str, Path], service: str, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = [len(gzip.compress(layer, 6)) for layer in _layers(saved[service])]
-    told(
-        capsys, f"{service}: {sum(sizes) / 1e6:.1f} MB compressed, layers {[f'{s / 1e6:.1f}' for s in sizes]}"
-    )
+    layers = [round(size / 1e6, 1) for size in sizes]
+    report(capsys, service, compressed_mb=round(sum(sizes) / 1e6, 1), layers_mb=layers)
     assert sum(sizes) <= BUDGET_BYTES
 
 
@@ -68,7 +66,7 @@ def test_labels_and_configuration(docker: Docker, images: Mapping[str, str], ser
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_is_installed_is_what_was_exported(
+def test_installed_distributions_are_those_of_the_lock_file(
     docker: Docker, images: Mapping[str, str], service: str
 ) -> None:
     program = (
@@ -83,20 +81,20 @@ def test_what_is_installed_is_what_was_exported(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_inventory_names_what_is_installed(saved: dict[str, Path], service: str) -> None:
+def test_the_sbom_lists_the_installed_distributions(saved: dict[str, Path], service: str) -> None:
     document = json.loads(_content(saved[service], "app/sbom.cdx.json"))
     expected = _exported(service)
     assert document["bomFormat"] == "CycloneDX"
-    named = {one["name"]: one["version"] for one in document["components"]}
-    named[document["metadata"]["component"]["name"]] = expected[service]
-    assert named == expected
-    assert all(one["licenses"][0]["license"]["name"] for one in document["components"])
+    listed = {component["name"]: component["version"] for component in document["components"]}
+    listed[document["metadata"]["component"]["name"]] = expected[service]
+    assert listed == expected
+    assert all(component["licenses"][0]["license"]["name"] for component in document["components"])
     licenses = _content(saved[service], "app/licenses.txt").decode()
     assert {line.split(" ")[0] for line in licenses.splitlines()} == expected.keys()
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_nothing_unneeded_is_left(saved: dict[str, Path], service: str) -> None:
+def test_the_image_contains_no_unneeded_files(saved: dict[str, Path], service: str) -> None:
     names = [name for name in _names(saved[service]) if name.startswith(("app/", "layer/"))]
     assert any(name.endswith("site-packages/granian/__init__.py") for name in names)
     unneeded = re.compile(
@@ -109,7 +107,7 @@ def test_nothing_unneeded_is_left(saved: dict[str, Path], service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_records_are_true(docker: Docker, images: Mapping[str, str], service: str) -> None:
+def test_recorded_hashes_match_the_files(docker: Docker, images: Mapping[str, str], service: str) -> None:
     program = (
         "import base64, hashlib; from importlib.metadata import distributions as d\n"
         "wrong = [str(f) for one in d() for f in one.files if f.hash and f.hash.value != "
@@ -120,9 +118,7 @@ def test_records_are_true(docker: Docker, images: Mapping[str, str], service: st
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_module_of_the_standard_library_is_compiled_at_each_start(
-    docker: Docker, images: Mapping[str, str], service: str
-) -> None:
+def test_every_imported_module_has_bytecode(docker: Docker, images: Mapping[str, str], service: str) -> None:
     program = (
         f"import importlib.util, os, sys; from {service}.app import create_app\n"
         "import starkeel_server._cli.serve, starkeel_server._worker.worker\n"
@@ -133,9 +129,9 @@ def test_no_module_of_the_standard_library_is_compiled_at_each_start(
     assert _python(docker, images[service], program) == "[]"
 
 
-def test_two_builds_from_nothing_are_the_same(docker: Docker, images: Mapping[str, str]) -> None:
-    # Digests of layers: this builder puts the time of the build into what describes them.
-    # Both from nothing: a layer partly taken from its cache may list its files in another order.
+def test_builds_are_reproducible(docker: Docker, images: Mapping[str, str]) -> None:
+    # Layers only: this builder writes the time of the build into the image's configuration.
+    # Without a cache: files in a layer that is partly cached may have another order.
     file, arguments = ROOT / "deploy/Dockerfile", {"SERVICE": "orders"}
     names = [f"{images['orders']}-{number}" for number in ("first", "second")]
     for name in names:
@@ -143,107 +139,6 @@ def test_two_builds_from_nothing_are_the_same(docker: Docker, images: Mapping[st
     layers = [docker.inspect(name)["RootFS"]["Layers"] for name in names]
     docker("rmi", *names)
     assert layers[0] == layers[1]
-
-
-class Tree:
-    """A copy of the workspace that may be changed, built as often as wanted."""
-
-    def __init__(self, docker: Docker, folder: Path) -> None:
-        self._docker = docker
-        self.folder = folder
-        self.last: dict[str, list[str]] = {}
-
-    def build(self, service: str) -> tuple[set[str], list[str]]:
-        """Build, and return the stages that ran according to BuildKit, and the layers of the image."""
-        tag = f"starkeel-test/{service}:isolation"
-        arguments = {"SERVICE": service}
-        log = self._docker.build(
-            self.folder, tag, "--file", self.folder / "deploy/Dockerfile", arguments=arguments
-        )
-        return _ran(log), self._docker.inspect(tag)["RootFS"]["Layers"]
-
-    def edit(self, path: str) -> None:
-        """Change a file as it never was before: a builder that was used before knows all that was."""
-        with (self.folder / path).open("a") as file:
-            file.write(f"\n# {uuid4()}\n")
-
-    def require(self, service: str, library: str, marker: str) -> None:
-        """Let a service need a library that is locked already, as `uv add` does, without asking an index."""
-        project, lock = self.folder / f"services/{service}/pyproject.toml", self.folder / "uv.lock"
-        _insert(project, r"dependencies = \[", f'    "{library}; {marker}",')
-        entry = f'    {{ name = "{library}", marker = "{marker}" }},'
-        package = rf'name = "{service}"\n(?:(?!\[\[package).*\n)*?'
-        _insert(lock, rf"{package}dependencies = \[", entry)
-        _insert(lock, rf"{package}requires-dist = \[", entry)
-        command = ["uv", "lock", "--check", "--offline", "--quiet"]
-        subprocess.run(command, cwd=self.folder, check=True)
-
-
-@pytest.fixture
-def tree(docker: Docker, images: Mapping[str, str], tmp_path: Path) -> Tree:
-    """A copy, of which both images have been built."""
-    for name in ("pyproject.toml", "uv.lock", "LICENSE"):
-        shutil.copy2(ROOT / name, tmp_path / name)
-    for name in ("packages", "services", "deploy"):
-        ignored = shutil.ignore_patterns("__pycache__", "tests", ".data", "secrets")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    one = Tree(docker, tmp_path)
-    for service in SERVICES:
-        one.build(service)
-    return one
-
-
-def test_an_untouched_service_builds_nothing_again(tree: Tree) -> None:
-    before = {service: tree.build(service)[1] for service in SERVICES}
-    tree.edit("services/orders/src/orders/orders.py")
-    ran, layers = tree.build("accounts")
-    assert ran <= {"plan"}
-    assert layers == before["accounts"]
-
-
-def test_a_service_s_code_builds_one_layer_of_one_image_again(tree: Tree) -> None:
-    before = tree.build("orders")[1]
-    tree.edit("services/orders/src/orders/orders.py")
-    ran, layers = tree.build("orders")
-    assert ran == {"plan", "members", "runtime"}
-    assert sum(a != b for a, b in zip(before, layers, strict=True)) == 1
-
-
-def test_a_shared_package_builds_no_third_party_layer_again(tree: Tree) -> None:
-    before = {service: tree.build(service)[1] for service in SERVICES}
-    tree.edit("packages/config/src/starkeel_config/__init__.py")
-    for service in SERVICES:
-        ran, layers = tree.build(service)
-        assert ran == {"plan", "members", "runtime"}
-        assert sum(a != b for a, b in zip(before[service], layers, strict=True)) == 1
-
-
-def test_a_service_s_dependency_builds_that_service_only_again(tree: Tree) -> None:
-    before = {service: tree.build(service)[1] for service in SERVICES}
-    tree.require("orders", "psutil", f"platform_release != '{uuid4()}'")
-    ran, layers = tree.build("accounts")
-    assert ran <= {"plan"}
-    assert layers == before["accounts"]
-    ran, layers = tree.build("orders")
-    assert {"plan", "dependencies", "members", "runtime"} == ran
-    assert layers != before["orders"]
-
-
-def _insert(file: Path, line: str, new: str) -> None:
-    """Write a new line below the one line that a pattern ends with."""
-    text, times = re.subn(
-        rf"^({line}\n)", lambda found: f"{found[1]}{new}\n", file.read_text(), flags=re.MULTILINE
-    )
-    assert times == 1, (file, line)
-    file.write_text(text)
-
-
-def _ran(log: str) -> set[str]:
-    """Return the stages whose steps BuildKit did not take from its cache."""
-    steps = dict(re.findall(r"^#(\d+) \[(\w+) \d+/\d+\] (?:RUN|COPY)", log, re.MULTILINE))
-    cached = set(re.findall(r"^#(\d+) CACHED", log, re.MULTILINE))
-    assert steps, log
-    return {stage for number, stage in steps.items() if number not in cached}
 
 
 def _python(docker: Docker, image: str, program: str) -> str:
@@ -260,7 +155,7 @@ def _python(docker: Docker, image: str, program: str) -> str:
 
 
 def _exported(service: str) -> dict[str, str]:
-    """Return what the lock holds for a service on this kind of machine, less what is pruned."""
+    """Return name and version of a service's locked distributions in the image, without those pruned."""
     command = [
         "uv",
         "export",

@@ -1,4 +1,4 @@
-"""The compose file, started: the fleet, what it stands on, and what can be had of the rest."""
+"""The compose file, started with every service for which there is an image."""
 
 import json
 import secrets
@@ -17,18 +17,20 @@ import pytest
 from starkeel_testing import wait_until
 
 from ...support.certificates import Authority
-from .conftest import ROOT, told
+from ...support.load import Load
+from ...support.orders import sign_in
+from ...support.report import report
+from .conftest import ROOT
 from .docker import Docker
 from .fake_images import compose_program, provide
-from .load_old import Load
 
-HAD = ("accounts", "orders", "postgres", "redis", "proxy", "prometheus", "alertmanager")
+STARTED = ("accounts", "orders", "postgres", "redis", "proxy", "prometheus", "alertmanager")
 REQUESTS = 1500
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack."""
+    """A running compose project."""
 
     docker: Docker
     program: list[str]
@@ -36,11 +38,11 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where its proxy is."""
+        """URL of its proxy."""
         return f"http://{self.environ['HTTP_PORT']}"
 
     def __call__(self, *arguments: str, timeout_s: float = 180) -> str:
-        """Run Docker Compose on it and return what it printed."""
+        """Run Docker Compose on it and return the output."""
         command = [*self.program, "--file", str(ROOT / "deploy/compose.yaml"), *arguments]
         done = subprocess.run(
             command, env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False
@@ -49,28 +51,28 @@ class Stack:
         return done.stdout
 
     def containers(self, service: str | None = None) -> list[dict[str, Any]]:
-        """Return what the engine knows of the containers, of one service or all."""
+        """Return the details of the containers, of a service or of all."""
         found = self(
             "--profile", "dev", "--profile", "prod", "ps", "--quiet", *([service] if service else [])
         )
         return [self.docker.inspect(name) for name in found.split()]
 
     def prometheus(self, query: str) -> list[dict[str, Any]]:
-        """Ask the Prometheus of the stack."""
+        """Return the result of a query, empty if it fails."""
         (container,) = self.containers("prometheus")
-        where = ("http://127.0.0.1:9090", query)
+        target = ("http://127.0.0.1:9090", query)
         found = self.docker.tried(
-            "exec", container["Id"], "promtool", "query", "instant", "-o", "json", *where
+            "exec", container["Id"], "promtool", "query", "instant", "-o", "json", *target
         )
-        answer: list[dict[str, Any]] = json.loads(found.stdout) if found.returncode == 0 else []
-        return answer
+        result: list[dict[str, Any]] = json.loads(found.stdout) if found.returncode == 0 else []
+        return result
 
 
 @pytest.fixture(scope="module")
 def stack(
     docker: Docker, images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """The stack of profile dev, up and healthy."""
+    """The profile dev, healthy."""
     provide(docker, "haproxy", "prometheus", "alertmanager")
     folder = tmp_path_factory.mktemp("secrets")
     subprocess.run([sys.executable, ROOT / "deploy/make_secrets.py", folder], check=True)
@@ -80,7 +82,7 @@ def stack(
     both.write_text(certificate.read_text() + key.read_text())
     both.chmod(0o644)
     registry, _, version = images["orders"].partition("/orders:")
-    one = Stack(
+    running_stack = Stack(
         docker,
         compose_program(docker),
         docker.environ
@@ -96,25 +98,20 @@ def stack(
         },
     )
     try:
-        one("--profile", "dev", "up", "--detach", "--no-build", "--wait", *HAD, timeout_s=300)
-        yield one
+        running_stack("--profile", "dev", "up", "--detach", "--no-build", "--wait", *STARTED, timeout_s=300)
+        yield running_stack
     finally:
-        one("--profile", "dev", "--profile", "prod", "down", "--volumes", "--timeout", "5")
+        running_stack("--profile", "dev", "--profile", "prod", "down", "--volumes", "--timeout", "5")
 
 
 @pytest.fixture(scope="module")
-def token(stack: Stack) -> str:
-    """An access token, got through the proxy."""
-    person = {"email": "alan@example.com", "password": "seven quiet lighthouses"}
+def caller(stack: Stack) -> dict[str, str]:
+    """Authorization header of a user registered through the proxy."""
     with httpx2.Client(base_url=stack.url, timeout=30, trust_env=False) as client:
-        signed_up = client.post("/api/users", json=person)
-        assert signed_up.status_code == 201, signed_up.text
-        answer = client.post("/api/auth/token", json=person)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["access_token"])
+        return sign_in(client)
 
 
-def test_a_user_s_first_steps_work_through_the_proxy(stack: Stack) -> None:
+def test_the_smoke_test_passes(stack: Stack) -> None:
     smoke = subprocess.run(
         ["bash", ROOT / "deploy/smoke.sh", stack.url],
         env=stack.environ,
@@ -130,18 +127,18 @@ def test_a_user_s_first_steps_work_through_the_proxy(stack: Stack) -> None:
 @pytest.mark.parametrize(
     "path", ["/health/live", "/health/ready", "/schema", "/metrics", "/", "/api/ordersx"]
 )
-def test_what_is_not_public_is_not_reached_from_outside(stack: Stack, path: str) -> None:
-    answer = httpx2.get(f"{stack.url}{path}", timeout=30, trust_env=False)
-    assert answer.status_code == 404
-    assert answer.headers["content-type"] == "application/problem+json"
+def test_the_proxy_hides_private_paths(stack: Stack, path: str) -> None:
+    response = httpx2.get(f"{stack.url}{path}", timeout=30, trust_env=False)
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 def test_only_the_proxy_has_ports_and_every_container_is_hardened(stack: Stack) -> None:
     containers = stack.containers()
-    names = [one["Config"]["Labels"]["com.docker.compose.service"] for one in containers]
-    assert sorted(names) == sorted([*HAD, "orders"])
-    for name, one in zip(names, containers, strict=True):
-        host = one["HostConfig"]
+    names = [container["Config"]["Labels"]["com.docker.compose.service"] for container in containers]
+    assert sorted(names) == sorted([*STARTED, "orders"])
+    for name, container in zip(names, containers, strict=True):
+        host = container["HostConfig"]
         assert bool(host["PortBindings"]) is (name == "proxy"), name
         assert host["ReadonlyRootfs"], name
         assert host["CapDrop"] == ["ALL"], name
@@ -151,12 +148,13 @@ def test_only_the_proxy_has_ports_and_every_container_is_hardened(stack: Stack) 
         assert host["NanoCpus"] > 0, name
         assert host["PidsLimit"] > 0, name
         assert host["LogConfig"]["Config"].keys() == {"max-size", "max-file"}, name
-        assert one["Config"]["User"].split(":")[0] not in {"", "0", "root"}, name
-        secret = [value for value in one["Config"]["Env"] if "PASSWORD=" in value or "postgresql://" in value]
+        assert container["Config"]["User"].split(":")[0] not in {"", "0", "root"}, name
+        env = container["Config"]["Env"]
+        secret = [value for value in env if "PASSWORD=" in value or "postgresql://" in value]
         assert secret == [], name
 
 
-def test_orders_cannot_reach_outside_and_the_proxy_no_database(stack: Stack) -> None:
+def test_networks_are_isolated(stack: Stack) -> None:
     (proxy,) = stack.containers("proxy")
     networks = {name.split("_")[-1] for name in proxy["NetworkSettings"]["Networks"]}
     assert networks == {"outside", "services", "telemetry"}
@@ -165,29 +163,24 @@ def test_orders_cannot_reach_outside_and_the_proxy_no_database(stack: Stack) -> 
         assert stack.docker.inspect(name)["Internal"] is True
 
 
-def test_prometheus_finds_every_replica_and_the_proxy(stack: Stack) -> None:
+def test_prometheus_discovers_every_replica_and_the_proxy(stack: Stack) -> None:
     expected = Counter(accounts=1, orders=2, proxy=1)
 
     def up() -> Counter[str]:
         found = stack.prometheus('up{job="services"} == 1')
         proxies = stack.prometheus('up{job="proxy"} == 1')
-        return Counter([one["metric"]["service"] for one in found] + ["proxy"] * len(proxies))
+        return Counter([series["metric"]["service"] for series in found] + ["proxy"] * len(proxies))
 
     wait_until(lambda: up() == expected, timeout_s=90, what=lambda: str(stack.prometheus("up")))
     assert up() == expected
 
 
-def test_rolling_a_service_under_load_drops_nothing(
-    stack: Stack, token: str, capsys: pytest.CaptureFixture[str]
+def test_a_rolling_update_under_load_fails_no_request(
+    stack: Stack, caller: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {one["Id"] for one in stack.containers("orders")}
-    load = Load(
-        stack.url,
-        "/api/orders?limit=1",
-        {"Authorization": f"Bearer {token}"},
-        asks_readiness=False,
-    )
-    load.wait_for(REQUESTS // 2)
+    before = {container["Id"] for container in stack.containers("orders")}
+    load = Load(stack.url, "/api/orders?limit=1", caller, ready=None).start()
+    load.wait_for_responses(REQUESTS // 2)
     rolled = subprocess.run(
         [sys.executable, ROOT / "deploy/roll.py", "orders", "--compose", " ".join(stack.program)],
         env=dict(stack.environ) | {"PATH": f"/usr/bin:{stack.environ['PATH']}"},
@@ -196,18 +189,18 @@ def test_rolling_a_service_under_load_drops_nothing(
         timeout=300,
         check=False,
     )
-    load.wait_for(REQUESTS // 2)
+    load.wait_for_responses(REQUESTS // 2)
     load.finish()
-    told(capsys, f"just roll orders under load: {load.summary}")
+    report(capsys, "just roll orders under load", load.summary)
     assert rolled.returncode == 0, rolled.stdout + rolled.stderr
     assert load.failures == []
     assert load.answered >= REQUESTS
-    after = {one["Id"] for one in stack.containers("orders")}
+    after = {container["Id"] for container in stack.containers("orders")}
     assert len(after) == len(before) == 2
     assert not after & before
 
 
-def test_the_proxy_speaks_tls_with_the_mounted_certificate(stack: Stack, token: str) -> None:
+def test_the_proxy_terminates_tls_with_the_mounted_certificate(stack: Stack, caller: dict[str, str]) -> None:
     environ = dict(stack.environ) | {
         "HTTP_PORT": _free_address(),
         "HTTPS_PORT": _free_address(),
@@ -220,9 +213,9 @@ def test_the_proxy_speaks_tls_with_the_mounted_certificate(stack: Stack, token: 
     trusting.minimum_version = ssl.TLSVersion.TLSv1_2
     with httpx2.Client(verify=trusting, timeout=30, trust_env=False) as client:
         url = f"https://{environ['HTTPS_PORT']}/api/orders"
-        answer = client.get(url, headers={"Authorization": f"Bearer {token}"})
-        assert answer.status_code == 200
-        assert answer.headers["strict-transport-security"] == "max-age=63072000"
+        response = client.get(url, headers=caller)
+        assert response.status_code == 200
+        assert response.headers["strict-transport-security"] == "max-age=63072000"
         assert client.get(f"https://{environ['HTTPS_PORT']}/health/live").status_code == 404
         moved = client.get(f"{secure.url}/api/orders")
         assert moved.status_code == 308
@@ -232,6 +225,6 @@ def test_the_proxy_speaks_tls_with_the_mounted_certificate(stack: Stack, token: 
 
 
 def _free_address() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{one.getsockname()[1]}"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"

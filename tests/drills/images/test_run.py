@@ -1,4 +1,4 @@
-"""The images as they run: hardened, on PostgreSQL and Redis, and stopped under load."""
+"""Containers of the images: hardened, on PostgreSQL and Redis, and stopped under load."""
 
 import re
 import subprocess
@@ -9,9 +9,10 @@ import httpx2
 import pytest
 from starkeel_testing import wait_until
 
-from .conftest import ROOT, told
+from ...support.load import Load
+from ...support.report import report
+from .conftest import ROOT
 from .container_fleet import Container, Fleet
-from .load_old import Load
 
 REQUESTS = 1500
 
@@ -45,7 +46,7 @@ def test_the_tour_of_the_readme_works(accounts: Container, orders: Container, tm
 
 
 @pytest.mark.parametrize("name", ["accounts", "orders"])
-def test_the_process_is_nobody_in_particular(request: pytest.FixtureRequest, name: str) -> None:
+def test_the_process_is_unprivileged(request: pytest.FixtureRequest, name: str) -> None:
     container: Container = request.getfixturevalue(name)
     top = container.docker("top", container.name, "-eo", "pid,uid,gid,args")
     processes = [line.split() for line in top.splitlines()[1:]]
@@ -60,7 +61,7 @@ def test_the_process_is_nobody_in_particular(request: pytest.FixtureRequest, nam
     assert facts["NoNewPrivs"] == "1"
 
 
-def test_there_is_no_shell_and_nothing_can_be_written(accounts: Container) -> None:
+def test_there_is_no_shell_and_nothing_is_writable(accounts: Container) -> None:
     docker = accounts.docker
     for program in ("sh", "/bin/sh", "bash", "/busybox/sh", "apt-get", "pip", "uv"):
         tried = docker.tried("exec", accounts.name, program)
@@ -76,19 +77,19 @@ def test_there_is_no_shell_and_nothing_can_be_written(accounts: Container) -> No
         "    else:\n"
         "        sys.exit(place)\n"
     )
-    said = docker("exec", accounts.name, "/app/.venv/bin/python", "-c", writes)
-    assert said.count("Read-only file system") == 6, said
+    output = docker("exec", accounts.name, "/app/.venv/bin/python", "-c", writes)
+    assert output.count("Read-only file system") == 6, output
 
 
-def test_docker_says_healthy(accounts: Container, orders: Container) -> None:
+def test_the_health_check_passes(accounts: Container, orders: Container) -> None:
     def states() -> list[str]:
-        return [str(one.state()["Health"]["Status"]) for one in (accounts, orders)]
+        return [str(each.state()["Health"]["Status"]) for each in (accounts, orders)]
 
     wait_until(lambda: states() == ["healthy", "healthy"], timeout_s=60, what=lambda: str(states()))
     assert states() == ["healthy", "healthy"]
 
 
-def test_a_service_without_its_settings_says_so_and_ends(containers: Fleet) -> None:
+def test_a_service_without_settings_exits_with_the_reason(containers: Fleet) -> None:
     done = containers.docker.tried("run", "--rm", *HARDENED_RUN, containers.images["orders"])
     assert done.returncode == 78
     assert "DATABASE_URL is not set" in done.stderr
@@ -99,7 +100,7 @@ HARDENED_RUN = ("--read-only", "--cap-drop", "ALL", "--network", "none")
 
 
 @pytest.mark.parametrize("options", [("--user", "12345:0"), ("--memory", "192m", "--memory-swap", "192m")])
-def test_another_user_and_less_memory_do(
+def test_it_runs_as_another_user_and_with_less_memory(
     containers: Fleet, accounts: Container, options: tuple[str, ...]
 ) -> None:
     container = containers.service("orders", *options, alias="other")
@@ -109,36 +110,31 @@ def test_another_user_and_less_memory_do(
     assert (state["ExitCode"], state["OOMKilled"]) == (0, False), container.output()
 
 
-def test_sigterm_under_load_loses_nothing(
-    containers: Fleet, accounts: Container, token: str, capsys: pytest.CaptureFixture[str]
+def test_docker_stop_under_load_fails_no_request(
+    containers: Fleet, accounts: Container, caller: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = containers.service("orders", alias="stopped")
-    one.wait_until_ready()
-    load = Load(one.url(), "/api/orders?limit=1", {"Authorization": f"Bearer {token}"})
-    load.wait_for(REQUESTS)
+    container = containers.service("orders", alias="stopped")
+    container.wait_until_ready()
+    load = Load(container.url(), "/api/orders?limit=1", caller).start()
+    load.wait_for_responses(REQUESTS)
 
-    one.docker("stop", "--time", "30", one.name, timeout_s=60)
+    container.docker("stop", "--time", "30", container.name, timeout_s=60)
 
     load.join()
-    told(capsys, f"docker stop under load: {load.summary}")
+    report(capsys, "docker stop under load", load.summary)
     assert load.failures == []
-    assert load.told_to_close > 0
-    state = one.state()
-    assert (state["ExitCode"], state["OOMKilled"]) == (0, False), one.output()
-    messages = [line["message"] for line in one.logs()]
+    assert load.closes > 0
+    state = container.state()
+    assert (state["ExitCode"], state["OOMKilled"]) == (0, False), container.output()
+    messages = [line["message"] for line in container.logs()]
     assert "received SIGTERM" in messages
     assert messages[-1] == "shutdown complete"
 
 
-def test_the_admin_port_counts_what_was_answered(orders: Container, token: str) -> None:
+def test_the_admin_port_counts_requests(orders: Container, caller: dict[str, str]) -> None:
     for _ in range(3):
-        answer = httpx2.get(
-            f"{orders.url()}/api/orders",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=30,
-            trust_env=False,
-        )
-        assert answer.status_code == 200
+        response = httpx2.get(f"{orders.url()}/api/orders", headers=caller, timeout=30, trust_env=False)
+        assert response.status_code == 200
 
     def metrics() -> str:
         return httpx2.get(f"{orders.url(9090)}/metrics", timeout=30, trust_env=False).text

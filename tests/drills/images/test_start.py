@@ -1,4 +1,4 @@
-"""How long it takes from `docker run` to the first 200, beside a bare Litestar in the same image."""
+"""Time from `docker run` to the first 200, compared with a bare Litestar in the same image."""
 
 import os
 import statistics
@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from .conftest import told
+from ...support.report import report
 from .container_fleet import HARDENED, MEMORY, Container, Fleet
 
 ROUNDS = int(os.environ.get("STARKEEL_TEST_START_ROUNDS", "3"))
@@ -37,24 +37,29 @@ GRANIAN = (
 )
 
 
-def test_the_time_to_the_first_answer(containers: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_time_to_the_first_response(containers: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     containers.file("bare.py", BARE)
-    # Once each, unmeasured: the migrations are done, and the files are read.
-    _first_answer(lambda: containers.service("accounts", alias="warm"), "/health/ready")
-    _first_answer(lambda: _bare(containers), "/")
-    ours, bare = [], []
+    # Once each, not measured: applies the migrations and fills the page cache.
+    _first_response(lambda: containers.service("accounts", alias="warm"), "/health/ready")
+    _first_response(lambda: _bare(containers), "/")
+    starkeel, bare = [], []
     for number in range(ROUNDS):
-        ours.append(
-            _first_answer(partial(containers.service, "accounts", alias=f"n{number}"), "/health/ready")
+        starkeel.append(
+            _first_response(partial(containers.service, "accounts", alias=f"n{number}"), "/health/ready")
         )
-        bare.append(_first_answer(lambda: _bare(containers), "/"))
-    ratio = statistics.median(ours) / statistics.median(bare)
-    figures = f"accounts {_shown(ours)}, bare Litestar {_shown(bare)}"
-    told(capsys, f"from docker run to the first 200: {figures}; ratio {ratio:.2f}, wanted {RATIO}")
-    assert len(ours) == len(bare) == ROUNDS
+        bare.append(_first_response(lambda: _bare(containers), "/"))
+    ratio = statistics.median(starkeel) / statistics.median(bare)
+    report(
+        capsys,
+        "from docker run to the first 200",
+        accounts=_shown(starkeel),
+        bare_Litestar=_shown(bare),
+        ratio=f"{ratio:.2f}, goal {RATIO}",
+    )
+    assert len(starkeel) == len(bare) == ROUNDS
 
 
-def _first_answer(start: Callable[[], Container], path: str) -> float:
+def _first_response(start: Callable[[], Container], path: str) -> float:
     began = time.monotonic()
     container = start()
     container.wait_until_ready(path)
@@ -64,7 +69,7 @@ def _first_answer(start: Callable[[], Container], path: str) -> float:
 
 
 def _bare(containers: Fleet) -> Container:
-    # As many ports and as little memory as ours has: each port is a process more that Docker starts.
+    # The same ports and memory: Docker starts a process for each port.
     ports = ("--publish", "127.0.0.1::3000", "--publish", "127.0.0.1::9090")
     secret = ("--env", "PYTHONPATH=/run/secrets")
     options = ("--volume", f"{containers.directory}:/run/secrets:ro", "--entrypoint", GRANIAN[0])
@@ -81,4 +86,4 @@ def _bare(containers: Fleet) -> Container:
 
 
 def _shown(seconds: list[float]) -> str:
-    return f"{statistics.median(seconds):.2f} s ({', '.join(f'{one:.2f}' for one in seconds)})"
+    return f"{statistics.median(seconds):.2f} s ({', '.join(f'{each:.2f}' for each in seconds)})"

@@ -1,4 +1,4 @@
-"""TLS with real handshakes: in the process, to an upstream, and to PostgreSQL, all from inside the image."""
+"""TLS of the process, to an upstream and to PostgreSQL, from inside the image."""
 
 import shutil
 import ssl
@@ -13,22 +13,20 @@ from .container_fleet import Container, Fleet, postgres
 
 @pytest.fixture(scope="module")
 def authority(containers: Fleet) -> Authority:
-    """An authority whose certificates lie where containers read secrets."""
+    """An authority with its files in the folder of the secrets."""
     return Authority(containers.directory)
 
 
 @pytest.fixture(scope="module")
 def secure_accounts(containers: Fleet, authority: Authority) -> Container:
-    """Accounts that speaks TLS."""
+    """Accounts with TLS."""
     authority.issue("secure-accounts")
     container = containers.service("accounts", env=_serving("secure-accounts"), alias="secure-accounts")
     _wait_until_healthy(container)
     return container
 
 
-def test_the_process_speaks_tls_and_its_health_check_too(
-    secure_accounts: Container, authority: Authority
-) -> None:
+def test_the_process_and_its_health_check_use_tls(secure_accounts: Container, authority: Authority) -> None:
     url = secure_accounts.url().replace("http:", "https:")
     trusting = ssl.create_default_context(cafile=authority.certificate)
     assert httpx2.get(f"{url}/health/ready", verify=trusting, trust_env=False).status_code == 200
@@ -36,7 +34,7 @@ def test_the_process_speaks_tls_and_its_health_check_too(
         httpx2.get(f"{url}/health/ready", verify=ssl.create_default_context(), trust_env=False)
 
 
-def test_with_client_certificates_the_health_check_asks_the_admin_port(
+def test_with_client_certificates_the_health_check_uses_the_admin_port(
     containers: Fleet, authority: Authority
 ) -> None:
     authority.issue("strict")
@@ -52,7 +50,7 @@ def test_with_client_certificates_the_health_check_asks_the_admin_port(
 
 
 def test_an_https_upstream_is_reached_and_verified(
-    containers: Fleet, secure_accounts: Container, token: str
+    containers: Fleet, secure_accounts: Container, caller: dict[str, str]
 ) -> None:
     upstream = {
         "ACCOUNTS_URL": "https://secure-accounts:3000",
@@ -62,11 +60,11 @@ def test_an_https_upstream_is_reached_and_verified(
         "orders", env=upstream | {"SSL_CERT_FILE": "/run/secrets/authority.pem"}, alias="trusting"
     )
     trusting.wait_until_ready()
-    assert _order(trusting, token).status_code == 201
+    assert _order(trusting, caller).status_code == 201
 
     doubting = containers.service("orders", env=upstream, alias="doubting")
     doubting.wait_until_ready("/health/live")
-    assert _order(doubting, token).status_code == 503
+    assert _order(doubting, caller).status_code == 503
     assert "certificate verify failed" in doubting.output().lower()
 
 
@@ -86,7 +84,7 @@ def test_postgresql_is_verified_in_full(containers: Fleet, authority: Authority)
     )  # fmt: skip
     assert shown == "t"
 
-    # The same server by a name that its certificate does not have.
+    # The same server by a name that is not in its certificate.
     containers.file("misnamed-database", where.format(host="misnamed-postgres") + query)
     env = {"DATABASE_URL_FILE": "/run/secrets/misnamed-database", "DB_STARTUP_TIMEOUT_SECONDS": "3"}
     refused = containers.service("accounts", env=env, alias="refused")
@@ -104,8 +102,8 @@ def _wait_until_healthy(container: Container) -> None:
     )
 
 
-def _order(orders: Container, token: str) -> httpx2.Response:
-    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "tls"}
+def _order(orders: Container, caller: dict[str, str]) -> httpx2.Response:
+    headers = caller | {"Idempotency-Key": "tls"}
     order = {"product_type": "oak-plank", "quantity": 1}
     return httpx2.post(f"{orders.url()}/api/orders", json=order, headers=headers, timeout=30, trust_env=False)
 

@@ -1,4 +1,4 @@
-"""Workers that take too much memory: replaced at a limit of ours, killed by the kernel at its own."""
+"""Workers that use too much memory: replaced at their own limit, killed by the kernel at its limit."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from ...support.load import Load
-from .sample_service import REQUESTS, port_of, report, sampling, wait_until
+from ...support.report import report
+from .sample_service import REQUESTS, sampling, start_load, wait_until
 
 MIB = 1024 * 1024
 
 
-class Group:
-    """A control group with a limit of memory."""
+class ControlGroup:
+    """A control group with a memory limit."""
 
     def __init__(self, path: Path, *, is_unified: bool, limit_bytes: int) -> None:
         self.path = path
@@ -34,15 +34,15 @@ class Group:
 
 
 @contextmanager
-def limited_to(limit_bytes: int) -> Iterator[Group]:
-    """A control group of our own, at the top of the tree; that takes root, as CI's containers have it."""
+def limited_to(limit_bytes: int) -> Iterator[ControlGroup]:
+    """Create a control group at the top of the tree, which requires root."""
     top = Path("/sys/fs/cgroup")
     is_unified = (top / "cgroup.controllers").exists()
     path = (top if is_unified else top / "memory") / f"starkeel-drill-{os.getpid()}"
     try:
-        group = Group(path, is_unified=is_unified, limit_bytes=limit_bytes)
+        group = ControlGroup(path, is_unified=is_unified, limit_bytes=limit_bytes)
     except OSError as error:
-        pytest.fail(f"no control group with a limit of memory can be made here, as root may: {error}")
+        pytest.fail(f"cannot create a control group with a memory limit, which requires root: {error}")
     try:
         yield group
     finally:
@@ -51,7 +51,7 @@ def limited_to(limit_bytes: int) -> Iterator[Group]:
 
 
 def fill(url: str) -> None:
-    """Have one worker take ever more, in steps, until it is gone."""
+    """Make one worker allocate memory in steps until it is killed."""
     with httpx2.Client(base_url=url, timeout=20) as kept:
         try:
             while True:
@@ -60,30 +60,30 @@ def fill(url: str) -> None:
             return
 
 
-def test_a_worker_over_its_limit_is_replaced_and_fails_no_request(tmp_path: Path, capsys: Any) -> None:
+def test_a_worker_over_its_limit_is_replaced_and_no_request_fails(tmp_path: Path, capsys: Any) -> None:
     with sampling(tmp_path) as samples:
         sample = samples.ready(DRAIN_DELAY_SECONDS=1, WORKER_MAX_RSS_BYTES=400 * MIB)
-        load = Load(port_of(sample.url)).start()
-        load.wait_for_answers(REQUESTS // 2)
+        load = start_load(sample.url)
+        load.wait_for_responses(REQUESTS // 2)
 
         held = httpx2.get(f"{sample.url}/hold/500", timeout=20).json()["pid"]
 
-        told = sample.wait_for_log("worker exceeded the memory limit and is being replaced", level="warning")
+        logged = sample.wait_for_log("worker exceeded the memory limit and is being replaced", level="warning")
         sample.wait_for_log("worker replaced", reason="memory")
         wait_until(lambda: not Path(f"/proc/{held}").exists(), what="the old worker is gone")
-        load.wait_for_answers(REQUESTS // 2)
+        load.wait_for_responses(REQUESTS // 2)
         load.finish()
-        report(capsys, "WORKER_MAX_RSS_BYTES", load, f"rss {told['rss_bytes'] // MIB} MiB")
+        report(capsys, "WORKER_MAX_RSS_BYTES", load.summary, rss_mib=logged["rss_bytes"] // MIB)
         assert load.failures == []
-        assert told["worker_pid"] == held
-        assert told["rss_bytes"] > told["limit"] == 400 * MIB
+        assert logged["worker_pid"] == held
+        assert logged["rss_bytes"] > logged["limit"] == 400 * MIB
         page = httpx2.get(f"{sample.admin}/metrics").text
         assert 'starkeel_worker_replacements_total{reason="memory"} 1.0' in page
         assert sample.messages.count("worker replaced") == 1
         assert sample.stop() == 0
 
 
-def test_a_limit_below_what_a_worker_needs_is_told_and_replaces_nothing(tmp_path: Path) -> None:
+def test_a_limit_below_the_initial_memory_is_logged_and_replaces_nothing(tmp_path: Path) -> None:
     with sampling(tmp_path) as samples:
         sample = samples.ready(WORKER_MAX_RSS_BYTES=MIB)
 
@@ -93,30 +93,32 @@ def test_a_limit_below_what_a_worker_needs_is_told_and_replaces_nothing(tmp_path
         assert "worker replaced" not in sample.messages
 
 
-def test_a_worker_that_the_kernel_killed_for_memory_is_named_so(tmp_path: Path, capsys: Any) -> None:
+def test_a_worker_killed_by_the_kernel_for_its_memory_is_reported_as_such(
+    tmp_path: Path, capsys: Any
+) -> None:
     with limited_to(400 * MIB) as group, sampling(tmp_path) as samples:
         sample = samples.start(WORKERS=2, popen={"preexec_fn": group.enter}).wait_until_ready()
-        load = Load(port_of(sample.url), ready=None).start()
-        load.wait_for_answers(REQUESTS // 2)
+        load = start_load(sample.url, ready=None)
+        load.wait_for_responses(REQUESTS // 2)
 
         fill(sample.url)
-        told = sample.wait_for_log("worker killed by the kernel: out of memory", level="error")
+        logged = sample.wait_for_log("worker killed by the kernel: out of memory", level="error")
 
         sample.wait_for_log("process started", role="worker", count=3)
-        load.wait_for_answers(REQUESTS // 2)
+        load.wait_for_responses(REQUESTS // 2)
         load.finish()
         report(
             capsys,
-            f"OOM kill of worker {told['worker_pid']}",
-            load,
-            f"last seen with {told['rss_bytes'] // MIB} MiB",
-            *(f"{failure.kind} {failure.path} ({failure.why})" for failure in load.failures),
+            f"OOM kill of worker {logged['worker_pid']}",
+            load.summary,
+            *(f"{failure.kind} {failure.path} ({failure.reason})" for failure in load.failures),
+            last_rss_mib=logged["rss_bytes"] // MIB,
         )
-        # Those in flight inside the worker that was killed: one for each client at most.
+        # Requests in flight in the killed worker: at most one per client.
         assert len(load.failures) <= 11
-        assert not any(failure.why.isdigit() for failure in load.failures)
-        assert (told["signal"], told["exit_code"], told["oom_kills"]) == ("SIGKILL", -signal.SIGKILL, 1)
-        assert told["rss_bytes"] > 30 * MIB
+        assert not any(failure.reason.isdigit() for failure in load.failures)
+        assert (logged["signal"], logged["exit_code"], logged["oom_kills"]) == ("SIGKILL", -signal.SIGKILL, 1)
+        assert logged["rss_bytes"] > 30 * MIB
         assert 'starkeel_worker_exits_total{reason="oom"} 1.0' in httpx2.get(f"{sample.admin}/metrics").text
         assert "worker died" not in sample.messages
         assert sample.stop() == 0

@@ -1,8 +1,7 @@
-"""The service is stopped under load."""
+"""Shutdown under load."""
 
 import signal
 import socket
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,8 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from ...support.load import Load
-from .sample_service import REQUESTS, free_port, is_refused, port_of, report, sampling, wait_until
+from ...support.programs import free_port
+from ...support.report import report
+from .sample_service import REQUESTS, is_refused, port_of, sampling, start_load, wait_until
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -23,16 +23,16 @@ def test_sigterm_fails_no_request(tmp_path: Path, capsys: Any, workers: int) -> 
     with sampling(tmp_path) as samples:
         sample = samples.ready(WORKERS=workers, DRAIN_DELAY_SECONDS=1)
         port = port_of(sample.url)
-        load = Load(port).start()
-        load.wait_for_answers(REQUESTS)
+        load = start_load(sample.url)
+        load.wait_for_responses(REQUESTS)
 
         sample.signal(signal.SIGTERM)
 
         load.join()
         code = sample.wait()
-        report(capsys, f"SIGTERM with {workers} workers", load, f"exit {code}")
+        report(capsys, f"SIGTERM with {workers} workers", load.summary, exit=code)
         assert load.failures == []
-        assert load.told_to_close > 0
+        assert load.closes > 0
         assert code == 0
         assert is_refused(port)
         assert sample.messages[-2:] == ["shutdown complete", "process stopped"]
@@ -42,7 +42,7 @@ def test_sigterm_with_everything_open_fails_no_request(tmp_path: Path, capsys: A
     with sampling(tmp_path) as samples, ExitStack() as stack:
         sample = samples.ready(WORKERS=2, DRAIN_DELAY_SECONDS=1, SHUTDOWN_GRACE_SECONDS=4)
         port = port_of(sample.url)
-        load = Load(port, slow=4).start()
+        load = start_load(sample.url, slow=4)
         pool = stack.enter_context(ThreadPoolExecutor())
         slow = [pool.submit(httpx2.get, f"{sample.url}/slow/2.5", timeout=20) for _ in range(3)]
         streams = [pool.submit(events, sample.url) for _ in range(3)]
@@ -50,33 +50,33 @@ def test_sigterm_with_everything_open_fails_no_request(tmp_path: Path, capsys: A
         halves = [half(stack, port, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")]
         silent = [half(stack, port, text) for text in ("", "GET /pid HTTP/1.1\r\nHo") for _ in range(20)]
         sample.wait_for_log("body began")
-        load.wait_for_answers(REQUESTS)
+        load.wait_for_responses(REQUESTS)
 
         sample.signal(signal.SIGTERM)
 
         load.join()
         codes = [closed_with(socket) for socket in live]
-        told = [one.result() for one in streams]
-        answers = [one.result().status_code for one in slow]
+        ends = [stream.result() for stream in streams]
+        statuses = [request.result().status_code for request in slow]
         cut = [connection.recv(100)[:12] for connection in halves]
         quiet = [connection.recv(100) for connection in silent]
         code = sample.wait()
         report(
             capsys,
             "SIGTERM with everything open",
-            load,
-            f"slow {answers}",
-            f"event streams {told}",
-            f"WebSockets {codes}",
-            f"half-sent body {cut}",
-            f"silent connections closed {quiet.count(b'')} of {len(quiet)}",
-            f"exit {code}",
+            load.summary,
+            slow=statuses,
+            event_streams=ends,
+            WebSockets=codes,
+            incomplete_body=cut,
+            silent_connections_closed=f"{quiet.count(b'')} of {len(quiet)}",
+            exit=code,
         )
         assert load.failures == []
-        assert answers == [200, 200, 200]
-        assert told == ["complete"] * 3
+        assert statuses == [200, 200, 200]
+        assert ends == ["complete"] * 3
         assert codes == [1012, 1012, 1012]
-        # It could not be finished: the grace was over, and it was told so.
+        # The body was never completed, so the request ended with the grace period.
         assert cut == [b"HTTP/1.1 503"]
         assert quiet == [b""] * 40
         assert code == 0
@@ -84,7 +84,7 @@ def test_sigterm_with_everything_open_fails_no_request(tmp_path: Path, capsys: A
 
 
 def events(url: str) -> str:
-    """How an event stream ended."""
+    """Return how an event stream ended."""
     try:
         with httpx2.stream("GET", f"{url}/events", timeout=20) as stream:
             for _ in stream.iter_text():
@@ -109,30 +109,28 @@ def closed_with(live: Any) -> int:
     return code
 
 
-def test_a_second_sigterm_ends_at_once_what_a_load_balancer_has_left_behind(
-    tmp_path: Path, capsys: Any
-) -> None:
+def test_a_second_sigterm_stops_immediately(tmp_path: Path, capsys: Any) -> None:
     with sampling(tmp_path) as samples:
         sample = samples.ready(WORKERS=2, DRAIN_DELAY_SECONDS=30)
         port = port_of(sample.url)
-        load = Load(port).start()
+        load = start_load(sample.url)
         with ThreadPoolExecutor() as pool:
             stream = pool.submit(events, sample.url)
-            load.wait_for_answers(REQUESTS)
+            load.wait_for_responses(REQUESTS)
             sample.signal(signal.SIGTERM)
             load.join()
 
             sample.signal(signal.SIGTERM)
 
             code = sample.wait(timeout_s=10)
-            report(capsys, "second SIGTERM", load, f"event stream cut: {stream.result()}", f"exit {code}")
+            report(capsys, "second SIGTERM", load.summary, event_stream=stream.result(), exit=code)
         assert load.failures == []
         assert code == 130
         assert is_refused(port)
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal."""
+    """Return whether a process has a handler for a signal."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
@@ -146,10 +144,10 @@ MOMENTS: list[float | str] = [
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_sigterm_at_any_moment_of_boot_ends_in_order(
+def test_sigterm_at_any_moment_of_the_start_stops_in_order(
     tmp_path: Path, capsys: Any, moment: float | str
 ) -> None:
-    """From the moment on at which Python runs our code; before that it is the interpreter that ends."""
+    """From the installation of the handler on; before that, SIGTERM ends the interpreter."""
     with sampling(tmp_path) as samples:
         port = free_port()
         sample = samples.start(WORKERS=2, PORT=port)
@@ -157,18 +155,17 @@ def test_sigterm_at_any_moment_of_boot_ends_in_order(
         if isinstance(moment, str):
             sample.wait_for_log(moment, **({"role": "worker"} if moment == "process started" else {}))
         else:
-            # Not how long anything takes, but another moment each time.
+            # No wait for a fact: the test needs an arbitrary moment.
             at = time.monotonic() + moment
             wait_until(lambda: time.monotonic() >= at)
 
         sample.signal(signal.SIGTERM)
 
         before = time.monotonic()
-        # The contract gives 2 seconds; the machine may be busy with other tests.
+        # The contract is 2 seconds; the machine may be busy.
         code = sample.wait(timeout_s=10)
-        with capsys.disabled():
-            took = f"{time.monotonic() - before:.2f} s"
-            sys.stdout.write(f"\nSIGTERM during boot, at {moment}: exit {code} after {took}\n")
+        took_s = round(time.monotonic() - before, 2)
+        report(capsys, f"SIGTERM during the start, at {moment}", exit=code, after_s=took_s)
         assert code == 0, sample.output
         assert "Traceback" not in sample.output
         assert "shutdown complete" in sample.output

@@ -1,65 +1,53 @@
-"""What a request costs the database, as PostgreSQL counts it."""
+"""Statements per request, read from PostgreSQL's log."""
 
 import re
-from collections.abc import Iterator
-from uuid import uuid4
 
 import pytest
-from starkeel_testing import OwnPostgres, Service, running, wait_until
+from starkeel_testing import OwnPostgres, wait_until
+
+from ...support.orders import Customer
 
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(240)]
 
-CREDENTIALS = {"email": "ada@example.com", "password": "seven quiet lighthouses"}
-TOLD = re.compile(r"^.*orders\|(\d+)\|LOG: +(?:statement|execute [^:]*): *(\S[^\n]*)", re.MULTILINE)
-
-
-@pytest.fixture
-def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    file = tmp_path_factory.mktemp("accounts") / "accounts.db"
-    with running("accounts", {"DATABASE_URL": f"sqlite:///{file}"}) as service:
-        assert service.client.post("/api/users", json=CREDENTIALS).status_code == 201
-        yield service
+LOGGED = re.compile(r"^.*orders\|(\d+)\|LOG: +(?:statement|execute [^:]*): *(\S[^\n]*)", re.MULTILINE)
 
 
 def transactions(server: OwnPostgres) -> list[list[str]]:
-    """What each transaction of orders consisted of, as far as the server has told."""
-    open_ones: dict[str, list[str]] = {}
+    """Return the statements of each finished transaction of orders."""
+    running: dict[str, list[str]] = {}
     done = []
-    for backend, told in TOLD.findall(server.output()):
-        statement = told.rstrip("; ")
-        if statement != "BEGIN" and backend not in open_ones:
+    for backend, logged in LOGGED.findall(server.output()):
+        statement = logged.rstrip("; ")
+        if statement != "BEGIN" and backend not in running:
             done.append([statement])
             continue
-        open_ones.setdefault(backend, []).append(statement)
+        running.setdefault(backend, []).append(statement)
         if statement in {"COMMIT", "ROLLBACK"}:
-            done.append(open_ones.pop(backend))
+            done.append(running.pop(backend))
     return done
 
 
-def test_an_order_is_three_statements_with_its_event_and_its_key_and_a_look_at_it_one(
-    accounts: Service, own_postgres: OwnPostgres
+def test_an_order_with_event_and_key_takes_three_statements_and_a_read_one(
+    customer: Customer, own_postgres: OwnPostgres
 ) -> None:
     own_postgres.stop()
     own_postgres.start(log_statement="all", log_line_prefix="%a|%p|", log_error_verbosity="terse")
-    token = accounts.client.post("/api/auth/token", json=CREDENTIALS).json()["access_token"]
-    env = {
-        "ACCOUNTS_URL": accounts.url,
-        "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
-        "DATABASE_URL": own_postgres.url,
-    }
-    with running("orders", env) as service:
+    with customer.running_orders(own_postgres.url) as service:
         for _ in range(3):
-            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex}
-            body = {"product_type": "anchor", "quantity": 1}
-            placed = service.client.post("/api/orders", json=body, headers=headers)
+            placed = customer.place(service.client)
             assert placed.status_code == 201
-            assert service.client.get(placed.headers["location"], headers=headers).status_code == 200
+            location = placed.headers["location"]
+            assert service.client.get(location, headers=customer.headers).status_code == 200
 
         def with_(text: str) -> list[list[str]]:
-            return [one for one in transactions(own_postgres) if any(text in each for each in one)]
+            return [
+                statements
+                for statements in transactions(own_postgres)
+                if any(text in statement for statement in statements)
+            ]
 
         wait_until(lambda: len(with_("SELECT orders.")) == 3, timeout_s=30, what=own_postgres.output)
-        assert [len(one) for one in with_("SELECT orders.")] == [1, 1, 1]
+        assert [len(statements) for statements in with_("SELECT orders.")] == [1, 1, 1]
         # The mode is set on one connection, which all reads use.
         assert len(with_("default_transaction_read_only")) == 1
         assert len(with_("INTO orders")) == 3

@@ -1,42 +1,34 @@
 """Write Grafana's dashboards, or check them.
 
 python -m tools.generate.dashboards           write them
-python -m tools.generate.dashboards --check   exit with 1 when one is stale, and name it
+python -m tools.generate.dashboards --check   exit with 1 if a file is stale
 """
 
-import argparse
 import sys
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from ...workspace import ROOT
+from ..files import parser, write
 from .database import DATABASE
 from .fleet import FLEET
-from .parts import made
+from .parts import built
 from .runtime import RUNTIME
 from .service import SERVICE
 
-BOARDS = (FLEET, SERVICE, DATABASE, RUNTIME)
 FOLDER = ROOT / "deploy" / "observability" / "grafana" / "dashboards"
 
 
 def main() -> int:
-    """Write or check; the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 when one is stale")
+    """Write or check the files; return the exit code."""
+    given = parser(__doc__).parse_args()
     encoder = JSONEncoder(sort_keys=True, indent=2)
-    files = {FOLDER / f"{board.uid}.json": encoder.encode(made(board)) + "\n" for board in BOARDS}
-    if not parser.parse_args().check:
-        for path, text in files.items():
-            path.write_text(text, "utf-8")
-        return 0
-    stale = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
-    stale += [path for path in FOLDER.glob("*.json") if path not in files]
-    for path in stale:
-        sys.stderr.write(f"{path.relative_to(ROOT)} is not what `just dashboards` writes\n")
-    return 1 if stale else 0
+    files = {
+        FOLDER / f"{dashboard.uid}.json": encoder.encode(built(dashboard)) + "\n"
+        for dashboard in (FLEET, SERVICE, DATABASE, RUNTIME)
+    }
+    obsolete = [path for path in FOLDER.glob("*.json") if path not in files]
+    return write(files, recipe="dashboards", check=given.check, obsolete=obsolete)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""The databases, seen from the services."""
+"""Dashboard of the databases, measured by the services."""
 
-from .parts import SELECTED, Board, Query, Row, View
+from .parts import SELECTED, Dashboard, Panel, Query, Row
 
 _POOL = Row(
     "Pool",
     [
-        View(
+        Panel(
             "Connections",
-            "Open connections of all workers, in use and idle, and how many there may be.",
+            "Open connections of all workers, in use and idle, and their maximum.",
             [
                 Query(
                     f"sum by (service, instance, state) (db_client_connection_count{{{SELECTED}}})",
@@ -15,20 +15,20 @@ _POOL = Row(
                 ),
                 Query(
                     f"sum by (service, instance) (db_client_connection_max{{{SELECTED}}})",
-                    "{{service}} {{instance}} at most",
+                    "{{service}} {{instance}} max",
                 ),
             ],
         ),
-        View(
+        Panel(
             "In use",
-            "Share of the connections that are in use. At 1 every further request waits.",
+            "Share of the connections that are in use. At 1, requests wait for a connection.",
             [Query(f"instance:db_connections:used_ratio{{{SELECTED}}}", "{{service}} {{instance}}")],
             unit="percentunit",
             limits=(0.8, 0.9),
         ),
-        View(
-            "Requests that wait",
-            "For a connection, right now.",
+        Panel(
+            "Waiting requests",
+            "Requests that wait for a connection.",
             [
                 Query(
                     f"sum by (service, instance) (db_client_connection_pending_requests{{{SELECTED}}})",
@@ -36,9 +36,9 @@ _POOL = Row(
                 )
             ],
         ),
-        View(
-            "Requests that waited in vain",
-            "For DB_ACQUIRE_TIMEOUT_SECONDS; they were answered 503.",
+        Panel(
+            "Timeouts",
+            "Requests that got no connection within DB_ACQUIRE_TIMEOUT_SECONDS; their status is 503.",
             [
                 Query(
                     "sum by (service, instance) "
@@ -48,9 +48,9 @@ _POOL = Row(
             ],
             unit="reqps",
         ),
-        View(
-            "Answered 503",
-            "What requests get while the database, or another dependency, is away.",
+        Panel(
+            "Responses with 503",
+            "Requests that failed because the database or another dependency was unavailable.",
             [
                 Query(
                     "sum by (service, path) (rate(http_requests_total"
@@ -60,9 +60,9 @@ _POOL = Row(
             ],
             unit="reqps",
         ),
-        View(
-            "Migrations that are missing",
-            "As each replica last saw it; it is not ready while there are any.",
+        Panel(
+            "Pending migrations",
+            "Migrations that are not applied, at the last check. The replica is not ready until they are.",
             [
                 Query(
                     f"max by (service, instance) (db_migrations_pending{{{SELECTED}}})",
@@ -75,29 +75,29 @@ _POOL = Row(
 )
 
 _OUTBOX = Row(
-    "Events on their way out",
+    "Outbox",
     [
-        View(
-            "Waiting",
-            "Events that were committed and not published yet. Every replica counts the same rows.",
+        Panel(
+            "Pending events",
+            "Events that are committed and not published. Every replica counts the same rows.",
             [Query(f"max by (service) (outbox_pending{{{SELECTED}}})", "{{service}}")],
         ),
-        View(
-            "Age of the oldest",
-            "How far behind those are who listen.",
+        Panel(
+            "Age of the oldest event",
+            "Age of the oldest pending event: how late subscribers receive events.",
             [Query(f"max by (service) (outbox_oldest_pending_seconds{{{SELECTED}}})", "{{service}}")],
             unit="s",
             limits=(10, 60),
         ),
-        View(
-            "Put aside",
-            "Events that the broker refused ten times; nobody publishes them unless asked to.",
+        Panel(
+            "Dead letters",
+            "Events that the broker refused ten times. They are not retried automatically.",
             [Query(f"max by (service) (outbox_dead_letters{{{SELECTED}}})", "{{service}}")],
             limits=(1, 1),
         ),
-        View(
+        Panel(
             "Published",
-            "Events that the broker took.",
+            "Events that the broker accepted.",
             [
                 Query(
                     f"sum by (service) (rate(outbox_published_total{{{SELECTED}}}[$__rate_interval]))",
@@ -107,9 +107,9 @@ _OUTBOX = Row(
             unit="ops",
             width=12,
         ),
-        View(
+        Panel(
             "Failed",
-            "Attempts to publish: `away`, no broker was reached; `refused`, it did not want the event.",
+            "Failed attempts. `away`: the broker was unreachable; `refused`: it refused the event.",
             [
                 Query(
                     f"sum by (service, reason) (rate(outbox_failures_total{{{SELECTED}}}[$__rate_interval]))",
@@ -122,10 +122,10 @@ _OUTBOX = Row(
     ],
 )
 
-DATABASE = Board(
+DATABASE = Dashboard(
     "starkeel-database",
     "Starkeel: database",
-    "Whether requests get their connections, schemas are what the code expects, and events leave.",
+    "Connection pools, pending migrations, and the outbox.",
     "several",
     [_POOL, _OUTBOX],
 )

@@ -1,6 +1,6 @@
-"""All services at a glance."""
+"""Dashboard of all services."""
 
-from .parts import SELECTED, Board, Query, Row, View
+from .parts import SELECTED, Dashboard, Panel, Query, Row
 
 RUNBOOKS = "https://github.com/starkeel/starkeel/blob/main/docs/runbooks"
 _REQUESTS = f'http_requests_total{{path!~"/health/.*", {SELECTED}}}'
@@ -12,17 +12,17 @@ _BUCKETS = (
 _NOW = Row(
     "Now",
     [
-        View(
+        Panel(
             "Replicas",
-            "Replicas whose metrics can be read.",
+            "Replicas that Prometheus scrapes successfully.",
             [Query('sum by (service) (up{service=~"$service"})', "{{service}}")],
             kind="number",
             width=6,
             height=5,
         ),
-        View(
+        Panel(
             "Alerts",
-            "What is firing. A name leads to what it means and what to do, a service to its dashboard.",
+            "Firing alerts. The name links to the runbook, the service to its dashboard.",
             [
                 Query(
                     "count by (alertname, severity, service) "
@@ -38,9 +38,9 @@ _NOW = Row(
             width=10,
             height=5,
         ),
-        View(
+        Panel(
             "Versions",
-            "What runs where. Two versions of a service are a deployment under way, or one that stopped.",
+            "Running versions. Two versions of a service: a deployment is in progress, or it is stuck.",
             [Query(f"count by (service, version, revision) (starkeel_build_info{{{SELECTED}}})", "Replicas")],
             kind="table",
             width=8,
@@ -52,15 +52,15 @@ _NOW = Row(
 _REQUEST_ROW = Row(
     "Requests",
     [
-        View(
+        Panel(
             "Requests",
-            "Answered requests, probes left out.",
+            "Completed requests, without health checks.",
             [Query(f"sum by (service) (rate({_REQUESTS}[$__rate_interval]))", "{{service}}")],
             unit="reqps",
         ),
-        View(
+        Panel(
             "Failed",
-            "Share of the requests that were answered 5xx; the line is ten times what the objective allows.",
+            "Share of the requests with status 5xx. Yellow: the objective; red: ten times that.",
             [
                 Query(
                     f"(sum by (service) (rate({_FAILED}[$__rate_interval]))"
@@ -72,9 +72,9 @@ _REQUEST_ROW = Row(
             unit="percentunit",
             limits=(0.001, 0.01),
         ),
-        View(
-            "Slowest of a hundred",
-            "99 of 100 requests were faster; streams left out. Click a dot for the trace of that request.",
+        Panel(
+            "Duration, p99",
+            "99th percentile, without streams. A dot is one request and links to its trace.",
             [
                 Query(
                     f"histogram_quantile(0.99, sum by (service, le) (rate({_BUCKETS}[$__rate_interval])))",
@@ -91,9 +91,9 @@ _REQUEST_ROW = Row(
 _OBJECTIVES = Row(
     "Objectives",
     [
-        View(
-            "Allowance of failures, how fast it is used up",
-            "1: just as fast as it lasts. From 14.4 on, for an hour, somebody is woken.",
+        Panel(
+            "Error budget burn rate, availability",
+            "1: the budget lasts exactly for the period of the objective. 14.4 for one hour: critical alert.",
             [
                 Query(
                     'service:http_requests_failed:ratio_rate1h{service=~"$service"} / 0.001',
@@ -106,9 +106,9 @@ _OBJECTIVES = Row(
             ],
             limits=(1, 14.4),
         ),
-        View(
-            "Allowance of slow requests, how fast it is used up",
-            "Likewise, of requests that took longer than half a second.",
+        Panel(
+            "Error budget burn rate, latency",
+            "The same for requests that took longer than 0.5 s.",
             [
                 Query(
                     'service:http_requests_slow:ratio_rate1h{service=~"$service"} / 0.01', "{{service}} 1 h"
@@ -119,16 +119,17 @@ _OBJECTIVES = Row(
             ],
             limits=(1, 14.4),
         ),
-        View(
-            "Within the objectives, three days",
-            "Share of the requests that were answered without an error of ours, and of those in time.",
+        Panel(
+            "Objectives, last three days",
+            "Share of the requests without status 5xx, and of the requests that took at most 0.5 s.",
             [
                 Query(
                     '1 - service:http_requests_failed:ratio_rate3d{service=~"$service"}',
-                    "{{service}} answered",
+                    "{{service}} available",
                 ),
                 Query(
-                    '1 - service:http_requests_slow:ratio_rate3d{service=~"$service"}', "{{service}} in time"
+                    '1 - service:http_requests_slow:ratio_rate3d{service=~"$service"}',
+                    "{{service}} in time",
                 ),
             ],
             kind="number",
@@ -140,11 +141,11 @@ _OBJECTIVES = Row(
 _BUSINESS = Row(
     "Business",
     [
-        View(
+        Panel(
             "Users",
-            "Sign-ups, and answers to requests for a token.",
+            "Registrations, and requests for a token by result.",
             [
-                Query(f"sum(rate(users_created_total{{{SELECTED}}}[$__rate_interval]))", "signed up"),
+                Query(f"sum(rate(users_created_total{{{SELECTED}}}[$__rate_interval]))", "registered"),
                 Query(
                     f"sum by (result) (rate(tokens_issued_total{{{SELECTED}}}[$__rate_interval]))",
                     "token {{result}}",
@@ -152,7 +153,7 @@ _BUSINESS = Row(
             ],
             unit="ops",
         ),
-        View(
+        Panel(
             "Orders",
             "Orders placed, by product.",
             [
@@ -164,7 +165,7 @@ _BUSINESS = Row(
             kind="stack",
             unit="ops",
         ),
-        View(
+        Panel(
             "Time to place an order",
             "From the accepted request to the committed order.",
             [
@@ -173,7 +174,7 @@ _BUSINESS = Row(
                     f"(rate(order_creation_duration_seconds_bucket{{{SELECTED}}}[$__rate_interval])))",
                     name,
                 )
-                for quantile, name in ((0.5, "half"), (0.99, "99 of 100"))
+                for quantile, name in ((0.5, "p50"), (0.99, "p99"))
             ],
             unit="s",
         ),
@@ -181,17 +182,17 @@ _BUSINESS = Row(
 )
 
 _TARGETS = Row(
-    "What is watched, and who watches",
+    "Monitoring",
     [
-        View(
-            "Targets that do not answer",
-            "Addresses whose metrics cannot be read, by job.",
+        Panel(
+            "Targets that are down",
+            "Targets whose last scrape failed, by job.",
             [Query("count by (job) (up) - sum by (job) (up)", "{{job}}")],
             limits=(1, 1),
         ),
-        View(
+        Panel(
             "Certificates",
-            "Time until the first certificate of each replica expires, where the process speaks TLS.",
+            "Time until the first certificate of each replica expires; only if the process terminates TLS.",
             [
                 Query(
                     "min by (service, instance) "
@@ -201,9 +202,9 @@ _TARGETS = Row(
             ],
             unit="s",
         ),
-        View(
+        Panel(
             "Prometheus",
-            "Alerts that could not be handed on, and rules that failed: both are 0, or alerts are missing.",
+            "Undelivered notifications and failed rules. Above 0, alerts are missing.",
             [
                 Query("sum(rate(prometheus_notifications_errors_total[$__rate_interval]))", "alerts lost"),
                 Query(
@@ -215,10 +216,10 @@ _TARGETS = Row(
     ],
 )
 
-FLEET = Board(
+FLEET = Dashboard(
     "starkeel-fleet",
     "Starkeel: fleet",
-    "Whether people get what they were promised, and which service to look at if not.",
+    "Whether the objectives are met, and which service to examine if they are not.",
     "several",
     [_NOW, _REQUEST_ROW, _OBJECTIVES, _BUSINESS, _TARGETS],
 )

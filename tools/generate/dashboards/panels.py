@@ -1,4 +1,4 @@
-"""One panel of a dashboard, from what it shows."""
+"""Panels of a dashboard, from their declaration to Grafana's model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -22,12 +22,12 @@ _Panel = timeseries.Panel | stat.Panel | table.Panel | heatmap.Panel | logs.Pane
 
 
 class Query(NamedTuple):
-    """A query, in the language of the source.
+    """A query, in the language of its data source.
 
     Attributes:
         expr: The query.
-        legend: What its series, or its column, are called.
-        unit: By Grafana's name, where it is another than the panel's.
+        legend: Name of its series, or of its column.
+        unit: Grafana's name of its unit, if it differs from the panel's.
     """
 
     expr: str
@@ -35,24 +35,24 @@ class Query(NamedTuple):
     unit: str = ""
 
 
-class View(NamedTuple):
-    """What a panel shows.
+class Panel(NamedTuple):
+    """A panel.
 
     Attributes:
-        title: Of the panel.
-        about: What it shows, and what is wrong when it looks wrong.
-        queries: What is asked; of Prometheus unless the kind is logs or traces.
-        kind: What it looks like.
-        unit: By Grafana's name.
-        width: Of 24.
-        height: In units of Grafana's.
-        limits: From which value on it is yellow, and red.
-        exemplars: Whether single requests are shown, which link to their traces.
-        links: Of a table, where the values of a column lead.
+        title: Title.
+        description: What it shows, and what an unusual value means.
+        queries: For Prometheus, or for Loki and Tempo by the kind.
+        kind: Form of the panel.
+        unit: Grafana's name of the unit.
+        width: Of 24 columns.
+        height: In Grafana's grid units.
+        limits: Values from which it is yellow and red.
+        exemplars: Whether to show exemplars, which link to traces.
+        links: URLs by column of a table.
     """
 
     title: str
-    about: str
+    description: str
     queries: Sequence[Query]
     kind: Kind = "lines"
     unit: str = "short"
@@ -63,106 +63,106 @@ class View(NamedTuple):
     links: Mapping[str, str] = MappingProxyType({})
 
 
-def panel(view: View, number: int) -> Builder[models.Panel]:
-    """Return the panel of a view.
+def built_panel(panel: Panel, number: int) -> Builder[models.Panel]:
+    """Return Grafana's builder of a panel.
 
     Args:
-        view: What it shows.
-        number: Its id on its dashboard.
+        panel: The panel.
+        number: Its id on the dashboard.
     """
-    made = _of_kind(view).id(number).title(view.title).description(view.about)
-    made.span(view.width).height(view.height)
-    if view.limits is not None:
-        made.thresholds(_thresholds(view.limits))
+    made = _of_kind(panel).id(number).title(panel.title).description(panel.description)
+    made.span(panel.width).height(panel.height)
+    if panel.limits is not None:
+        made.thresholds(_thresholds(panel.limits))
     return made
 
 
-def _of_kind(view: View) -> _Panel:
-    match view.kind:
+def _of_kind(panel: Panel) -> _Panel:
+    match panel.kind:
         case "lines" | "stack":
-            return _lines(view)
+            return _lines(panel)
         case "number":
-            return _number(view)
+            return _number(panel)
         case "table":
-            return _table(view)
+            return _table(panel)
         case "heat":
-            return _heat(view)
+            return _heat(panel)
         case "logs":
-            return _logs(view)
+            return _logs(panel)
         case "traces":
-            return _traces(view)
+            return _traces(panel)
 
 
-def _lines(view: View) -> timeseries.Panel:
+def _lines(panel: Panel) -> timeseries.Panel:
     legend = parts.VizLegendOptions().display_mode(shapes.LegendDisplayMode.LIST).show_legend(True)
     tooltip = parts.VizTooltipOptions().mode(shapes.TooltipDisplayMode.MULTI)
     made = (
         timeseries.Panel()
         .datasource(PROMETHEUS)
-        .unit(view.unit)
+        .unit(panel.unit)
         .min(0)
         .fill_opacity(10)
         .show_points(shapes.VisibilityMode.NEVER)
         .legend(legend.placement(shapes.LegendPlacement.BOTTOM))
         .tooltip(tooltip.sort(shapes.SortOrder.DESCENDING))
-        .targets(list(_asked(view)))
+        .targets(list(_targets(panel)))
     )
-    if view.kind == "stack":
+    if panel.kind == "stack":
         made.stacking(parts.StackingConfig().mode(shapes.StackingMode.NORMAL)).fill_opacity(30)
-    if view.limits is not None:
+    if panel.limits is not None:
         line = shapes.GraphThresholdsStyleMode.LINE
         made.thresholds_style(parts.GraphThresholdsStyleConfig().mode(line))
     return made
 
 
-def _number(view: View) -> stat.Panel:
+def _number(panel: Panel) -> stat.Panel:
     return (
         stat.Panel()
         .datasource(PROMETHEUS)
-        .unit(view.unit)
+        .unit(panel.unit)
         .graph_mode(shapes.BigValueGraphMode.AREA)
         .color_mode(shapes.BigValueColorMode.VALUE)
         .reduce_options(parts.ReduceDataOptions().calcs(["lastNotNull"]))
-        .targets(list(_asked(view)))
+        .targets(list(_targets(panel)))
     )
 
 
-def _table(view: View) -> table.Panel:
-    made = table.Panel().datasource(PROMETHEUS).unit(view.unit).filterable(True)
-    made.targets([one.instant().format(PromQueryFormat.TABLE) for one in _asked(view)])
-    # Rows of several queries become one where their labels are the same.
+def _table(panel: Panel) -> table.Panel:
+    made = table.Panel().datasource(PROMETHEUS).unit(panel.unit).filterable(True)
+    made.targets([target.instant().format(PromQueryFormat.TABLE) for target in _targets(panel)])
+    # Rows of several queries with the same labels are merged.
     made.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     hidden = {"excludeByName": {"Time": True}}
     made.with_transformation(models.DataTransformerConfig(id_val="organize", options=hidden))
-    for letter, query in zip(_LETTERS, view.queries, strict=False):
-        column = "Value" if len(view.queries) == 1 else f"Value #{letter}"
+    for letter, query in zip(_LETTERS, panel.queries, strict=False):
+        column = "Value" if len(panel.queries) == 1 else f"Value #{letter}"
         properties = [models.DynamicConfigValue("displayName", query.legend)]
         if query.unit:
             properties.append(models.DynamicConfigValue("unit", query.unit))
         made.override_by_name(column, properties)
-    for column, url in view.links.items():
+    for column, url in panel.links.items():
         link = {"title": "Open", "url": url, "targetBlank": True}
         made.override_by_name(column, [models.DynamicConfigValue("links", [link])])
     return made
 
 
-def _heat(view: View) -> heatmap.Panel:
+def _heat(panel: Panel) -> heatmap.Panel:
     made = heatmap.Panel().datasource(PROMETHEUS).calculate(False)
-    made.y_axis(heatmap.YAxisConfig().unit(view.unit))
-    return made.targets([one.format(PromQueryFormat.HEATMAP) for one in _asked(view)])
+    made.y_axis(heatmap.YAxisConfig().unit(panel.unit))
+    return made.targets([target.format(PromQueryFormat.HEATMAP) for target in _targets(panel)])
 
 
-def _logs(view: View) -> logs.Panel:
+def _logs(panel: Panel) -> logs.Panel:
     made = logs.Panel().datasource(LOKI).show_time(True).wrap_log_message(True).enable_log_details(True)
     made.sort_order(shapes.LogsSortOrder.DESCENDING)
-    for letter, query in zip(_LETTERS, view.queries, strict=False):
+    for letter, query in zip(_LETTERS, panel.queries, strict=False):
         made.with_target(loki.Dataquery().datasource(LOKI).ref_id(letter).expr(query.expr).max_lines(200))
     return made
 
 
-def _traces(view: View) -> table.Panel:
+def _traces(panel: Panel) -> table.Panel:
     made = table.Panel().datasource(TEMPO)
-    for letter, query in zip(_LETTERS, view.queries, strict=False):
+    for letter, query in zip(_LETTERS, panel.queries, strict=False):
         search = tempo.TempoQuery().datasource(TEMPO).ref_id(letter).query_type("traceql").query(query.expr)
         made.with_target(search.limit(20).table_type(SearchTableType.TRACES))
     return made
@@ -171,10 +171,10 @@ def _traces(view: View) -> table.Panel:
 _LETTERS = "ABCDEFGH"
 
 
-def _asked(view: View) -> Iterator[prometheus.Dataquery]:
-    for letter, query in zip(_LETTERS, view.queries, strict=False):
-        asked = prometheus.Dataquery().datasource(PROMETHEUS).ref_id(letter).expr(query.expr)
-        yield asked.legend_format(query.legend).exemplar(view.exemplars)
+def _targets(panel: Panel) -> Iterator[prometheus.Dataquery]:
+    for letter, query in zip(_LETTERS, panel.queries, strict=False):
+        target = prometheus.Dataquery().datasource(PROMETHEUS).ref_id(letter).expr(query.expr)
+        yield target.legend_format(query.legend).exemplar(panel.exemplars)
 
 
 def _thresholds(limits: tuple[float, float]) -> build.ThresholdsConfig:

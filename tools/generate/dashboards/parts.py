@@ -1,4 +1,4 @@
-"""What Grafana's dashboards are made of: rows of views, each with its queries."""
+"""Declarations of a dashboard: rows of panels, each with its queries."""
 
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -7,47 +7,47 @@ from typing import Literal, NamedTuple
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as models
 
-from .panels import PROMETHEUS, Kind, Query, View, panel
+from .panels import PROMETHEUS, Panel, Query, built_panel
 
-__all__ = ["SELECTED", "Board", "Kind", "Query", "Row", "View", "made"]
+__all__ = ["SELECTED", "Dashboard", "Panel", "Query", "Row", "built"]
 
 SELECTED = 'service=~"$service", instance=~"$instance"'
-"""What the variables of every dashboard select."""
+"""Label matchers of the variables that every dashboard has."""
 _FIRING = 'ALERTS{alertstate="firing", alertname!="Watchdog", service=~"$service"}'
 
 
 class Row(NamedTuple):
-    """Views under one heading."""
+    """Panels below one heading."""
 
     title: str
-    views: Sequence[View]
+    panels: Sequence[Panel]
 
 
-class Board(NamedTuple):
+class Dashboard(NamedTuple):
     """A dashboard.
 
     Attributes:
-        uid: What it is known by in links.
-        title: What it is known by to people.
-        about: What it answers.
-        services: Whether one service is looked at, or several.
-        rows: What is on it.
+        uid: Id in links.
+        title: Title in Grafana.
+        description: The question that it answers.
+        services: Whether one service is selected, or several.
+        rows: Contents.
     """
 
     uid: str
     title: str
-    about: str
+    description: str
     services: Literal["one", "several"]
     rows: Sequence[Row]
 
 
-def made(board: Board) -> models.Dashboard:
-    """Return a dashboard as Grafana has it."""
+def built(declared: Dashboard) -> models.Dashboard:
+    """Return Grafana's model of a dashboard."""
     others = build.DashboardLink("Others").type(models.DashboardLinkType.DASHBOARDS).tags(["starkeel"])
     dashboard = (
-        build.Dashboard(board.title)
-        .uid(board.uid)
-        .description(board.about)
+        build.Dashboard(declared.title)
+        .uid(declared.uid)
+        .description(declared.description)
         .tags(["starkeel"])
         .readonly()
         .timezone("browser")
@@ -56,21 +56,21 @@ def made(board: Board) -> models.Dashboard:
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
         .link(others.as_dropdown(True).include_vars(True).keep_time(True))
     )
-    for variable in _variables(board):
+    for variable in _variables(declared):
         dashboard.with_variable(variable)
     ids = count(1)
-    for row in board.rows:
+    for row in declared.rows:
         dashboard.with_row(build.Row(row.title).id(next(ids)))
-        for view in row.views:
-            dashboard.with_panel(panel(view, next(ids)))
-    finished = dashboard.build()
-    finished.annotations.list_val = [
+        for panel in row.panels:
+            dashboard.with_panel(built_panel(panel, next(ids)))
+    model = dashboard.build()
+    model.annotations.list_val = [
         models.AnnotationQuery(name="Alerts", datasource=PROMETHEUS, icon_color="red", expr=_FIRING)
     ]
-    return finished
+    return model
 
 
-def _variables(board: Board) -> Iterator[build.QueryVariable]:
+def _variables(declared: Dashboard) -> Iterator[build.QueryVariable]:
     queries = {
         "service": "label_values(starkeel_build_info, service)",
         "instance": 'label_values(starkeel_build_info{service=~"$service"}, instance)',
@@ -83,7 +83,7 @@ def _variables(board: Board) -> Iterator[build.QueryVariable]:
             .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
             .sort(models.VariableSort.ALPHABETICAL_ASC)
         )
-        if name == "instance" or board.services == "several":
+        if name == "instance" or declared.services == "several":
             everything = models.VariableOption(selected=True, text="All", value="$__all")
             variable.multi(True).include_all(True).all_value(".*").current(everything)
         yield variable

@@ -1,6 +1,6 @@
-"""The processes: workers, event loops, memory, and what telemetry had to let go of."""
+"""Dashboard of the processes: workers, event loops, resources, and lost telemetry."""
 
-from .parts import SELECTED, Board, Query, Row, View
+from .parts import SELECTED, Dashboard, Panel, Query, Row
 
 _EACH = "{{service}} {{instance}}"
 _PROCESS = "{{service}} {{instance}} {{process}}"
@@ -8,9 +8,9 @@ _PROCESS = "{{service}} {{instance}} {{process}}"
 _WORKERS = Row(
     "Workers",
     [
-        View(
+        Panel(
             "Workers",
-            "Workers that are up; fewer than WORKERS for a moment while one is replaced.",
+            "Running workers: WORKERS, or fewer for a moment after a crash.",
             [
                 Query(
                     "count by (service, instance) "
@@ -19,20 +19,20 @@ _WORKERS = Row(
                 )
             ],
         ),
-        View(
-            "Up for",
-            "How long main processes and workers have been running.",
+        Panel(
+            "Uptime",
+            "Time since the main process and each worker were started.",
             [Query(f"time() - process_start_time_seconds{{{SELECTED}}}", _PROCESS)],
             unit="s",
         ),
-        View(
-            "Died, and replaced",
-            "Workers that ended without being asked to, by reason, and those that gave way to a new one.",
+        Panel(
+            "Worker exits and replacements",
+            "Unexpected exits of workers and planned replacements in the last 15 minutes, by reason.",
             [
                 Query(
                     "sum by (service, instance, reason) "
                     f"(increase(starkeel_worker_exits_total{{{SELECTED}}}[15m]))",
-                    "{{service}} {{instance}} died: {{reason}}",
+                    "{{service}} {{instance}} exited: {{reason}}",
                 ),
                 Query(
                     "sum by (service, instance, reason) "
@@ -47,9 +47,9 @@ _WORKERS = Row(
 _LOOP = Row(
     "Event loop",
     [
-        View(
-            "Late",
-            "How late loops come to what is due, 99 of 100 looks.",
+        Panel(
+            "Lag, p99",
+            "Delay between the time a timer is due and the time it runs, 99th percentile.",
             [
                 Query(
                     "histogram_quantile(0.99, sum by (service, instance, le) "
@@ -60,9 +60,9 @@ _LOOP = Row(
             unit="s",
             limits=(0.1, 0.5),
         ),
-        View(
-            "How late how often",
-            "All looks. A second band far above is something that blocks now and then.",
+        Panel(
+            "Lag distribution",
+            "Every measurement. A second band far above the first: occasional blocking calls.",
             [
                 Query(
                     "sum by (le) "
@@ -73,9 +73,9 @@ _LOOP = Row(
             kind="heat",
             unit="s",
         ),
-        View(
+        Panel(
             "Blocked",
-            "Times a loop was blocked for LOOP_STALL_SECONDS; the log tells by what.",
+            "Number of times an event loop was blocked for LOOP_STALL_SECONDS. The log has the stack trace.",
             [
                 Query(
                     f"sum by (service, instance) (increase(starkeel_loop_stalls_total{{{SELECTED}}}[15m]))",
@@ -90,9 +90,9 @@ _LOOP = Row(
 _RESOURCES = Row(
     "Resources",
     [
-        View(
-            "Processor",
-            "Processors in use; a worker at 1 cannot do more.",
+        Panel(
+            "CPU",
+            "CPU cores in use. A worker with 1 is saturated.",
             [
                 Query(
                     "sum by (service, instance, process) "
@@ -102,22 +102,22 @@ _RESOURCES = Row(
             ],
             limits=(0.8, 1.0),
         ),
-        View(
+        Panel(
             "Memory",
-            "Resident memory. What only ever rises is a leak.",
+            "Resident memory. A steady increase is a leak.",
             [Query(f"process_resident_memory_bytes{{{SELECTED}}}", _PROCESS)],
             unit="bytes",
         ),
-        View(
-            "Files",
-            "Share of the files that may be open; sockets are files.",
+        Panel(
+            "File descriptors",
+            "Open file descriptors, sockets included, as a share of the limit.",
             [Query(f"process_open_fds{{{SELECTED}}} / process_max_fds{{{SELECTED}}}", _PROCESS)],
             unit="percentunit",
             limits=(0.6, 0.8),
         ),
-        View(
+        Panel(
             "Garbage collections",
-            "By generation; those of generation 2 look at everything, and everything waits for them.",
+            "Collections by generation. Generation 2 examines all objects while nothing else runs.",
             [
                 Query(
                     "sum by (service, generation) "
@@ -127,9 +127,9 @@ _RESOURCES = Row(
             ],
             unit="ops",
         ),
-        View(
+        Panel(
             "Garbage",
-            "Objects that were only kept by one another.",
+            "Collected objects: they were only referenced by each other.",
             [
                 Query(
                     "sum by (service, generation) "
@@ -139,9 +139,9 @@ _RESOURCES = Row(
             ],
             unit="ops",
         ),
-        View(
+        Panel(
             "Threads",
-            "Blocking work is done in threads; what only ever rises is stuck.",
+            "Threads, which run blocking calls. A steady increase: calls that never return.",
             [Query(f"process_threads{{{SELECTED}}}", _PROCESS)],
         ),
     ],
@@ -150,9 +150,9 @@ _RESOURCES = Row(
 _TELEMETRY = Row(
     "Telemetry",
     [
-        View(
-            "Spans sent",
-            "Spans that a collector took.",
+        Panel(
+            "Exported spans",
+            "Spans that the collector accepted.",
             [
                 Query(
                     "sum by (service, instance) "
@@ -162,9 +162,9 @@ _TELEMETRY = Row(
             ],
             unit="ops",
         ),
-        View(
-            "Spans lost",
-            "By reason: the queue was full, or the collector away, unwilling, or content with a part.",
+        Panel(
+            "Dropped spans",
+            "By reason: a full queue, or a collector that is unavailable or refuses a batch or part of it.",
             [
                 Query(
                     "sum by (service, reason) "
@@ -174,19 +174,19 @@ _TELEMETRY = Row(
             ],
             unit="ops",
         ),
-        View(
-            "Log lines lost",
-            "By level: `lost`, nobody read the output fast enough; `left out`, they repeated others.",
+        Panel(
+            "Dropped log lines",
+            "By level. `dropped`: the output is read too slowly; `sampled out`: repeated too often.",
             [
                 Query(
                     "sum by (service, level) "
                     f"(rate(log_records_dropped_total{{{SELECTED}}}[$__rate_interval]))",
-                    "{{service}} {{level}} lost",
+                    "{{service}} {{level}} dropped",
                 ),
                 Query(
                     "sum by (service, level) "
                     f"(rate(log_records_sampled_out_total{{{SELECTED}}}[$__rate_interval]))",
-                    "{{service}} {{level}} left out",
+                    "{{service}} {{level}} sampled out",
                 ),
             ],
             unit="ops",
@@ -194,10 +194,10 @@ _TELEMETRY = Row(
     ],
 )
 
-RUNTIME = Board(
+RUNTIME = Dashboard(
     "starkeel-runtime",
     "Starkeel: runtime",
-    "How the processes are: whether workers die, loops are late, memory grows, or telemetry is lost.",
+    "Worker exits, event loop lag, resources, and lost telemetry.",
     "several",
     [_WORKERS, _LOOP, _RESOURCES, _TELEMETRY],
 )

@@ -1,6 +1,6 @@
-"""One service: rate, errors and duration of its requests; use, saturation and errors of what they need."""
+"""Dashboard of one service, by the RED method for requests and the USE method for resources."""
 
-from .parts import SELECTED, Board, Query, Row, View
+from .parts import SELECTED, Dashboard, Panel, Query, Row
 
 _REQUESTS = f'http_requests_total{{path!~"/health/.*", {SELECTED}}}'
 _FAILED = f'http_requests_total{{path!~"/health/.*", status=~"5..", {SELECTED}}}'
@@ -9,7 +9,7 @@ _BUCKETS = (
 )
 
 
-def _slowest(quantile: float, by: str) -> str:
+def _percentile(quantile: float, by: str) -> str:
     inner = f"sum by ({by}) (rate({_BUCKETS}[$__rate_interval]))"
     return f"histogram_quantile({quantile}, {inner})"
 
@@ -17,35 +17,35 @@ def _slowest(quantile: float, by: str) -> str:
 _RED = Row(
     "Requests: rate, errors, duration",
     [
-        View(
+        Panel(
             "Rate",
-            "Requests by route, probes left out. `__unmatched__` is whatever no route matches.",
+            "Requests by route, without health checks. `__unmatched__`: no route matched.",
             [Query(f"sum by (path) (rate({_REQUESTS}[$__rate_interval]))", "{{path}}")],
             kind="stack",
             unit="reqps",
         ),
-        View(
+        Panel(
             "Outcome",
-            "Requests by status. 499: the client gave up; 503: a dependency is away, or the service stops.",
+            "Requests by status. 499: client disconnected; 503: dependency unavailable, or stopping.",
             [Query(f"sum by (status) (rate({_REQUESTS}[$__rate_interval]))", "{{status}}")],
             kind="stack",
             unit="reqps",
         ),
-        View(
+        Panel(
             "Duration",
-            "Streams left out. Click a dot for the trace of that request.",
+            "Percentiles, without streams. A dot is one request and links to its trace.",
             [
-                Query(_slowest(0.5, "le"), "half"),
-                Query(_slowest(0.95, "le"), "95 of 100"),
-                Query(_slowest(0.99, "le"), "99 of 100"),
+                Query(_percentile(0.5, "le"), "p50"),
+                Query(_percentile(0.95, "le"), "p95"),
+                Query(_percentile(0.99, "le"), "p99"),
             ],
             unit="s",
             limits=(0.5, 2.0),
             exemplars=True,
         ),
-        View(
+        Panel(
             "Routes",
-            "Each route's requests, the share answered 5xx, and what 99 of 100 are faster than.",
+            "Rate, share of status 5xx, and 99th percentile of the duration, by route.",
             [
                 Query(f"sum by (method, path) (rate({_REQUESTS}[$__rate_interval]))", "Rate", "reqps"),
                 Query(
@@ -55,15 +55,15 @@ _RED = Row(
                     "Failed",
                     "percentunit",
                 ),
-                Query(_slowest(0.99, "method, path, le"), "99 of 100", "s"),
+                Query(_percentile(0.99, "method, path, le"), "p99", "s"),
             ],
             kind="table",
             width=12,
             height=9,
         ),
-        View(
+        Panel(
             "Durations",
-            "How many requests took how long: two bands are two kinds of request, or a cache.",
+            "Distribution of the durations. Two bands: two kinds of request, or a cache.",
             [Query(f"sum by (le) (increase({_BUCKETS}[$__rate_interval]))", "{{le}}")],
             kind="heat",
             unit="s",
@@ -75,11 +75,11 @@ _RED = Row(
 )
 
 _USE = Row(
-    "What they need: use, saturation, errors",
+    "Resources: utilization, saturation, errors",
     [
-        View(
-            "Processor",
-            "Processors in use, by process. A worker that is at 1 cannot do more: it has one event loop.",
+        Panel(
+            "CPU",
+            "CPU cores in use, by process. A worker with 1 is saturated: it has one event loop.",
             [
                 Query(
                     "sum by (instance, process) "
@@ -89,9 +89,9 @@ _USE = Row(
             ],
             limits=(0.8, 1.0),
         ),
-        View(
-            "Event loop",
-            "How late the loop comes to what is due, 99 of 100 looks. Every request waits for that.",
+        Panel(
+            "Event loop lag, p99",
+            "Delay between the time a timer is due and the time it runs. It adds to every request.",
             [
                 Query(
                     "histogram_quantile(0.99, sum by (instance, le) "
@@ -102,14 +102,14 @@ _USE = Row(
             unit="s",
             limits=(0.1, 0.5),
         ),
-        View(
-            "Open requests",
-            "Requests and WebSockets that are open at once.",
+        Panel(
+            "Requests in flight",
+            "Open requests and WebSockets.",
             [Query(f"sum by (instance) (http_requests_in_flight{{{SELECTED}}})", "{{instance}}")],
         ),
-        View(
+        Panel(
             "Memory",
-            "Resident memory, main process and workers together.",
+            "Resident memory of the main process and all workers.",
             [
                 Query(
                     f"sum by (instance) (process_resident_memory_bytes{{{SELECTED}}})",
@@ -118,9 +118,9 @@ _USE = Row(
             ],
             unit="bytes",
         ),
-        View(
+        Panel(
             "Database connections",
-            "Share of the connections in use, and requests that wait for one.",
+            "Share of the connections in use, and requests that wait for a connection.",
             [
                 Query(
                     f"instance:db_connections:used_ratio{{{SELECTED}}}", "{{instance}} used", "percentunit"
@@ -131,9 +131,9 @@ _USE = Row(
                 ),
             ],
         ),
-        View(
+        Panel(
             "Rate limits",
-            "Requests to limited routes; `over` were answered 429, `unchecked` mean that Redis is away.",
+            "Requests to limited routes. `over`: status 429; `unchecked_*`: Redis is unavailable.",
             [
                 Query(
                     "sum by (limit, result) "
@@ -146,12 +146,12 @@ _USE = Row(
     ],
 )
 
-_STORIES = Row(
+_SINGLE_REQUESTS = Row(
     "Single requests",
     [
-        View(
-            "Failed, and late",
-            "Traces of requests that failed or took longer than half a second; click one for its spans.",
+        Panel(
+            "Failed and slow requests",
+            "Traces of requests that failed or took longer than 0.5 s.",
             [
                 Query('{resource.service.name=~"$service" && status=error}'),
                 Query('{resource.service.name=~"$service" && kind=server && duration>500ms}'),
@@ -160,9 +160,9 @@ _STORIES = Row(
             width=12,
             height=10,
         ),
-        View(
+        Panel(
             "Errors in the log",
-            "Open a line for its fields; `Its trace` is among them.",
+            "Open a line for its fields and the link to its trace.",
             [Query('{service_name=~"$service"} | level="ERROR"')],
             kind="logs",
             width=12,
@@ -171,10 +171,10 @@ _STORIES = Row(
     ],
 )
 
-SERVICE = Board(
+SERVICE = Dashboard(
     "starkeel-service",
     "Starkeel: one service",
-    "Which requests of a service go wrong, what they lack, and what one of them went through.",
+    "Rate, errors and duration of its requests, the resources they use, and single requests.",
     "one",
-    [_RED, _USE, _STORIES],
+    [_RED, _USE, _SINGLE_REQUESTS],
 )

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What the public image's entry does, as far as the tests and the compose file use it.
+# The part of the public image's entrypoint that the tests and the compose file use.
 set -eu
 if [ ! -f "$PGDATA/PG_VERSION" ]; then
   password=${POSTGRES_PASSWORD:-$(cat "${POSTGRES_PASSWORD_FILE:?}")}
