@@ -12,12 +12,12 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
-from litestar.utils import normalize_path
 
 from .._base.addresses import rate_limit_key
 from .._base.headers import Header
 from .._base.route_options import Policy
 from .._client_address.proxies import TrustedProxies, parse_timeout
+from .._compat import find_route
 from .._errors.problem import MEDIA_TYPE, Problem, exception_name, problem_from_exception
 from .._rate_limit.limiter import Limiter
 from .cors import Cors
@@ -209,11 +209,10 @@ class Edge:
 
 
 def _routing(app: Litestar) -> Callable[[str, Any], tuple[Policy | None, str]]:
-    # What the router itself asks, and remembers: nothing is routed twice.
-    route = app.asgi_router.handle_routing
+    find = find_route(app)
 
     def found(path: str, method: Any) -> tuple[Policy | None, str]:
-        _, handler, _, _, template = route(path=normalize_path(path), method=method)
+        handler, template = find(path, method)
         return handler.opt.get(POLICY), template
 
     return found
