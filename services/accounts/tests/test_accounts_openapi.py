@@ -51,5 +51,5 @@ def test_the_page_loads_no_external_resources(service: Service) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "://" not in page.text
-    for asset in ("page.js", "page.css"):
-        assert service.client.get(f"/schema/{asset}").status_code == 200
+    for asset in ("schema_page.js", "swagger-ui-bundle.js", "swagger-ui.css"):
+        assert service.client.get(f"/schema/static/{asset}").status_code == 200

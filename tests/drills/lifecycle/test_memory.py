@@ -68,7 +68,9 @@ def test_a_worker_over_its_limit_is_replaced_and_no_request_fails(tmp_path: Path
 
         held = httpx2.get(f"{sample.url}/hold/500", timeout=20).json()["pid"]
 
-        logged = sample.wait_for_log("worker exceeded the memory limit and is being replaced", level="warning")
+        logged = sample.wait_for_log(
+            "worker exceeded the memory limit and is being replaced", level="warning"
+        )
         sample.wait_for_log("worker replaced", reason="memory")
         wait_until(lambda: not Path(f"/proc/{held}").exists(), what="the old worker is gone")
         load.wait_for_responses(REQUESTS // 2)

@@ -77,10 +77,13 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the ASGI layer, the rendering of exceptions and the strict decoding of bodies."""
         # Lazy: a process that only reads settings must not import limits and metrics.
+        from . import _compat
+        from ._edge.guarded_routes import with_user_limits
         from ._idempotency.key import Idempotency, IdempotencyProvider, Replay
         from ._rate_limit.limiter import Limiter
         from ._request.strict_json import strict_request_class
 
+        _compat.check()
         if self._namespace is None and app_config.openapi_config is not None:
             self._namespace = app_config.openapi_config.title
         self._limiter = Limiter(
@@ -88,6 +91,9 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
             namespace=self._namespace or "service",
             on_error=self.settings.rate_limit_on_error,
         )
+        app_config.route_handlers = [
+            with_user_limits(route, self._limiter) for route in app_config.route_handlers
+        ]
         app_config.request_class = strict_request_class(app_config.request_class)
         app_config.exception_handlers.setdefault(Exception, _render)
         app_config.exception_handlers.setdefault(Replay, _replay)
@@ -150,15 +156,14 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         yield "trusted proxies", bool(proxies), _set("TRUSTED_PROXIES", proxies)
 
     def _configure_handler(self, handler: BaseRouteHandler, where: str) -> None:
+        from . import _compat
         from ._edge.edge import POLICY
         from ._edge.user_limit import UserLimit
         from ._request.strict_json import DECODER, StrictDecoder
 
-        most = self._policy.max_body_bytes
+        most: int | None = self.settings.max_body_bytes
         if isinstance(handler, HTTPRouteHandler):
-            # Litestar ignores this field of `AppConfig`.
-            handler.app.request_max_body_size = most
-            most = handler.resolve_request_max_body_size()
+            most = _compat.set_max_body_bytes(handler, self.settings.max_body_bytes)
             _check_bounds(handler, where)
             self._needs_store = self._needs_store or _takes_idempotency(handler)
             handler.opt[DECODER] = StrictDecoder(handler)
@@ -166,9 +171,11 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         check_limits_declared(policy, self.limits, where=where)
         handler.opt[POLICY] = policy
         guards = handler.resolve_guards()
-        if policy.by_user and self._limiter is not None and not any(isinstance(g, UserLimit) for g in guards):
-            # Last, after the guards that authenticate the user.
-            guards.append(UserLimit(self._limiter, policy.by_user))
+        if policy.by_user and not (guards and isinstance(guards[-1], UserLimit)):
+            raise ImproperlyConfiguredException(
+                f"the guard of the rate limit per user is not the last one of {where}: pass the route to"
+                " `Litestar`, and list plugins that add routes or guards before EdgePlugin"
+            )
 
     def _found_store(self) -> "IdempotencyStore":
         assert self._store is not None
@@ -243,7 +250,9 @@ def _report_websocket(error: Exception, scope: Scope) -> None:
 
 def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:
     """Reject bounds on parameters that Litestar documents and does not enforce."""
-    for name, field in handler.parsed_fn_signature.parameters.items():
+    from ._compat import parameters
+
+    for name, field in parameters(handler).items():
         kwarg = field.kwarg_definition
         if not isinstance(kwarg, ParameterKwarg):
             continue

@@ -16,12 +16,13 @@ from litestar.exceptions import (
     ValidationException,
 )
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.plugins import InitPlugin
 from litestar.response import ServerSentEvent, Stream
 from msgspec import Meta
 from starkeel_asgi import LayerOrder, pipeline_of
-from starkeel_http import EdgePlugin, limit_by_address, limit_by_user, request_timeout
+from starkeel_http import EdgePlugin, limit_by_address, limit_by_user, openapi, request_timeout
 from starkeel_server import ServerPlugin
 
 from .settings import JsonLogging
@@ -265,6 +266,12 @@ async def client_info(request: Request[Any, Any, Any]) -> dict[str, str | None]:
     return {"client": address[0] if address else None, "scheme": request.scope["scheme"]}
 
 
+@post("/token-echo", security=[{"bearer": []}])
+async def token_echo(request: Request[Any, Any, Any], data: JSONBody[Item]) -> dict[str, str | None]:
+    """Return the received token."""
+    return {"authorization": request.headers.get("authorization")}
+
+
 @get("/own-headers")
 async def own_headers() -> Response[str]:
     return Response(
@@ -307,6 +314,7 @@ HANDLERS = [
     socket,
     socket_broken,
     swallows_cancellation,
+    token_echo,
     unauthenticated,
     unavailable,
     upload,
@@ -316,8 +324,11 @@ HANDLERS = [
 
 
 def create_app(settings: Any) -> Litestar:
+    document = openapi("starkeel-http", "Sample of the HTTP edge.")
+    document.components = Components(security_schemes={"bearer": SecurityScheme("http", scheme="bearer")})
     return Litestar(
         HANDLERS,
+        openapi_config=document,
         plugins=[
             Logging(),
             ServerPlugin(settings.server),

@@ -75,8 +75,14 @@ class Policy:
             timeout_s=opt.get(_TIMEOUT, self.timeout_s),
             max_body_bytes=max_body_bytes,
             by_address=opt.get(_BY_ADDRESS, ()),
-            by_user=opt.get(_BY_USER, ()),
+            by_user=user_limits(opt),
         )
+
+
+def user_limits(opt: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the rate limits per user in route options."""
+    names: tuple[str, ...] = opt.get(_BY_USER, ())
+    return names
 
 
 def check_limits_declared(policy: Policy, declared: Mapping[str, object], *, where: str) -> None:

@@ -11,7 +11,6 @@ import structlog
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
-from litestar.utils import normalize_path
 from starkeel_asgi import (
     TOO_LARGE,
     DeadlineExceeded,
@@ -28,6 +27,7 @@ from starkeel_asgi import (
 from .._base.addresses import rate_limit_key
 from .._base.route_options import Policy
 from .._client_address.proxies import parse_timeout
+from .._compat import find_route
 from .._errors.problem import MEDIA_TYPE, Problem, exception_name, problem_from_exception
 from .._rate_limit.limiter import Limiter, add_rate_limit_headers
 from .cors import Cors
@@ -233,11 +233,10 @@ def report(error: Exception, scope: Scope) -> Problem:
 
 
 def _routing(app: Litestar) -> Callable[[str, Any], tuple[Policy | None, str]]:
-    # What the router itself calls, and caches: nothing is routed twice.
-    route = app.asgi_router.handle_routing
+    find = find_route(app)
 
     def found(path: str, method: Any) -> tuple[Policy | None, str]:
-        _, handler, _, _, template = route(path=normalize_path(path), method=method)
+        handler, template = find(path, method)
         return handler.opt.get(POLICY), template
 
     return found

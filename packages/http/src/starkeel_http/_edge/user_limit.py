@@ -27,6 +27,10 @@ class UserLimit:
         self._limiter = limiter
         self._names = names
 
+    def __deepcopy__(self, _: object) -> "UserLimit":
+        # Litestar copies the guards of controllers and routers; the limiter is shared.
+        return self
+
     async def __call__(
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
     ) -> None:

@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from litestar.handlers import BaseRouteHandler
 from litestar.params import ParameterKwarg
 from msgspec import Meta
+
+from .._compat import parameters
 
 Location = Literal["body", "query", "path", "header", "cookie"]
 
@@ -82,8 +85,7 @@ def _error_from_item(item: dict[str, Any], handler: Any) -> FieldError:
 
 
 def _external_name(key: str, handler: Any) -> str:
-    signature = getattr(handler, "parsed_fn_signature", None)
-    definition = signature.parameters.get(key) if signature is not None else None
+    definition = parameters(handler).get(key) if isinstance(handler, BaseRouteHandler) else None
     kwarg = definition.kwarg_definition if definition is not None else None
     if not isinstance(kwarg, ParameterKwarg):
         return key

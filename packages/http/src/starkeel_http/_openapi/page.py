@@ -1,62 +1,76 @@
-"""A page that shows a service's OpenAPI document, served by the service itself."""
+"""Swagger UI for a service's OpenAPI document, served by the service itself."""
 
-from collections.abc import Mapping
 from html import escape
 from importlib.metadata import version
-from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-from litestar import Request, Response, Router, get
-from litestar.datastructures import CacheControlHeader, ResponseHeader
-from litestar.handlers import HTTPRouteHandler
+from litestar import MediaType, Request, Response, Router
+from litestar.datastructures import CacheControlHeader
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.static_files import create_static_files_router
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+_STATIC: Final = Path(__file__).parent / "static"
+_CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page may load: its own script, its own style and the document, all from the service."""
+_PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{base}/static/swagger-ui.css">
+<script src="{base}/static/swagger-ui-bundle.js" defer></script>
+<script src="{base}/static/schema_page.js" defer></script>
+</head>
+<body data-document="{document}">
+<noscript>This page needs JavaScript to show <a href="{document}">the OpenAPI document</a>.</noscript>
+<div id="swagger-ui"></div>
+</body>
+</html>
+"""
 
-_ASSETS: Mapping[str, str] = {"page.js": "text/javascript", "page.css": "text/css"}
 
+class SchemaPage(SwaggerRenderPlugin):
+    """Swagger UI without a CDN and under a strict `Content-Security-Policy`.
 
-class SchemaPage(OpenAPIRenderPlugin):
-    """Lists operations, schemas and examples; nothing of it comes from another host.
-
-    Litestar's own pages load their scripts from a CDN, which neither a closed network nor a strict
-    `Content-Security-Policy` lets through.
+    Replaces Litestar's template, which has inline scripts and styles.
     """
 
     def __init__(self) -> None:
         super().__init__(path="/")
 
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """Return the page; its script fetches the document and fills it."""
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> Any:
+        """Return the page as a response with its own `Content-Security-Policy`."""
         document = self.get_openapi_json_route(request)
-        title = str(openapi_schema.get("info", {}).get("title", ""))
-        return (
-            _text("page.html")
-            .replace("{title}", escape(title))
-            .replace("{document}", escape(document))
-            .replace("{base}", escape(document.rpartition("/")[0]))
-            .encode()
+        page = _PAGE.format(
+            title=escape(str(openapi_schema["info"]["title"])),
+            base=escape(document.rpartition("/")[0]),
+            document=escape(document),
         )
+        headers = {"Content-Security-Policy": _CONTENT_SECURITY_POLICY}
+        return Response(page, media_type=MediaType.HTML, headers=headers)
 
     def receive_router(self, router: Router) -> None:
-        """Serve script and style beside the page, and say what the page may load."""
-        policy = ResponseHeader(name="Content-Security-Policy", value=CONTENT_SECURITY_POLICY)
-        router.response_headers = [*(router.response_headers or ()), policy]
-        for name, media_type in _ASSETS.items():
-            router.register(_asset(name, media_type))
+        """Serve the files of Swagger UI below the page."""
+        cache_control = CacheControlHeader(max_age=3600)
+        router.register(
+            create_static_files_router(
+                "/static", [_STATIC], name="starkeel_http.static", cache_control=cache_control
+            )
+        )
 
 
 def openapi(service: str, description: str) -> OpenAPIConfig:
-    """Describe a service at `/schema` (a page) and `/schema/openapi.json`.
+    """Return a configuration with the document at `/schema/openapi.json` and Swagger UI at `/schema`.
 
     Args:
-        service: Name of the service and of the distribution it is in, whose version is shown.
-        description: One sentence on what the service is for.
+        service: Name of the service and of its distribution, whose version the document has.
+        description: One sentence about the service.
     """
     return OpenAPIConfig(
         title=service,
@@ -66,20 +80,3 @@ def openapi(service: str, description: str) -> OpenAPIConfig:
         render_plugins=[SchemaPage()],
         use_handler_docstrings=True,
     )
-
-
-def _asset(name: str, media_type: str) -> HTTPRouteHandler:
-    @get(
-        f"/{name}",
-        include_in_schema=False,
-        cache_control=CacheControlHeader(max_age=300),
-        sync_to_thread=False,
-    )
-    def asset() -> Response[str]:
-        return Response(_text(name), media_type=media_type)
-
-    return asset
-
-
-def _text(name: str) -> str:
-    return files(__package__).joinpath("static", name).read_text("utf-8")

@@ -2,16 +2,14 @@
 
 import enum
 import types
-from functools import partial
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 from litestar import Request
 from litestar.exceptions import ClientException, ValidationException
 from litestar.handlers import HTTPRouteHandler
-from litestar.serialization.msgspec_hooks import default_deserializer
-from litestar.types.empty import Empty
 
+from .._compat import body_type
 from .._errors.problem import summary
 from .._errors.validation import FieldError, body_error
 
@@ -32,12 +30,11 @@ class StrictDecoder:
     """
 
     def __init__(self, handler: HTTPRouteHandler) -> None:
-        hook = partial(default_deserializer, type_decoders=handler.resolve_type_decoders())
-        self._type = _declared_type(handler)
-        self._hook = hook
+        self._type = body_type(handler)
+        self._hook = handler.default_deserializer
         self._decoder: msgspec.json.Decoder[Any]
         try:
-            self._decoder = msgspec.json.Decoder(self._type, dec_hook=hook)
+            self._decoder = msgspec.json.Decoder(self._type, dec_hook=self._hook)
         except TypeError:
             # A type that msgspec does not support is left to Litestar's conversion.
             self._type = Any
@@ -111,10 +108,8 @@ class StrictRequest(Request[Any, Any, Any]):
             ValidationException: The body does not match the declared type.
             ClientException: The body is not valid JSON.
         """
-        if self._json is Empty:
-            body = await self.body()
-            self._json = self._route_decoder().decode(body) if body else None
-        return self._json
+        body = await self.body()
+        return self._route_decoder().decode(body) if body else None
 
     def _route_decoder(self) -> StrictDecoder:
         decoder = self.route_handler.opt.get(DECODER)
@@ -126,13 +121,6 @@ def strict_request_class(base: type[Request[Any, Any, Any]] | None) -> type[Requ
     if base is None or base is Request:
         return StrictRequest
     return type(base.__name__, (StrictRequest, base), {"__slots__": ()})
-
-
-def _declared_type(handler: HTTPRouteHandler) -> Any:
-    field = handler.parsed_data_field
-    if field is None or handler.resolve_data_dto() is not None:
-        return Any
-    return field.annotation
 
 
 def _invalid(errors: list[FieldError]) -> ValidationException:

@@ -1,0 +1,101 @@
+"""Undocumented names of Litestar that this package uses; `check` probes each of them."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import version
+from typing import Annotated, Any, Final
+
+from litestar import Litestar, post
+from litestar.exceptions import ImproperlyConfiguredException
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.routes import HTTPRoute
+from litestar.typing import FieldDefinition
+from litestar.utils import normalize_path
+from msgspec import Meta
+
+
+def parameters(handler: BaseRouteHandler) -> Mapping[str, FieldDefinition]:
+    """Return the parameters of a handler's function by name."""
+    return handler.parsed_fn_signature.parameters
+
+
+def body_type(handler: HTTPRouteHandler) -> Any:
+    """Return the annotation of a handler's `data`; `Any` without it, or with a DTO."""
+    field = handler.parsed_data_field
+    return Any if field is None or handler.resolve_data_dto() is not None else field.annotation
+
+
+def set_max_body_bytes(handler: HTTPRouteHandler, limit: int) -> int | None:
+    """Set the application's limit, which `AppConfig` does not pass on, and return the limit of a handler."""
+    handler.app.request_max_body_size = limit
+    return handler.resolve_request_max_body_size()
+
+
+def find_route(app: Litestar) -> Callable[[str, Any], tuple[BaseRouteHandler, str]]:
+    """Return a function that finds the handler and the path template for a path and a method.
+
+    It is the router's own, whose results are cached: no request is routed twice.
+    """
+    route = app.asgi_router.handle_routing
+
+    def find(path: str, method: Any) -> tuple[BaseRouteHandler, str]:
+        _, handler, _, _, template = route(path=normalize_path(path), method=method)
+        return handler, template
+
+    return find
+
+
+@cache
+def check() -> None:
+    """Probe the names above with a small application, once per process.
+
+    Raises:
+        ImproperlyConfiguredException: The installed release of Litestar changed one of them.
+    """
+    app = Litestar([_create_item], openapi_config=None, logging_config=None)
+    [route] = app.routes
+    assert isinstance(route, HTTPRoute)
+    # Litestar adds a handler for OPTIONS.
+    [handler] = [handler for handler in route.route_handlers if "POST" in handler.http_methods]
+    for effect, probe in _PROBES.items():
+        try:
+            is_supported = probe(app, handler)
+        except Exception:  # noqa: BLE001  (any failure means the same)
+            is_supported = False
+        if not is_supported:
+            raise ImproperlyConfiguredException(
+                f"starkeel-http {version('starkeel-http')} does not support Litestar {version('litestar')}:"
+                f" {effect}. Install another release of one of them"
+            )
+
+
+_LIMIT: Final = 20_000_000
+
+
+@post("/items/{item_id:int}")
+async def _create_item(
+    item_id: FromPath[int],
+    size: Annotated[int, QueryParameter(name="Size"), Meta(ge=1)],
+    data: JSONBody[list[int]],
+) -> None: ...
+
+
+_PROBES: Final[dict[str, Callable[[Litestar, HTTPRouteHandler], bool]]] = {
+    "`parsed_fn_signature` of a handler does not describe its parameters: bounds would not be checked": (
+        lambda _, handler: (
+            parameters(handler)["item_id"].annotation is int
+            and getattr(parameters(handler)["size"].kwarg_definition, "name", "") == "Size"
+            and any(isinstance(meta, Meta) for meta in parameters(handler)["size"].metadata)
+        )
+    ),
+    "`parsed_data_field` of a handler does not describe its body: JSON would be decoded leniently": (
+        lambda _, handler: body_type(handler) == list[int]
+    ),
+    "`request_max_body_size` of the application has no effect: `MAX_BODY_BYTES` would be ignored": (
+        lambda _, handler: set_max_body_bytes(handler, _LIMIT) == _LIMIT
+    ),
+    "`asgi_router.handle_routing` does not find a handler: options of routes would be ignored": (
+        lambda app, handler: find_route(app)("/items/1", "POST") == (handler, "/items/{item_id}")
+    ),
+}
