@@ -1,4 +1,4 @@
-"""What a request has that nobody has asked for yet: its span, and the header of an answer without any."""
+"""Creation of a request's span on demand, and the request id on responses without headers."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -16,13 +16,13 @@ from starkeel_observability._traces.server_span import ServerSpan
 from starkeel_observability._traces.span import RecordedSpan
 from starkeel_observability._traces.tracer import Provider, sampler
 
-_nobody: Any = None
+_unused: Any = None
 
 
 @pytest.fixture
 def request_() -> Request:
     scope: Any = {"type": "http", "method": "GET", "path": "/x", "headers": []}
-    return Request(scope, _nobody, _nobody)
+    return Request(scope, _unused, _unused)
 
 
 @pytest.fixture
@@ -39,9 +39,7 @@ def context_of(request: Request) -> Context:
     return made
 
 
-def test_a_span_is_made_when_somebody_asks_and_only_once(
-    request_: Request, ended: list[RecordedSpan]
-) -> None:
+def test_a_span_is_created_once_on_first_access(request_: Request, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
     assert not dict.__contains__(around, SPAN)
 
@@ -53,7 +51,7 @@ def test_a_span_is_made_when_somebody_asks_and_only_once(
     assert ended == []
 
 
-def test_what_is_made_of_it_has_the_span(request_: Request, ended: list[RecordedSpan]) -> None:
+def test_a_derived_context_has_the_span(request_: Request, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
 
     further = baggage.set_baggage("tenant", "a", context=around)
@@ -70,24 +68,22 @@ def test_what_is_made_of_it_has_the_span(request_: Request, ended: list[Recorded
     assert ended == []
 
 
-def test_threads_that_ask_at_once_get_the_same(request_: Request, ended: list[RecordedSpan]) -> None:
+def test_concurrent_threads_get_the_same_span(request_: Request, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
     at_once = Barrier(8)
 
-    def ask(_: int) -> Any:
+    def get_span(_: int) -> Any:
         at_once.wait()
         return trace.get_current_span(around)
 
     with ThreadPoolExecutor(8) as pool:
-        found = set(map(id, pool.map(ask, range(8))))
+        found = set(map(id, pool.map(get_span, range(8))))
 
     assert len(found) == 1
     assert ended == []
 
 
-def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
-    request_: Request, ended: list[RecordedSpan]
-) -> None:
+def test_the_span_is_not_recording_after_the_request(request_: Request, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
     request_.ended = request_.began + 1
 
@@ -100,7 +96,7 @@ def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
     assert ended == []
 
 
-def test_what_is_not_in_it_is_missed(request_: Request) -> None:
+def test_a_missing_key_raises(request_: Request) -> None:
     around = context_of(request_)
 
     assert around.get("other") is None
@@ -109,14 +105,14 @@ def test_what_is_not_in_it_is_missed(request_: Request) -> None:
     assert NO_PARENT == {}
 
 
-async def test_an_answer_without_headers_has_the_id_all_the_same() -> None:
+async def test_a_response_without_headers_has_the_id() -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     scope: Any = {"type": "http", "method": "GET", "path": "/x", "headers": []}
-    exchange = HttpExchange(scope, _nobody, send)
+    exchange = HttpExchange(scope, _unused, send)
 
     await exchange.send({"type": "http.response.start", "status": 204})
 

@@ -31,7 +31,7 @@ class LineQueue:
         self.lock = threading.RLock()
 
     def put(self, level: int, lines: bytes, count: int = 1) -> None:
-        """Add `count` lines, which stay together; when the queue is full, drops less severe ones, or these."""
+        """Add `count` lines, which stay together; a full queue drops less severe ones, or these."""
         rank = _RANKS[level_name(level)]
         size = len(lines) + _OVERHEAD
         with self.lock:
