@@ -11,17 +11,17 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 values.ValueClass = values.MultiProcessValue(lambda: "me")
 from starkeel_observability import counter
-from starkeel_observability._metrics.mmap_values import values_of
+from starkeel_observability._metrics.http import values_of
 
 requests = counter("requests_total", "Requests.", labels=("of",))
-cells, (place,) = values_of(requests.labels("first").values())
+cells, (place,) = values_of(requests.labels("first"))
 assert isinstance(cells, memoryview), "not in place"
 cells[place] += 1.0
 # More than the initial size of the file.
 for number in range(900):
     requests.labels(f"another-{number}" + "x" * 100).inc()
     cells[place] += 1.0
-again, (place_again,) = values_of(requests.labels("first").values())
+again, (place_again,) = values_of(requests.labels("first"))
 again[place_again] += 1.0
 
 registry = CollectorRegistry()

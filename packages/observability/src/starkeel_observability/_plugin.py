@@ -11,6 +11,7 @@ from litestar.logging.config import BaseLoggingConfig, LoggingConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
 
+from ._compat import check_litestar
 from ._metrics.process import LoopLag
 from ._middleware.middleware import TelemetryMiddleware
 from ._process import ProcessSetup
@@ -52,6 +53,7 @@ class ObservabilityPlugin(InitPlugin):
         app_config.after_exception.append(_store_exception)
         if _is_default(app_config.logging_config):
             app_config.logging_config = StructlogConfig()
+        app_config.on_startup.append(check_litestar)
         return app_config
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
