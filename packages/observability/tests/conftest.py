@@ -44,12 +44,12 @@ class AllSettings(ServiceSettings, frozen=True, kw_only=True):
 WAIT_S = 60.0
 
 
-def wait_until(is_so: Callable[[], Any], *, what: object = "", timeout_s: float = WAIT_S) -> Any:
-    """Wait for a fact and return it."""
+def wait_until(condition: Callable[[], Any], *, what: object = "", timeout_s: float = WAIT_S) -> Any:
+    """Wait until the function returns a true value and return that."""
     until = time.monotonic() + timeout_s
-    while not (found := is_so()):
-        assert time.monotonic() < until, f"waited {timeout_s} s for {what or is_so}"
-        # A pause between two looks, not a guess about how long something takes.
+    while not (found := condition()):
+        assert time.monotonic() < until, f"waited {timeout_s} s for {what or condition}"
+        # Polling interval.
         threading.Event().wait(0.02)
     return found
 
@@ -68,10 +68,9 @@ class Sample:
                 self.collect(stream, into)
 
     def collect(self, stream: Any, into: list[str]) -> threading.Thread:
-        """Keep what comes out, line by line."""
+        """Collect the lines of a stream."""
 
         def run() -> None:
-            # One by one, as they come.
             into.extend(line.decode() for line in stream)
 
         thread = threading.Thread(target=run, daemon=True)
@@ -81,7 +80,7 @@ class Sample:
 
     @property
     def logs(self) -> list[dict[str, Any]]:
-        """Every line; all must parse."""
+        """All lines, each of which must be JSON."""
         return [json.loads(line) for line in list(self.lines)]
 
     @property
@@ -121,7 +120,7 @@ class Sample:
         return httpx2.get(self.url + path, headers=headers)
 
     def metric(self, name: str, **labels: str) -> float:
-        """Sum of the samples of that name that have these labels."""
+        """Return the sum of the samples with a name and labels."""
         total = 0.0
         for sample in re.finditer(
             rf"^{name}(?:{{(.*)}})? (\S+)$", httpx2.get(f"{self.admin}/metrics").text, re.MULTILINE
@@ -145,7 +144,7 @@ class Sample:
 
     def close(self) -> None:
         if self.process.poll() is None:
-            # Two different ones: two of a kind may arrive as one.
+            # Two different signals: two of the same may be merged.
             self.process.send_signal(signal.SIGTERM)
             self.process.send_signal(signal.SIGINT)
         try:
@@ -203,7 +202,7 @@ def samples(tmp_path: Path) -> Iterator[Samples]:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    """One sample that the tests of a module share."""
+    """A sample shared by the tests of a module."""
     with ExitStack() as stack:
         yield Samples(tmp_path_factory.mktemp("shared"), stack).ready(LOG_LEVEL="info,sample=debug")
 

@@ -1,4 +1,4 @@
-"""What Litestar answers to exceptions is what it answers without us."""
+"""The plugin does not change how Litestar handles exceptions."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -76,19 +76,19 @@ def app(*, is_observed: bool, **options: Any) -> tuple[Litestar, list[str]]:
 
 @pytest.mark.parametrize("options", [{}, {"cors_config": CORSConfig(allow_origins=["https://a.example"])}])
 @pytest.mark.parametrize("what", ["odd", "forbidden", "other", "a/b/c", "worse", "breaks-off"])
-def test_a_request_that_fails_is_answered_alike(what: str, options: dict[str, Any]) -> None:
-    def answer(*, is_observed: bool) -> tuple[int, bytes, list[str]]:
+def test_the_plugin_does_not_change_error_responses(what: str, options: dict[str, Any]) -> None:
+    def response(*, is_observed: bool) -> tuple[int, bytes, list[str]]:
         made, seen = app(is_observed=is_observed, **options)
         with TestClient(made, raise_server_exceptions=False) as client:
             got = client.get(f"/{what}", headers={"origin": "https://a.example"})
         # A handler that fails itself is the test client's plain text without us, a problem with us.
         return got.status_code, b"" if what == "worse" else got.content, seen
 
-    assert answer(is_observed=True) == answer(is_observed=False)
+    assert response(is_observed=True) == response(is_observed=False)
 
 
 @pytest.mark.parametrize("what", ["before", "after", "said"])
-def test_a_websocket_that_fails_is_closed_alike(what: str) -> None:
+def test_the_plugin_does_not_change_how_failed_websockets_close(what: str) -> None:
     def close(*, is_observed: bool) -> tuple[int, str, list[str]]:
         made, seen = app(is_observed=is_observed)
         with (

@@ -1,4 +1,4 @@
-"""What a line in the log looks like, and what must never stand in one."""
+"""Format of log lines, redaction and limits."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ LAST = ["file", "line", "threadId", "trace_id", "span_id", "request_id", "servic
 
 @pytest.fixture(scope="module")
 def logged(sample: Any) -> Any:
-    """The sample after it logged everything it knows."""
+    """The sample after it has logged a value of every kind."""
     assert sample.get("/logs", **{"X-Request-ID": "logs"}).status_code == 200
     sample.wait_for_log("request completed", request_id="logs")
     return sample
@@ -28,7 +28,7 @@ def everything(logged: Any) -> dict[str, Any]:
     return line
 
 
-def test_a_line_has_its_own_names_first_and_last_and_the_fields_between(logged: Any) -> None:
+def test_own_fields_are_first_and_last_in_a_line(logged: Any) -> None:
     line = logged.wait_for_log("hello a***@example.com")
 
     assert list(line) == OWN + LAST
@@ -46,7 +46,7 @@ def test_a_line_has_its_own_names_first_and_last_and_the_fields_between(logged: 
     assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
 
 
-def test_no_field_overwrites_what_a_line_says_itself_and_none_is_lost(everything: dict[str, Any]) -> None:
+def test_fields_with_reserved_names_are_renamed(everything: dict[str, Any]) -> None:
     given = {
         "timestamp": "never",
         "level": "LOUD",
@@ -79,19 +79,19 @@ def test_secrets_are_not_in_the_output(logged: Any, everything: dict[str, Any]) 
     assert everything["token_type"] == "bearer"
 
 
-def test_email_addresses_are_masked_wherever_they_stand(logged: Any, everything: dict[str, Any]) -> None:
+def test_email_addresses_are_masked_everywhere(logged: Any, everything: dict[str, Any]) -> None:
     assert "ann@example.com" not in logged.output
     assert everything["email"] == "a***@example.com"
     assert everything["note"] == "write to a***@example.com or see https://***@example.com/"
 
 
-def test_a_traceback_is_told_without_personal_data(logged: Any) -> None:
-    told = logged.wait_for_log("caught")["exception"]
+def test_personal_data_in_tracebacks_is_masked(logged: Any) -> None:
+    described = logged.wait_for_log("caught")["exception"]
 
-    assert told.keys() == {"type", "message", "stack", "frames"}
-    assert (told["type"], told["message"]) == ("ValueError", "no such user: a***@example.com")
-    assert told["stack"].startswith("Traceback (most recent call last):")
-    assert told["stack"].endswith("ValueError: no such user: a***@example.com")
+    assert described.keys() == {"type", "message", "stack", "frames"}
+    assert (described["type"], described["message"]) == ("ValueError", "no such user: a***@example.com")
+    assert described["stack"].startswith("Traceback (most recent call last):")
+    assert described["stack"].endswith("ValueError: no such user: a***@example.com")
 
 
 def test_values_of_every_kind_are_written(everything: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ def test_values_of_every_kind_are_written(everything: dict[str, Any]) -> None:
     assert everything["none"] is None
 
 
-def test_nothing_is_endless(logged: Any, everything: dict[str, Any]) -> None:
+def test_values_are_bounded(logged: Any, everything: dict[str, Any]) -> None:
     assert everything["huge"].startswith("yyy")
     assert everything["huge"].endswith("... (91808 more characters)")
     assert "..." in json.dumps(logged.wait_for_log("cycle")["cycle"])
@@ -121,7 +121,7 @@ def test_control_characters_are_escaped_in_the_bytes_and_kept_in_the_value(
     assert raw.count("\n") == 1
 
 
-def test_the_standard_librarys_loggers_use_the_same_pipe(logged: Any) -> None:
+def test_standard_library_records_are_lines(logged: Any) -> None:
     line = logged.wait_for_log("stdlib a***@example.com")
 
     assert (line["level"], line["target"], line["order"], line["password"]) == (
@@ -134,18 +134,18 @@ def test_the_standard_librarys_loggers_use_the_same_pipe(logged: Any) -> None:
     assert logged.wait_for_log("wrong arguments %s %s ('one',)")["level"] == "ERROR"
 
 
-def test_granians_loggers_use_the_same_pipe(logged: Any) -> None:
+def test_granian_records_are_lines(logged: Any) -> None:
     assert logged.wait_for_log("from granian")["target"] == "_granian"
     assert logged.wait_for_log("from granian's access log")["target"] == "granian.access"
 
 
-def test_warnings_use_the_same_pipe(logged: Any) -> None:
+def test_warnings_are_lines(logged: Any) -> None:
     line = logged.wait_for_log("old ways")
 
     assert (line["target"], line["category"], line["file"]) == ("py.warnings", "UserWarning", "sample/app.py")
 
 
-def test_what_nobody_caught_uses_the_same_pipe(logged: Any) -> None:
+def test_uncaught_exceptions_are_lines(logged: Any) -> None:
     thread = logged.wait_for_log("uncaught exception in a thread")
     loop = logged.wait_for_log("loop trouble")
 
@@ -153,7 +153,7 @@ def test_what_nobody_caught_uses_the_same_pipe(logged: Any) -> None:
     assert (loop["target"], loop["exception"]["type"]) == ("asyncio", "KeyError")
 
 
-def test_nothing_of_this_goes_to_stderr(logged: Any) -> None:
+def test_stderr_is_empty(logged: Any) -> None:
     assert logged.errors == []
 
 
@@ -172,7 +172,7 @@ def test_levels_are_set_for_each_logger(samples: Any) -> None:
     assert sample.found("wrong arguments %s %s ('one',)")
 
 
-def test_everything_can_be_off(samples: Any) -> None:
+def test_logging_can_be_disabled(samples: Any) -> None:
     sample = samples.start(LOG_LEVEL="off,starkeel_server=info").wait_until_ready()
     sample.get("/logs")
 
@@ -180,7 +180,7 @@ def test_everything_can_be_off(samples: Any) -> None:
     assert {line["target"].split(".")[0] for line in sample.logs} == {"starkeel_server"}
 
 
-def test_an_error_of_the_start_is_a_line_too(samples: Any) -> None:
+def test_an_error_at_start_is_a_line(samples: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         sample = samples.start(PORT=port, OTEL_SERVICE_NAME="other-name", SERVICE_VERSION="1.2.3")
@@ -191,7 +191,7 @@ def test_an_error_of_the_start_is_a_line_too(samples: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "masked"),
     [
         ("GET /x?a=1&access_token=hunter2&b=2", "GET /x?a=1&access_token=***&b=2"),
         ("/x?client%5Fsecret=hunter2", "/x?client%5Fsecret=***"),
@@ -205,18 +205,18 @@ def test_an_error_of_the_start_is_a_line_too(samples: Any) -> None:
         ('{"password": "hunter2', '{"password": ***'),
         ("redis://:hunter2@host/0", "redis://***@host/0"),
         ("[(b'x-api-key', b'hunter2'), (b'accept', b'x')]", "[(b'x-api-key', ***), (b'accept', b'x')]"),
-        # What only tells about a secret, or is none.
+        # Names that describe a secret, or that are not secret.
         ("?token_type=bearer&sort=name", "?token_type=bearer&sort=name"),
         ("WHERE id = $1 AND token = $2", "WHERE id = $1 AND token = $2"),
         ("a == b, c=1", "a == b, c=1"),
     ],
 )
-def test_secrets_that_stand_in_a_text_by_their_name_are_hidden(text: str, told: str) -> None:
-    assert mask(text) == told
+def test_named_secrets_in_a_text_are_masked(text: str, masked: str) -> None:
+    assert mask(text) == masked
 
 
 @given(st.text(st.sampled_from("token=&'\":b\\ x[](){}"), max_size=300))
-def test_hiding_twice_hides_no_more(text: str) -> None:
+def test_masking_is_idempotent(text: str) -> None:
     once = mask(text)
 
     assert mask(once) == once

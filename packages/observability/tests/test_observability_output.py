@@ -1,4 +1,4 @@
-"""How lines reach stdout: whole, readable at a terminal, and never at the cost of a request."""
+"""Output of log lines: not interleaved, readable at a terminal, and never blocking a request."""
 
 import os
 import pty
@@ -11,18 +11,18 @@ from typing import Any
 import httpx2
 
 
-def test_lines_of_several_workers_never_mix_on_a_pipe(samples: Any) -> None:
+def test_lines_of_several_workers_are_not_interleaved(samples: Any) -> None:
     sample = samples.ready(WORKERS=2, LOG_REPEATS_PER_SECOND=0)
-    # Less than what a worker keeps for a reader that is late.
+    # Less than the queue of a worker holds.
     clients, count = 8, 150
     expected = 0
 
     def make_noise(number: int) -> None:
-        # Half of them longer than what a pipe takes in one piece.
+        # Half of them are longer than PIPE_BUF.
         size = 6000 if number % 2 else 10
         httpx2.get(f"{sample.url}/noise?count={count}&size={size}", timeout=60).raise_for_status()
 
-    # The kernel need not share connections out evenly.
+    # The kernel may distribute connections unevenly.
     while len({line["worker"] for line in sample.found("noise")}) < 2:
         with ThreadPoolExecutor(clients) as pool:
             list(pool.map(make_noise, range(clients)))
@@ -33,7 +33,7 @@ def test_lines_of_several_workers_never_mix_on_a_pipe(samples: Any) -> None:
     assert len(sample.found("noise")) == expected
 
 
-def test_a_terminal_in_development_gets_lines_for_people(samples: Any) -> None:
+def test_output_is_pretty_at_a_terminal_in_development(samples: Any) -> None:
     text = _at_a_terminal(samples, ENVIRONMENT="development")
 
     assert re.search(r"\x1b\[32mINFO \x1b\[0m \x1b\[1mlistening\x1b\[0m", text)
@@ -43,21 +43,21 @@ def test_a_terminal_in_development_gets_lines_for_people(samples: Any) -> None:
     assert "b***@example.com cannot pay" in text
 
 
-def test_a_terminal_in_production_gets_json(samples: Any) -> None:
+def test_output_is_json_at_a_terminal_in_production(samples: Any) -> None:
     assert '{"timestamp"' in _at_a_terminal(samples)
 
 
-def test_an_explicit_format_wins(samples: Any) -> None:
+def test_an_explicit_format_takes_precedence(samples: Any) -> None:
     assert '{"timestamp"' in _at_a_terminal(samples, ENVIRONMENT="development", LOG_FORMAT="json")
 
 
-def test_a_pipe_in_development_gets_json(samples: Any) -> None:
+def test_output_is_json_on_a_pipe_in_development(samples: Any) -> None:
     sample = samples.ready(ENVIRONMENT="development")
 
     assert sample.wait_for_log("starting application")["environment"] == "development"
 
 
-def test_lines_for_people_have_no_colours_on_a_pipe_and_escape_controls(samples: Any) -> None:
+def test_pretty_lines_on_a_pipe_have_no_colours_and_escape_controls(samples: Any) -> None:
     sample = samples.start(LOG_FORMAT="pretty")
     samples.wait_until(lambda: "workers started" in sample.output, what="workers started")
     url = re.search(r"listening addr=(\S+)", sample.output)
@@ -71,7 +71,7 @@ def test_lines_for_people_have_no_colours_on_a_pipe_and_escape_controls(samples:
     assert "hunter2" not in sample.output
 
 
-def test_a_reader_that_has_gone_stops_nothing(samples: Any) -> None:
+def test_serving_continues_after_the_reader_of_stdout_exits(samples: Any) -> None:
     ours, theirs = os.pipe()
     sample = samples.start(popen={"stdout": theirs})
     os.close(theirs)
@@ -91,25 +91,25 @@ def test_a_reader_that_has_gone_stops_nothing(samples: Any) -> None:
     )
 
 
-def test_no_stdout_at_all_stops_nothing(samples: Any) -> None:
+def test_serving_works_without_stdout(samples: Any) -> None:
     with httpx2.Client() as client:
         port = _free_port()
         samples.start(popen={"stdout": None, "preexec_fn": lambda: os.close(1)}, PORT=port)
 
-        def answers() -> bool:
+        def responds() -> bool:
             try:
                 return client.get(f"http://127.0.0.1:{port}/logs").status_code == 200
             except httpx2.TransportError:
                 return False
 
-        samples.wait_until(answers, what="an answer")
+        samples.wait_until(responds, what="a response")
 
-        # And again: the first lines have had nowhere to go by now.
+        # Again, as by now the first lines could not be written.
         assert client.get(f"http://127.0.0.1:{port}/logs").status_code == 200
 
 
 def _until(is_leaving: threading.Event, descriptor: int) -> Iterator[bytes]:
-    """Lines of a pipe, which is closed when there is something to read and it is time to leave."""
+    """Yield the lines of a pipe until the event is set, then close it with data unread."""
     with open(descriptor, "rb", buffering=0) as pipe:
         for line in pipe:
             yield line
@@ -126,7 +126,7 @@ def _free_port() -> int:
 
 
 def _at_a_terminal(samples: Any, **env: str) -> str:
-    """What a terminal shows of a start, a failing request and a stop."""
+    """Return the output at a terminal for a start, a failing request and a stop."""
     ours, theirs = pty.openpty()
     sample = samples.start(popen={"stdout": theirs}, **env)
     os.close(theirs)
@@ -142,7 +142,7 @@ def _at_a_terminal(samples: Any, **env: str) -> str:
 
 
 def _terminal(descriptor: int) -> Any:
-    # Reading a terminal whose other side is closed is an error, not an end.
+    # Reading a terminal whose other side is closed is an error, not end of file.
     while True:
         try:
             yield os.read(descriptor, 4096)

@@ -1,4 +1,4 @@
-"""The plugin under servers that are not ours."""
+"""The plugin under other servers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ async def hello() -> str:
 
 
 class Edge(InitPlugin):
-    """Stands for what wraps the application further inside, and fails."""
+    """Stands for the edge layer; fails for one path."""
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         def wrap(app: Litestar) -> None:
@@ -57,17 +57,17 @@ def counted(**labels: str) -> float:
     return REGISTRY.get_sample_value("http_requests_total", labels) or 0.0
 
 
-def test_without_a_server_of_ours_requests_have_ids_and_are_counted(client: TestClient[Litestar]) -> None:
+def test_under_other_servers_requests_have_ids_and_are_counted(client: TestClient[Litestar]) -> None:
     labels = {"method": "GET", "path": "/hello", "status": "200"}
     before = counted(**labels)
 
-    answer = client.get("/hello", headers={"X-Request-ID": "tested"})
+    response = client.get("/hello", headers={"X-Request-ID": "tested"})
 
-    assert answer.headers["x-request-id"] == "tested"
+    assert response.headers["x-request-id"] == "tested"
     assert counted(**labels) == before + 1
 
 
-def test_logs_of_a_request_carry_its_id_and_nothing_stays_bound(client: TestClient[Litestar]) -> None:
+def test_lines_of_a_request_have_its_id_and_nothing_stays_bound(client: TestClient[Litestar]) -> None:
     with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         client.get("/hello", headers={"X-Request-ID": "tested"})
 
@@ -133,15 +133,17 @@ def test_litestars_logger_is_structlogs() -> None:
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:hunter2@c:4318"}, True, "sent to c:4318 by http/protobuf"),
     ],
 )
-def test_the_start_report_says_where_traces_go(environ: dict[str, str], is_on: bool, why: str) -> None:
-    features = {name: (on, told) for name, on, told in plugin(**environ).features()}
+def test_the_start_report_names_the_destination_of_traces(
+    environ: dict[str, str], is_on: bool, why: str
+) -> None:
+    features = {name: (on, reason) for name, on, reason in plugin(**environ).features()}
 
     assert features["traces"][0] is is_on
     assert why in features["traces"][1]
     assert features["logs"] == (True, "LOG_FORMAT is json, LOG_LEVEL is info")
 
 
-def test_an_application_that_has_its_own_tracer_provider_keeps_it(samples: Any, collector: Any) -> None:
+def test_a_tracer_provider_of_the_application_is_kept(samples: Any, collector: Any) -> None:
     app = samples.directory / "sample" / "app.py"
     app.write_text(
         app.read_text()

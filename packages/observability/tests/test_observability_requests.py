@@ -1,4 +1,4 @@
-"""What is told of a request: its id on the answer, its line in the log, its count on the admin port."""
+"""Request id, access log line and metrics of requests."""
 
 import re
 import socket
@@ -13,11 +13,11 @@ REQUESTS = "http_requests_total"
 DURATIONS = "http_requests_duration_seconds_count"
 
 
-def test_a_request_is_one_line_with_what_matters(sample: Any) -> None:
-    answer = sample.get("/items/7", **{"X-Request-ID": "one-line"})
+def test_a_request_is_one_line_with_its_facts(sample: Any) -> None:
+    response = sample.get("/items/7", **{"X-Request-ID": "one-line"})
 
     line = sample.wait_for_log("request completed", request_id="one-line")
-    assert answer.status_code == 200
+    assert response.status_code == 200
     wanted = {
         "method": "GET",
         "path": "/items/7",
@@ -26,13 +26,13 @@ def test_a_request_is_one_line_with_what_matters(sample: Any) -> None:
         "level": "INFO",
     }
     assert wanted.items() <= line.items()
-    assert line["bytes"] == len(answer.content)
+    assert line["bytes"] == len(response.content)
     assert line["client"] == "127.0.0.1"
     assert line["duration_ms"] > 0
     assert len(sample.found("request completed", request_id="one-line")) == 1
 
 
-def test_lines_of_a_request_share_its_ids_and_others_do_not_have_them(sample: Any) -> None:
+def test_only_lines_of_a_request_have_its_ids(sample: Any) -> None:
     sample.get("/items/8", **{"X-Request-ID": "shared"})
 
     completed = sample.wait_for_log("request completed", request_id="shared")
@@ -44,7 +44,7 @@ def test_lines_of_a_request_share_its_ids_and_others_do_not_have_them(sample: An
     assert "request_id" not in sample.wait_for_log("listening")
 
 
-def test_what_was_bound_in_a_request_is_gone_in_the_next_on_its_connection(sample: Any) -> None:
+def test_fields_bound_in_a_request_are_not_in_the_next_on_its_connection(sample: Any) -> None:
     with httpx2.Client(base_url=sample.url) as client:
         client.get("/forbidden", headers={"X-Request-ID": "bound"})
         client.get("/pid", headers={"X-Request-ID": "unbound"})
@@ -64,7 +64,7 @@ def test_what_was_bound_in_a_request_is_gone_in_the_next_on_its_connection(sampl
         ("/away", 503),
     ],
 )
-def test_every_answer_carries_the_request_id(sample: Any, path: str, status: int) -> None:
+def test_every_response_has_the_request_id(sample: Any, path: str, status: int) -> None:
     given = sample.get(path, **{"X-Request-ID": "Given.id_1-2"})
     made = sample.get(path)
 
@@ -74,16 +74,16 @@ def test_every_answer_carries_the_request_id(sample: Any, path: str, status: int
 
 
 @pytest.mark.parametrize("bad", ["", "a" * 129, "a b", "a;b", "ä", "<script>", '"'])
-def test_an_id_that_is_none_is_replaced_and_never_echoed(sample: Any, bad: str) -> None:
-    answer = httpx2.get(f"{sample.url}/pid", headers={b"X-Request-ID": bad.encode()})
+def test_an_invalid_request_id_is_replaced(sample: Any, bad: str) -> None:
+    response = httpx2.get(f"{sample.url}/pid", headers={b"X-Request-ID": bad.encode()})
 
-    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert re.fullmatch(r"[0-9a-f]{32}", response.headers["x-request-id"])
 
 
-def test_two_ids_are_as_good_as_none(sample: Any) -> None:
-    answer = httpx2.get(f"{sample.url}/pid", headers=[("X-Request-ID", "one"), ("X-Request-ID", "two")])
+def test_two_request_ids_are_replaced(sample: Any) -> None:
+    response = httpx2.get(f"{sample.url}/pid", headers=[("X-Request-ID", "one"), ("X-Request-ID", "two")])
 
-    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert re.fullmatch(r"[0-9a-f]{32}", response.headers["x-request-id"])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_every_request_is_counted_by_route_template(
     sample.wait_for_metric(before[1] + 1, DURATIONS, **labels)
 
 
-def test_no_label_holds_what_a_client_made_up(sample: Any) -> None:
+def test_labels_never_contain_client_data(sample: Any) -> None:
     before = sample.metric(REQUESTS, path="__unmatched__")
     for path in ("/items/987654321", "/made-up-by-a-client"):
         sample.get(path)
@@ -121,16 +121,16 @@ def test_no_label_holds_what_a_client_made_up(sample: Any) -> None:
     assert "made-up" not in page
 
 
-def test_health_is_counted_and_not_logged(sample: Any) -> None:
-    answer = sample.get("/health/live", **{"X-Request-ID": "probe"})
+def test_health_checks_are_counted_but_not_logged(sample: Any) -> None:
+    response = sample.get("/health/live", **{"X-Request-ID": "probe"})
     sample.get("/pid", **{"X-Request-ID": "after-probe"})
 
     sample.wait_for_log("request completed", request_id="after-probe")
-    assert answer.headers["x-request-id"] == "probe"
+    assert response.headers["x-request-id"] == "probe"
     assert not sample.found("request completed", request_id="probe")
 
 
-def test_health_is_what_a_path_says_and_not_its_route(sample: Any) -> None:
+def test_health_checks_are_recognized_by_path_not_by_route(sample: Any) -> None:
     assert sample.get("/health/", **{"X-Request-ID": "slashed"}).text == "fine"
     sample.get("/pid", **{"X-Request-ID": "after-slashed"})
 
@@ -148,7 +148,7 @@ def test_an_event_stream_without_events_is_not_slow(samples: Any) -> None:
     assert sample.wait_for_log("request completed", request_id="silent")["level"] == "INFO"
 
 
-def test_health_is_logged_for_those_who_want_it(samples: Any) -> None:
+def test_health_checks_are_logged_at_debug(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL="info,starkeel_observability.access=debug")
 
     sample.get("/health/live", **{"X-Request-ID": "probe"})
@@ -170,7 +170,7 @@ def test_an_unexpected_error_is_logged_with_its_stack_once(sample: Any) -> None:
     assert "bob@example.com" not in sample.output
 
 
-def test_an_error_that_was_meant_has_no_stack(sample: Any) -> None:
+def test_an_expected_error_has_no_stack(sample: Any) -> None:
     sample.get("/away", **{"X-Request-ID": "meant"})
 
     completed = sample.wait_for_log("request completed", request_id="meant")
@@ -178,7 +178,7 @@ def test_an_error_that_was_meant_has_no_stack(sample: Any) -> None:
     assert not sample.found("request failed", request_id="meant")
 
 
-def test_an_answer_that_broke_half_way_is_told_as_an_error(sample: Any) -> None:
+def test_an_aborted_response_is_logged_as_an_error(sample: Any) -> None:
     with pytest.raises(httpx2.RemoteProtocolError):
         sample.get("/half", **{"X-Request-ID": "half"})
 
@@ -191,7 +191,7 @@ def test_an_answer_that_broke_half_way_is_told_as_an_error(sample: Any) -> None:
     assert sample.found("request failed", request_id="half")
 
 
-def test_a_client_that_gave_up_is_499(sample: Any) -> None:
+def test_a_client_that_disconnects_early_is_499(sample: Any) -> None:
     labels = {"method": "GET", "path": "/slow", "status": "499"}
     before = sample.metric(REQUESTS, **labels)
 
@@ -204,24 +204,24 @@ def test_a_client_that_gave_up_is_499(sample: Any) -> None:
     sample.wait_for_metric(before + 1, REQUESTS, **labels)
 
 
-def test_a_client_that_waits_gets_its_answer_however_long_it_takes(sample: Any) -> None:
-    answer = sample.get("/slow?seconds=0.3", **{"X-Request-ID": "patient"})
+def test_a_slow_response_reaches_a_client_that_waits(sample: Any) -> None:
+    response = sample.get("/slow?seconds=0.3", **{"X-Request-ID": "patient"})
 
-    assert answer.text == "done"
+    assert response.text == "done"
     assert sample.wait_for_log("request completed", request_id="patient")["status"] == 200
 
 
-def test_a_download_that_is_broken_off_is_499(sample: Any) -> None:
-    with httpx2.stream("GET", f"{sample.url}/download", headers={"X-Request-ID": "broken-off"}) as answer:
-        chunks = answer.iter_bytes()
+def test_an_aborted_download_is_499(sample: Any) -> None:
+    with httpx2.stream("GET", f"{sample.url}/download", headers={"X-Request-ID": "broken-off"}) as response:
+        chunks = response.iter_bytes()
         next(chunks)
 
     assert sample.wait_for_log("request completed", request_id="broken-off")["status"] == 499
 
 
-def test_leaving_is_how_event_streams_end(sample: Any) -> None:
-    with httpx2.stream("GET", f"{sample.url}/events", headers={"X-Request-ID": "left"}) as answer:
-        chunks = answer.iter_bytes()
+def test_leaving_an_event_stream_is_not_an_error(sample: Any) -> None:
+    with httpx2.stream("GET", f"{sample.url}/events", headers={"X-Request-ID": "left"}) as response:
+        chunks = response.iter_bytes()
         next(chunks)
         sample.wait_for_metric(1, "http_requests_in_flight")
 
@@ -230,26 +230,26 @@ def test_leaving_is_how_event_streams_end(sample: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 10, 900_000])
-def test_a_body_arrives_whole_while_we_listen_for_the_client(sample: Any, size: int) -> None:
+def test_a_body_is_complete_while_disconnects_are_watched(sample: Any, size: int) -> None:
     body = b"x" * size
 
-    answer = httpx2.post(f"{sample.url}/echo", content=body)
+    response = httpx2.post(f"{sample.url}/echo", content=body)
 
-    assert answer.content == body
+    assert response.content == body
 
 
-def test_a_body_that_comes_late_arrives_whole(sample: Any) -> None:
+def test_a_late_body_is_complete(sample: Any) -> None:
     host, port = sample.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as client:
         client.sendall(
             b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\nhello"
         )
-        # Longer than after what time one listens; the handler waits for the rest meanwhile.
+        # Longer than the delay after which disconnects are watched; the handler waits for the rest.
         assert httpx2.get(f"{sample.url}/slow?seconds=0.3").status_code == 200
         client.sendall(b"world")
-        answer = b"".join(iter(lambda: client.recv(4096), b""))
+        response = b"".join(iter(lambda: client.recv(4096), b""))
 
-    assert answer.endswith(b"helloworld")
+    assert response.endswith(b"helloworld")
 
 
 def test_a_websocket_is_101_when_its_connection_ends(sample: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the environment may say, and how a mistake in it is told."""
+"""Settings, and error messages for invalid ones."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ def test_defaults_are_those_of_production() -> None:
 
 
 @given(default=levels, directives=st.dictionaries(targets, levels, max_size=5))
-def test_levels_are_read_as_they_are_written(default: str, directives: dict[str, str]) -> None:
+def test_levels_are_parsed(default: str, directives: dict[str, str]) -> None:
     text = ",".join([default, *(f"{target}={level}" for target, level in directives.items())])
 
     parsed = LogLevels.parse(text)
@@ -55,15 +55,15 @@ def test_levels_are_read_as_they_are_written(default: str, directives: dict[str,
 
 
 @given(st.text(alphabet="aiInfo=,. \n=rdebugé-", max_size=40))
-def test_any_text_is_levels_or_refused_with_a_reason(text: str) -> None:
+def test_any_text_is_valid_or_rejected_with_a_reason(text: str) -> None:
     try:
         parsed = LogLevels.parse(text)
     except ValueError as error:
-        told = str(error)
+        message = str(error)
     else:
-        told = str(parsed)
-        assert LogLevels.parse(told) == parsed
-    assert told
+        message = str(parsed)
+        assert LogLevels.parse(message) == parsed
+    assert message
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_any_text_is_levels_or_refused_with_a_reason(text: str) -> None:
         (",", "it contains no level"),
     ],
 )
-def test_wrong_levels_are_named(text: str, why: str) -> None:
-    told = refused(LOG_LEVEL=text)
+def test_invalid_levels_are_named(text: str, why: str) -> None:
+    message = refused(LOG_LEVEL=text)
 
-    assert f"LOG_LEVEL is '{text}': {why}" in told
-    assert "orders=debug" in told
+    assert f"LOG_LEVEL is '{text}': {why}" in message
+    assert "orders=debug" in message
 
 
-def test_directives_alone_leave_the_rest_at_info() -> None:
+def test_the_default_level_is_info() -> None:
     parsed = LogLevels.parse("sqlalchemy.engine=WARNING")
 
     assert (parsed.of("sqlalchemy.engine.Engine"), parsed.of("sqlalchemy"), parsed.of("x")) == (30, 20, 20)
@@ -106,7 +106,7 @@ def test_directives_alone_leave_the_rest_at_info() -> None:
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, None),
     ],
 )
-def test_spans_go_where_the_standard_says(environ: dict[str, str], url: str | None) -> None:
+def test_the_traces_url_follows_the_specification(environ: dict[str, str], url: str | None) -> None:
     assert loaded(**environ).traces_url == url
 
 
@@ -125,24 +125,24 @@ def test_spans_go_where_the_standard_says(environ: dict[str, str], url: str | No
         {"LOG_FORMAT": "xml"},
     ],
 )
-def test_wrong_values_are_named(environ: dict[str, str]) -> None:
+def test_invalid_values_are_named(environ: dict[str, str]) -> None:
     (name,) = environ
 
     assert f"{name} is '{environ[name]}'" in refused(**environ)
 
 
 def test_batches_do_not_exceed_the_queue() -> None:
-    told = refused(OTEL_BSP_MAX_QUEUE_SIZE="100", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="101")
+    message = refused(OTEL_BSP_MAX_QUEUE_SIZE="100", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="101")
 
-    assert "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is 101; accepted: at most OTEL_BSP_MAX_QUEUE_SIZE, 100" in told
+    assert "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is 101; accepted: at most OTEL_BSP_MAX_QUEUE_SIZE, 100" in message
 
 
 @pytest.mark.parametrize("text", ["hunter2", "a=b,hunter2", "a b=hunter2", "a=hunter2%0d%0a"])
-def test_wrong_headers_are_refused_without_showing_them(text: str) -> None:
-    told = refused(OTEL_EXPORTER_OTLP_HEADERS=text)
+def test_invalid_headers_are_rejected_without_showing_them(text: str) -> None:
+    message = refused(OTEL_EXPORTER_OTLP_HEADERS=text)
 
-    assert "OTEL_EXPORTER_OTLP_HEADERS" in told
-    assert "hunter2" not in told
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in message
+    assert "hunter2" not in message
 
 
 def test_headers_are_never_shown() -> None:
@@ -154,21 +154,21 @@ def test_headers_are_never_shown() -> None:
     assert resolved.settings.collector_headers() == {"authorization": "hunter2"}
 
 
-def test_grpc_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_grpc_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "grpc", None)
 
-    told = refused(OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    message = refused(OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
 
-    assert "starkeel-observability[grpc]" in told
+    assert "starkeel-observability[grpc]" in message
 
 
-def test_the_version_is_that_of_a_distribution_or_what_is_given() -> None:
+def test_the_version_is_explicit_or_that_of_a_distribution() -> None:
     assert re.match(r"\d+\.", load(ObservabilitySettings, {}, service="starkeel-config").version)
     assert loaded(SERVICE_VERSION="distribution:no-such-thing").version == "0"
     assert loaded(SERVICE_VERSION="2026.1").version == "2026.1"
 
 
-def test_a_wrong_setting_ends_the_process_with_78(samples: Any) -> None:
+def test_an_invalid_setting_exits_with_78(samples: Any) -> None:
     sample = samples.start(LOG_LEVEL="loud", OTEL_EXPORTER_OTLP_HEADERS="hunter2")
 
     assert sample.wait() == 78

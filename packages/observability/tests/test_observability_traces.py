@@ -1,4 +1,4 @@
-"""Spans, as a collector receives them."""
+"""Spans as a collector receives them."""
 
 import re
 import signal
@@ -23,7 +23,7 @@ def traced(samples: Any, collector: Any) -> Any:
 
 
 def test_a_request_is_a_span_in_its_callers_trace(traced: Any, collector: Any) -> None:
-    answer = traced.get(
+    response = traced.get(
         "/items/3?secret=x", traceparent=TRACEPARENT, tracestate="vendor=1", baggage="tenant=blue"
     )
 
@@ -45,12 +45,12 @@ def test_a_request_is_a_span_in_its_callers_trace(traced: Any, collector: Any) -
     assert span["status"] == 0
     line = traced.wait_for_log("item seen")
     assert (line["trace_id"], line["span_id"]) == (TRACE_ID, span["span_id"])
-    passed_on = answer.json()
+    passed_on = response.json()
     assert passed_on["traceparent"].startswith(f"00-{TRACE_ID}-{span['span_id']}-")
     assert (passed_on["tracestate"], passed_on["baggage"]) == ("vendor=1", "tenant=blue")
 
 
-def test_a_caller_that_does_not_sample_is_heeded(traced: Any, collector: Any) -> None:
+def test_an_unsampled_parent_is_followed(traced: Any, collector: Any) -> None:
     traced.get("/items/1", traceparent=TRACEPARENT[:-1] + "0")
     traced.get("/items/2")
 
@@ -60,7 +60,7 @@ def test_a_caller_that_does_not_sample_is_heeded(traced: Any, collector: Any) ->
 
 
 @pytest.mark.parametrize("broken", ["", "nonsense", f"00-{'0' * 32}-{PARENT_ID}-01", "00-xyz-1-01"])
-def test_a_broken_trace_is_as_good_as_none(sample: Any, broken: str) -> None:
+def test_an_invalid_traceparent_is_ignored(sample: Any, broken: str) -> None:
     request_id = f"broken-{len(broken)}"
 
     assert sample.get("/items/1", traceparent=broken, **{"X-Request-ID": request_id}).status_code == 200
@@ -81,7 +81,7 @@ def test_unmatched_requests_have_no_route(traced: Any, collector: Any) -> None:
     assert (other["http.request.method"], other["http.request.method_original"]) == ("_OTHER", "BREW")
 
 
-def test_an_error_of_ours_is_an_error_of_the_span(traced: Any, collector: Any) -> None:
+def test_a_server_error_is_an_error_of_the_span(traced: Any, collector: Any) -> None:
     traced.get("/fails")
     traced.get("/away")
     traced.get("/forbidden")
@@ -96,7 +96,7 @@ def test_an_error_of_ours_is_an_error_of_the_span(traced: Any, collector: Any) -
     assert collector.wait_for(name="GET /forbidden")["status"] == 0
 
 
-def test_websockets_and_clients_that_gave_up_have_spans(traced: Any, collector: Any) -> None:
+def test_websockets_and_aborted_requests_have_spans(traced: Any, collector: Any) -> None:
     with connect(traced.url.replace("http", "ws") + "/live"):
         pass
     with pytest.raises(httpx2.ReadTimeout):
@@ -108,7 +108,7 @@ def test_websockets_and_clients_that_gave_up_have_spans(traced: Any, collector: 
     assert (slow["attributes"]["http.response.status_code"], slow["status"]) == (499, 0)
 
 
-def test_health_has_no_spans_and_the_exporter_none_either(traced: Any, collector: Any) -> None:
+def test_health_checks_and_exports_have_no_spans(traced: Any, collector: Any) -> None:
     traced.get("/health/live")
     traced.get("/pid")
 
@@ -117,7 +117,7 @@ def test_health_has_no_spans_and_the_exporter_none_either(traced: Any, collector
     assert {span["name"] for span in collector.spans} == {"GET /pid"}
 
 
-def test_spans_say_who_made_them(samples: Any, collector: Any) -> None:
+def test_spans_have_a_resource(samples: Any, collector: Any) -> None:
     sample = samples.ready(
         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{collector.endpoint}/somewhere/else",
         OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20hunter2,x-tenant=blue",
@@ -167,7 +167,7 @@ def test_samplers_decide_what_is_sent(
     assert [span["name"] for span in collector.spans] == (["GET /pid"] if is_sent else [])
 
 
-def test_what_is_left_is_sent_at_the_end(samples: Any, collector: Any) -> None:
+def test_remaining_spans_are_sent_at_shutdown(samples: Any, collector: Any) -> None:
     sample = samples.ready(
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, OTEL_BSP_SCHEDULE_DELAY="600000", WORKERS=2
     )
@@ -178,7 +178,7 @@ def test_what_is_left_is_sent_at_the_end(samples: Any, collector: Any) -> None:
     assert len(collector.spans) == 20
 
 
-def test_a_disabled_sdk_passes_traces_on_and_makes_none(samples: Any, collector: Any) -> None:
+def test_a_disabled_sdk_propagates_traces_without_spans(samples: Any, collector: Any) -> None:
     sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, OTEL_SDK_DISABLED="true")
     passed_on = sample.get("/items/1", traceparent=TRACEPARENT).json()
     sample.get("/items/2")
@@ -191,7 +191,7 @@ def test_a_disabled_sdk_passes_traces_on_and_makes_none(samples: Any, collector:
 
 
 @pytest.mark.parametrize("status", [400, 503])
-def test_a_collector_that_is_wrong_fails_no_request_and_is_told_of_seldom(
+def test_a_failing_collector_fails_no_request_and_is_logged_rarely(
     samples: Any, collector: Any, status: int
 ) -> None:
     collector.status = status
@@ -208,7 +208,7 @@ def test_a_collector_that_is_wrong_fails_no_request_and_is_told_of_seldom(
     assert len(sample.found("spans dropped", error=f"status {status}")) == 1
 
 
-def test_a_collector_that_is_away_fails_no_request_and_delays_no_end(samples: Any) -> None:
+def test_an_unreachable_collector_delays_neither_requests_nor_shutdown(samples: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
     sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=url, SHUTDOWN_FLUSH_SECONDS="1")
@@ -218,7 +218,7 @@ def test_a_collector_that_is_away_fails_no_request_and_delays_no_end(samples: An
     assert sample.stop() == 0
 
 
-def test_a_collector_that_never_answers_delays_the_end_by_no_more_than_the_flush(samples: Any) -> None:
+def test_a_stalled_collector_delays_shutdown_by_the_flush_timeout_at_most(samples: Any) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=url, SHUTDOWN_FLUSH_SECONDS="1")
@@ -227,11 +227,11 @@ def test_a_collector_that_never_answers_delays_the_end_by_no_more_than_the_flush
         with connection:
             assert sample.get("/pid").status_code == 200
             sample.process.send_signal(signal.SIGTERM)
-            # Ten seconds is what one attempt takes that nobody cuts short.
+            # Without a deadline, one attempt takes ten seconds.
             began = time.monotonic()
             assert sample.wait() == 0
             took_s = time.monotonic() - began
 
     assert sample.found("spans not sent in time")
-    # Not how fast it is: whether it waited for the collector, whose time ends at 10 s.
+    # Below the 10 s of the export timeout: it did not wait for the collector.
     assert took_s < 9

@@ -1,4 +1,4 @@
-"""Metrics of several processes on one page."""
+"""Metrics of several processes in one response."""
 
 import os
 import signal
@@ -7,10 +7,10 @@ from typing import Any
 import httpx2
 
 
-def test_the_counters_of_two_workers_add_up(samples: Any) -> None:
+def test_counters_of_two_workers_are_summed(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
 
-    pids = _ask(samples, sample, workers=2)
+    pids = _request_all(samples, sample, workers=2)
 
     sample.wait_for_metric(len(pids), "sold_total", product="anchor")
     sample.wait_for_metric(len(pids), "http_requests_total", path="/pid", status="200")
@@ -19,9 +19,9 @@ def test_the_counters_of_two_workers_add_up(samples: Any) -> None:
     sample.wait_for_metric(0, "http_requests_in_flight")
 
 
-def test_a_killed_worker_takes_its_gauges_with_it_and_leaves_its_counters(samples: Any) -> None:
+def test_counters_of_a_killed_worker_are_kept_and_gauges_dropped(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
-    pids = _ask(samples, sample, workers=2)
+    pids = _request_all(samples, sample, workers=2)
     sold = sample.metric("sold_total")
     with httpx2.stream("GET", f"{sample.url}/events") as open_stream:
         chunks = open_stream.iter_bytes()
@@ -34,11 +34,11 @@ def test_a_killed_worker_takes_its_gauges_with_it_and_leaves_its_counters(sample
 
     sample.wait_for_metric(2, "alive")
     assert sample.metric("sold_total") == sold
-    more = _ask(samples, sample, workers=1)
+    more = _request_all(samples, sample, workers=1)
     sample.wait_for_metric(sold + len(more), "sold_total")
 
 
-def test_main_and_every_worker_tell_what_they_use(samples: Any) -> None:
+def test_main_and_every_worker_report_their_resources(samples: Any) -> None:
     sample = samples.ready(WORKERS=2, SERVICE_REVISION="abc123", SERVICE_VERSION="1.2.3")
 
     for process in ("main", "worker-0", "worker-1"):
@@ -52,13 +52,13 @@ def test_main_and_every_worker_tell_what_they_use(samples: Any) -> None:
     assert sample.metric("starkeel_build_info", **build) == 1
 
 
-def _ask(samples: Any, sample: Any, *, workers: int) -> list[int]:
-    """Ask until so many workers have answered; who answered each time."""
+def _request_all(samples: Any, sample: Any, *, workers: int) -> list[int]:
+    """Send requests until `workers` workers have responded; return the process id per response."""
     pids: list[int] = []
 
-    def asked() -> bool:
+    def have_responded() -> bool:
         pids.append(httpx2.get(f"{sample.url}/pid").json()["pid"])
         return len(set(pids)) >= workers
 
-    samples.wait_until(asked, what=f"{workers} workers")
+    samples.wait_until(have_responded, what=f"{workers} workers")
     return pids

@@ -1,4 +1,4 @@
-"""Labels that a service lets grow do not grow its metrics without end."""
+"""The number of series is bounded."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from starkeel_observability import counter, gauge, histogram
 
 
-def test_what_comes_after_a_thousand_series_is_counted_together() -> None:
+def test_series_beyond_a_thousand_are_counted_together() -> None:
     name = f"capped_{uuid4().hex}"
     total = counter(f"{name}_total", "Things.", labels=("user", "kind"))
     for number in range(5000):
@@ -22,7 +22,7 @@ def test_what_comes_after_a_thousand_series_is_counted_together() -> None:
     assert f'{name}_total{{kind="x",user="999"}} 2.0' in lines
 
 
-def test_histograms_and_gauges_are_capped_alike() -> None:
+def test_histograms_and_gauges_are_capped() -> None:
     name = f"capped_{uuid4().hex}"
     sizes = histogram(f"{name}_bytes", "Sizes.", labels=("user",), buckets=(1,))
     open_ = gauge(f"{name}_open", "Open.", labels=("user",))
@@ -35,22 +35,22 @@ def test_histograms_and_gauges_are_capped_alike() -> None:
     assert f'{name}_open{{user="__other__"}} 500.0' in page
 
 
-def test_long_headers_that_all_differ_are_not_kept(samples: Any) -> None:
+def test_long_distinct_headers_are_not_cached(samples: Any) -> None:
     sample = samples.ready()
     pid = sample.get("/pid").json()["pid"]
 
     def resident_mib() -> float:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
 
-    def ask(number: int) -> None:
+    def send(number: int) -> None:
         text = f"{number}".ljust(60_000, "x")
         for name in ("host", "user-agent"):
             assert client.get("/pid", headers={name: text}).status_code == 200
 
     with httpx2.Client(base_url=sample.url) as client:
-        ask(0)
+        send(0)
         before = resident_mib()
         for number in range(1, 501):
-            ask(number)
-    # They are 57 MiB.
+            send(number)
+    # The headers have 57 MiB.
     assert resident_mib() - before < 20

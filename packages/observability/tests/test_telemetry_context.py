@@ -1,4 +1,4 @@
-"""What a request has that nobody has asked for yet: its span, and the header of an answer without any."""
+"""Creation of a request's span on demand, and the request id on responses without headers."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -52,9 +52,7 @@ def context_of(request: HttpExchange) -> Context:
     return made
 
 
-def test_a_span_is_made_when_somebody_asks_and_only_once(
-    request_: HttpExchange, ended: list[RecordedSpan]
-) -> None:
+def test_a_span_is_created_once_on_first_access(request_: HttpExchange, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
     assert not dict.__contains__(around, SPAN)
 
@@ -66,7 +64,7 @@ def test_a_span_is_made_when_somebody_asks_and_only_once(
     assert ended == []
 
 
-def test_what_is_made_of_it_has_the_span(request_: HttpExchange, ended: list[RecordedSpan]) -> None:
+def test_a_derived_context_has_the_span(request_: HttpExchange, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
 
     further = baggage.set_baggage("tenant", "a", context=around)
@@ -83,22 +81,22 @@ def test_what_is_made_of_it_has_the_span(request_: HttpExchange, ended: list[Rec
     assert ended == []
 
 
-def test_threads_that_ask_at_once_get_the_same(request_: HttpExchange, ended: list[RecordedSpan]) -> None:
+def test_concurrent_threads_get_the_same_span(request_: HttpExchange, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
     at_once = Barrier(8)
 
-    def ask(_: int) -> Any:
+    def get_span(_: int) -> Any:
         at_once.wait()
         return trace.get_current_span(around)
 
     with ThreadPoolExecutor(8) as pool:
-        found = set(map(id, pool.map(ask, range(8))))
+        found = set(map(id, pool.map(get_span, range(8))))
 
     assert len(found) == 1
     assert ended == []
 
 
-def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
+def test_the_span_does_not_record_after_the_request(
     request_: HttpExchange, ended: list[RecordedSpan]
 ) -> None:
     around = context_of(request_)
@@ -113,7 +111,7 @@ def test_who_asks_after_the_request_gets_one_that_takes_nothing_more(
     assert ended == []
 
 
-def test_what_is_not_in_it_is_missed(request_: HttpExchange) -> None:
+def test_a_missing_key_raises(request_: HttpExchange) -> None:
     around = context_of(request_)
 
     assert around.get("other") is None
@@ -122,7 +120,7 @@ def test_what_is_not_in_it_is_missed(request_: HttpExchange) -> None:
     assert NO_PARENT == {}
 
 
-async def test_an_answer_without_headers_has_the_id_all_the_same() -> None:
+async def test_a_response_without_headers_has_the_id() -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:

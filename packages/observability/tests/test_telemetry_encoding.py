@@ -1,4 +1,4 @@
-"""Spans as they are sent: message by message what OpenTelemetry's own encoder makes of the same."""
+"""Encoding of spans equals that of OpenTelemetry's encoder; rendering of access log lines."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from starkeel_observability._traces.span import InstrumentationScope as OwnScope
 from starkeel_observability._traces.span import RecordedSpan, SpanOutput
 
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-# Lengths of one, two and three bytes.
+# Lengths that take one, two and three bytes.
 LONG = st.builds(str.__mul__, st.sampled_from(["a", "\u00e9"]), st.sampled_from([63, 64, 127, 128, 9000]))
 NAME = SHORT | LONG
 TEXT = st.just("") | NAME
@@ -55,7 +55,7 @@ _KEY = ("GET", "/x", 200)
 _TEMPLATE = RequestTemplate(_KEY, b"", access_line.template_parts(_KEY), needs_request=False, is_fast=True)
 _CLIENT = ClientInfo(None, b"", "")
 _AT = 10**18 - 5 * 10**9
-"""What makes the fifth second one whose timestamp is known."""
+"""Offset for which the fifth second is 2001-09-09T01:46:40."""
 
 
 def make_exchange(scope: Any) -> HttpExchange:
@@ -74,7 +74,7 @@ async def _unused(*_: Any) -> Any: ...
 
 @st.composite
 def pairs(draw: Any, scopes: list[tuple[OwnScope, InstrumentationScope]], resource: Resource) -> Any:
-    """The same span twice: ours and theirs."""
+    """The same span twice: ours and the SDK's."""
     ours, theirs = draw(st.sampled_from(scopes))
     span = RecordedSpan(
         SpanOutput(ours, lambda _: None),
@@ -92,7 +92,7 @@ def pairs(draw: Any, scopes: list[tuple[OwnScope, InstrumentationScope]], resour
     span.description = draw(st.none() | TEXT) if span.status is StatusCode.ERROR else None
     span.events = draw(st.none() | st.lists(st.tuples(NANOSECONDS, TEXT, ATTRIBUTES, COUNT), max_size=3))
     span.links = draw(st.none() | st.lists(st.builds(Link, CONTEXT, ATTRIBUTES), max_size=3))
-    # Theirs counts what it drops by itself: there is no way to say so.
+    # The SDK counts dropped items itself; the counts cannot be set.
     span.end_ns = draw(NANOSECONDS)
     official = ReadableSpan(
         name=span.name,
@@ -123,7 +123,7 @@ class _Event(Event):
 
 @given(st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_what_is_sent_is_what_the_official_encoder_sends(data: Any) -> None:
+def test_messages_equal_those_of_the_official_encoder(data: Any) -> None:
     described = data.draw(st.lists(SCOPE, min_size=1, max_size=3, unique_by=lambda scope: scope[0]))
     scopes = [(OwnScope(*scope), InstrumentationScope(*scope)) for scope in described]
     resource = Resource(data.draw(PLAIN))
@@ -139,7 +139,7 @@ def test_what_is_sent_is_what_the_official_encoder_sends(data: Any) -> None:
     assert sent == encode_spans([theirs for _, theirs in made])
 
 
-def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
+def test_values_that_protobuf_cannot_hold_are_sent_as_text() -> None:
     span = RecordedSpan(
         SpanOutput(OwnScope("s", "", "", None), lambda _: None),
         "odd",
@@ -165,7 +165,7 @@ def test_values_that_protobuf_cannot_hold_are_sent_as_texts() -> None:
 
 @given(st.data())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(data: Any) -> None:
+def test_fast_and_slow_encoding_of_a_server_span_are_equal(data: Any) -> None:
     headers = data.draw(
         st.dictionaries(
             st.sampled_from([b"host", b"user-agent", b"accept"]),
@@ -206,9 +206,9 @@ def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(da
 
     short, long = sent(is_modified=False), sent(is_modified=True)
     for span in (short, long):
-        told = sorted(span.attributes, key=lambda pair: pair.key)
+        ordered = sorted(span.attributes, key=lambda pair: pair.key)
         del span.attributes[:]
-        span.attributes.extend(told)
+        span.attributes.extend(ordered)
     assert short == long
     assert short.trace_id + short.span_id == ids
     assert (short.start_time_unix_nano, short.end_time_unix_nano) == (5, 7)
@@ -222,7 +222,7 @@ def test_the_span_of_a_request_is_written_alike_by_the_short_way_and_the_long(da
     | st.sampled_from(["/x;password=hunter2", "/x\n/y", "/a@example.com", "/eyJhbGciOi.x.y", '/"', "/\x9b"])
 )
 @settings(max_examples=300, deadline=None)
-def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
+def test_the_path_in_a_line_is_redacted(path: str) -> None:
     scope: Any = {"type": "http", "method": "GET", "path": path, "headers": []}
     request = make_exchange(scope)
 
@@ -230,11 +230,11 @@ def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
     (head,) = access_line.render_lines(
         [(_TEMPLATE, _CLIENT, line_path, 4_999_000_000, 5_000_000_000, 5, b"", "id", None)], _AT
     )
-    told = json.loads(head + "}")
+    line = json.loads(head + "}")
 
-    assert told["path"] == encodable(mask(path_of(request)))
-    assert (told["status"], told["bytes"], told["duration_ms"]) == (200, 5, 1)
-    assert told["timestamp"] == "2001-09-09T01:46:40.000000Z"
+    assert line["path"] == encodable(mask(path_of(request)))
+    assert (line["status"], line["bytes"], line["duration_ms"]) == (200, 5, 1)
+    assert line["timestamp"] == "2001-09-09T01:46:40.000000Z"
     assert "hunter2" not in head
 
 
@@ -243,31 +243,31 @@ def test_the_path_in_a_line_is_what_redaction_leaves_of_it(path: str) -> None:
         st.sampled_from(["/a", "/a b", "/b\n/c", "/eyJ", "/e", "yJ", "/" + 2048 * "a"]), min_size=1
     )
 )
-def test_paths_are_plain_together_if_each_is(paths: list[str]) -> None:
+def test_paths_are_plain_if_each_is(paths: list[str]) -> None:
     assert are_plain(paths) == all(map(is_plain, paths))
     assert is_plain("/a")
     assert not any(map(is_plain, ["/a b", "/b\n/c", "/eyJ", "/" + 2048 * "a"]))
 
 
-def test_each_line_has_its_own_second_in_whatever_order() -> None:
+def test_timestamps_are_correct_in_any_order() -> None:
     ends = [5_000_100_000, 4_999_900_000, 9_000_000_000, 5_000_100_000]
-    reports: list[RequestRecord] = [
+    records: list[RequestRecord] = [
         (_TEMPLATE, _CLIENT, "/x", end - 1000, end, 5, b"", "id", None) for end in ends
     ]
 
-    told = [json.loads(line + "}")["timestamp"] for line in access_line.render_lines(reports, _AT)]
+    timestamps = [json.loads(line + "}")["timestamp"] for line in access_line.render_lines(records, _AT)]
 
-    assert [text.removeprefix("2001-09-09T01:46:") for text in told] == [
+    assert [text.removeprefix("2001-09-09T01:46:") for text in timestamps] == [
         *("40.000100Z", "39.999900Z", "44.000000Z", "40.000100Z")
     ]
 
 
-def test_what_was_bound_stays_in_the_line_of_a_request_without_a_span() -> None:
+def test_bound_fields_stay_in_a_line_without_a_span() -> None:
     bound = {"n": {"a": 1, "trace_id": "", "span_id": ""}}
     kind = access_line.with_bound_fields(_TEMPLATE, bound)
 
     (line,) = access_line.render_lines([(kind, _CLIENT, "/x", 1, 2, 5, b"", "id", None)], _AT)
 
-    told = json.loads(line + "}")
-    assert told["n"] == bound["n"]
-    assert "trace_id" not in told
+    fields = json.loads(line + "}")
+    assert fields["n"] == bound["n"]
+    assert "trace_id" not in fields

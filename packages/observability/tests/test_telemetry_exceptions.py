@@ -1,4 +1,4 @@
-"""What becomes of an exception that ends the block of a span, as whoever began it has asked."""
+"""Recording of exceptions that leave the block of a span."""
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -9,7 +9,7 @@ from starkeel_observability._traces.tracer import Provider, sampler
 @pytest.mark.parametrize("by", ["start_span", "start_as_current_span"])
 @pytest.mark.parametrize("records", [True, False])
 @pytest.mark.parametrize("sets_status", [True, False])
-def test_an_exception_is_told_as_was_asked(by: str, records: bool, sets_status: bool) -> None:
+def test_exceptions_are_recorded_as_configured(by: str, records: bool, sets_status: bool) -> None:
     ended: list[RecordedSpan] = []
     tracer = Provider(sampler("always_on", 1), ended.append).get_tracer("test")
     begin = getattr(tracer, by)
@@ -25,7 +25,7 @@ def test_an_exception_is_told_as_was_asked(by: str, records: bool, sets_status: 
     assert span.status is (StatusCode.ERROR if sets_status else StatusCode.UNSET)
 
 
-def test_an_exception_is_told_unless_something_else_was_asked() -> None:
+def test_exceptions_are_recorded_by_default() -> None:
     ended: list[RecordedSpan] = []
     tracer = Provider(sampler("always_on", 1), ended.append).get_tracer("test")
 

@@ -1,4 +1,4 @@
-"""From a bucket of a histogram to the trace of a request that is in it, whichever worker answered."""
+"""Exemplars: traces of requests in the buckets of a histogram, from any worker."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ DURATIONS = "http_requests_duration_seconds"
 
 
 def exemplars(sample: Any, family: str, **labels: str) -> dict[str, Any]:
-    """Exemplars of a histogram, by the bounds of their buckets."""
+    """Return the exemplars of a histogram by bucket bound."""
     page = httpx2.get(f"{sample.admin}/metrics", headers=OPENMETRICS).text
     return {
         found.labels["le"]: found.exemplar
@@ -22,23 +22,23 @@ def exemplars(sample: Any, family: str, **labels: str) -> dict[str, Any]:
     }
 
 
-def ask(sample: Any, path: str, trace: str) -> Any:
-    # On a connection of its own: any worker may answer.
+def send(sample: Any, path: str, trace: str) -> Any:
+    # On a new connection, which any worker may accept.
     return httpx2.get(f"{sample.url}{path}", headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
 
 
-def test_a_bucket_shows_a_request_that_is_in_it(samples: Any) -> None:
+def test_an_exemplar_is_a_request_in_its_bucket(samples: Any) -> None:
     sample = samples.ready(WORKERS=2)
     traces, pids = [], set()
 
-    def answered_by_both() -> bool:
+    def both_have_responded() -> bool:
         traces.append(f"{len(traces) + 1:032x}")
-        pids.add(ask(sample, "/pid", traces[-1]).json()["pid"])
+        pids.add(send(sample, "/pid", traces[-1]).json()["pid"])
         return len(pids) == 2
 
-    samples.wait_until(answered_by_both, what="both workers")
+    samples.wait_until(both_have_responded, what="both workers")
     slow = "5" * 32
-    assert ask(sample, "/slow?seconds=0.3", slow).status_code == 200
+    assert send(sample, "/slow?seconds=0.3", slow).status_code == 200
 
     found = samples.wait_until(lambda: exemplars(sample, DURATIONS, path="/slow"), what="an exemplar")
     ((bound, exemplar),) = found.items()
@@ -47,35 +47,35 @@ def test_a_bucket_shows_a_request_that_is_in_it(samples: Any) -> None:
     assert 0.3 <= exemplar.value <= float(bound)
     for exemplar in exemplars(sample, DURATIONS, path="/pid").values():
         assert exemplar.labels["trace_id"] in traces
-    # A metric of the service's own: what was observed in a request shows that.
+    # A histogram of the service has the trace of the request that observed it.
     business = exemplars(sample, "price_euros")
     assert {one.labels["trace_id"] for one in business.values()} <= set(traces)
     assert business["10.0"].value == 3
 
 
-def test_who_does_not_ask_for_them_gets_none(samples: Any) -> None:
+def test_exemplars_are_only_in_openmetrics(samples: Any) -> None:
     sample = samples.ready()
-    assert ask(sample, "/pid", "7" * 32).status_code == 200
+    assert send(sample, "/pid", "7" * 32).status_code == 200
     samples.wait_until(lambda: exemplars(sample, DURATIONS, path="/pid"), what="an exemplar")
 
     assert "7" * 32 not in httpx2.get(f"{sample.admin}/metrics").text
 
 
-def test_what_is_not_sent_is_no_example(samples: Any) -> None:
+def test_unsampled_traces_are_not_exemplars(samples: Any) -> None:
     sample = samples.ready(OTEL_TRACES_SAMPLER="always_off")
-    assert ask(sample, "/pid", "7" * 32).status_code == 200
+    assert send(sample, "/pid", "7" * 32).status_code == 200
     sample.wait_for_metric(1, "http_requests_total", path="/pid")
 
     assert exemplars(sample, DURATIONS) == {}
 
 
-def test_what_is_sent_for_the_sake_of_its_caller_is_an_example(samples: Any) -> None:
+def test_traces_sampled_by_the_caller_are_exemplars(samples: Any) -> None:
     sample = samples.ready(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0")
     assert httpx2.get(f"{sample.url}/pid").status_code == 200
     sample.wait_for_metric(1, "http_requests_total", path="/pid")
     assert exemplars(sample, DURATIONS) == {}
 
-    assert ask(sample, "/pid", "7" * 32).status_code == 200
+    assert send(sample, "/pid", "7" * 32).status_code == 200
 
     found = samples.wait_until(lambda: exemplars(sample, DURATIONS, path="/pid"), what="an exemplar")
     assert {one.labels["trace_id"] for one in found.values()} == {"7" * 32}

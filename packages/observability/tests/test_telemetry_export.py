@@ -1,4 +1,4 @@
-"""Collectors that are slow, busy, wrong, compressed or of another kind."""
+"""Export to collectors that are slow, busy or faulty, with compression, and over gRPC."""
 
 import gzip
 import socket
@@ -21,27 +21,27 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
-class Moody:
-    """A collector that answers as it is told, in that order, and then takes everything."""
+class ScriptedCollector:
+    """A collector that sends the scripted responses in order, and then accepts everything."""
 
     def __init__(self) -> None:
-        self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.responses: list[tuple[int, dict[str, str], bytes]] = []
         self.times: list[float] = []
         self.headers: list[dict[str, str]] = []
         self.spans: list[str] = []
-        moody = self
+        scripted = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                moody.times.append(time.monotonic())
-                moody.headers.append({name.lower(): value for name, value in self.headers.items()})
-                status, headers, content = moody.answers.pop(0) if moody.answers else (200, {}, b"")
+                scripted.times.append(time.monotonic())
+                scripted.headers.append({name.lower(): value for name, value in self.headers.items()})
+                status, headers, content = scripted.responses.pop(0) if scripted.responses else (200, {}, b"")
                 if status == 200:
                     is_packed = self.headers.get("content-encoding") == "gzip"
-                    moody.spans += names(gzip.decompress(body) if is_packed else body)
+                    scripted.spans += names(gzip.decompress(body) if is_packed else body)
                 self.send_response(status)
                 for name, value in {**headers, "content-length": str(len(content))}.items():
                     self.send_header(name, value)
@@ -72,31 +72,31 @@ def names(body: bytes) -> list[str]:
 
 
 @pytest.fixture
-def moody() -> Iterator[Moody]:
-    made = Moody()
+def scripted() -> Iterator[ScriptedCollector]:
+    made = ScriptedCollector()
     yield made
     made.close()
 
 
-def test_a_busy_collector_is_left_alone_for_as_long_as_it_asks(samples: Any, moody: Moody) -> None:
-    moody.answers = [(429, {"retry-after": "2"}, b""), (503, {}, b"")]
-    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=moody.endpoint)
+def test_retry_after_is_followed(samples: Any, scripted: ScriptedCollector) -> None:
+    scripted.responses = [(429, {"retry-after": "2"}, b""), (503, {}, b"")]
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=scripted.endpoint)
     sample.get("/pid")
 
-    samples.wait_until(lambda: moody.spans == ["GET /pid"], what="the span")
-    assert len(moody.times) == 3
-    # Not how fast: that it waited at all for what it was asked.
-    assert moody.times[1] - moody.times[0] >= 2
+    samples.wait_until(lambda: scripted.spans == ["GET /pid"], what="the span")
+    assert len(scripted.times) == 3
+    # A lower bound: it waited for the requested delay.
+    assert scripted.times[1] - scripted.times[0] >= 2
     sample.wait_for_metric(1, "starkeel_spans_exported_total")
     assert sample.metric("starkeel_spans_dropped_total") == 0
 
 
-def test_what_a_collector_refuses_is_not_sent_again_and_counted(samples: Any, moody: Moody) -> None:
+def test_refused_spans_are_counted_and_not_retried(samples: Any, scripted: ScriptedCollector) -> None:
     partly = ExportTraceServiceResponse(
         partial_success=ExportTracePartialSuccess(rejected_spans=1, error_message="too old")
     )
-    moody.answers = [(400, {}, b""), (200, {}, partly.SerializeToString())]
-    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=moody.endpoint)
+    scripted.responses = [(400, {}, b""), (200, {}, partly.SerializeToString())]
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=scripted.endpoint)
     sample.get("/pid")
     sample.wait_for_metric(1, "starkeel_spans_dropped_total", reason="refused")
     sample.get("/pid")
@@ -105,10 +105,10 @@ def test_what_a_collector_refuses_is_not_sent_again_and_counted(samples: Any, mo
     assert sample.metric("starkeel_spans_exported_total") == 0
 
 
-def test_garbage_for_an_answer_fails_no_request(samples: Any) -> None:
+def test_an_invalid_response_fails_no_request(samples: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def talk_nonsense() -> None:
+        def send_garbage() -> None:
             while True:
                 try:
                     connection, _ = server.accept()
@@ -118,7 +118,7 @@ def test_garbage_for_an_answer_fails_no_request(samples: Any) -> None:
                     connection.recv(65536)
                     connection.sendall(b"\x00\xffnonsense\r\n" * 50)
 
-        threading.Thread(target=talk_nonsense, daemon=True).start()
+        threading.Thread(target=send_garbage, daemon=True).start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_TIMEOUT="300")
         for _ in range(20):
@@ -128,7 +128,7 @@ def test_garbage_for_an_answer_fails_no_request(samples: Any) -> None:
         assert sample.stop() == 0
 
 
-def test_spans_that_find_no_room_are_counted_and_memory_is_bounded(samples: Any) -> None:
+def test_queue_overflow_is_counted_and_memory_is_bounded(samples: Any) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         sample = samples.ready(
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
@@ -144,13 +144,15 @@ def test_spans_that_find_no_room_are_counted_and_memory_is_bounded(samples: Any)
         samples.wait_until(lambda: sample.metric("starkeel_spans_dropped_total", reason="queue_full") > 500)
 
 
-def test_spans_are_compressed_where_that_is_asked_for(samples: Any, moody: Moody) -> None:
-    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=moody.endpoint, OTEL_EXPORTER_OTLP_COMPRESSION="gzip")
+def test_spans_are_compressed_if_configured(samples: Any, scripted: ScriptedCollector) -> None:
+    sample = samples.ready(
+        OTEL_EXPORTER_OTLP_ENDPOINT=scripted.endpoint, OTEL_EXPORTER_OTLP_COMPRESSION="gzip"
+    )
     sample.get("/pid")
 
-    samples.wait_until(lambda: moody.spans == ["GET /pid"], what="the span")
-    assert moody.headers[0]["content-encoding"] == "gzip"
-    assert moody.headers[0]["content-type"] == "application/x-protobuf"
+    samples.wait_until(lambda: scripted.spans == ["GET /pid"], what="the span")
+    assert scripted.headers[0]["content-encoding"] == "gzip"
+    assert scripted.headers[0]["content-type"] == "application/x-protobuf"
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
@@ -188,7 +190,7 @@ def test_spans_over_grpc(samples: Any, compression: str) -> None:
     assert metadata[-1]["x-tenant"] == "blue"
 
 
-def test_workers_do_without_the_sdk(samples: Any, moody: Moody) -> None:
+def test_workers_do_not_import_the_sdk(samples: Any, scripted: ScriptedCollector) -> None:
     app = samples.directory / "sample" / "app.py"
     app.write_text(
         app.read_text().replace(
@@ -197,8 +199,8 @@ def test_workers_do_without_the_sdk(samples: Any, moody: Moody) -> None:
             "    return {'pid': sum(name.startswith(heavy) for name in sys.modules)}",
         )
     )
-    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=moody.endpoint)
+    sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=scripted.endpoint)
     sample.get("/pid")
-    samples.wait_until(lambda: moody.spans, what="a span")
+    samples.wait_until(lambda: scripted.spans, what="a span")
 
     assert sample.get("/pid").json() == {"pid": 0}

@@ -1,4 +1,4 @@
-"""Levels that change while the service runs."""
+"""Change of log levels at run time."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_levels_are_read_anew_at_a_sighup(samples: Any, workers: int) -> None:
+def test_levels_are_reloaded_at_sighup(samples: Any, workers: int) -> None:
     levels = samples.directory / "levels"
     levels.write_text("info\n")
     sample = samples.ready(LOG_LEVEL_FILE=levels, WORKERS=workers)
@@ -21,14 +21,14 @@ def test_levels_are_read_anew_at_a_sighup(samples: Any, workers: int) -> None:
     levels.write_text("warn,sample=debug\n")
     sample.process.send_signal(signal.SIGHUP)
 
-    def is_heard() -> bool:
+    def is_reported() -> bool:
         sample.get("/items/2")
         return bool(sample.found("item looked at"))
 
-    samples.wait_until(is_heard, what="debug lines")
+    samples.wait_until(is_reported, what="debug lines")
 
 
-def test_levels_that_are_wrong_change_nothing(samples: Any) -> None:
+def test_invalid_levels_change_nothing_at_sighup(samples: Any) -> None:
     levels = samples.directory / "levels"
     levels.write_text("info,sample=debug\n")
     sample = samples.ready(LOG_LEVEL_FILE=levels)
@@ -43,24 +43,24 @@ def test_levels_that_are_wrong_change_nothing(samples: Any) -> None:
 
 
 def page(sample: Any) -> dict[str, Any]:
-    """What `/loggers` says: the levels of main, and those of each worker by its number."""
-    told = httpx2.get(f"{sample.admin}/loggers", timeout=30).json()
-    workers = {f"worker-{one['index']}": one.get("levels") for one in told["workers"]}
-    return {"main": told["main"]["levels"]} | workers
+    """Return the levels of main and of each worker, from `/loggers`."""
+    response = httpx2.get(f"{sample.admin}/loggers", timeout=30).json()
+    workers = {f"worker-{worker['index']}": worker.get("levels") for worker in response["workers"]}
+    return {"main": response["main"]["levels"]} | workers
 
 
 def put(sample: Any, levels: object) -> httpx2.Response:
     return httpx2.put(f"{sample.admin}/loggers", json={"levels": levels}, timeout=30)
 
 
-def test_loggers_tell_the_level_of_each(samples: Any) -> None:
+def test_loggers_have_their_levels(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL="info,sample=debug,_granian=off,asyncio=warn")
     sample.get("/items/1")
 
-    told = httpx2.get(f"{sample.admin}/loggers", timeout=30).json()
+    response = httpx2.get(f"{sample.admin}/loggers", timeout=30).json()
 
-    (worker,) = told["workers"]
-    assert told["main"]["levels"] == worker["levels"] == "info,sample=debug,_granian=off,asyncio=warn"
+    (worker,) = response["workers"]
+    assert response["main"]["levels"] == worker["levels"] == "info,sample=debug,_granian=off,asyncio=warn"
     assert {name: worker["loggers"][name] for name in ("sample.app", "_granian", "asyncio")} == {
         "sample.app": "DEBUG",
         "_granian": "OFF",
@@ -68,16 +68,16 @@ def test_loggers_tell_the_level_of_each(samples: Any) -> None:
     }
 
 
-def test_levels_cannot_be_set_unless_that_was_allowed(samples: Any) -> None:
+def test_levels_cannot_be_set_by_default(samples: Any) -> None:
     sample = samples.ready()
 
-    answer = put(sample, "debug")
+    response = put(sample, "debug")
 
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
     assert page(sample) == {"main": "info", "worker-0": "info"}
 
 
-def test_levels_that_are_set_hold_everywhere_and_for_workers_to_come(samples: Any) -> None:
+def test_set_levels_apply_to_all_and_to_new_workers(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL_CHANGES="true", WORKERS=2)
     everywhere = {
         "main": "info,sample=debug",
@@ -85,9 +85,9 @@ def test_levels_that_are_set_hold_everywhere_and_for_workers_to_come(samples: An
         "worker-1": "info,sample=debug",
     }
 
-    answer = put(sample, " info,sample=debug ")
+    response = put(sample, " info,sample=debug ")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert page(sample) == everywhere
     sample.get("/items/1")
     sample.wait_for_log("item looked at")
@@ -103,7 +103,7 @@ def test_levels_that_are_set_hold_everywhere_and_for_workers_to_come(samples: An
     samples.wait_until(lambda: page(sample) == everywhere, what="the levels after SIGHUP")
 
 
-def test_what_was_said_last_about_levels_holds(samples: Any) -> None:
+def test_the_latest_change_of_levels_applies(samples: Any) -> None:
     levels = samples.directory / "levels"
     levels.write_text("info\n")
     sample = samples.ready(LOG_LEVEL_FILE=levels, LOG_LEVEL_CHANGES="true")
@@ -118,16 +118,16 @@ def test_what_was_said_last_about_levels_holds(samples: Any) -> None:
 
 
 @pytest.mark.parametrize("levels", ["loud", "", None, 7, "info,info"])
-def test_levels_that_are_no_levels_are_refused(samples: Any, levels: object) -> None:
+def test_invalid_levels_are_rejected(samples: Any, levels: object) -> None:
     sample = samples.ready(LOG_LEVEL_CHANGES="true")
 
-    answer = put(sample, levels)
+    response = put(sample, levels)
 
-    assert answer.status_code == 400
+    assert response.status_code == 400
     assert page(sample) == {"main": "info", "worker-0": "info"}
 
 
-def test_bodies_that_say_nothing_change_nothing(samples: Any) -> None:
+def test_invalid_bodies_change_nothing(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL_CHANGES="true")
 
     for body, status in ((b"", 400), (b"{", 400), (b'{"levels": "info", "x": 1}', 400), (b"x" * 20_000, 413)):
@@ -144,14 +144,14 @@ def test_bodies_that_say_nothing_change_nothing(samples: Any) -> None:
     assert page(sample) == {"main": "info", "worker-0": "info"}
 
 
-def test_a_worker_that_does_not_answer_finds_the_levels_later(samples: Any) -> None:
+def test_a_stalled_worker_gets_the_levels_later(samples: Any) -> None:
     sample = samples.ready(LOG_LEVEL_CHANGES="true")
     stopped = httpx2.get(f"{sample.admin}/loggers").json()["workers"][0]["worker_pid"]
     os.kill(stopped, signal.SIGSTOP)
     try:
-        answer = put(sample, "debug")
-        assert answer.status_code == 202
-        assert answer.json()["workers"][0]["error"] == "did not answer within 2 s"
+        response = put(sample, "debug")
+        assert response.status_code == 202
+        assert response.json()["workers"][0]["error"] == "did not answer within 2 s"
     finally:
         os.kill(stopped, signal.SIGCONT)
 

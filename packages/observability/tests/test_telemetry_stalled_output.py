@@ -1,4 +1,4 @@
-"""A reader of stdout that has stopped reading costs lines, and nothing else."""
+"""A stalled reader of stdout costs log lines only."""
 
 import json
 import os
@@ -15,7 +15,7 @@ SIZE = 8000
 
 
 class Stalled:
-    """A sample whose stdout is read until it serves, and then no more."""
+    """A sample whose stdout is not read any more once it serves."""
 
     def __init__(self, samples: Any, **env: Any) -> None:
         ours, theirs = os.pipe()
@@ -24,11 +24,11 @@ class Stalled:
         self.pipe = open(ours, "rb")  # noqa: SIM115 - the fixture closes it
         self.lines: list[dict[str, Any]] = []
         self.read_until("workers started")
-        self.url = f"http://{self._told('listening')['addr']}"
-        self.admin = f"http://{self._told('admin port opened')['addr']}"
+        self.url = f"http://{self._wait_for('listening')['addr']}"
+        self.admin = f"http://{self._wait_for('admin port opened')['addr']}"
         samples.wait_until(lambda: httpx2.get(f"{self.url}/health/ready").status_code == 200)
 
-    def _told(self, message: str) -> dict[str, Any]:
+    def _wait_for(self, message: str) -> dict[str, Any]:
         return next(line for line in self.lines if line["message"] == message)
 
     def read_until(self, message: str) -> dict[str, Any]:
@@ -44,8 +44,8 @@ class Stalled:
         self.lines += [json.loads(text) for text in self.pipe]
 
     def make_noise(self, count: int) -> None:
-        answer = httpx2.get(f"{self.url}/noise?count={count}&size={SIZE}", timeout=30)
-        assert answer.status_code == 200
+        response = httpx2.get(f"{self.url}/noise?count={count}&size={SIZE}", timeout=30)
+        assert response.status_code == 200
 
     def metric(self, pattern: str) -> float:
         found = re.search(pattern + r" (\S+)$", httpx2.get(f"{self.admin}/metrics").text, re.MULTILINE)
@@ -66,10 +66,10 @@ def stalled(samples: Any) -> Any:
     made.pipe.close()
 
 
-def test_a_stalled_stdout_stalls_no_request_and_drops_the_least_severe(
+def test_a_stalled_stdout_blocks_no_request_and_drops_the_least_severe_lines(
     samples: Any, stalled: Stalled
 ) -> None:
-    # 80 MB of lines, of which a pipe takes 64 kB and the queue 4 MB.
+    # 80 MB of lines; the pipe holds 64 kB and the queue 4 MB.
     before = stalled.memory
     for _ in range(10):
         stalled.make_noise(500)
@@ -81,9 +81,9 @@ def test_a_stalled_stdout_stalls_no_request_and_drops_the_least_severe(
     # Ten times as much was logged.
     assert stalled.memory - before < 40_000_000
 
-    told = stalled.read_until("log lines dropped")
-    assert told["level"] == "WARN"
-    assert told["levels"]["INFO"] == told["count"] == stalled.dropped("INFO")
+    report = stalled.read_until("log lines dropped")
+    assert report["level"] == "WARN"
+    assert report["levels"]["INFO"] == report["count"] == stalled.dropped("INFO")
     stalled.make_noise(1)
     stalled.sample.process.send_signal(signal.SIGTERM)
     stalled.read_to_end()
@@ -91,18 +91,18 @@ def test_a_stalled_stdout_stalls_no_request_and_drops_the_least_severe(
     failed = [line for line in stalled.lines if line["message"] == "request failed"]
     assert len(failed) == 10
     noise = [line for line in stalled.lines if line["message"] == "noise"]
-    assert len(noise) + told["count"] >= 5001
+    assert len(noise) + report["count"] >= 5001
     assert [line["message"] for line in stalled.lines].count("log lines dropped") == 1
 
 
-def test_a_stalled_stdout_holds_up_no_end(stalled: Stalled) -> None:
+def test_a_stalled_stdout_does_not_delay_shutdown(stalled: Stalled) -> None:
     stalled.make_noise(500)
     stalled.sample.process.send_signal(signal.SIGTERM)
 
     assert stalled.sample.wait() == 0
 
 
-def test_a_second_signal_waits_for_no_reader(samples: Any) -> None:
+def test_a_second_signal_does_not_wait_for_the_reader(samples: Any) -> None:
     stalled = Stalled(samples, SHUTDOWN_GRACE_SECONDS="60", DRAIN_DELAY_SECONDS="60")
     with stalled.pipe:
         stalled.make_noise(500)
@@ -113,7 +113,7 @@ def test_a_second_signal_waits_for_no_reader(samples: Any) -> None:
         assert stalled.sample.wait() == 130
 
 
-def test_what_was_logged_before_a_crash_is_written(samples: Any) -> None:
+def test_lines_before_a_crash_are_written(samples: Any) -> None:
     app = samples.directory / "sample" / "app.py"
     app.write_text(
         app.read_text().replace(

@@ -1,4 +1,4 @@
-"""Every variable of OpenTelemetry's standard does what it says, or the start says that it does nothing."""
+"""Every variable of OpenTelemetry's specification has its effect, or is reported at start as unsupported."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ DECLARED = {
     for variable in section.variables
 }
 CERTIFICATE = str(Path(__file__))
-HONOURED: dict[str, tuple[str, Any, Any]] = {
+SUPPORTED: dict[str, tuple[str, Any, Any]] = {
     "OTEL_SERVICE_NAME": ("shop", "service_name", "shop"),
     "OTEL_SDK_DISABLED": ("true", "sdk_disabled", True),
     "OTEL_RESOURCE_ATTRIBUTES": ("team=a", lambda s: str(s.resource_attributes), "team=a"),
@@ -48,34 +48,34 @@ def read(environ: dict[str, str]) -> Any:
     return resolve(ObservabilitySettings, environ, service="orders")
 
 
-def test_what_is_honoured_is_what_is_declared() -> None:
-    assert HONOURED.keys() == {name for name in DECLARED if name.startswith("OTEL_")}
+def test_the_supported_variables_are_the_declared_ones() -> None:
+    assert SUPPORTED.keys() == {name for name in DECLARED if name.startswith("OTEL_")}
 
 
-@pytest.mark.parametrize("name", sorted(HONOURED))
-def test_a_variable_that_is_honoured_changes_what_it_says(name: str) -> None:
-    text, asked, expected = HONOURED[name]
+@pytest.mark.parametrize("name", sorted(SUPPORTED))
+def test_a_supported_variable_has_an_effect(name: str) -> None:
+    text, field, expected = SUPPORTED[name]
 
     def effect(environ: dict[str, str]) -> Any:
         settings = read(environ).settings
-        return getattr(settings, asked) if isinstance(asked, str) else asked(settings)
+        return getattr(settings, field) if isinstance(field, str) else field(settings)
 
     assert effect({}) != expected
     assert effect({name: text}) == expected
     assert read({name: text}).warnings == ()
 
 
-@pytest.mark.parametrize("name", sorted(set(STANDARD) - set(HONOURED) - READ_BY_THE_API))
-def test_any_other_variable_of_the_standard_is_named(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(STANDARD) - set(SUPPORTED) - READ_BY_THE_API))
+def test_any_other_variable_of_the_specification_is_reported(name: str) -> None:
     assert read({name: "1"}).warnings[-1] == f"{name} is set but not read by this service"
 
 
 @pytest.mark.parametrize("name", sorted(READ_BY_THE_API))
-def test_what_opentelemetry_reads_itself_is_no_mistake(name: str) -> None:
+def test_variables_that_opentelemetry_reads_are_not_reported(name: str) -> None:
     assert read({name: "1"}).warnings == ()
 
 
-def test_what_is_said_of_spans_alone_wins() -> None:
+def test_variables_for_spans_take_precedence() -> None:
     settings = read(
         {
             "OTEL_EXPORTER_OTLP_HEADERS": "a=b",
@@ -91,7 +91,7 @@ def test_what_is_said_of_spans_alone_wins() -> None:
     assert (settings.compresses, settings.timeout_s) == (False, 0.009)
 
 
-def test_the_start_names_all_of_them_in_one_line(samples: Any) -> None:
+def test_unsupported_variables_are_reported_in_one_line(samples: Any) -> None:
     ignored = {"OTEL_LOG_LEVEL": "debug", "OTEL_METRICS_EXPORTER": "otlp", "OTEL_BSP_EXPORT_TIMEOUT": "1"}
     sample = samples.ready(**ignored, OTEL_PROPAGATORS="tracecontext", OTEL_TRACES_SAMPLER="always_on")
 
@@ -101,7 +101,7 @@ def test_the_start_names_all_of_them_in_one_line(samples: Any) -> None:
     assert line["problem"] == f"{', '.join(sorted(ignored))} are set but not read by this service"
 
 
-def test_headers_for_spans_alone_are_sent(samples: Any, collector: Any) -> None:
+def test_headers_for_spans_are_sent(samples: Any, collector: Any) -> None:
     sample = samples.ready(
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
         OTEL_EXPORTER_OTLP_HEADERS="x-tenant=general",
@@ -113,7 +113,7 @@ def test_headers_for_spans_alone_are_sent(samples: Any, collector: Any) -> None:
     assert {request["x-tenant"] for request in collector.requests} == {"spans"}
 
 
-def test_no_exporter_sends_nothing(samples: Any, collector: Any) -> None:
+def test_without_an_exporter_nothing_is_sent(samples: Any, collector: Any) -> None:
     sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, OTEL_TRACES_EXPORTER="none")
 
     sample.get("/items/1")

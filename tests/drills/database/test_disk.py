@@ -31,7 +31,7 @@ def small_disk(account: Any, *, megabytes: int) -> Iterator[Path]:
         options = f"size={megabytes}m,mode=0700"
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
         try:
-            user.chown(place)
+            account.chown(place)
             yield place
         finally:
             subprocess.run(["umount", "--lazy", place], check=True)

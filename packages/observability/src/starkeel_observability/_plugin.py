@@ -12,6 +12,7 @@ from litestar.plugins import InitPlugin
 from litestar.types import Scope
 from starkeel_asgi import current, pipeline_of
 
+from ._compat import check_litestar
 from ._metrics.process import LoopLag
 from ._middleware.layer import TelemetryLayer
 from ._process import ProcessSetup
@@ -43,6 +44,7 @@ class ObservabilityPlugin(InitPlugin):
         app_config.after_exception.append(_store_exception)
         if _is_default(app_config.logging_config):
             app_config.logging_config = StructlogConfig()
+        app_config.on_startup.append(check_litestar)
         return app_config
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:

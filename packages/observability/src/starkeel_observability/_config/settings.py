@@ -39,8 +39,8 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     """Seconds after which the line of a request is a warning; not for event streams and WebSockets."""
 
     log_repeats_per_second: Annotated[int, Variable("LOG_REPEATS_PER_SECOND"), Meta(ge=0, le=1_000_000)] = 100
-    """Lines per second that a process writes of the same logger, level and message, five times as many for
-    errors; beyond that, every hundredth is written and the rest counted; 0 disables the limit."""
+    """Limit of warnings per second, logger and message in each process; five times as many for errors. Beyond
+    it, one line in a hundred is written and the rest counted; 0 disables it. Other levels are unlimited."""
 
     service_name: Annotated[Text, Variable("OTEL_SERVICE_NAME", service_default="{service}")]
     """Service name in logs, metrics and traces."""

@@ -1,4 +1,4 @@
-"""Log flood control: limits and counts repeated lines, so that a flood of them cannot fill a disk."""
+"""Log flood control: limits and counts repeated warnings and errors, so that a flood cannot fill a disk."""
 
 import threading
 import time
@@ -15,6 +15,7 @@ ERROR_FACTOR: Final = 5
 _MAX_KEYS: Final = 1000
 _MAX_MESSAGE: Final = 200
 _REPORT_S: Final = 1.0
+_WARNING: Final = 30
 _ERROR: Final = 40
 
 
@@ -33,7 +34,7 @@ class FloodControl:
     """Decides whether a line is written, and reports once per second how many were not.
 
     Args:
-        limit: Lines per second for each key; 0 disables the limit.
+        limit: Warnings per second for each key; 0 disables the limit.
         report: Called with the suppressed lines; in a thread of its own.
     """
 
@@ -48,7 +49,7 @@ class FloodControl:
 
     def admits(self, target: str, level: int, message: object) -> bool:
         """Return whether to write a line with a message, given before interpolation."""
-        if not self._limit:
+        if level < _WARNING or not self._limit:
             return True
         text = message[:_MAX_MESSAGE] if isinstance(message, str) else type(message).__name__
         key, now = MessageKey(target, level_name(level), text), time.monotonic()

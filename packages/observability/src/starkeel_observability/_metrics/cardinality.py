@@ -1,12 +1,14 @@
 """Metrics with a bounded number of series."""
 
 import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from opentelemetry import trace
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.samples import Exemplar
+
+from .._compat import check_metric
 
 OTHER: Final = "__other__"
 """Label value of the series that stands for all beyond the limit."""
@@ -19,6 +21,16 @@ EXEMPLAR_INTERVAL_S: Final = 1.0
 
 class _Capped(MetricWrapperBase):
     """Maps label combinations beyond the limit to one series."""
+
+    _value_names: ClassVar[tuple[str, ...]] = ("_value",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_metric(self, *self._value_names)
+
+    def values(self: Any) -> list[Any]:
+        """Return the value objects; of a histogram the sum, then the count of each bucket, not cumulative."""
+        return [self._value]
 
     def labels(self: Any, *labelvalues: Any, **labelkwargs: Any) -> Any:
         if len(self._metrics) >= MAX_SERIES and self._key(labelvalues, labelkwargs) not in self._metrics:
@@ -35,20 +47,15 @@ class _Capped(MetricWrapperBase):
 class CappedCounter(_Capped, Counter):
     """Counter with a bounded number of series."""
 
-    def values(self) -> list[Any]:
-        return [self._value]
-
 
 class CappedGauge(_Capped, Gauge):
     """Gauge with a bounded number of series."""
-
-    def values(self) -> list[Any]:
-        return [self._value]
 
 
 class CappedHistogram(_Capped, Histogram):
     """Histogram with a bounded number of series; exemplars are the traces of its observations."""
 
+    _value_names = ("_sum", "_buckets")
     _exemplar_due = 0.0
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
@@ -60,7 +67,6 @@ class CappedHistogram(_Capped, Histogram):
         super().observe(amount, exemplar)
 
     def values(self) -> list[Any]:
-        """Return the value objects: the sum, then the count of each bucket, which are not cumulative."""
         return [self._sum, *self._buckets]
 
     def set_exemplar(self, bucket: int, amount: float, labels: dict[str, str]) -> None:

@@ -22,10 +22,10 @@ def suppressed_records() -> Counter:
     """Return the counter of log lines that flood control suppressed."""
     made = counter(
         "log_records_sampled_out_total",
-        "Repeated log lines that flood control suppressed.",
+        "Repeated warnings and errors that flood control suppressed.",
         labels=("level",),
     )
-    return _initialize(made, _LEVELS)
+    return _initialize(made, ("WARN", "ERROR"))
 
 
 @cache

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from functools import cache
 from itertools import repeat
 from operator import itemgetter, sub
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from .._compat import shared_values
 from .api import DURATION_BUCKETS
 from .cardinality import EXEMPLAR_INTERVAL_S, CappedCounter, CappedGauge, CappedHistogram
-from .mmap_values import values_of
 
 if TYPE_CHECKING:
     from .._request.labels import Key
@@ -23,6 +23,38 @@ _BUCKETS_NS: Final = tuple(round(bound * 1e9) for bound in DURATION_BUCKETS)
 _EXEMPLAR_INTERVAL_NS: Final = round(EXEMPLAR_INTERVAL_S * 1e9)
 
 IsSampled = Callable[[Any, bytes], bool]
+
+
+class Values(Protocol):
+    """Metric values by index, changed without a call or a lock."""
+
+    def __getitem__(self, index: int, /) -> float: ...
+
+    def __setitem__(self, index: int, value: float, /) -> None: ...
+
+
+class _ProcessValues:
+    """Values that are not shared with other processes."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, index: int) -> float:
+        value: float = self._values[index].get()
+        return value
+
+    def __setitem__(self, index: int, value: float) -> None:
+        self._values[index].set(value)
+
+
+def values_of(metric: CappedCounter | CappedGauge | CappedHistogram) -> tuple[Values, list[int]]:
+    """Return the values of a metric, which must not be changed in another way, and the index of each.
+
+    Values that processes share are in a memory-mapped file. Each update is one store in place, so that no
+    count is lost however the process ends. Only one thread may change them.
+    """
+    values = metric.values()
+    return shared_values(values) or (_ProcessValues(values), list(range(len(values))))
 
 
 class HttpMetrics:
@@ -39,7 +71,7 @@ class HttpMetrics:
         in_flight = CappedGauge(
             "http_requests_in_flight", "Open requests and WebSockets.", multiprocess_mode="livesum"
         )
-        self._in_flight, (self._open,) = values_of(in_flight.values())
+        self._in_flight, (self._open,) = values_of(in_flight)
         # Cached per route and outcome: labels() takes a lock and builds keys.
         self._series: dict[Key, _Series] = {}
 
@@ -70,8 +102,8 @@ class _Series:
     __slots__ = ("_buckets", "_count", "_due", "_durations", "_requests", "_set_exemplar", "_sum")
 
     def __init__(self, requests: CappedCounter, durations: CappedHistogram) -> None:
-        self._requests, (self._count,) = values_of(requests.values())
-        self._durations, (self._sum, *self._buckets) = values_of(durations.values())
+        self._requests, (self._count,) = values_of(requests)
+        self._durations, (self._sum, *self._buckets) = values_of(durations)
         self._set_exemplar = durations.set_exemplar
         self._due = [0] * len(self._buckets)
 

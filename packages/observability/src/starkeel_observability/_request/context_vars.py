@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextvars import Context as ContextVars
-from contextvars import ContextVar, Token, copy_context
+from contextvars import Token, copy_context
 from typing import Any, Final
 
 from opentelemetry import context
@@ -10,23 +10,14 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
+from .._compat import REQUEST_ID_VARIABLE, TRACE_VARIABLE
+
 NO_FIELDS: Final[Mapping[str, Any]] = {}
 
-
-def _variable(bind: Callable[[], Any]) -> ContextVar[Any] | None:
-    """Return the variable that a library sets; its own function costs a microsecond per call."""
-    token = copy_context().run(bind)
-    return token.var if isinstance(token, Token) else None
-
-
-_id = _variable(lambda: bind_contextvars(request_id="")["request_id"])
-assert _id is not None
-ID_VAR: Final[ContextVar[str]] = _id
-# `None` with a context implementation of OpenTelemetry that is not based on `contextvars`.
-_trace: Final = _variable(lambda: context.attach(Context()))
-attach: Final[Callable[[Context], Any]] = context.attach if _trace is None else _trace.set
-detach: Final[Callable[[Any], None]] = context.detach if _trace is None else _trace.reset
-OWN_COUNT: Final = 1 if _trace is None else 2
+ID_VAR: Final = REQUEST_ID_VARIABLE
+attach: Final[Callable[[Context], Any]] = context.attach if TRACE_VARIABLE is None else TRACE_VARIABLE.set
+detach: Final[Callable[[Any], None]] = context.detach if TRACE_VARIABLE is None else TRACE_VARIABLE.reset
+OWN_COUNT: Final = 1 if TRACE_VARIABLE is None else 2
 """Number of variables that a request sets by itself."""
 
 

@@ -3,14 +3,14 @@
 from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan
 from starkeel_asgi import Exchange
 
+from .._compat import SPAN_KEY
 from .._request.request import is_health
 from . import request_span
 
-(SPAN,) = set_span_in_context(INVALID_SPAN, Context())
-"""Key of the current span in a context."""
+SPAN: Final = SPAN_KEY
 
 
 class RequestContext(Context):

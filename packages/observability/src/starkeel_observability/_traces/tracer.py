@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, TraceState
-from opentelemetry.util._decorator import _agnosticcontextmanager  # noqa: PLC2701 - required by the interface
 from opentelemetry.util.types import Attributes
 from starkeel_asgi import Exchange
 
+from .._compat import agnostic_context_manager
 from .._config.otel_types import SamplerName
 from .._request.ids import random_bits
 from .server_span import ServerSpan
@@ -107,7 +107,7 @@ class Tracer(trace.Tracer):
             span.add_link(link.context, link.attributes)
         return span
 
-    @_agnosticcontextmanager
+    @agnostic_context_manager
     def start_as_current_span(
         self,
         name: str,

@@ -1,4 +1,4 @@
-"""Numbers that are added to in place are those that the page shows."""
+"""Values that are changed in place are exposed."""
 
 import subprocess
 import sys
@@ -11,26 +11,26 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 values.ValueClass = values.MultiProcessValue(lambda: "me")
 from starkeel_observability import counter
-from starkeel_observability._metrics.mmap_values import values_of
+from starkeel_observability._metrics.http import values_of
 
-asked = counter("asked_total", "Asked.", labels=("of",))
-cells, (place,) = values_of(asked.labels("first").values())
+requests = counter("requests_total", "Requests.", labels=("of",))
+cells, (place,) = values_of(requests.labels("first"))
 assert isinstance(cells, memoryview), "not in place"
 cells[place] += 1.0
-# More than the file had room for when it was made.
+# More than the initial size of the file.
 for number in range(900):
-    asked.labels(f"another-{number}" + "x" * 100).inc()
+    requests.labels(f"another-{number}" + "x" * 100).inc()
     cells[place] += 1.0
-again, (place_again,) = values_of(asked.labels("first").values())
+again, (place_again,) = values_of(requests.labels("first"))
 again[place_again] += 1.0
 
 registry = CollectorRegistry()
 MultiProcessCollector(registry)
-print(registry.get_sample_value("asked_total", {"of": "first"}))
+print(registry.get_sample_value("requests_total", {"of": "first"}))
 """
 
 
-def test_what_is_counted_in_place_is_on_the_page_when_the_file_has_grown(tmp_path: Path) -> None:
+def test_values_written_in_place_survive_growth_of_the_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", GROWING],
         env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},

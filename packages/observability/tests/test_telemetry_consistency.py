@@ -1,4 +1,4 @@
-"""What was asked, what is counted, what is logged and what is traced are the same requests."""
+"""Sent requests, metrics, log lines and spans agree."""
 
 import re
 from collections import Counter
@@ -65,12 +65,12 @@ def service(samples: Any, collector: Any) -> Any:
     )
 
 
-def ask(url: str) -> Counter[Key]:
-    """One of each; what the client saw."""
+def send_all(url: str) -> Counter[Key]:
+    """Send one request of each kind and return what the client observed."""
     seen: Counter[Key] = Counter()
 
-    def note(method: str, route: str, answer: httpx2.Response) -> None:
-        seen[method, route, answer.status_code] += 1
+    def note(method: str, route: str, response: httpx2.Response) -> None:
+        seen[method, route, response.status_code] += 1
 
     with httpx2.Client(base_url=url, timeout=30) as client:
         note("GET", "/items/{item_id}", client.get("/items/7"))
@@ -99,21 +99,21 @@ def ask(url: str) -> Counter[Key]:
     return seen
 
 
-def test_sent_counted_logged_and_traced_are_the_same(samples: Any, service: Any, collector: Any) -> None:
+def test_sent_counted_logged_and_traced_requests_agree(samples: Any, service: Any, collector: Any) -> None:
     url = service.url
     with ThreadPoolExecutor(4) as pool:
-        sent = sum(pool.map(lambda _: ask(url), range(ROUNDS)), Counter[Key]())
+        sent = sum(pool.map(lambda _: send_all(url), range(ROUNDS)), Counter[Key]())
 
     statuses = {status for _, _, status in sent}
     assert {101, 200, 201, 400, 401, 404, 405, 413, 422, 499, 500, 504} <= statuses
     samples.wait_until(lambda: counted(service) == sent, what="the counter")
-    # What is left is flushed at the end.
+    # The rest is flushed at shutdown.
     assert service.stop() == 0
     assert logged(service) == sent
     assert traced(collector) == sent
 
 
-def test_paths_and_methods_nobody_knows_add_few_series(samples: Any, service: Any) -> None:
+def test_unknown_paths_and_methods_add_few_series(samples: Any, service: Any) -> None:
     def series() -> int:
         return len(
             re.findall(r"^http_requests\w*\{", httpx2.get(f"{service.admin}/metrics").text, re.MULTILINE)
@@ -134,7 +134,7 @@ def test_paths_and_methods_nobody_knows_add_few_series(samples: Any, service: An
         for number in range(50):
             assert client.request(f"M{number}", "/pid").status_code in {404, 405}
 
-    # The last requests were for a route that there is, by methods that nobody knows.
+    # The last requests had unknown methods on an existing route.
     samples.wait_until(
         lambda: (
             service.metric("http_requests_total", path=UNMATCHED) == 5000

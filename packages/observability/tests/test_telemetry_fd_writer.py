@@ -1,4 +1,4 @@
-"""Lines that are written without waking anybody: only where that takes no waiting."""
+"""Lines are written directly only if that does not block."""
 
 import fcntl
 import os
@@ -31,12 +31,12 @@ def never() -> None:
 
 
 def is_locked(writer: int) -> bool:
-    """Whether another process finds the lock taken."""
+    """Return whether another process finds the pipe locked."""
     command = [sys.executable, "-c", CAN_LOCK, str(writer)]
     return subprocess.run(command, pass_fds=[writer], check=False).returncode == 1
 
 
-def test_an_empty_pipe_takes_lines_at_once(pipe: tuple[int, int]) -> None:
+def test_lines_are_written_at_once_to_an_empty_pipe(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     lines = b"x" * 40_000 + b"\n"
 
@@ -45,11 +45,11 @@ def test_an_empty_pipe_takes_lines_at_once(pipe: tuple[int, int]) -> None:
     assert left == b""
     assert os.read(reader, 100_000) == lines
     assert not is_locked(writer)
-    # Others have the pipe, too, and are used to waiting.
+    # The descriptor that is shared with other processes stays blocking.
     assert not fcntl.fcntl(writer, fcntl.F_GETFL) & os.O_NONBLOCK
 
 
-def test_nothing_is_written_where_somebody_has_not_read_yet(pipe: tuple[int, int]) -> None:
+def test_nothing_is_written_to_a_pipe_with_unread_data(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     os.write(writer, b"before\n")
 
@@ -74,32 +74,32 @@ def test_nothing_is_written_while_another_process_writes(pipe: tuple[int, int]) 
         other.communicate(b"\n", timeout=30)
 
 
-def test_what_a_pipe_did_not_take_comes_next_and_nobody_else_before_it(
+def test_the_rest_of_a_partial_write_comes_next(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = pipe
-    descriptor = FdWriter(writer, never)
+    fd_writer = FdWriter(writer, never)
     capacity = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
-    # As if somebody who takes no lock had been faster than we, after the look.
-    monkeypatch.setattr(descriptor, "_is_empty", lambda: True)
+    # Simulates a process that ignores the lock and writes after the check.
+    monkeypatch.setattr(fd_writer, "_is_empty", lambda: True)
     os.write(writer, b"a" * (capacity - 4096))
     lines = b"b" * 10_000 + b"\n"
 
-    left = descriptor.write_at_once(lines)
+    left = fd_writer.write_at_once(lines)
 
     assert left == lines[4096:]
     assert is_locked(writer)
     assert os.read(reader, 2 * capacity) == b"a" * (capacity - 4096) + b"b" * 4096
-    descriptor.write(left)
+    fd_writer.write(left)
     assert os.read(reader, 2 * capacity) == left
     assert not is_locked(writer)
 
 
-def test_a_pipe_without_a_reader_is_left_to_those_who_wait(pipe: tuple[int, int]) -> None:
+def test_nothing_is_written_at_once_without_a_reader(pipe: tuple[int, int]) -> None:
     _, writer = pipe
     reader, lone = os.pipe()
     os.close(reader)
     os.dup2(lone, writer)
     os.close(lone)
 
-    assert FdWriter(writer, never).write_at_once(b"nobody\n") is None
+    assert FdWriter(writer, never).write_at_once(b"line\n") is None

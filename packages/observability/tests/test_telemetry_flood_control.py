@@ -1,4 +1,4 @@
-"""Lines that repeat themselves: a storm of them is cut, told of and counted, and no request loses its own."""
+"""Flood control: repeated warnings and errors are limited, reported and counted; other lines are exempt."""
 
 import json
 from collections import Counter
@@ -12,42 +12,54 @@ from starkeel_observability._logs.flood_control import FloodControl, MessageKey
 from websockets.sync.client import connect
 
 
-def told(sample: Any) -> Counter[str]:
-    """How many lines of each message were left out, as the lines that tell of it say."""
+def suppressed(sample: Any) -> Counter[str]:
+    """Return the number of suppressed lines by level, from the reports."""
     counts: Counter[str] = Counter()
     for line in sample.found("log lines left out"):
-        for kind in line["most"]:
-            counts[kind["message"]] += kind["count"]
+        assert line["count"] == sum(line["levels"].values()) == sum(key["count"] for key in line["most"])
+        counts.update(line["levels"])
     return counts
 
 
-def test_a_storm_is_cut_told_of_and_counted(samples: Any) -> None:
+def test_a_flood_is_limited_reported_and_counted(samples: Any) -> None:
     sample = samples.ready(WORKERS=2, LOG_REPEATS_PER_SECOND=10)
     sent = 20_000
+    levels = {"WARN": 30, "ERROR": 40}
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: sample.get(f"/noise?count={sent // 8}&size=10"), range(8)))
-        list(pool.map(lambda _: sample.get(f"/storm?count={sent // 8}"), range(8)))
+        for level in levels.values():
+            list(pool.map(lambda n: sample.get(f"/storm?count={sent // 8}&level={n}"), [level] * 8))
 
-    def written(message: str) -> int:
-        return sum(message in line["message"] for line in sample.logs)
+    def written(level: str) -> int:
+        return sum(line["message"].startswith("attempt") for line in sample.logs if line["level"] == level)
 
     def is_complete() -> bool:
-        out = told(sample)
-        return (written("noise") + out["noise"], written("attempt") + out["attempt %d failed"]) == (
-            sent,
-            sent,
-        )
+        return all(written(level) + suppressed(sample)[level] == sent for level in levels)
 
-    samples.wait_until(is_complete, what="the lines that tell what was left out")
-    assert sample.metric("log_records_sampled_out_total", level="INFO") == told(sample)["noise"]
-    assert sample.metric("log_records_sampled_out_total", level="ERROR") == told(sample)["attempt %d failed"]
-    assert written("noise") < written("attempt") < sent / 2
-    # Those that are written although there are too many show different moments.
-    assert len({line["number"] for line in sample.found("noise")}) > 10
+    samples.wait_until(is_complete, what="the reports of suppressed lines")
+    for level in levels:
+        assert sample.metric("log_records_sampled_out_total", level=level) == suppressed(sample)[level]
+    assert written("WARN") < written("ERROR") < sent / 2
+    # Samples above the limit are spread over time.
+    assert len({line["message"] for line in sample.logs if line["level"] == "WARN"}) > 10
 
 
-def test_every_request_has_its_line_in_a_storm(samples: Any) -> None:
+def test_info_and_debug_lines_are_never_suppressed(samples: Any) -> None:
+    sample = samples.ready(LOG_REPEATS_PER_SECOND=1, LOG_LEVEL="info,sample=debug")
+
+    sample.get("/noise?count=2000&size=1")
+    sample.get("/storm?count=2000&level=10")
+
+    assert sample.stop() == 0
+    assert len(sample.found("noise", level="INFO")) == 2000
+    assert (
+        sum(line["level"] == "DEBUG" and line["message"].startswith("attempt") for line in sample.logs)
+        == 2000
+    )
+    assert not sample.found("log lines left out")
+
+
+def test_every_request_has_its_line_in_a_flood(samples: Any) -> None:
     sample = samples.ready(LOG_REPEATS_PER_SECOND=1)
     with httpx2.Client(base_url=sample.url) as client:
         for number in range(200):
@@ -58,66 +70,67 @@ def test_every_request_has_its_line_in_a_storm(samples: Any) -> None:
     sample.wait_for_log("log lines left out")
 
 
-def test_what_was_left_out_is_told_at_the_end(samples: Any) -> None:
+def test_suppressed_lines_are_reported_at_shutdown(samples: Any) -> None:
     sample = samples.ready(LOG_REPEATS_PER_SECOND=1)
-    sample.get("/noise?count=50&size=1")
+    sample.get("/storm?count=50&level=30")
 
     assert sample.stop() == 0
 
-    assert len(sample.found("noise")) + told(sample)["noise"] == 50
+    written = sum(line["message"].startswith("attempt") for line in sample.logs)
+    assert 0 < suppressed(sample)["WARN"] == 50 - written
 
 
-def test_all_is_written_where_that_is_wanted(samples: Any) -> None:
+def test_flood_control_can_be_disabled(samples: Any) -> None:
     sample = samples.ready(LOG_REPEATS_PER_SECOND=0)
-    sample.get("/noise?count=3000&size=1")
+    sample.get("/storm?count=3000&level=40")
 
-    sample.wait_for_log("noise", count=3000)
+    sample.wait_for_log("attempt 2999 failed")
+    assert sum(line["message"].startswith("attempt") for line in sample.logs) == 3000
     assert not sample.found("log lines left out")
 
 
 @pytest.fixture
 def moment(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A second that does not end before it is told to."""
+    """A clock that stands still."""
     now = [1000.0]
     monkeypatch.setattr(flood_control.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_each_kind_has_its_share_of_each_second(moment: list[float]) -> None:
+def test_each_message_has_its_limit_per_second(moment: list[float]) -> None:
     out: Counter[MessageKey] = Counter()
     repeats = FloodControl(2, out.update)
 
     def admitted(*line: Any) -> int:
         return sum(repeats.admits(*line) for _ in range(103))
 
-    assert admitted("a", 20, "x") == 3
-    assert admitted("b", 20, "x") == 3
     assert admitted("a", 30, "x") == 3
+    assert admitted("b", 30, "x") == 3
     assert admitted("a", 40, "x") == 10
+    assert admitted("a", 20, "x") == admitted("a", 10, "x") == 103
     moment[0] += 1
-    assert admitted("a", 20, "x") == 3
+    assert admitted("a", 30, "x") == 3
     repeats.flush()
     assert out == {
-        MessageKey("a", "INFO", "x"): 200,
-        MessageKey("b", "INFO", "x"): 100,
-        MessageKey("a", "WARN", "x"): 100,
+        MessageKey("a", "WARN", "x"): 200,
+        MessageKey("b", "WARN", "x"): 100,
         MessageKey("a", "ERROR", "x"): 93,
     }
 
 
-def test_messages_that_are_never_the_same_are_a_storm_too(moment: list[float]) -> None:
+def test_distinct_messages_share_a_limit(moment: list[float]) -> None:
     out: Counter[MessageKey] = Counter()
     repeats = FloodControl(100, out.update)
 
-    admitted = sum(repeats.admits("a", 20, f"order {number} created") for number in range(50_000))
+    admitted = sum(repeats.admits("a", 30, f"order {number} delayed") for number in range(50_000))
     repeats.flush()
 
     assert admitted + out.total() == 50_000
     assert admitted < 2000
-    assert len(repeats._seen) < 1100
+    assert max(len(repeats._counts), len(out)) < 1100
 
 
-def test_slow_requests_are_warned_of_and_streams_are_not(samples: Any) -> None:
+def test_slow_requests_are_warnings_except_streams(samples: Any) -> None:
     sample = samples.ready(LOG_SLOW_REQUEST_SECONDS="0.001")
 
     sample.get("/slow?seconds=0.01")
@@ -136,7 +149,7 @@ def test_slow_requests_are_warned_of_and_streams_are_not(samples: Any) -> None:
     assert sample.wait_for_log("request completed", route="/fails")["level"] == "ERROR"
 
 
-def test_requests_that_are_quick_enough_are_no_warnings(samples: Any) -> None:
+def test_fast_requests_are_not_warnings(samples: Any) -> None:
     sample = samples.ready(LOG_SLOW_REQUEST_SECONDS="3600")
 
     sample.get("/slow?seconds=0.01")
@@ -145,7 +158,7 @@ def test_requests_that_are_quick_enough_are_no_warnings(samples: Any) -> None:
     assert json.dumps(sample.logs).count('"WARN"') == 0
 
 
-def test_an_unexpected_error_is_told_once_with_its_frames(samples: Any) -> None:
+def test_an_unexpected_error_is_logged_once_with_frames(samples: Any) -> None:
     sample = samples.ready()
 
     sample.get("/fails", **{"X-Request-ID": "r-1"})
