@@ -1,7 +1,7 @@
 """Litestar plugin for authentication."""
 
 import warnings
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from typing import TYPE_CHECKING, Self, final
@@ -15,6 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityRequirement, SecurityScheme
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
+from starkeel_config import DeclarationError, ServiceContext
 
 from ._requests.authenticator import Authenticator
 from ._requests.guards import STATE_KEY, Guard, provide_principal
@@ -74,6 +75,20 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     def verifier(cls, settings: AuthSettings) -> Self:
         """Create the plugin of a service that verifies tokens of another one and fetches its keys."""
         return cls(settings, _is_deprecated=False)
+
+    @classmethod
+    def for_service(cls, groups: Mapping[str, IssuerSettings], service: ServiceContext) -> Self:
+        """Create the plugin from a service's settings.
+
+        Raises:
+            DeclarationError: The service issues tokens; its plugin needs the signing keys.
+        """
+        settings = service.only(groups)
+        if not isinstance(settings, AuthSettings):
+            raise DeclarationError(
+                f"{service.name} has IssuerSettings: pass `AuthPlugin.issuer(settings, keys)` in `plugins`"
+            )
+        return cls.verifier(settings)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependency, the security scheme and the background fetch of keys."""

@@ -1,7 +1,7 @@
 """Settings for access tokens."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 from starkeel_config import Environment, HttpUrl, Problem, Settings, Variable
@@ -20,6 +20,8 @@ class IssuerSettings(Settings, frozen=True, kw_only=True):
 
     Sufficient for the issuer, which verifies with its own keys. Other services use `AuthSettings`.
     """
+
+    plugin: ClassVar[str | None] = "starkeel_auth:AuthPlugin"
 
     issuer: Annotated[str, Variable("JWT_ISSUER", development="http://127.0.0.1:3000"), Name]
     """Issuer of access tokens (`iss`): the issuer's public URL; compared exactly."""

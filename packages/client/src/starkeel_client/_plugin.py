@@ -1,14 +1,15 @@
 """Litestar plugin that provides upstream clients."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import final
+from typing import Self, final
 
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
+from starkeel_config import ServiceContext
 
 from ._client import UpstreamClient
 from ._settings import UpstreamSettings
@@ -28,6 +29,11 @@ class ClientPlugin(InitPlugin):
 
     def __init__(self, **upstreams: UpstreamSettings) -> None:
         self._upstreams = {name: Upstream(name, settings) for name, settings in upstreams.items()}
+
+    @classmethod
+    def for_service(cls, groups: Mapping[str, UpstreamSettings], _service: ServiceContext) -> Self:
+        """Create the plugin from a service's settings; the name of a field is the name of an upstream."""
+        return cls(**groups)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependencies and open the pools during the lifespan."""

@@ -1,7 +1,7 @@
 """Settings of an upstream."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 from starkeel_config import Environment, HttpUrl, Problem, Settings, Variable, prefixed
@@ -25,6 +25,8 @@ class UpstreamUrl(HttpUrl):
 
 class UpstreamSettings(Settings, frozen=True, kw_only=True):
     """Another service."""
+
+    plugin: ClassVar[str | None] = "starkeel_client:ClientPlugin"
 
     url: Annotated[UpstreamUrl, Variable("URL", development="http://127.0.0.1:3000")]
     """Base URL of the service; its path is prepended to the path of every call."""

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 from ._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from ._declare.settings import Environment, ServiceSettings, Settings, Variable, prefixed
+    from ._declare.settings import (
+        Environment,
+        ServiceContext,
+        ServiceSettings,
+        Settings,
+        Variable,
+        prefixed,
+    )
     from ._declare.text_types import HttpUrl, ParsedStr
     from ._docs.reference import Documented, Reference, Section, reference
     from ._docs.render import render_env_example, render_markdown
@@ -37,7 +44,14 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "_declare.settings": ["Environment", "ServiceSettings", "Settings", "Variable", "prefixed"],
+            "_declare.settings": [
+                "Environment",
+                "ServiceContext",
+                "ServiceSettings",
+                "Settings",
+                "Variable",
+                "prefixed",
+            ],
             "_declare.text_types": ["HttpUrl", "ParsedStr"],
             "_docs.reference": ["Documented", "Reference", "Section", "reference"],
             "_docs.render": ["render_env_example", "render_markdown"],
@@ -96,6 +110,7 @@ __all__ = [
     "RevisionHook",
     "Secret",
     "Section",
+    "ServiceContext",
     "ServiceSettings",
     "SetLogLevelsHook",
     "Settings",

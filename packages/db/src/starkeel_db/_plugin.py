@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, Self, final
 
 import structlog
 from litestar import Litestar
@@ -17,6 +17,7 @@ from litestar.types import Scope
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from starkeel_asgi import pipeline_of
+from starkeel_config import ServiceContext
 
 from ._base.dsn import DatabaseUrl, PostgresUrl
 from ._base.errors import MigrationError, SchemaBehindError
@@ -58,6 +59,23 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         self._database: Database | None = None
         self._is_schema_current = False
         self._units_of_work = UnitOfWorkProvider(self._sessions)
+
+    @classmethod
+    def for_service(cls, groups: Mapping[str, DatabaseSettings], service: ServiceContext) -> Self:
+        """Create the plugin from a service's settings.
+
+        The models are those of advanced-alchemy's registry, the migrations are in the service's package
+        `migrations`.
+        """
+        from advanced_alchemy.base import orm_registry
+
+        migrations = f"{service.package}.migrations"
+        return cls(service.only(groups), metadata=orm_registry.metadata, migrations=migrations)
+
+    @property
+    def metadata(self) -> MetaData:
+        """Metadata of the models."""
+        return self._metadata
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependencies, the unit of work and the lifespan of the pool."""

@@ -1,10 +1,11 @@
 """Litestar plugin of the HTTP edge."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, final
 
 import structlog
 from litestar import Litestar, Request, Response
+from litestar.app import DEFAULT_OPENAPI_CONFIG
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.enums import ScopeType
@@ -16,6 +17,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import Scope
 from msgspec import Meta
 from starkeel_asgi import current, pipeline_of
+from starkeel_config import ServiceContext
 
 from ._base.rate import Rate
 from ._base.route_options import Policy, check_limit_names, check_limits_declared
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_LIMIT_PREFIX: Final = "rate_limit_"
 _BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
 
 
@@ -61,6 +64,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         self.limits = dict(limits or {})
         check_limit_names(self.limits)
         self._namespace = namespace
+        self._description: str | None = None
         self._workers = 1
         self._is_first = False
         self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
@@ -68,6 +72,22 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         self._limiter: Limiter | None = None
         self._store: IdempotencyStore | None = None
         self._needs_store = False
+
+    @classmethod
+    def for_service(cls, groups: Mapping[str, EdgeSettings], service: ServiceContext) -> Self:
+        """Create the plugin from a service's settings.
+
+        A field `rate_limit_NAME` of type `Rate` is the limit `NAME`. The OpenAPI document has the name and the
+        description of the service, unless the application configures it.
+        """
+        limits = {
+            name.removeprefix(_LIMIT_PREFIX): value
+            for name in service.settings.__struct_fields__
+            if name.startswith(_LIMIT_PREFIX) and isinstance(value := getattr(service.settings, name), Rate)
+        }
+        plugin = cls(service.only(groups), limits, namespace=service.name)
+        plugin._description = service.description
+        return plugin
 
     @property
     def readiness_name(self) -> str | None:
@@ -84,6 +104,10 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         from ._request.strict_json import strict_request_class
 
         _compat.check()
+        if self._description is not None and app_config.openapi_config is DEFAULT_OPENAPI_CONFIG:
+            from ._openapi.page import openapi
+
+            app_config.openapi_config = openapi(self._namespace or "", self._description)
         if self._namespace is None and app_config.openapi_config is not None:
             self._namespace = app_config.openapi_config.title
         self._limiter = Limiter(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, final
+from typing import Any, Literal, Self, final
 
 import structlog
 from litestar import Litestar
@@ -11,6 +11,7 @@ from litestar.logging.config import BaseLoggingConfig, LoggingConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
 from starkeel_asgi import current, pipeline_of
+from starkeel_config import ServiceContext
 
 from ._compat import check_litestar
 from ._metrics.process import LoopLag
@@ -36,6 +37,11 @@ class ObservabilityPlugin(InitPlugin):
         self._setup = ProcessSetup(settings)
         self._tracing = Tracing(settings)
         self._is_started = False
+
+    @classmethod
+    def for_service(cls, groups: Mapping[str, ObservabilitySettings], service: ServiceContext) -> Self:
+        """Create the plugin from a service's settings."""
+        return cls(service.only(groups))
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the telemetry layer, and replace Litestar's logging unless the application configured it."""

@@ -1,6 +1,6 @@
 """Public settings: the fields, and the set-up of the main process."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ._config.settings import TelemetrySettings
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 class ObservabilitySettings(TelemetrySettings, frozen=True, kw_only=True):
     """Logs, metrics and traces; `OTEL_*` variables follow OpenTelemetry's specification."""
+
+    plugin: ClassVar[str | None] = "starkeel_observability:ObservabilityPlugin"
 
     def main_process(self) -> "ProcessSetup":
         """Return the set-up of the main process, which builds no application."""

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._app.asgi import application
+    from ._app.build import build
     from ._app.plugin import ServerPlugin
     from ._cli.parser import run
     from ._config.service import Service
     from ._config.settings import ServerSettings
 
-__all__ = ["ServerPlugin", "ServerSettings", "Service", "application", "run"]
+__all__ = ["ServerPlugin", "ServerSettings", "Service", "application", "build", "run"]
 
 _MODULES = {
     "ServerPlugin": "_app.plugin",
     "ServerSettings": "_config.settings",
     "Service": "_config.service",
     "application": "_app.asgi",
+    "build": "_app.build",
     "run": "_cli.parser",
 }
 

@@ -1,13 +1,14 @@
 """Base classes and annotations that declare settings."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 
 import msgspec
 
-from .._errors import Problem
+from .._errors import DeclarationError, Problem
 
 Environment = Literal["production", "development"]
+S = TypeVar("S")
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -42,6 +43,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     class docstring is the section heading.
     """
 
+    plugin: ClassVar[str | None] = None
+    """Import path (`module:Class`) of the plugin that is created from these settings. It has a class method
+    `for_service(groups, service)`, given the groups with this path by the names of their fields, and a
+    `ServiceContext`."""
+
     def problems(self, environment: Environment) -> Iterable[Problem]:
         """Return problems of valid values that contradict each other. Override as needed.
 
@@ -72,6 +78,36 @@ class ServiceSettings(Settings, frozen=True, kw_only=True):
 
     environment: Annotated[Environment, Variable("ENVIRONMENT")] = "production"
     """Environment: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
+
+
+class ServiceContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plugin that is created from settings may need to know about the service.
+
+    Args:
+        name: Name of the service.
+        package: Name of its Python package.
+        settings: All settings.
+        description: One sentence about the service.
+    """
+
+    name: str
+    package: str
+    settings: ServiceSettings
+    description: str
+
+    @staticmethod
+    def only(groups: Mapping[str, S]) -> S:
+        """Return the only group of a kind that a service may have once.
+
+        Raises:
+            DeclarationError: There are several.
+        """
+        if len(groups) != 1:
+            fields = ", ".join(f"`{name}`" for name in groups)
+            kind = type(next(iter(groups.values()))).__name__
+            raise DeclarationError(f"{fields} are {kind}; a service can have only one group of this kind")
+        (group,) = groups.values()
+        return group
 
 
 class Prefix:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
@@ -25,6 +25,8 @@ def _scheme(url: Secret) -> str:
 
 class DatabaseSettings(Settings, frozen=True, kw_only=True):
     """Database, connection pool and migrations."""
+
+    plugin: ClassVar[str | None] = "starkeel_db:DatabasePlugin"
 
     url: Annotated[
         Secret,

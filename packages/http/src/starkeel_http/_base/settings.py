@@ -1,7 +1,7 @@
 """Settings of the HTTP edge."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
@@ -13,6 +13,8 @@ _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 class EdgeSettings(Settings, frozen=True, kw_only=True):
     """Timeout, body limit, CORS, trusted proxies and rate limits of every request."""
+
+    plugin: ClassVar[str | None] = "starkeel_http:EdgePlugin"
 
     request_timeout_s: Annotated[float, Variable("REQUEST_TIMEOUT_SECONDS"), Meta(ge=0.01, le=3600)] = 30.0
     """Seconds for a whole request, unless its route sets another; its work is then cancelled.

@@ -1,13 +1,14 @@
 """The server's plugin: health endpoints and draining."""
 
-from collections.abc import Iterable
-from typing import Any, final
+from collections.abc import Iterable, Mapping
+from typing import Any, Self, final
 
 from litestar import Litestar, Response, get
 from litestar.config.app import AppConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import InitPlugin
 from starkeel_asgi import pipeline_of
+from starkeel_config import ServiceContext
 
 from .._config.settings import ServerSettings
 from .._ipc.scoreboard import Phase, WorkerSlot
@@ -31,6 +32,11 @@ class ServerPlugin(InitPlugin):
         self._slot: WorkerSlot | None = None
         self._drain: Drain | None = None
         self._readiness: Readiness | None = None
+
+    @classmethod
+    def for_service(cls, groups: Mapping[str, ServerSettings], service: ServiceContext) -> Self:
+        """Create the plugin from a service's settings."""
+        return cls(service.only(groups))
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the health endpoints and the outermost ASGI layer."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Settings, Variable
@@ -16,6 +16,8 @@ MIB = 1024 * 1024
 
 class ServerSettings(Settings, frozen=True, kw_only=True):
     """Ports, workers, TLS and shutdown."""
+
+    plugin: ClassVar[str | None] = "starkeel_server:ServerPlugin"
 
     host: Annotated[str, Variable("HOST"), Meta(min_length=1)] = "0.0.0.0"
     """Address the application listens on; `::` for IPv6 and IPv4."""

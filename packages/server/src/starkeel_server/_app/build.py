@@ -1,0 +1,60 @@
+"""Build an application from the settings of a service."""
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from litestar import Litestar
+from litestar.types import ControllerRouterHandler
+from starkeel_config import ServiceContext, ServiceSettings, Settings
+
+if TYPE_CHECKING:
+    from .._config.service import Service
+
+
+def build(
+    service: "Service",
+    settings: ServiceSettings,
+    *,
+    handlers: Sequence[ControllerRouterHandler],
+    plugins: Iterable[Any] = (),
+    **options: Any,
+) -> Litestar:
+    """Build the application of a service: each group of its settings creates its own plugin.
+
+    Args:
+        service: The service.
+        settings: Its settings; the first sentence of their docstring describes the service.
+        handlers: Route handlers, controllers and routers.
+        plugins: Further plugins. One of the kind that a group would create takes its place.
+        options: Further arguments of `Litestar`.
+
+    Raises:
+        TypeError: A group cannot create its plugin without more than settings.
+    """
+    doc = (type(settings).__doc__ or service.name).strip()
+    context = ServiceContext(
+        name=service.name,
+        package=service.app.partition(":")[0].partition(".")[0],
+        settings=settings,
+        description=doc.partition("\n\n")[0],
+    )
+    given = list(plugins)
+    created = [
+        kind.for_service(groups, context)
+        for kind, groups in _groups(settings).items()
+        if not any(isinstance(plugin, kind) for plugin in given)
+    ]
+    return Litestar(route_handlers=handlers, plugins=[*created, *given], **options)
+
+
+def _groups(settings: ServiceSettings) -> dict[Any, dict[str, Settings]]:
+    """Return the groups of settings by the kind of plugin that they create, in the order of the fields."""
+    found: dict[Any, dict[str, Settings]] = {}
+    for field in msgspec.structs.fields(settings):
+        group = getattr(settings, field.name)
+        if isinstance(group, Settings) and group.plugin is not None:
+            module, _, name = group.plugin.partition(":")
+            found.setdefault(getattr(import_module(module), name), {})[field.name] = group
+    return found
