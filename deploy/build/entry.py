@@ -7,7 +7,7 @@ _PROGRAM = """\
 #!/app/.venv/bin/python
 from starkeel_server import run
 
-from {service}.__main__ import SERVICE
+from {service} import SERVICE
 
 run(SERVICE)
 """

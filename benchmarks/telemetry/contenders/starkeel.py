@@ -3,7 +3,7 @@
 from litestar import Litestar
 from litestar_bare import item
 from starkeel_config import ServiceSettings
-from starkeel_http import EdgePlugin, EdgeSettings
+from starkeel_http import HttpPlugin, HttpSettings
 from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
 from starkeel_server import ServerPlugin, ServerSettings, Service, run
 
@@ -11,14 +11,14 @@ from starkeel_server import ServerPlugin, ServerSettings, Service, run
 class Settings(ServiceSettings, frozen=True, kw_only=True):
     observability: ObservabilitySettings
     server: ServerSettings
-    http: EdgeSettings
+    http: HttpSettings
 
 
 def create_app(settings: Settings) -> Litestar:
     plugins = [
         ObservabilityPlugin(settings.observability),
         ServerPlugin(settings.server),
-        EdgePlugin(settings.http),
+        HttpPlugin(settings.http),
     ]
     return Litestar([item], openapi_config=None, plugins=plugins)
 

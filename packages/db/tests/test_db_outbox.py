@@ -18,7 +18,7 @@ from starkeel_db import (
     DatabasePlugin,
     DatabaseSettings,
     Event,
-    Outbox,
+    OutboxPlugin,
 )
 
 from .conftest import until
@@ -48,7 +48,7 @@ class Shelf:
 class Box:
     """A process with its database and its outbox."""
 
-    def __init__(self, app: Litestar, database: DatabasePlugin, outbox: Outbox) -> None:
+    def __init__(self, app: Litestar, database: DatabasePlugin, outbox: OutboxPlugin) -> None:
         self.app = app
         self.database = database
         self.outbox = outbox
@@ -75,7 +75,7 @@ async def boxes(
             metadata = MetaData()
             settings = DatabaseSettings(url=Secret(url), min_connections=0)
             database = DatabasePlugin(settings, metadata=metadata, migrations="library.migrations")
-            outbox = Outbox(database, metadata=metadata, retention=HOUR, broker=broker)
+            outbox = OutboxPlugin(database, metadata=metadata, retention=HOUR, broker=broker)
             app = Litestar(handlers, plugins=[database, _Tables(database, metadata), outbox])
             await stack.enter_async_context(app.lifespan())
             found.append(Box(app, database, outbox))
@@ -202,7 +202,7 @@ async def test_an_event_of_a_rolled_back_savepoint_is_not_published(database_url
 
 async def test_a_unit_of_work_with_only_an_event_is_committed(database_url: str) -> None:
     @post("/")
-    async def add(session: NamedDependency[AsyncSession], outbox: NamedDependency[Outbox]) -> None:
+    async def add(session: NamedDependency[AsyncSession], outbox: NamedDependency[OutboxPlugin]) -> None:
         await outbox.add(session, key="ada", kind="happened", payload="1")
 
     async with boxes(database_url, handlers=[add]) as [box]:

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from starkeel_config import Secret
-from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyKeys, Outbox
+from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyPlugin, OutboxPlugin
 from starkeel_db._migrations.autogenerate import comparison
 from starkeel_db._migrations.scripts import Scripts
 
@@ -28,8 +28,8 @@ async def test_models_and_migrations_agree(database_url: str, service: str, mode
     metadata = _metadata(models, table)
     plugin = _plugin(database_url, service, metadata)
     if service == "orders":
-        IdempotencyKeys(plugin, metadata=metadata, lifetime=timedelta(hours=1))
-        Outbox(plugin, metadata=metadata, retention=timedelta(hours=1))
+        IdempotencyPlugin(plugin, metadata=metadata, lifetime=timedelta(hours=1))
+        OutboxPlugin(plugin, metadata=metadata, retention=timedelta(hours=1))
 
     assert (await plugin.migrate() or 0) > 0
     assert await _differences(database_url, metadata, f"alembic_version_{service}") == []

@@ -10,7 +10,7 @@ from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.testing import TestClient
-from starkeel_http import EdgePlugin, EdgeSettings, _compat
+from starkeel_http import HttpPlugin, HttpSettings, _compat
 
 BODY = {"kind": "nail", "parts": [{"name": "head"}]}
 LITESTAR_DEFAULT_MAX_BODY_BYTES = 10_000_000
@@ -43,7 +43,7 @@ def test_an_unsupported_release_of_litestar_is_reported(
     with pytest.raises(
         ImproperlyConfiguredException, match=r"does not support Litestar 2\..*: `.*: .* would"
     ):
-        Litestar([], plugins=[EdgePlugin(EdgeSettings())])
+        Litestar([], plugins=[HttpPlugin(HttpSettings())])
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,8 +66,8 @@ async def create_item(
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient[Litestar]]:
-    settings = EdgeSettings(max_body_bytes=LITESTAR_DEFAULT_MAX_BODY_BYTES + 2_000_000)
-    with TestClient(Litestar([create_item], plugins=[EdgePlugin(settings)])) as client:
+    settings = HttpSettings(max_body_bytes=LITESTAR_DEFAULT_MAX_BODY_BYTES + 2_000_000)
+    with TestClient(Litestar([create_item], plugins=[HttpPlugin(settings)])) as client:
         yield client
 
 

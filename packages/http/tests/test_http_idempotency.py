@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import ClientException, ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler
 from litestar.plugins import InitPlugin
-from starkeel_http import EdgePlugin, EdgeSettings, Idempotency
+from starkeel_http import HttpPlugin, HttpSettings, Idempotency
 from starkeel_http._idempotency.key import parse_key
 
 VISIBLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=255)
@@ -62,7 +62,7 @@ def test_without_storage_the_application_does_not_start() -> None:
     @post("/", guards=[authenticate])
     async def handler(idempotency: NamedDependency[Idempotency]) -> None: ...
 
-    app = Litestar([handler], plugins=[EdgePlugin(EdgeSettings())])
+    app = Litestar([handler], plugins=[HttpPlugin(HttpSettings())])
 
     async def start() -> None:
         async with app.lifespan():
@@ -119,7 +119,7 @@ async def test_a_handler_that_never_claims_is_a_500() -> None:
 
 class _client:  # noqa: N801 - used like a function
     def __init__(self, handler: Any) -> None:
-        self._app = Litestar([handler], plugins=[EdgePlugin(EdgeSettings()), MemoryStore()])
+        self._app = Litestar([handler], plugins=[HttpPlugin(HttpSettings()), MemoryStore()])
 
     async def __aenter__(self) -> httpx2.AsyncClient:
         self._life = self._app.lifespan()

@@ -17,7 +17,7 @@ from litestar.exceptions import ImproperlyConfiguredException, NotAuthorizedExce
 from litestar.handlers import BaseRouteHandler, WebsocketListener
 from litestar.plugins import InitPlugin
 from litestar.testing import TestClient
-from starkeel_http import EdgePlugin, EdgeSettings, Rate, limit_by_address, limit_by_user
+from starkeel_http import HttpPlugin, HttpSettings, Rate, limit_by_address, limit_by_user
 from starkeel_testing import Service, wait_until
 
 PROBLEM = "application/problem+json"
@@ -173,9 +173,9 @@ def test_an_undeclared_limit_is_rejected_at_application_creation() -> None:
     @get("/", opt=limit_by_address("sing_up"))
     async def handler() -> None: ...
 
-    plugin = EdgePlugin(EdgeSettings(), limits={"sign_up": Rate.parse("1/minute")})
+    plugin = HttpPlugin(HttpSettings(), limits={"sign_up": Rate.parse("1/minute")})
     with pytest.raises(
-        ImproperlyConfiguredException, match=r"`sing_up`.* not in `limits` of EdgePlugin \(`sign_up`\)"
+        ImproperlyConfiguredException, match=r"`sing_up`.* not in `limits` of HttpPlugin \(`sign_up`\)"
     ):
         Litestar([handler], plugins=[plugin])
 
@@ -185,7 +185,7 @@ def test_limits_need_valid_names() -> None:
         with pytest.raises(ValueError, match="at least one name"):
             limit()
     with pytest.raises(ValueError, match="'Sign up' is not a valid name"):
-        EdgePlugin(EdgeSettings(), limits={"Sign up": Rate.parse("1/minute")})
+        HttpPlugin(HttpSettings(), limits={"Sign up": Rate.parse("1/minute")})
 
 
 class Reports(Controller):
@@ -219,7 +219,7 @@ NESTED = Router("/outer", route_handlers=[Router("/inner", route_handlers=[Repor
 
 
 def _app(routes: Sequence[Any], plugins: Sequence[Any] = ()) -> Litestar:
-    edge = EdgePlugin(EdgeSettings(), limits={"by_user": Rate.parse("1/hour")})
+    edge = HttpPlugin(HttpSettings(), limits={"by_user": Rate.parse("1/hour")})
     return Litestar(routes, plugins=[edge, *plugins])
 
 

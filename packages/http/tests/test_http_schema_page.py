@@ -12,7 +12,7 @@ from litestar import Litestar, post
 from litestar.openapi import OpenAPIConfig
 from litestar.params import JSONBody
 from litestar.testing import TestClient
-from starkeel_http import EdgePlugin, EdgeSettings, SchemaPage, openapi, problem_responses
+from starkeel_http import HttpPlugin, HttpSettings, SchemaPage, openapi, problem_responses
 
 STRICT = "default-src 'none'; frame-ancestors 'none'"
 MAX_GZIPPED_BYTES = 1_000_000
@@ -31,7 +31,7 @@ async def create_thing(data: JSONBody[Thing]) -> Thing:
 @pytest.fixture
 def client() -> Iterator[TestClient[Litestar]]:
     config = OpenAPIConfig(title="<things>", version="1", path="/schema", render_plugins=[SchemaPage()])
-    app = Litestar([create_thing], openapi_config=config, plugins=[EdgePlugin(EdgeSettings())])
+    app = Litestar([create_thing], openapi_config=config, plugins=[HttpPlugin(HttpSettings())])
     with TestClient(app) as client:
         yield client
 

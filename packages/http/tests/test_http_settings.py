@@ -10,15 +10,15 @@ from litestar.exceptions import ImproperlyConfiguredException
 from litestar.params import FromQuery
 from msgspec import Meta
 from starkeel_config import ConfigurationError, Secret, ServiceSettings, Variable, load
-from starkeel_http import EdgePlugin, EdgeSettings, Network, Origin, Rate, request_timeout
+from starkeel_http import HttpPlugin, HttpSettings, Network, Origin, Rate, request_timeout
 
 
 class Both(ServiceSettings, frozen=True, kw_only=True):
-    http: EdgeSettings
+    http: HttpSettings
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
 
 
-def _loaded(**environ: str) -> EdgeSettings:
+def _loaded(**environ: str) -> HttpSettings:
     return load(Both, environ, service="sample").http
 
 
@@ -151,7 +151,7 @@ def test_an_unenforced_bound_is_rejected() -> None:
     async def handler(limit: FromQuery[Annotated[int, Meta(ge=1)]]) -> None: ...
 
     with pytest.raises(ImproperlyConfiguredException, match=r"`limit` of .* pass `ge` to `QueryParameter`"):
-        Litestar([handler], plugins=[EdgePlugin(EdgeSettings())])
+        Litestar([handler], plugins=[HttpPlugin(HttpSettings())])
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), 86_401])
@@ -161,11 +161,11 @@ def test_request_timeouts_are_bounded(seconds: float) -> None:
 
 
 def test_features_are_reported_with_reasons() -> None:
-    features = {name: (is_on, why) for name, is_on, why in EdgePlugin(EdgeSettings()).features()}
+    features = {name: (is_on, why) for name, is_on, why in HttpPlugin(HttpSettings()).features()}
     assert features["cors"] == (False, "CORS_ALLOWED_ORIGINS is not set")
     assert features["trusted proxies"] == (False, "TRUSTED_PROXIES is not set")
     assert features["rate limits"][0] is False
 
-    plugin = EdgePlugin(_loaded(REDIS_URL="redis://r"), limits={"sign_up": Rate.parse("10/minute")})
+    plugin = HttpPlugin(_loaded(REDIS_URL="redis://r"), limits={"sign_up": Rate.parse("10/minute")})
     features = {name: (is_on, why) for name, is_on, why in plugin.features()}
     assert features["rate limits"] == (True, "sign_up 10/minute; counted in Redis")

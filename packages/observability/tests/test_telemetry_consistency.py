@@ -36,7 +36,7 @@ def create_app(settings: object) -> Litestar:
     plugins = [
         ServerPlugin(settings.server),
         ObservabilityPlugin(settings.observability),
-        EdgePlugin(settings.http),
+        HttpPlugin(settings.http),
     ]
     return Litestar([pid, item, fails, forbidden, slow, events, live, made, late, odd], plugins=plugins)
 """
@@ -51,11 +51,11 @@ def service(samples: Any, collector: Any) -> Any:
     app = package / "app.py"
     head = app.read_text().partition("def create_app")[0]
     imports = "from litestar.exceptions import HTTPException\n"
-    imports += "from starkeel_http import EdgePlugin, request_timeout\n"
+    imports += "from starkeel_http import HttpPlugin, request_timeout\n"
     app.write_text(imports + head.rstrip() + ROUTES)
     settings = package / "settings.py"
     settings.write_text(
-        "from starkeel_http import EdgeSettings\n" + settings.read_text() + "    http: EdgeSettings\n"
+        "from starkeel_http import HttpSettings\n" + settings.read_text() + "    http: HttpSettings\n"
     )
     return samples.ready(
         WORKERS="2",

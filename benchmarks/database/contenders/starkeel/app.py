@@ -15,8 +15,8 @@ from notes import Base, Note
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import ServiceSettings
-from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyKeys, Outbox, read_only
-from starkeel_http import EdgePlugin, EdgeSettings, Idempotency
+from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyPlugin, OutboxPlugin, read_only
+from starkeel_http import HttpPlugin, HttpSettings, Idempotency
 from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
 from starkeel_server import ServerPlugin, ServerSettings
 
@@ -24,7 +24,7 @@ from starkeel_server import ServerPlugin, ServerSettings
 class Settings(ServiceSettings, frozen=True, kw_only=True):
     observability: ObservabilitySettings
     server: ServerSettings
-    http: EdgeSettings
+    http: HttpSettings
     database: DatabaseSettings
 
 
@@ -62,7 +62,7 @@ async def write_once(
     data: JSONBody[NewNote],
     session: NamedDependency[AsyncSession],
     idempotency: NamedDependency[Idempotency],
-    outbox: NamedDependency[Outbox],
+    outbox: NamedDependency[OutboxPlugin],
 ) -> dict[str, Any]:
     """Write one row, its event and its response."""
     await idempotency.claim()
@@ -84,9 +84,9 @@ def create_app(settings: Settings) -> Litestar:
         plugins=[
             ObservabilityPlugin(settings.observability),
             ServerPlugin(settings.server),
-            EdgePlugin(settings.http),
+            HttpPlugin(settings.http),
             database,
-            IdempotencyKeys(database, metadata=Base.metadata, lifetime=hour),
-            Outbox(database, metadata=Base.metadata, retention=hour),
+            IdempotencyPlugin(database, metadata=Base.metadata, lifetime=hour),
+            OutboxPlugin(database, metadata=Base.metadata, retention=hour),
         ],
     )

@@ -1,12 +1,13 @@
 """Lazy imports of a package's public names (PEP 562)."""
 
 import sys
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 
 def lazy_exports(
-    package: str, names: Mapping[str, Collection[str]]
+    package: str, names: Mapping[str, Collection[str]], renamed: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` of a package that imports its public names on first use.
 
@@ -25,10 +26,15 @@ def lazy_exports(
     Args:
         package: `__name__` of the package.
         names: Public names by the submodule that defines them, such as `_settings` or `_tokens.keys`.
+        renamed: New names by deprecated ones, which still work and warn.
     """
     modules = {name: module for module, exported in names.items() for name in exported}
 
     def get(name: str) -> Any:
+        if renamed is not None and name in renamed:
+            message = f"{package}.{name} is deprecated: use {package}.{renamed[name]}"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            return getattr(sys.modules[package], renamed[name])
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         from importlib import import_module

@@ -3,7 +3,9 @@
 Names are imported lazily: the main process of a service reads settings without SQLAlchemy and Litestar.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._base.errors import (
@@ -17,14 +19,44 @@ if TYPE_CHECKING:
         SchemaBehindError,
     )
     from ._base.settings import DatabaseSettings
-    from ._idempotency.plugin import IdempotencyKeys
-    from ._outbox.plugin import Outbox
+    from ._idempotency.plugin import IdempotencyPlugin
+    from ._outbox.plugin import OutboxPlugin
     from ._outbox.relay import Broker, BrokerAwayError
-    from ._outbox.subscriptions import Follower, Subscription
+    from ._outbox.subscriptions import Subscription
     from ._outbox.table import Event
     from ._plugin import DatabasePlugin
     from ._session.conflict_retry import repeat_conflicts
     from ._session.session import UnitOfWorkIsOverError, after_commit, read_only
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "_base.errors": [
+                "DatabaseAwayError",
+                "DatabaseError",
+                "DatabaseUnavailable",
+                "MigrationError",
+                "NewerDatabaseError",
+                "NotADatabaseError",
+                "ReadOnlySessionError",
+                "SchemaBehindError",
+            ],
+            "_base.settings": ["DatabaseSettings"],
+            "_idempotency.plugin": ["IdempotencyPlugin"],
+            "_outbox.plugin": ["OutboxPlugin"],
+            "_outbox.relay": ["Broker", "BrokerAwayError"],
+            "_outbox.subscriptions": ["Subscription"],
+            "_outbox.table": ["Event"],
+            "_plugin": ["DatabasePlugin"],
+            "_session.conflict_retry": ["repeat_conflicts"],
+            "_session.session": ["UnitOfWorkIsOverError", "after_commit", "read_only"],
+        },
+        renamed={
+            "Follower": "Subscription",
+            "IdempotencyKeys": "IdempotencyPlugin",
+            "Outbox": "OutboxPlugin",
+        },
+    )
 
 __all__ = [
     "Broker",
@@ -35,12 +67,11 @@ __all__ = [
     "DatabaseSettings",
     "DatabaseUnavailable",
     "Event",
-    "Follower",
-    "IdempotencyKeys",
+    "IdempotencyPlugin",
     "MigrationError",
     "NewerDatabaseError",
     "NotADatabaseError",
-    "Outbox",
+    "OutboxPlugin",
     "ReadOnlySessionError",
     "SchemaBehindError",
     "Subscription",
@@ -49,37 +80,3 @@ __all__ = [
     "read_only",
     "repeat_conflicts",
 ]
-
-_HOMES = {
-    "Broker": "_outbox.relay",
-    "BrokerAwayError": "_outbox.relay",
-    "DatabaseAwayError": "_base.errors",
-    "DatabaseError": "_base.errors",
-    "DatabasePlugin": "_plugin",
-    "DatabaseSettings": "_base.settings",
-    "DatabaseUnavailable": "_base.errors",
-    "Event": "_outbox.table",
-    "Follower": "_outbox.subscriptions",
-    "IdempotencyKeys": "_idempotency.plugin",
-    "MigrationError": "_base.errors",
-    "NewerDatabaseError": "_base.errors",
-    "NotADatabaseError": "_base.errors",
-    "Outbox": "_outbox.plugin",
-    "ReadOnlySessionError": "_base.errors",
-    "SchemaBehindError": "_base.errors",
-    "Subscription": "_outbox.subscriptions",
-    "UnitOfWorkIsOverError": "_session.session",
-    "after_commit": "_session.session",
-    "read_only": "_session.session",
-    "repeat_conflicts": "_session.conflict_retry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value

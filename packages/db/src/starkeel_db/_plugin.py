@@ -10,6 +10,7 @@ import structlog
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
@@ -323,3 +324,17 @@ def _add_retries(handler: HTTPRouteHandler, attempts: int) -> None:
     present = handler.middleware or ()
     if not any(isinstance(middleware, ConflictRetry) for middleware in present):
         handler.middleware = [*present, ConflictRetry(attempts)]
+
+
+def database_of(app_config: AppConfig) -> DatabasePlugin:
+    """Return the database of an application that is being configured.
+
+    Raises:
+        ImproperlyConfiguredException: It has none, or several.
+    """
+    found = [plugin for plugin in app_config.plugins if isinstance(plugin, DatabasePlugin)]
+    if len(found) != 1:
+        raise ImproperlyConfiguredException(
+            f"the application has {len(found)} plugins of kind DatabasePlugin; pass the `database` to use"
+        )
+    return found[0]

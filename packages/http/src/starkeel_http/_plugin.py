@@ -21,7 +21,7 @@ from starkeel_config import ServiceContext
 
 from ._base.rate import Rate
 from ._base.route_options import Policy, check_limit_names, check_limits_declared
-from ._base.settings import EdgeSettings
+from ._base.settings import HttpSettings
 
 if TYPE_CHECKING:
     from ._edge.edge import Edge
@@ -35,7 +35,7 @@ _BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length"
 
 
 @final
-class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
+class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
     """Adds the HTTP edge to an application: problem details, timeout, limits, CORS, headers.
 
     Its position in the list of plugins does not matter.
@@ -55,7 +55,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
 
     def __init__(
         self,
-        settings: EdgeSettings,
+        settings: HttpSettings,
         limits: Mapping[str, Rate] | None = None,
         *,
         namespace: str | None = None,
@@ -74,11 +74,11 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         self._needs_store = False
 
     @classmethod
-    def for_service(cls, groups: Mapping[str, EdgeSettings], service: ServiceContext) -> Self:
+    def for_service(cls, groups: Mapping[str, HttpSettings], service: ServiceContext) -> Self:
         """Create the plugin from a service's settings.
 
-        A field `rate_limit_NAME` of type `Rate` is the limit `NAME`. The OpenAPI document has the name and the
-        description of the service, unless the application configures it.
+        A field `rate_limit_NAME` of type `Rate` is the limit `NAME`. The OpenAPI document has the name and
+        the description of the service, unless the application configures it.
         """
         limits = {
             name.removeprefix(_LIMIT_PREFIX): value
@@ -198,7 +198,7 @@ class EdgePlugin(InitPlugin, ReceiveRoutePlugin):
         if policy.by_user and not (guards and isinstance(guards[-1], UserLimit)):
             raise ImproperlyConfiguredException(
                 f"the guard of the rate limit per user is not the last one of {where}: pass the route to"
-                " `Litestar`, and list plugins that add routes or guards before EdgePlugin"
+                " `Litestar`, and list plugins that add routes or guards before HttpPlugin"
             )
 
     def _found_store(self) -> "IdempotencyStore":

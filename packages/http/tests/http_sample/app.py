@@ -22,7 +22,7 @@ from litestar.plugins import InitPlugin
 from litestar.response import ServerSentEvent, Stream
 from msgspec import Meta
 from starkeel_asgi import LayerOrder, pipeline_of
-from starkeel_http import EdgePlugin, limit_by_address, limit_by_user, openapi, request_timeout
+from starkeel_http import HttpPlugin, limit_by_address, limit_by_user, openapi, request_timeout
 from starkeel_server import ServerPlugin
 
 from .settings import JsonLogging
@@ -332,6 +332,6 @@ def create_app(settings: Any) -> Litestar:
         plugins=[
             Logging(),
             ServerPlugin(settings.server),
-            EdgePlugin(settings.http, limits={"by_address": settings.rate, "by_user": settings.rate}),
+            HttpPlugin(settings.http, limits={"by_address": settings.rate, "by_user": settings.rate}),
         ],
     )

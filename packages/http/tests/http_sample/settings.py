@@ -3,7 +3,7 @@ from typing import Annotated, Any
 
 import structlog
 from starkeel_config import ServiceSettings, Settings, Variable
-from starkeel_http import EdgeSettings, Rate
+from starkeel_http import HttpSettings, Rate
 from starkeel_server import ServerSettings
 
 
@@ -31,6 +31,6 @@ class SampleSettings(ServiceSettings, frozen=True, kw_only=True):
 
     logging: JsonLogging
     server: ServerSettings
-    http: EdgeSettings
+    http: HttpSettings
     rate: Annotated[Rate, Variable("RATE_LIMIT_SAMPLE")] = Rate.parse("3/hour")
     """Rate of both limits."""

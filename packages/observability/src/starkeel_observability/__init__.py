@@ -4,31 +4,24 @@ Names are imported on first use: settings are read before `prometheus_client` ma
 decides whether values are shared between processes.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._config.log_levels import LogLevels
     from ._metrics.api import counter, gauge, histogram
     from ._plugin import ObservabilityPlugin
     from ._settings import ObservabilitySettings
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "_config.log_levels": ["LogLevels"],
+            "_metrics.api": ["counter", "gauge", "histogram"],
+            "_plugin": ["ObservabilityPlugin"],
+            "_settings": ["ObservabilitySettings"],
+        },
+    )
 
 __all__ = ["LogLevels", "ObservabilityPlugin", "ObservabilitySettings", "counter", "gauge", "histogram"]
-
-_MODULES = {
-    "LogLevels": "_config.log_levels",
-    "ObservabilityPlugin": "_plugin",
-    "ObservabilitySettings": "_settings",
-    "counter": "_metrics.api",
-    "gauge": "_metrics.api",
-    "histogram": "_metrics.api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    globals()[name] = value
-    return value

@@ -4,7 +4,9 @@ Names are imported on first use: probes run `python -m SERVICE health` every few
 framework.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._app.asgi import application
@@ -13,24 +15,17 @@ if TYPE_CHECKING:
     from ._cli.parser import run
     from ._config.service import Service
     from ._config.settings import ServerSettings
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "_app.asgi": ["application"],
+            "_app.build": ["build"],
+            "_app.plugin": ["ServerPlugin"],
+            "_cli.parser": ["run"],
+            "_config.service": ["Service"],
+            "_config.settings": ["ServerSettings"],
+        },
+    )
 
 __all__ = ["ServerPlugin", "ServerSettings", "Service", "application", "build", "run"]
-
-_MODULES = {
-    "ServerPlugin": "_app.plugin",
-    "ServerSettings": "_config.settings",
-    "Service": "_config.service",
-    "application": "_app.asgi",
-    "build": "_app.build",
-    "run": "_cli.parser",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    globals()[name] = value
-    return value

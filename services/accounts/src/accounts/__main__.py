@@ -1,8 +1,8 @@
 """Command line of accounts: `python -m accounts`, `python -m accounts config`, ..."""
 
-from starkeel_server import Service, run
+from starkeel_server import run
 
-SERVICE = Service(name="accounts", settings="accounts.settings:Settings", app="accounts.app:create_app")
+from . import SERVICE
 
 if __name__ == "__main__":
     run(SERVICE)

@@ -2,6 +2,6 @@
 
 from starkeel_server import application
 
-from .__main__ import SERVICE
+from . import SERVICE
 
 app = application(SERVICE)

@@ -6,7 +6,7 @@ import msgspec
 from starkeel_auth import IssuerSettings, SigningKeys
 from starkeel_config import Secret, ServiceSettings, Variable
 from starkeel_db import DatabaseSettings
-from starkeel_http import EdgeSettings, Rate
+from starkeel_http import HttpSettings, Rate
 from starkeel_observability import ObservabilitySettings
 from starkeel_server import ServerSettings
 
@@ -20,7 +20,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
 
     observability: ObservabilitySettings
     server: ServerSettings
-    http: EdgeSettings
+    http: HttpSettings
     database: DatabaseSettings
     auth: IssuerSettings
     jwt_private_key: Annotated[

@@ -1,8 +1,8 @@
 """Command line of orders: `python -m orders`, `python -m orders config`, ..."""
 
-from starkeel_server import Service, run
+from starkeel_server import run
 
-SERVICE = Service(name="orders", settings="orders.settings:Settings", app="orders.app:create_app")
+from . import SERVICE
 
 if __name__ == "__main__":
     run(SERVICE)

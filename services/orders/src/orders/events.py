@@ -5,7 +5,7 @@ import time
 import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from starkeel_db import Outbox, after_commit
+from starkeel_db import OutboxPlugin, after_commit
 from starkeel_observability import counter, histogram
 
 from .orders import Order
@@ -31,7 +31,7 @@ _products: set[str] = set()
 class OrderEvents:
     """Records the events of one request; a rollback discards them."""
 
-    def __init__(self, session: AsyncSession, outbox: Outbox) -> None:
+    def __init__(self, session: AsyncSession, outbox: OutboxPlugin) -> None:
         self._session = session
         self._outbox = outbox
         self._started = time.perf_counter()

@@ -14,7 +14,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from starkeel_auth import Principal, requires_scope
-from starkeel_db import Outbox
+from starkeel_db import OutboxPlugin
 from starkeel_http import problem_responses
 
 from .schemas import EventType, OrderEvent, OrderView
@@ -58,7 +58,7 @@ LastEventId = Annotated[
 )
 async def events(
     principal: NamedDependency[Principal],
-    outbox: NamedDependency[Outbox],
+    outbox: NamedDependency[OutboxPlugin],
     last_event_id: LastEventId = None,
 ) -> ServerSentEvent:
     """Send an event for every change of the caller's orders, until the token expires."""
@@ -72,7 +72,7 @@ async def events(
 async def live(
     socket: WebSocket,  # type: ignore[type-arg]  # Litestar refuses the generic form
     principal: NamedDependency[Principal],
-    outbox: NamedDependency[Outbox],
+    outbox: NamedDependency[OutboxPlugin],
 ) -> None:
     """Send an event for every change of the caller's orders; messages of the client are ignored."""
     async with aclosing(_subscribe(outbox, principal, None)) as order_events:
@@ -89,7 +89,7 @@ async def live(
 
 
 async def _subscribe(
-    outbox: Outbox, principal: Principal, last_event_id: str | None
+    outbox: OutboxPlugin, principal: Principal, last_event_id: str | None
 ) -> AsyncGenerator[OrderEvent | None]:
     """Yield the caller's events until the token expires: first those after `last_event_id`, then new ones.
 

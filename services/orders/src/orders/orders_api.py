@@ -10,7 +10,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
-from starkeel_db import Outbox, read_only, repeat_conflicts
+from starkeel_db import OutboxPlugin, read_only, repeat_conflicts
 from starkeel_http import Idempotency, limit_by_user, problem_responses
 
 from .etags import Versions, etag
@@ -49,7 +49,9 @@ def provide_orders(session: NamedDependency[AsyncSession], principal: NamedDepen
     return Orders(session, user_id_of(principal))
 
 
-def provide_events(session: NamedDependency[AsyncSession], outbox: NamedDependency[Outbox]) -> OrderEvents:
+def provide_events(
+    session: NamedDependency[AsyncSession], outbox: NamedDependency[OutboxPlugin]
+) -> OrderEvents:
     """Return the recorder for events of the request's unit of work."""
     return OrderEvents(session, outbox)
 

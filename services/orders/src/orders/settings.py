@@ -7,17 +7,17 @@ from starkeel_auth import AuthSettings
 from starkeel_client import UpstreamSettings, upstream
 from starkeel_config import Secret, ServiceSettings, Variable
 from starkeel_db import DatabaseSettings
-from starkeel_http import EdgeSettings, Rate
+from starkeel_http import HttpSettings, Rate
 from starkeel_observability import ObservabilitySettings
 from starkeel_server import ServerSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """Orders and their live events."""
+    """Orders and their live events. `/api/orders/live` sends the events over WebSocket."""
 
     observability: ObservabilitySettings
     server: ServerSettings
-    http: EdgeSettings
+    http: HttpSettings
     database: DatabaseSettings
     auth: AuthSettings
     accounts: UpstreamSettings = upstream("ACCOUNTS")

@@ -10,11 +10,11 @@ from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
-from sqlalchemy import MetaData, delete, select
+from sqlalchemy import MetaData, Table, delete, select
 
 from .._outbox.table import is_postgres
 from .._outbox.writer import event_parameters, last_to_write
-from .._plugin import DatabasePlugin
+from .._plugin import DatabasePlugin, database_of
 from .._retention import DELETED_AT_ONCE, deleting
 from .table import CLAIM_ON_POSTGRES, CLAIM_ON_SQLITE, KEEP, KEEP_WITH_EVENT, idempotency_table
 
@@ -29,24 +29,35 @@ class _Answer(NamedTuple):
 
 
 @final
-class IdempotencyKeys(InitPlugin):
+class IdempotencyPlugin(InitPlugin):
     """Stores responses in a table, as part of the request's unit of work.
 
     `starkeel_http` finds this plugin by its methods. The service's migrations must create the table.
 
     Args:
-        database: Database of the service.
-        metadata: Metadata of the models; the table `idempotency_keys` is added to it.
+        database: Database of the service; by default that of the application's `DatabasePlugin`.
+        metadata: Metadata of the models, by default the database's; the table `idempotency_keys` is added.
         lifetime: How long a response is stored.
     """
 
-    def __init__(self, database: DatabasePlugin, *, metadata: MetaData, lifetime: timedelta) -> None:
-        self._database = database
+    _database: DatabasePlugin
+    _table: Table
+
+    def __init__(
+        self,
+        database: DatabasePlugin | None = None,
+        *,
+        metadata: MetaData | None = None,
+        lifetime: timedelta,
+    ) -> None:
+        self._given = database, metadata
         self._lifetime = lifetime
-        self._table = idempotency_table(metadata)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the deletion of expired responses."""
+        """Add the table and the deletion of expired responses."""
+        database, metadata = self._given
+        self._database = database or database_of(app_config)
+        self._table = idempotency_table(metadata or self._database.metadata)
         app_config.lifespan.append(self._lifespan)
         return app_config
 

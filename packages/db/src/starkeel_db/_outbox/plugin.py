@@ -10,10 +10,10 @@ from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
-from sqlalchemy import MetaData, delete, select
+from sqlalchemy import MetaData, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .._plugin import DatabasePlugin
+from .._plugin import DatabasePlugin, database_of
 from .._retention import DELETED_AT_ONCE, deleting
 from .._session.session import after_commit
 from .relay import Broker, Relay
@@ -25,7 +25,7 @@ _CLOSE_S: Final = 2.0
 
 
 @final
-class Outbox(InitPlugin):
+class OutboxPlugin(InitPlugin):
     """Publishes the events of committed units of work; the dependency `outbox`.
 
     Subscribers read the table: they receive the events of all processes, and those of the past. A broker gets
@@ -33,31 +33,37 @@ class Outbox(InitPlugin):
     table.
 
     Args:
-        database: Database of the service.
-        metadata: Metadata of the models; the table `outbox` is added to it.
+        database: Database of the service; by default that of the application's `DatabasePlugin`.
+        metadata: Metadata of the models, by default the database's; the table `outbox` is added to it.
         retention: How long events are kept; events that the broker has not received yet are kept longer.
         broker: Broker to publish to, or None.
     """
 
+    _database: DatabasePlugin
+    _table: Table
+    _subscriptions: Subscriptions
+
     def __init__(
         self,
-        database: DatabasePlugin,
+        database: DatabasePlugin | None = None,
         *,
-        metadata: MetaData,
+        metadata: MetaData | None = None,
         retention: timedelta,
         broker: Broker | None = None,
     ) -> None:
-        self._database = database
+        self._given = database, metadata
         self._retention = retention
         self._broker = broker
-        self._table = outbox_table(metadata)
         self._notifier = Notifier()
-        self._subscriptions = Subscriptions(database, self._table, self._notifier)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the dependency and the background tasks."""
+        """Add the table, the dependency and the background tasks."""
+        database, metadata = self._given
+        self._database = database or database_of(app_config)
+        self._table = outbox_table(metadata or self._database.metadata)
+        self._subscriptions = Subscriptions(self._database, self._table, self._notifier)
         app_config.dependencies.setdefault("outbox", Provide(lambda: self, sync_to_thread=False))
-        app_config.signature_types.append(Outbox)
+        app_config.signature_types.append(OutboxPlugin)
         app_config.lifespan.append(self._lifespan)
         return app_config
 

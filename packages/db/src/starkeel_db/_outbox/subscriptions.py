@@ -109,10 +109,6 @@ class Subscription:
             self.seen = event.position
 
 
-Follower = Subscription
-"""Former name of `Subscription`."""
-
-
 class Subscriptions:
     """All subscriptions of a process, which share their queries.
 
@@ -130,7 +126,7 @@ class Subscriptions:
 
     @asynccontextmanager
     async def following(self, key: str, *, after: int | None) -> AsyncGenerator[Subscription]:
-        """Subscribe to the events of a key; see `Outbox.following`."""
+        """Subscribe to the events of a key; see `OutboxPlugin.following`."""
         if after is None:
             async with self._database.session(reads_only=True) as session:
                 after = await last_position(session, self._table, key)

@@ -19,7 +19,7 @@ def limit_by_address(*names: str) -> dict[str, Any]:
     Pass them as the route's `opt`; join several with `|`.
 
     Args:
-        names: Names of limits given to `EdgePlugin`.
+        names: Names of limits given to `HttpPlugin`.
 
     Raises:
         ValueError: No name is given.
@@ -31,7 +31,7 @@ def limit_by_user(*names: str) -> dict[str, Any]:
     """Return route options that limit the requests of one user; the route needs an authentication guard.
 
     Args:
-        names: Names of limits given to `EdgePlugin`.
+        names: Names of limits given to `HttpPlugin`.
 
     Raises:
         ValueError: No name is given.
@@ -86,11 +86,11 @@ def user_limits(opt: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def check_limits_declared(policy: Policy, declared: Mapping[str, object], *, where: str) -> None:
-    """Check that `EdgePlugin` was given every limit that a route uses.
+    """Check that `HttpPlugin` was given every limit that a route uses.
 
     Args:
         policy: The route's policy.
-        declared: Limits given to `EdgePlugin`, by name.
+        declared: Limits given to `HttpPlugin`, by name.
         where: The route, for the message.
 
     Raises:
@@ -100,7 +100,7 @@ def check_limits_declared(policy: Policy, declared: Mapping[str, object], *, whe
         if name not in declared:
             names = ", ".join(f"`{other}`" for other in declared) or "empty"
             raise ImproperlyConfiguredException(
-                f"{where} uses the rate limit `{name}`, which is not in `limits` of EdgePlugin ({names})"
+                f"{where} uses the rate limit `{name}`, which is not in `limits` of HttpPlugin ({names})"
             )
 
 

@@ -11,10 +11,10 @@ from .addresses import Network, Origin
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
-class EdgeSettings(Settings, frozen=True, kw_only=True):
+class HttpSettings(Settings, frozen=True, kw_only=True):
     """Timeout, body limit, CORS, trusted proxies and rate limits of every request."""
 
-    plugin: ClassVar[str | None] = "starkeel_http:EdgePlugin"
+    plugin: ClassVar[str | None] = "starkeel_http:HttpPlugin"
 
     request_timeout_s: Annotated[float, Variable("REQUEST_TIMEOUT_SECONDS"), Meta(ge=0.01, le=3600)] = 30.0
     """Seconds for a whole request, unless its route sets another; its work is then cancelled.

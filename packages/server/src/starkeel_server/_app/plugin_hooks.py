@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
 from litestar import Litestar
+from starkeel_config import misspelled_hooks
 
 from .._compat import ordered_plugins
 from .._config.exit_codes import CRASH_LOOP, DATABASE_UNAVAILABLE, MIGRATION_FAILED, StartError
-from .._control.process_hooks import ProcessHooks
+from .._control.process_hooks import ProcessHooks, Role
 from .plugin import ServerPlugin
+
+log = structlog.get_logger(__name__)
 
 Log = Callable[..., Any]
 """Logs a line, given its message and fields."""
@@ -20,6 +24,14 @@ class PluginHooks(ProcessHooks):
 
     def __init__(self, app: Litestar) -> None:
         super().__init__(ordered_plugins(app))
+
+    def start_process(self, *, role: Role, index: int, workers: int) -> None:
+        """Set up the process, and warn about methods that are probably misspelled hooks."""
+        super().start_process(role=role, index=index, workers=workers)
+        if index == 0:
+            for plugin in self._parts:
+                for method, hook in misspelled_hooks(plugin):
+                    log.warning("hook misspelled", plugin=type(plugin).__qualname__, method=method, hook=hook)
 
     def server_plugin(self) -> ServerPlugin:
         """Return the application's `ServerPlugin`.
