@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 # What is imported by the services and their libraries; what these import comes with them. A module that is
-# missing here is compiled at each start: tests/drills/images finds it.
+# missing here is compiled at each start: drills/images finds it.
 _IMPORTED = (
     "argparse asyncio asyncio.unix_events base64 calendar code codeop concurrent.futures.thread "
     "configparser contextvars ctypes dataclasses datetime decimal email.header email.iterators "
