@@ -4,63 +4,63 @@ set positional-arguments
 default:
     @just --list --unsorted
 
-# Every service on embedded databases, in one terminal, reloaded on change (just dev 4000 9190: other ports)
+# Run every service on embedded databases, restarted on code changes (just dev 4000 9190: other ports)
 [group('run')]
 dev port="3000" metrics_port="9090":
     @uv sync --quiet --frozen
     @exec .venv/bin/python -m tools.dev "$@"
 
-# The curl tour against the running services, each exchange shown
+# Run the curl tour against the running services and print each exchange
 [group('run')]
 tour *args:
     @uv run --quiet --frozen python -m tools.tour "$@"
 
-# The slowest and failed requests of the last minute, as a waterfall (just traces --limit 10 --trace ID)
+# Show the slowest and failed requests of the last minute as waterfalls (just traces --limit 10 --trace ID)
 [group('run')]
 traces *args:
     @uv run --quiet --frozen python -m tools.traces "$@"
 
-# A service's effective settings, secrets hidden, and where each comes from
+# Print a service's effective settings and their sources, without secrets
 [group('run')]
 config service:
     @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" config
 
-# Bring a service's database up to date
+# Apply a service's migrations
 [group('database')]
 migrate service:
     @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" migrate
 
-# Write a migration from what changed in a service's models (just revision orders "add a note")
+# Generate a migration from changes of a service's models (just revision orders "add a note")
 [group('database')]
 revision service message:
     @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" revision "$2"
 
-# Copy a service's embedded database to a file, while it is in use (just backup orders orders-copy.db)
+# Back up a service's embedded database to a file, also while it runs (just backup orders orders-copy.db)
 [group('database')]
 backup service file:
     @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" backup "$2"
 
-# Put such a copy in its place; the service must be stopped, and what was there is kept beside it
+# Restore such a backup; the service must be stopped, and the replaced database is kept
 [group('database')]
 restore service file:
     @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" restore "$2"
 
-# Every test, or those of a path (just test packages/db -k commit)
+# Run all tests, or those of a path (just test packages/db -k commit)
 [group('quality')]
 test *args:
     @uv run --frozen pytest --numprocesses auto --dist loadfile "$@"
 
-# Real processes under load, stopped, reloaded and killed; the figures are printed (just drill lifecycle --count 10)
+# Run failure tests under load and print their figures (just drill lifecycle --count 10)
 [group('quality')]
 drill *args:
     @uv run --quiet --frozen python -m tools.drill "$@"
 
-# What something costs against others, in one run: just bench telemetry, just bench database (--rounds 9 --seconds 8)
+# Compare with other stacks: just bench telemetry, just bench database (--rounds 9 --seconds 8)
 [group('quality')]
 bench name *args:
     @name="$1"; shift; uv run --quiet --frozen python -m "benchmarks.$name.run" "$@"
 
-# What a change must pass beside the tests: format, lint, types, layers, dead code, length, generated files
+# Run every check but the tests: format, lint, types, layers, dead code, module length, generated files
 [group('quality')]
 check:
     uv lock --check
@@ -76,7 +76,7 @@ check:
     uv run --frozen python -m tools.generate.prometheus_rule --check
     uv run --frozen python -m tools.tour --check
 
-# Plain technical words in names, comments, messages and documentation (just words packages/db docs)
+# Check for plain technical words in names, comments, messages and documentation (just words packages/db docs)
 [private]
 words *paths:
     @uv run --quiet --frozen python -m tools.checks.words "$@"
@@ -97,7 +97,7 @@ reference:
 openapi:
     uv run --frozen python -m tools.generate.openapi
 
-# Write Grafana's dashboards and Kubernetes' form of the alert rules, below deploy/observability
+# Write Grafana's dashboards and the PrometheusRule of the alerts
 [group('generate')]
 dashboards:
     uv run --frozen python -m tools.generate.dashboards
@@ -112,38 +112,38 @@ clean:
 # Docker Compose's command and file; another command by COMPOSE="podman compose" just up
 compose := env("COMPOSE", "docker compose") + " --file deploy/compose.yaml"
 
-# Build every service's image from this tree
+# Build every service's image
 [group('images')]
 images:
     {{ compose }} build
 
-# The fleet in containers with what it needs, built from this tree (just up prod: HTTPS, images by VERSION)
+# Start everything in containers, built from this tree (just up prod: HTTPS, images by VERSION)
 [group('images')]
 up profile="dev":
     @uv run --quiet --frozen python deploy/make_secrets.py deploy/secrets
     {{ compose }} --profile "$1" up --detach --wait {{ if profile == "dev" { "--build" } else { "--no-build" } }}
 
-# Stop the containers; data stays (just down dev --volumes: data goes, too)
+# Stop the containers and keep their data (just down dev --volumes: remove it, too)
 [group('images')]
 down profile="dev" *args:
     {{ compose }} --profile "$1" down {{ args }}
 
-# Follow what the containers say (just logs orders)
+# Follow the output of the containers (just logs orders)
 [group('images')]
 logs *args:
     {{ compose }} --profile dev --profile prod logs --follow "$@"
 
-# Which containers run, and how they are
+# List the containers and their state
 [group('images')]
 ps:
     {{ compose }} --profile dev --profile prod ps
 
-# What a user does first, through the proxy (just smoke https://api.example.com)
+# Run the first steps of the tour through the proxy (just smoke https://api.example.com)
 [group('images')]
 smoke url="http://127.0.0.1:8080":
     @bash deploy/smoke.sh "$1"
 
-# Replace a service's containers one at a time, dropping nothing
+# Replace a service's containers one at a time without failing a request
 [group('images')]
 roll service profile="dev":
     @uv run --quiet --frozen python deploy/roll.py "$1" --profile "$2" --compose "${COMPOSE:-docker compose}"

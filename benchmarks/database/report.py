@@ -17,11 +17,11 @@ def report(rounds: Rounds, single_client: Rounds) -> Iterator[str]:
     """
     for operation in ("read", "write"):
         own = rounds["starkeel", operation]
-        yield f"\n{operation}: starkeel uses {Quartiles.of(one.cpu_us for one in own):.0f} us of CPU"
-        for (name, other), theirs in rounds.items():
+        yield f"\n{operation}: starkeel uses {Quartiles.of(each.cpu_us for each in own):.0f} us of CPU"
+        for (name, other), done in rounds.items():
             if name != "starkeel" and other == operation:
-                cpu = compared(own, theirs, lambda s, o: o.cpu_us / s.cpu_us)
-                speed = compared(own, theirs, lambda s, o: s.per_s / o.per_s)
+                cpu = compared(own, done, lambda s, o: o.cpu_us / s.cpu_us)
+                speed = compared(own, done, lambda s, o: s.per_s / o.per_s)
                 yield f"{operation}: {cpu:.2f} times {name} by CPU time, {speed:.2f} times by throughput"
     write, once = (rounds["starkeel", operation] for operation in ("write", "write_once"))
     added = compared(write, once, lambda w, o: o.cpu_us - w.cpu_us)

@@ -21,8 +21,8 @@ Rounds = Mapping[str, list[Round]]
 def report(rounds: Rounds) -> Iterator[str]:
     """Yield the lines of the report."""
     for name, done in rounds.items():
-        yield f"\n{name}: {CONTENDERS[name].title}, {sum(one.requests for one in done)} requests"
-        yield f"  {Quartiles.of(one.cpu_us for one in done):.1f} us of CPU per request"
+        yield f"\n{name}: {CONTENDERS[name].title}, {sum(each.requests for each in done)} requests"
+        yield f"  {Quartiles.of(each.cpu_us for each in done):.1f} us of CPU per request"
         if name != _BASELINE and _BASELINE in rounds:
             bare = rounds[_BASELINE]
             yield f"  {compared(bare, done, lambda b, o: b.cpu_us / o.cpu_us):.3f} of bare, by CPU time"
@@ -37,7 +37,7 @@ def report(rounds: Rounds) -> Iterator[str]:
 
 def plot(path: Path, rounds: Rounds) -> None:
     """Write an SVG: a bar for the median CPU time of each contender, with a line for its quartiles."""
-    bars = {name: Quartiles.of(one.cpu_us for one in done) for name, done in rounds.items()}
+    bars = {name: Quartiles.of(each.cpu_us for each in done) for name, done in rounds.items()}
     scale = _BAR / max(bar.high for bar in bars.values())
     rows = [_row(number, *bar, scale=scale) for number, bar in enumerate(bars.items())]
     height = _ROW * len(bars) + 40

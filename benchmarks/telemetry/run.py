@@ -52,7 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=list(CONTENDERS))
     parser.add_argument("--plot", type=Path, help="write a bar chart of the CPU times to this SVG file")
     parser.add_argument(
-        "--memory", type=int, metavar="REQUESTS", help="send so many to the first contender only"
+        "--memory", type=int, metavar="REQUESTS", help="send this number to the first contender only"
     )
     return parser.parse_args()
 

@@ -37,6 +37,8 @@ def test_python_is_found(source: str) -> None:
     "source",
     [
         "def foretell() -> None: ...",
+        "row = result.one()",
+        "one, other = pair",
         "who_am_i = look_up(known_hosts, one_time=phone)",
         "FileNotFoundError: 'no such file'",
         '"""Return whether none of the workers is ready, as it is the default."""',
@@ -65,6 +67,7 @@ def test_prose_is_found(name: str, content: str) -> None:
     ("name", "content"),
     [
         ("a.md", "`_tell` was renamed. Who may read it? Ask in an issue, and say what you ran."),
+        ("a.md", "<!-- words: off -->\n| told |\n<!-- words: on -->"),
         ("Dockerfile", "USER nobody"),
         ("a.sh", "echo 'nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin'"),
     ],

@@ -3,7 +3,8 @@
 python -m tools.checks.words             check the whole repository
 python -m tools.checks.words docs tools  check the files below these paths
 
-Each finding is a line `path:line: word -> what to write instead`.
+Each finding is a line `path:line: word -> what to write instead`. Markdown that quotes the words is
+enclosed in `<!-- words: off -->` and `<!-- words: on -->`.
 """
 
 import argparse
@@ -47,11 +48,11 @@ RULES = (
     Rule("asked|asks|asking", "requested, called, queried", _EVERYWHERE),
     Rule("ask", "request, call, query", _PYTHON),
     Rule("said|says|saying", "reports, logs, states, returns", _EVERYWHERE),
-    Rule("say", "report, log, state, return", _PYTHON),
+    Rule("say(?! [\"'])", "report, log, state, return", _PYTHON),
     Rule("knows", "has, stores, supports"),
     Rule("wants|wanted", "requires, expects; expected", _EVERYWHERE),
     Rule("sees", "reads, receives, detects"),
-    Rule("looks(?! up| like)", "reads, checks, searches"),
+    Rule("looks(?! up| like| for| wrong)", "reads, checks, searches"),
     Rule("look(?![ _-]?up)", "read, check, list", _PYTHON),
     Rule("hear(?:s|d)", "receives, is notified"),
     Rule("stands(?! for| alone| out)|stood", "is, is stored"),
@@ -76,10 +77,10 @@ RULES = (
     Rule("anew|wholly", "again; fully"),
     Rule("no such (?!file|table|column|process|device|host)", "no, not found"),
     Rule("(?:first|last|next|other|the|a|an) one (?:that|which|who|of)", "the noun itself"),
-    Rule("(?<!_)one(?!_)", "the noun itself", ("name",)),
+    Rule("(?:for|lambda|as) one(?!_)", "the noun itself", ("name",)),
     Rule('"""(?:what|who|whose|how|where)', "a noun phrase, or `Return ...`", ("text",)),
     Rule(r"(?<=[;:,(] )none(?= (?:when|where|while|without|outside|for|if)\b|[:.;)])", "None", ("text",)),
-    Rule("ours|theirs", "Starkeel's, or the noun itself", _EVERYWHERE),
+    Rule("ours|theirs", "Starkeel's, or the noun itself"),
     Rule("crew", "worker pool", _EVERYWHERE),
     Rule("recruits?", "spare process", _EVERYWHERE),
     Rule("staff(?:ed|ing)|heirs?", "worker pool, replacement worker", _EVERYWHERE),
@@ -98,7 +99,7 @@ _PROSE_SUFFIXES = (
 _PROSE_NAMES = ("justfile", "Dockerfile", "run", "images")
 _TEXT = re.compile(r'"""(?:\\.|[^\\])*?"""|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|#[^\n]*', re.DOTALL)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_CODE_SPAN = re.compile(r"`[^`\n]*`")
+_QUOTED = re.compile(r"`[^`\n]*`|<!-- words: off -->.*?<!-- words: on -->", re.DOTALL)
 _NOT_A_NEWLINE = re.compile(r"[^\n]")
 
 
@@ -120,7 +121,7 @@ def findings(name: str, content: str) -> list[Finding]:
     if name.endswith(_PYTHON_SUFFIXES):
         text, code = _split(content)
         return sorted([*_found("text", text), *_found("name", _CAMEL.sub("_", code))])
-    return sorted(_found("prose", _CODE_SPAN.sub(_blank, content) if name.endswith(".md") else content))
+    return sorted(_found("prose", _QUOTED.sub(_blank, content) if name.endswith(".md") else content))
 
 
 def main(root: Path = ROOT) -> int:
@@ -185,7 +186,7 @@ def _split(source: str) -> tuple[str, str]:
 
 
 def _blank(match: re.Match[str]) -> str:
-    return " " * len(match[0])
+    return _NOT_A_NEWLINE.sub(" ", match[0])
 
 
 if __name__ == "__main__":

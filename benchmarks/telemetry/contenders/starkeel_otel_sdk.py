@@ -13,6 +13,6 @@ _provider = TracerProvider()
 _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 trace.set_tracer_provider(_provider)
 
-from starkeel_telemetry import app  # noqa: E402 - it starts telemetry, which looks for a provider
+from starkeel_telemetry import app  # noqa: E402 - it starts telemetry, which uses an installed provider
 
 __all__ = ["app"]

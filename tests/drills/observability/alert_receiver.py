@@ -1,4 +1,4 @@
-"""Where Alertmanager's notifications arrive."""
+"""Webhook receiver for Alertmanager's notifications."""
 
 import json
 from collections.abc import Iterator
@@ -8,32 +8,34 @@ from threading import Lock, Thread
 from typing import Any
 
 
-class Inbox:
-    """Keeps alerts by the name of the receiver that they were sent to."""
+class AlertReceiver:
+    """Received alerts, by the name of Alertmanager's receiver."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._alerts: list[tuple[str, dict[str, Any]]] = []
 
-    def take(self, receiver: str, alerts: list[dict[str, Any]]) -> None:
+    def add(self, receiver: str, alerts: list[dict[str, Any]]) -> None:
         with self._lock:
             self._alerts += [(receiver, alert) for alert in alerts]
 
-    def alerts(self, receiver: str, name: str) -> list[dict[str, Any]]:
-        """Return the alerts of a name that a receiver was sent."""
+    def sent_to(self, receiver: str, name: str) -> list[dict[str, Any]]:
+        """Return the alerts of a name that were sent to a receiver."""
         with self._lock:
-            return [one for to, one in self._alerts if to == receiver and one["labels"]["alertname"] == name]
+            return [
+                alert for to, alert in self._alerts if to == receiver and alert["labels"]["alertname"] == name
+            ]
 
 
 @contextmanager
-def receiving() -> Iterator[tuple[Inbox, str]]:
-    """Take notifications until the block ends; the inbox and its URL."""
-    inbox = Inbox()
+def receiving_alerts() -> Iterator[tuple[AlertReceiver, str]]:
+    """Run a receiver; yield it with its URL."""
+    received = AlertReceiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            inbox.take(self.path.strip("/"), json.loads(body)["alerts"])
+            received.add(self.path.strip("/"), json.loads(body)["alerts"])
             self.send_response(200)
             self.end_headers()
 
@@ -44,7 +46,7 @@ def receiving() -> Iterator[tuple[Inbox, str]]:
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield inbox, f"http://127.0.0.1:{server.server_address[1]}"
+        yield received, f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()

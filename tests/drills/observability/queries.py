@@ -1,4 +1,4 @@
-"""What dashboards and rules ask, taken apart into what must have data."""
+"""Queries of dashboards, rules and runbooks, split into parts that must have data."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _SET_OPERATOR = re.compile(r"\b(?:and|or|unless)\b(?:\s+(?:on|ignoring)\s*\([^)]
 _VARIABLES = {
     "$service": "accounts|orders",
     "$instance": ".*",
-    # The whole drill, so that what happened only once is in it.
+    # The whole drill, so that an event that happened only once is included.
     "$__rate_interval": "5m",
     "$__interval": "5m",
     "$__range": "5m",
@@ -22,8 +22,8 @@ _VARIABLES = {
 _LABEL_VALUES = re.compile(r"label_values\((?P<series>.*),\s*(?P<label>\w+)\)")
 
 
-class Asked(NamedTuple):
-    """A query and where it stands."""
+class LocatedQuery(NamedTuple):
+    """A query and its location."""
 
     where: str
     expr: str
@@ -42,35 +42,36 @@ def groups() -> list[dict[str, Any]]:
 
 
 def rules(kind: str) -> list[dict[str, Any]]:
-    """Return the rules that are an `alert` or a `record`."""
+    """Return the rules of a kind, `alert` or `record`."""
     return [rule for group in groups() for rule in group["rules"] if kind in rule]
 
 
-def asked_by_dashboards(source: str) -> list[Asked]:
-    """Return every query of every panel, annotation and variable that asks a source."""
-    return [asked for board in dashboards() for asked in _asked_by(board) if asked.where.startswith(source)]
+def dashboard_queries(source: str) -> list[LocatedQuery]:
+    """Return the queries of all panels, annotations and variables for a data source."""
+    found = [query for board in dashboards() for query in _board_queries(board)]
+    return [query for query in found if query.where.startswith(source)]
 
 
-def asked_by_rules() -> list[Asked]:
-    """Return the recorded expressions, and those of alerts taken apart with their thresholds removed."""
-    found = [Asked(rule["record"], rule["expr"]) for rule in rules("record")]
-    found += [Asked(rule["record"], rule["record"]) for rule in rules("record")]
+def rule_queries() -> list[LocatedQuery]:
+    """Return the recorded expressions, and the operands of alerts without their thresholds."""
+    found = [LocatedQuery(rule["record"], rule["expr"]) for rule in rules("record")]
+    found += [LocatedQuery(rule["record"], rule["record"]) for rule in rules("record")]
     for rule in rules("alert"):
-        found += [Asked(rule["alert"], part) for part in operands(rule["expr"])]
+        found += [LocatedQuery(rule["alert"], part) for part in operands(rule["expr"])]
     return found
 
 
-def quoted_by_runbooks() -> list[Asked]:
-    """Return the queries that pages of instructions quote, one a line."""
+def runbook_queries() -> list[LocatedQuery]:
+    """Return the queries in runbooks, one per line."""
     found = []
     for path in sorted((ROOT / "docs/runbooks").glob("*.md")):
         for block in re.findall(r"```promql\n(.*?)```", path.read_text("utf-8"), re.DOTALL):
-            found += [Asked(path.stem, line) for line in block.splitlines()]
+            found += [LocatedQuery(path.stem, line) for line in block.splitlines()]
     return found
 
 
 def operands(expr: str) -> list[str]:
-    """Return what stands between `and`, `or` and `unless`, without what it is compared with."""
+    """Return the operands of `and`, `or` and `unless`, without their thresholds."""
     expr = expr.strip()
     while _is_enclosed(expr):
         expr = expr[1:-1].strip()
@@ -98,23 +99,25 @@ def filled(expr: str) -> str:
     return expr
 
 
-def _asked_by(board: dict[str, Any]) -> Iterator[Asked]:
+def _board_queries(board: dict[str, Any]) -> Iterator[LocatedQuery]:
     for panel in board["panels"]:
         for target in panel.get("targets", []):
             source = target["datasource"]["type"]
             expr = target.get("expr") or target["query"]
-            yield Asked(f"{source}: {board['title']}, {panel['title']}, {target['refId']}", filled(expr))
+            yield LocatedQuery(
+                f"{source}: {board['title']}, {panel['title']}, {target['refId']}", filled(expr)
+            )
     for annotation in board["annotations"]["list"]:
-        yield Asked(f"prometheus: {board['title']}, {annotation['name']}", filled(annotation["expr"]))
+        yield LocatedQuery(f"prometheus: {board['title']}, {annotation['name']}", filled(annotation["expr"]))
     for variable in board["templating"]["list"]:
         found = _LABEL_VALUES.fullmatch(variable["query"])
         assert found is not None, variable["query"]
         series = f"group by ({found['label']}) ({found['series']})"
-        yield Asked(f"prometheus: {board['title']}, ${variable['name']}", filled(series))
+        yield LocatedQuery(f"prometheus: {board['title']}, ${variable['name']}", filled(series))
 
 
 def _is_enclosed(expr: str) -> bool:
-    """Whether the first bracket is closed by the last."""
+    """Return whether the first bracket is closed by the last."""
     if not (expr.startswith("(") and expr.endswith(")")):
         return False
     return all(depth > 0 for depth in _depths(expr)[:-1])
@@ -137,6 +140,6 @@ def _depths(expr: str) -> list[int]:
             is_text = not is_text
         if not is_text:
             depth += (letter in "({[") - (letter in ")}]")
-        # What is in quotes is nobody's operator.
+        # Quoted text contains no operators.
         depths.append(depth + is_text)
     return depths

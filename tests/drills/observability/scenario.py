@@ -1,4 +1,4 @@
-"""What the fleet goes through: requests of every kind, and one misfortune after the other."""
+"""The events that the fleet goes through: requests of every kind, then one failure after the other."""
 
 import asyncio
 import signal
@@ -13,7 +13,8 @@ import httpx2
 import psutil
 from starkeel_testing import Service, Span, wait_until
 
-from .watched_fleet import Fleet
+from ...support.orders import sign_in
+from .watched_fleet import WatchedFleet
 
 _PASSWORD = "a wagon full of clocks"
 _FAILED = 'sum(http_requests_total{service="orders", status="503", path!~"/health/.*"})'
@@ -24,94 +25,86 @@ _WAITING = (
 
 
 def is_late(span: Span) -> bool:
-    """Whether it is the span of the request that waited for a row."""
+    """Return whether it is the span of the request that waited for a row."""
     return span.name.startswith("PATCH ") and span.end_ns - span.start_ns > 500_000_000
 
 
 class Scenario:
-    """Tells what happens, chapter by chapter; each ends when Prometheus has seen it.
+    """Steps that each end when Prometheus has scraped their effect."""
 
-    Args:
-        fleet: Whom it happens to.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: WatchedFleet) -> None:
         self._fleet = fleet
         self._prometheus = fleet.prometheus
-        email = f"{uuid4().hex}@example.com"
-        person = {"email": email, "password": _PASSWORD}
-        assert fleet.accounts.client.post("/api/users", json=person).status_code == 201
-        answer = fleet.accounts.client.post("/api/auth/token", json=person)
-        self._caller = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        self._caller = sign_in(fleet.accounts.client)
 
-    def tell(self) -> None:
-        """Have it all happen."""
+    def run(self) -> None:
+        """Run all steps but the last."""
         self._prometheus.wait_for('count(up{job="services"} == 1) == 3')
-        # Twice: a series that has just begun has not increased yet.
+        # Twice: a new series has no increase yet.
         for _ in range(2):
-            self.everyday()
-        self.limited()
-        self.late()
-        self.worker_killed()
-        self.database_away()
-        self.redis_away()
+            self.send_requests()
+        self.exceed_rate_limit()
+        self.delay_request()
+        self.kill_worker()
+        self.stop_database()
+        self.stop_redis()
 
-    def everyday(self) -> None:
-        """Requests that go well, and those that are their senders' fault."""
+    def send_requests(self) -> None:
+        """Send valid and invalid requests."""
         for replica in (self._fleet.orders, self._fleet.secured):
             for _ in range(10):
                 self._place(replica)
-            statuses = [answer.status_code for answer in self._wrong(replica.client)]
+            statuses = [response.status_code for response in self._invalid_requests(replica.client)]
             assert statuses == [401, 404, 404, 405, 400, 428, 413], statuses
         for _ in range(10):
-            self._sign_up()
-        self._listen()
+            self._register()
+        self._read_event()
         for service in self._fleet.services:
-            self._seen(service)
+            self._wait_until_scraped(service)
 
-    def limited(self) -> None:
-        """Somebody tries passwords."""
-        wrong = {"email": "nobody@example.com", "password": "no such password"}
+    def exceed_rate_limit(self) -> None:
+        """Try passwords until the rate limit applies."""
+        wrong = {"email": "unknown@example.com", "password": "a wrong password"}
 
         def is_refused() -> bool:
-            answer = self._fleet.accounts.client.post("/api/auth/token", json=wrong)
-            assert answer.status_code in {401, 429}, answer.text
-            return answer.status_code == 429
+            response = self._fleet.accounts.client.post("/api/auth/token", json=wrong)
+            assert response.status_code in {401, 429}, response.text
+            return response.status_code == 429
 
         for _ in range(2):
             for _ in range(10):
                 wait_until(is_refused, timeout_s=60)
-            self._seen(self._fleet.accounts)
+            self._wait_until_scraped(self._fleet.accounts)
 
-    def late(self) -> None:
-        """A request waits for a row that another transaction holds."""
+    def delay_request(self) -> None:
+        """Send a request that waits for a row lock."""
         location = self._place(self._fleet.orders)
         order = location.rpartition("/")[2]
         headers = self._caller | {"If-Match": '"1"'}
-        with ThreadPoolExecutor() as pool, _held(self._fleet, order) as is_waited_for:
+        with ThreadPoolExecutor() as pool, _locked(self._fleet, order) as is_waiting:
             change = {"quantity": 2}
             late = pool.submit(self._fleet.orders.client.patch, location, json=change, headers=headers)
-            wait_until(is_waited_for, what="a statement to wait for a second")
+            wait_until(is_waiting, what="a statement to wait for a second")
         assert late.result().status_code == 200
-        # It may be its worker that is killed next, with all that it has not sent yet.
+        # The next step may kill its worker, which loses the spans it has not exported.
         self._fleet.spans.wait_for(lambda spans: any(map(is_late, spans)), timeout_s=60)
 
-    def worker_killed(self) -> None:
-        """One of two workers is killed."""
+    def kill_worker(self) -> None:
+        """Kill one of two workers."""
         psutil.Process(self._fleet.orders.process.pid).children()[-1].send_signal(signal.SIGKILL)
         self._fleet.orders.wait_for_log("worker died")
         self._prometheus.wait_for('sum(starkeel_worker_exits_total{reason="signal"}) == 1')
         self._prometheus.wait_for('count(process_start_time_seconds{process=~"worker-.*"}) == 4')
 
-    def database_away(self) -> None:
-        """The database stops, requests fail, and it is there again."""
+    def stop_database(self) -> None:
+        """Stop the database, send requests, and start it again."""
         self._fleet.postgres.stop()
         clients = [self._fleet.orders.client, self._fleet.secured.client]
         for _ in range(2):
             before = self._prometheus.value(_FAILED)
             for client in clients * 10:
-                answer = client.get("/api/orders", headers=self._caller)
-                assert answer.status_code == 503, answer.text
+                response = client.get("/api/orders", headers=self._caller)
+                assert response.status_code == 503, response.text
             wait_until(lambda: all(client.get("/health/ready").status_code == 503 for client in clients))
             wait_until(lambda: self._prometheus.value(_FAILED) >= before + 20, timeout_s=60)  # noqa: B023
         self._fleet.postgres.start()
@@ -122,11 +115,11 @@ class Scenario:
             for _ in range(5):
                 wait_until(lambda: client.get("/health/ready").status_code == 200)  # noqa: B023
 
-    def redis_away(self) -> None:
-        """Redis ends: limits count nothing, and events stay where they are."""
+    def stop_redis(self) -> None:
+        """Stop Redis: limits are not enforced, and events are not published."""
         self._fleet.stops["redis"].close()
         for _ in range(2):
-            self._sign_up()
+            self._register()
             before = self._prometheus.value('sum(rate_limit_requests_total{result="unchecked_passed"})')
             self._place(self._fleet.orders)
             counted = f'sum(rate_limit_requests_total{{result="unchecked_passed"}}) > {before}'
@@ -134,8 +127,8 @@ class Scenario:
         self._prometheus.wait_for("max(outbox_oldest_pending_seconds) > 0")
         self._prometheus.wait_for('sum(outbox_failures_total{reason="away"}) > 0')
 
-    def accounts_ends(self) -> None:
-        """Accounts stops, as if nobody needed it."""
+    def stop_accounts(self) -> None:
+        """Stop accounts."""
         self._fleet.stops["accounts"].close()
 
     def _place(self, replica: Service) -> str:
@@ -143,25 +136,25 @@ class Scenario:
 
         def placed() -> str | None:
             headers = self._caller | {"Idempotency-Key": f'"{uuid4()}"'}
-            answer = replica.client.post("/api/orders", json=body, headers=headers)
-            # A connection may have been cut while the database was away.
-            assert answer.status_code in {201, 503}, answer.text
-            return answer.headers.get("Location")
+            response = replica.client.post("/api/orders", json=body, headers=headers)
+            # The pool may still have a connection that the stopped database closed.
+            assert response.status_code in {201, 503}, response.text
+            return response.headers.get("Location")
 
         location = wait_until(placed)
         assert location is not None
         return location
 
-    def _sign_up(self) -> None:
+    def _register(self) -> None:
         def is_created() -> bool:
-            person = {"email": f"{uuid4().hex}@example.com", "password": _PASSWORD}
-            answer = self._fleet.accounts.client.post("/api/users", json=person)
-            assert answer.status_code in {201, 503}, answer.text
-            return answer.status_code == 201
+            user = {"email": f"{uuid4().hex}@example.com", "password": _PASSWORD}
+            response = self._fleet.accounts.client.post("/api/users", json=user)
+            assert response.status_code in {201, 503}, response.text
+            return response.status_code == 201
 
         wait_until(is_created)
 
-    def _wrong(self, client: httpx2.Client) -> Iterator[httpx2.Response]:
+    def _invalid_requests(self, client: httpx2.Client) -> Iterator[httpx2.Response]:
         caller = self._caller
         placing = caller | {"Idempotency-Key": f'"{uuid4()}"'}
         yield client.get("/api/orders")
@@ -172,21 +165,21 @@ class Scenario:
         yield client.patch(f"/api/orders/{uuid4()}", json={"quantity": 1}, headers=caller)
         yield client.post("/api/orders", content=b" " * 2_000_000, headers=placing)
 
-    def _listen(self) -> None:
+    def _read_event(self) -> None:
         headers = self._caller | {"Last-Event-ID": "none"}
         with self._fleet.orders.client.stream("GET", "/api/orders/events", headers=headers) as events:
             assert any(line.startswith("data:") for line in events.iter_lines())
 
-    def _seen(self, service: Service) -> None:
-        """Wait until Prometheus has read what the service has counted."""
+    def _wait_until_scraped(self, service: Service) -> None:
+        """Wait until Prometheus has the service's current count of requests."""
         labels = f'instance="{service.admin_url.removeprefix("http://")}"'
         counted = service.metric("http_requests_total")
         self._prometheus.wait_for(f"sum(http_requests_total{{{labels}}}) >= {counted}")
 
 
 @contextmanager
-def _held(fleet: Fleet, order: str) -> Iterator[Callable[[], bool]]:
-    """Hold a row until the block ends; gives what tells whether a statement waited for it for a second."""
+def _locked(fleet: WatchedFleet, order: str) -> Iterator[Callable[[], bool]]:
+    """Lock a row; yield a function that returns whether a statement has waited for it for a second."""
     url = urlunsplit(urlsplit(fleet.postgres.url)._replace(path="/orders"))
     with asyncio.Runner() as runner:
         holder, watcher = (runner.run(asyncpg.connect(url)) for _ in range(2))

@@ -1,6 +1,5 @@
-"""Prometheus and Alertmanager as processes, with the deployment's own configuration."""
+"""Prometheus, Alertmanager and a collector as processes, with the deployment's configuration."""
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,8 @@ import httpx2
 import yaml
 from starkeel_testing import wait_until
 
+from ...support.programs import find_program, free_port
+
 ROOT = Path(__file__).parents[3]
 STACK = ROOT / "deploy" / "observability"
 ROTEL = "rotel==0.0.1a15"
@@ -22,27 +23,8 @@ _LOCAL = {"--storage.tsdb.path", "--storage.path", "--config.file", "--cluster.l
 Targets = Mapping[str, list[dict[str, Any]]]
 
 
-def program(*names: str, package: str) -> str:
-    """Return where a program is, by the first of its names that there is."""
-    found = next(filter(None, map(shutil.which, names)), None)
-    assert found is not None, (
-        f"{names[0]} is not installed: apt-get install --no-install-recommends {package}"
-    )
-    return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port: int = reserved.getsockname()[1]
-    return port
-
-
 class Prometheus:
-    """A running Prometheus.
-
-    Args:
-        port: Where it listens.
-    """
+    """Client of a running Prometheus."""
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
@@ -51,29 +33,29 @@ class Prometheus:
         )
 
     def tried(self, expr: str) -> dict[str, Any]:
-        """Return what Prometheus answers to an instant query, be it an error."""
-        answer: dict[str, Any] = self._client.post("/query", data={"query": expr}).json()
-        return answer
+        """Return the response to an instant query, which may be an error."""
+        response: dict[str, Any] = self._client.post("/query", data={"query": expr}).json()
+        return response
 
     def query(self, expr: str) -> list[dict[str, Any]]:
         """Return the series of an instant query."""
-        answer = self.tried(expr)
-        assert answer["status"] == "success", f"{expr}: {answer}"
-        data = answer["data"]
+        response = self.tried(expr)
+        assert response["status"] == "success", f"{expr}: {response}"
+        data = response["data"]
         if data["resultType"] == "scalar":
             return [{"metric": {}, "value": data["result"]}]
         series: list[dict[str, Any]] = data["result"]
         return series
 
     def value(self, expr: str) -> float:
-        """Return the sum of a query's series, 0 for none."""
+        """Return the sum of a query's series; 0 if there are no series."""
         return sum(float(series["value"][1]) for series in self.query(expr))
 
     def get(self, path: str, **parameters: str) -> Any:
-        """Return the `data` of any other page of the interface."""
-        answer = self._client.get(path, params=parameters)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
+        """Return the `data` of another endpoint of the API."""
+        response = self._client.get(path, params=parameters)
+        assert response.status_code == 200, response.text
+        return response.json()["data"]
 
     def wait_for(self, expr: str, *, timeout_s: float = 60.0) -> None:
         """Wait until a query has a series."""
@@ -83,21 +65,20 @@ class Prometheus:
         self._client.close()
 
     def _targets(self) -> str:
-        found = self.get("/targets")["activeTargets"]
-        return "\n".join(f"{one['scrapeUrl']} {one['health']} {one['lastError']}" for one in found)
+        targets = self.get("/targets")["activeTargets"]
+        return "\n".join(f"{each['scrapeUrl']} {each['health']} {each['lastError']}" for each in targets)
 
 
 @contextmanager
 def prometheus(directory: Path, targets: Targets, alertmanager: str) -> Iterator[Prometheus]:
-    """Run Prometheus as the compose file does, on what runs here.
+    """Run Prometheus with the deployment's configuration and flags.
 
-    The configuration is the deployment's but for what follows: where targets and rules are, and that it
-    scrapes and evaluates every second instead of every fifteen.
+    Changed are the addresses of targets, the paths of rules, and the intervals: one second instead of 15.
 
     Args:
-        directory: For its files.
-        targets: Groups of targets by the name of their job.
-        alertmanager: Where alerts go.
+        directory: Folder for its files.
+        targets: Groups of targets by job.
+        alertmanager: Address of Alertmanager.
     """
     configuration = yaml.safe_load((STACK / "prometheus.yaml").read_text("utf-8"))
     configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
@@ -106,53 +87,56 @@ def prometheus(directory: Path, targets: Targets, alertmanager: str) -> Iterator
     port = free_port()
     own = {"prometheus": [{"targets": [f"127.0.0.1:{port}"]}]}
     for job in configuration["scrape_configs"]:
-        assert any(job.pop(kind, None) for kind in _DISCOVERIES), f"{job} finds its targets in another way"
+        assert any(job.pop(kind, None) for kind in _DISCOVERIES), (
+            f"{job} discovers its targets in an unknown way"
+        )
         job["static_configs"] = (own | dict(targets)).get(job["job_name"], [])
     file = directory / "prometheus.yaml"
     file.write_text(yaml.safe_dump(configuration))
-    command = [program("prometheus", package="prometheus"), *_flags("prometheus"), f"--config.file={file}"]
-    command += [f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
-    one = Prometheus(port)
-    with _running(command, directory / "prometheus.log", _answers(f"http://127.0.0.1:{port}/-/ready")):
-        yield one
-        one.close()
+    command = [find_program("prometheus", package="prometheus"), *_flags("prometheus")]
+    command += [f"--config.file={file}", f"--storage.tsdb.path={directory / 'data'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
+    client = Prometheus(port)
+    with _running(command, directory / "prometheus.log", _is_ready(f"http://127.0.0.1:{port}/-/ready")):
+        yield client
+        client.close()
 
 
 @contextmanager
-def alertmanager(directory: Path, inbox: str) -> Iterator[str]:
-    """Run Alertmanager as the compose file does; what every receiver gets is posted to an inbox.
+def alertmanager(directory: Path, receiver_url: str) -> Iterator[str]:
+    """Run Alertmanager with the deployment's configuration; yield its address.
 
     Args:
-        directory: For its files.
-        inbox: URL; the name of the receiver is added.
+        directory: Folder for its files.
+        receiver_url: URL for the notifications of all receivers; the name of the receiver is appended.
     """
     configuration = yaml.safe_load((STACK / "alertmanager.yaml").read_text("utf-8"))
     for receiver in configuration["receivers"]:
-        receiver["webhook_configs"] = [{"url": f"{inbox}/{receiver['name']}"}]
+        receiver["webhook_configs"] = [{"url": f"{receiver_url}/{receiver['name']}"}]
     for route in (configuration["route"], *configuration["route"]["routes"]):
         route["group_wait"] = "1s"
     file = directory / "alertmanager.yaml"
     file.write_text(yaml.safe_dump(configuration))
     port = free_port()
-    name = program("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager")
-    command = [name, *_flags("alertmanager"), f"--config.file={file}", "--cluster.listen-address="]
+    program = find_program("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager")
+    command = [program, *_flags("alertmanager"), f"--config.file={file}", "--cluster.listen-address="]
     command += [f"--storage.path={directory / 'alertmanager'}", f"--web.listen-address=127.0.0.1:{port}"]
-    with _running(command, directory / "alertmanager.log", _answers(f"http://127.0.0.1:{port}/-/ready")):
+    with _running(command, directory / "alertmanager.log", _is_ready(f"http://127.0.0.1:{port}/-/ready")):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
 def collector(directory: Path, onward: str) -> Iterator[Mapping[str, str]]:
-    """Run a collector that can be had as a wheel, which passes spans on.
+    """Run Rotel, a collector that is on PyPI.
 
     Args:
-        directory: For its files.
-        onward: Where to, by OTLP over HTTP.
+        directory: Folder for its files.
+        onward: Endpoint that it exports to, by OTLP over HTTP.
 
     Yields:
-        Where it takes spans, by protocol.
+        Its endpoints by protocol.
     """
-    # In a folder of its own: there are only pre-releases, each for one version of Python, and it takes 10 MB.
+    # Not a development dependency: it has only pre-releases, each for one version of Python, and 10 MB.
     home = directory / "rotel"
     subprocess.run(["uv", "pip", "install", "--quiet", f"--target={home}", ROTEL], check=True)
     http, grpc = free_port(), free_port()
@@ -160,12 +144,12 @@ def collector(directory: Path, onward: str) -> Iterator[Mapping[str, str]]:
     command += [f"--otlp-http-endpoint=127.0.0.1:{http}", f"--otlp-grpc-endpoint=127.0.0.1:{grpc}"]
     command += [f"--otlp-exporter-endpoint={onward}", "--otlp-exporter-protocol=http"]
     command += [f"--log-file={directory / 'rotel.log'}", f"--pid-file={directory / 'rotel.pid'}"]
-    with _running(command, directory / "collector.log", _listen(http, grpc)):
+    with _running(command, directory / "collector.log", _accepts(http, grpc)):
         yield {"http/protobuf": f"http://127.0.0.1:{http}", "grpc": f"http://127.0.0.1:{grpc}"}
 
 
 def _rules(directory: Path) -> Path:
-    """Copy the rules, evaluated as often as everything is: groups have intervals of their own."""
+    """Copy the rules without their own intervals."""
     (directory / "rules").mkdir()
     for path in (STACK / "rules").glob("*.yaml"):
         document = yaml.safe_load(path.read_text("utf-8"))
@@ -176,12 +160,12 @@ def _rules(directory: Path) -> Path:
 
 
 def _flags(service: str) -> list[str]:
-    """What the compose file starts it with, but for places."""
+    """Return the flags in the compose file, without paths and addresses."""
     given: list[str] = yaml.safe_load(_COMPOSE.read_text("utf-8"))["services"][service]["command"]
     return [flag for flag in given if flag.partition("=")[0] not in _LOCAL]
 
 
-def _answers(url: str) -> Callable[[], bool]:
+def _is_ready(url: str) -> Callable[[], bool]:
     def is_ready() -> bool:
         try:
             return httpx2.get(url, timeout=5, trust_env=False).status_code == 200
@@ -191,7 +175,7 @@ def _answers(url: str) -> Callable[[], bool]:
     return is_ready
 
 
-def _listen(*ports: int) -> Callable[[], bool]:
+def _accepts(*ports: int) -> Callable[[], bool]:
     def is_ready() -> bool:
         with ExitStack() as stack, suppress(OSError):
             for port in ports:

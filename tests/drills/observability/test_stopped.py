@@ -1,11 +1,11 @@
-"""What is noticed when a service ends; last of all, as the others need it."""
+"""Alerts for a stopped service; this file runs last, as the others need the service."""
 
 from .scenario import Scenario
-from .watched_fleet import Fleet
+from .watched_fleet import WatchedFleet
 
 
-def test_what_ends_is_noticed(watched: Fleet) -> None:
-    Scenario(watched).accounts_ends()
+def test_a_stopped_service_causes_alerts(watched: WatchedFleet) -> None:
+    Scenario(watched).stop_accounts()
 
     for alert in ("TargetDown", "ServiceDown"):
         pending = f'ALERTS{{alertname="{alert}", service="accounts", alertstate=~"pending|firing"}}'

@@ -1,35 +1,30 @@
-"""Both services on a PostgreSQL and a Redis of their own, watched by a real Prometheus."""
+"""Both services on a private PostgreSQL and Redis, scraped by a Prometheus."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from starkeel_auth import generate_private_key_pem
 from starkeel_testing import OtlpReceiver, OwnPostgres, Service, running, running_postgres
 from starkeel_testing._servers.redis import running_redis
 
-from .alert_receiver import Inbox
-from .alert_receiver import receiving as receiving_alerts
-from .stack_processes import Prometheus, alertmanager, free_port, prometheus
+from ...support.certificates import Authority
+from ...support.postgres import execute
+from ...support.programs import free_port
+from .alert_receiver import AlertReceiver, receiving_alerts
+from .stack_processes import Prometheus, alertmanager, prometheus
 
 
 @dataclass
-class Fleet:
-    """What runs.
+class WatchedFleet:
+    """The running processes.
 
     Attributes:
-        orders: With two workers.
-        secured: Another replica of orders, which speaks TLS.
-        stops: Ends accounts, and Redis, before everything ends.
+        orders: Two workers.
+        secured: A second replica of orders, with TLS.
+        stops: Stops accounts and Redis early.
     """
 
     postgres: OwnPostgres
@@ -39,7 +34,7 @@ class Fleet:
     spans: OtlpReceiver
     prometheus: Prometheus
     alertmanager: str
-    inbox: Inbox
+    alerts: AlertReceiver
     stops: dict[str, ExitStack] = field(default_factory=dict)
 
     @property
@@ -48,16 +43,16 @@ class Fleet:
 
 
 @contextmanager
-def fleet(directory: Path) -> Iterator[Fleet]:
-    """Start everything; all of it is ended with the block."""
+def watched_fleet(directory: Path) -> Iterator[WatchedFleet]:
+    """Start all processes; the block ends them."""
     with ExitStack() as stack:
-        # What a chapter stops stands in a stack of its own.
+        # The scenario stops these early, so each has a stack of its own.
         stops = {name: stack.enter_context(ExitStack()) for name in ("redis", "accounts")}
         postgres = stack.enter_context(running_postgres())
         redis = stops["redis"].enter_context(running_redis())
         spans = stack.enter_context(closing(OtlpReceiver()))
-        who = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
-        shared = who | {"REDIS_URL": redis.url, "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint}
+        tokens = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
+        shared = tokens | {"REDIS_URL": redis.url, "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint}
         shared |= {"OTEL_BSP_SCHEDULE_DELAY": "500"}
         env = shared | {
             "DATABASE_URL": _database(postgres, "accounts"),
@@ -73,43 +68,29 @@ def fleet(directory: Path) -> Iterator[Fleet]:
             "RATE_LIMIT_ORDER_CREATION": "10000/minute",
         }
         orders = stack.enter_context(running("orders", env | {"WORKERS": "2"}))
-        secured = stack.enter_context(running("orders", env | _certificate(directory)))
-        inbox, url = stack.enter_context(receiving_alerts())
+        secured = stack.enter_context(running("orders", env | _tls_files(directory)))
+        alerts, url = stack.enter_context(receiving_alerts())
         alerting = stack.enter_context(alertmanager(directory, url))
         targets = {
             "services": [_target("accounts", accounts), _target("orders", orders, secured)],
-            # There is none here: a target that is down.
+            # A target that is down.
             "collector": [{"targets": [f"127.0.0.1:{free_port()}"]}],
         }
         watching = stack.enter_context(prometheus(directory, targets, alerting))
-        yield Fleet(postgres, accounts, orders, secured, spans, watching, alerting, inbox, stops)
+        yield WatchedFleet(postgres, accounts, orders, secured, spans, watching, alerting, alerts, stops)
 
 
 def _target(name: str, *services: Service) -> dict[str, object]:
-    # As Docker's names, by which they are found in the deployment, would give it.
+    # The label that service discovery by Docker's DNS sets in the deployment.
     addresses = [service.admin_url.removeprefix("http://") for service in services]
     return {"targets": addresses, "labels": {"__meta_dns_name": name}}
 
 
 def _database(postgres: OwnPostgres, name: str) -> str:
-    async def create() -> None:
-        connection = await asyncpg.connect(postgres.url)
-        await connection.execute(f"CREATE DATABASE {name}")
-        await connection.close()
-
-    asyncio.run(create())
+    execute(postgres.url, f"CREATE DATABASE {name}")
     return urlunsplit(urlsplit(postgres.url)._replace(path=f"/{name}"))
 
 
-def _certificate(directory: Path) -> dict[str, str]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
-    signed = made.not_valid_after(now + timedelta(days=2)).sign(key, hashes.SHA256())
-    cert_file, key_file = directory / "certificate.pem", directory / "key.pem"
-    cert_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    key_file.write_bytes(key.private_bytes(*form))
-    return {"TLS_CERT_FILE": str(cert_file), "TLS_KEY_FILE": str(key_file)}
+def _tls_files(directory: Path) -> dict[str, str]:
+    certificate, key = Authority(directory).issue("localhost")
+    return {"TLS_CERT_FILE": str(certificate), "TLS_KEY_FILE": str(key)}
