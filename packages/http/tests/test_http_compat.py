@@ -26,7 +26,6 @@ def fresh_check() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("owner", "name", "replacement"),
     [
-        ("litestar._asgi.asgi_router.ASGIRouter", "_handle_routing", lambda *_, **__: (None,) * 6),
         (BaseRouteHandler, "parsed_data_field", None),
         (HTTPRouteHandler, "resolve_request_max_body_size", lambda _: LITESTAR_DEFAULT_MAX_BODY_BYTES),
         (_compat, "parameters", lambda _: {}),

@@ -7,6 +7,7 @@ from ._exchange.gates import GateOrder, Response
 from ._exchange.headers import Header, header_map
 from ._exchange.http import HttpExchange
 from ._exchange.incoming import TOO_LARGE
+from ._exchange.route import Route
 from ._exchange.websocket import WebSocketExchange
 from ._pipeline.pipeline import Layer, LayerOrder, Pipeline, pipeline_of
 
@@ -25,6 +26,7 @@ __all__ = [
     "LayerOrder",
     "Pipeline",
     "Response",
+    "Route",
     "WebSocketExchange",
     "current",
     "header_map",

@@ -11,7 +11,6 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.routes import HTTPRoute
 from litestar.typing import FieldDefinition
-from litestar.utils import normalize_path
 from msgspec import Meta
 
 
@@ -30,20 +29,6 @@ def set_max_body_bytes(handler: HTTPRouteHandler, limit: int) -> int | None:
     """Set the application's limit, which `AppConfig` does not pass on, and return the limit of a handler."""
     handler.app.request_max_body_size = limit
     return handler.resolve_request_max_body_size()
-
-
-def find_route(app: Litestar) -> Callable[[str, Any], tuple[BaseRouteHandler, str]]:
-    """Return a function that finds the handler and the path template for a path and a method.
-
-    It is the router's own, whose results are cached: no request is routed twice.
-    """
-    route = app.asgi_router.handle_routing
-
-    def find(path: str, method: Any) -> tuple[BaseRouteHandler, str]:
-        _, handler, _, _, template = route(path=normalize_path(path), method=method)
-        return handler, template
-
-    return find
 
 
 @cache
@@ -95,8 +80,5 @@ _PROBES: Final[dict[str, Callable[[Litestar, HTTPRouteHandler], bool]]] = {
     ),
     "`request_max_body_size` of the application has no effect: `MAX_BODY_BYTES` would be ignored": (
         lambda _, handler: set_max_body_bytes(handler, _LIMIT) == _LIMIT
-    ),
-    "`asgi_router.handle_routing` does not find a handler: options of routes would be ignored": (
-        lambda app, handler: find_route(app)("/items/1", "POST") == (handler, "/items/{item_id}")
     ),
 }

@@ -233,7 +233,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         if proxies := TrustedProxies(self.settings.trusted_proxies):
             pipeline.add(ClientAddress(proxies))
         cors = Cors(self.settings.cors_allowed_origins)
-        self._edge = Edge(app, Rules(policy=self._policy, cors=cors, limiter=self._limiter))
+        self._edge = Edge(Rules(policy=self._policy, cors=cors, limiter=self._limiter))
         pipeline.add(self._edge)
         pipeline.error_response = error_response
         pipeline.config.close_message = close_message

@@ -11,6 +11,7 @@ from litestar.types import Receive, Scope, Send
 from .config import ExchangeConfig
 from .deadline import DeadlineQueue
 from .headers import Header, header_map
+from .route import Route
 
 SCOPE_KEY: Final = "starkeel_asgi"
 """Where the exchange stands in the ASGI scope while the application runs."""
@@ -35,6 +36,30 @@ class Exchange:
         receive: The server's.
         send: The server's.
         config: What all exchanges of the application have in common.
+
+    Attributes:
+        received_ns: `perf_counter_ns()` when the request arrived.
+        ended_ns: `perf_counter_ns()` when the application returned; 0 before.
+        facts: Method, path, headers, client, scheme, HTTP version and server, as the scope had them.
+        headers: Request headers by name; the values of a repeated name are joined.
+        route: The route; `None` if no route matches.
+        status: Status of the response; 0 before it starts.
+        sent_bytes: Bytes of the response body, or of WebSocket messages.
+        is_complete: The last byte of the response was passed to the server, or the WebSocket was closed.
+        is_event_stream: It is an event stream or a WebSocket, which last as long as the client requires.
+        is_expired: The deadline passed.
+        is_ending: It was told to end, as the service stops.
+        is_aborted: It was cancelled, as the service stops.
+        needs_conclusion: Something is left to do once the application has returned.
+        error: The exception of the application, also where the client got a response to it.
+        added_headers: Headers added to the response; one that it has already is sent twice.
+        intercept: Runs before the application, which follows only if it returns `True`.
+        id: The request id; empty unless a layer sets one, as are `id_bytes` and `ids`.
+        ids: Trace id, 16 bytes, and span id, 8 bytes.
+        is_peer_trusted: The peer is a trusted proxy.
+        limits: Results of the rate limits that were checked.
+        context: State of the telemetry layer.
+        policy: State of the edge layer.
     """
 
     __slots__ = (
@@ -62,21 +87,18 @@ class Exchange:
             "policy",
             "received_ns",
         ),
-        *("is_ending", "needs_conclusion", "scope", "sent_bytes", "status", "task"),
+        *("is_ending", "needs_conclusion", "route", "scope", "sent_bytes", "status", "task"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         self.received_ns = perf_counter_ns()
         self.ended_ns = 0
-        """`perf_counter_ns()` when the application returned; 0 before."""
         # Now, as a router may change the path.
         try:
             self.facts = _facts_of(scope)
         except KeyError:
             self.facts = _completed(scope)
-        """Method, path, headers, client, scheme, HTTP version and server, as the scope had them."""
         self.headers: dict[bytes, bytes] = header_map(self.facts[2])
-        """Request headers by name; the values of a repeated name are joined."""
         self.scope = scope
         self.config = config
         self._receive = receive
@@ -84,44 +106,20 @@ class Exchange:
         self._divert: Callable[[Any], Awaitable[None]] | None = None
         """Sends in place of the server's `send`; `None` for most messages."""
         self.task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._cancelling = 0
         self._deadline: DeadlineQueue | None = None
         self._cleanups: list[Cleanup] | None = None
-        self.status = 0
-        """Status of the response; 0 before it starts."""
-        self.sent_bytes = 0
-        """Bytes of the response body, or of WebSocket messages."""
-        self.is_complete = False
-        """Whether the last byte of the response was passed to the server, or the WebSocket was closed."""
-        self.is_event_stream = False
-        """Whether this is an event stream or a WebSocket, which last as long as the client wants."""
-        self.is_expired = False
-        """Whether the deadline passed."""
-        self.is_ending = False
-        """Whether it was asked to end, as the service stops."""
-        self.is_aborted = False
-        """Whether it was cancelled, as the service stops."""
-        self.needs_conclusion = False
-        """Whether something is left to do once the application has returned."""
+        self._cancelling = self.status = self.sent_bytes = 0
+        self.is_complete = self.is_event_stream = self.is_expired = self.is_ending = self.is_aborted = False
+        self.needs_conclusion = self.is_peer_trusted = False
         self.error: BaseException | None = None
-        """The exception of the application, also where the client got a response to it."""
+        self.route: Route | None = None
         self.added_headers: tuple[Header, ...] = ()
-        """Headers that the response gets; of those that it has already, both are sent."""
-        self.intercept: Callable[[Any], Awaitable[bool]] | None = None
-        """Runs in place of the application, which follows only if it returns `True`."""
-        self.id = ""
-        """The request id; empty unless a layer sets one."""
-        self.id_bytes = b""
-        self.ids = b""
-        """Trace id, 16 bytes, and span id, 8 bytes; empty unless a layer sets them."""
-        self.context: Any = None
-        """State of the telemetry layer."""
-        self.policy: Any = None
-        """State of the edge layer."""
         self.limits: tuple[Any, ...] = ()
-        """Results of the rate limits that were checked."""
-        self.is_peer_trusted = False
-        """Whether the peer is a trusted proxy."""
+        self.intercept: Callable[[Any], Awaitable[bool]] | None = None
+        self.id = ""
+        self.id_bytes = self.ids = b""
+        self.context: Any = None
+        self.policy: Any = None
 
     def refresh(self) -> None:
         """Read the facts from the scope again, after a change of the client's address or the scheme."""

@@ -14,10 +14,11 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from .._compat import respond_to, split_exception_handler
 from .._exchange.config import ExchangeConfig
-from .._exchange.exchange import SCOPE_KEY, Exchange, current
+from .._exchange.exchange import SCOPE_KEY, Exchange
 from .._exchange.headers import Header
 from .._exchange.http import HttpExchange
 from .._exchange.websocket import WebSocketExchange
+from .router import Router
 
 _LISTEN_AFTER_NS: Final = 50_000_000
 """Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
@@ -73,6 +74,8 @@ class Pipeline:
 
     def __init__(self, app: Litestar) -> None:
         self._application, self._exception_handler = split_exception_handler(app)
+        self._router = Router(app)
+        self._is_direct = self._router.is_direct and self._exception_handler is not None
         self.config = ExchangeConfig()
         self._layers: list[Layer] = []
         self._begin: tuple[Callable[[Any], None], ...] = ()
@@ -115,20 +118,26 @@ class Pipeline:
             del self.recent[exchange]
             self.lasting[exchange] = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901
         """Serve one request or WebSocket."""
-        outer = current(scope)
+        # In one piece, as each call in here costs every request.
+        outer: Exchange | None = scope.get(SCOPE_KEY)  # type: ignore[assignment]  # our own key
         if outer is not None and self.config.layer_types <= outer.config.layer_types:
             # A mounted application: the layers around it are those of the outer one.
             await self._application(scope, receive, send)
             return
         exchange: AnyExchange
+        router = self._router
         if scope["type"] == ScopeType.HTTP:
             exchange = HttpExchange(scope, receive, send, self.config)
             self.recent[exchange] = None
+            facts = exchange.facts
+            route = None if scope.get("root_path") else router.routes.get((facts[1], facts[0]))
+            exchange.route = router.find(scope) if route is None else route
         else:
             exchange = WebSocketExchange(scope, receive, send, self.config)
             self.lasting[exchange] = None
+            exchange.route = router.find(scope)
         scope[SCOPE_KEY] = exchange  # type: ignore[typeddict-unknown-key]  # our own key
         error: BaseException | None = None
         handler: ASGIApp | None = None
@@ -136,8 +145,16 @@ class Pipeline:
             for begin in self._begin:
                 begin(exchange)
             if exchange.intercept is None or await exchange.intercept(exchange):
-                handler = self._exception_handler
-                await self._application(scope, exchange.receive, exchange.send)
+                handler, application = self._exception_handler, self._application
+                host = exchange.headers.get(b"host")
+                if (
+                    self._is_direct
+                    and (route := exchange.route) is not None
+                    and (host in router.hosts or router.is_valid_host(host or b""))
+                ):
+                    router.enter(scope, route)
+                    application = route.app
+                await application(scope, exchange.receive, exchange.send)
         except BaseException as raised:  # noqa: BLE001  (raised again below, or responded to)
             error = raised
         if error is not None or exchange.needs_conclusion:
@@ -145,7 +162,18 @@ class Pipeline:
         exchange.ended_ns = perf_counter_ns()
         for end in self._end:
             end(exchange, error)
-        self._close(exchange, outer)
+        if exchange in self.recent:
+            del self.recent[exchange]
+        else:
+            self.lasting.pop(exchange, None)
+            exchange.stop_listening()
+        # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
+        if outer is None:
+            del scope[SCOPE_KEY]  # type: ignore[typeddict-item]  # our own key
+        else:
+            scope[SCOPE_KEY] = outer  # type: ignore[typeddict-unknown-key]  # our own key
+        if self.on_closed is not None:
+            self.on_closed()
         if error is not None:
             raise error
 
@@ -170,20 +198,6 @@ class Pipeline:
             await exchange.respond(*self.error_response(exchange, error))
             return None
         return error
-
-    def _close(self, exchange: AnyExchange, outer: Exchange | None) -> None:
-        if exchange in self.recent:
-            del self.recent[exchange]
-        else:
-            self.lasting.pop(exchange, None)
-            exchange.stop_listening()
-        # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
-        if outer is None:
-            del exchange.scope[SCOPE_KEY]  # type: ignore[typeddict-item]  # our own key
-        else:
-            exchange.scope[SCOPE_KEY] = outer  # type: ignore[typeddict-unknown-key]  # our own key
-        if self.on_closed is not None:
-            self.on_closed()
 
 
 def pipeline_of(app: Litestar) -> Pipeline:

@@ -2,14 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import structlog
-from litestar import Litestar
-from litestar.exceptions import HTTPException
 from litestar.types import Scope
 from starkeel_asgi import (
     TOO_LARGE,
@@ -27,7 +23,6 @@ from starkeel_asgi import (
 from .._base.addresses import rate_limit_key
 from .._base.route_options import Policy
 from .._client_address.proxies import parse_timeout
-from .._compat import find_route
 from .._errors.problem import MEDIA_TYPE, Problem, exception_name, problem_from_exception
 from .._rate_limit.limiter import Limiter, add_rate_limit_headers
 from .cors import Cors
@@ -43,7 +38,6 @@ _CLOSE_TIMED_OUT: Final = 4504
 _CLOSE_FAILED: Final = 4500
 _MAX_CLOSE_REASON: Final = 123
 """Bytes that a close frame has for its reason (RFC 6455, 5.5)."""
-_MAX_ROUTES: Final = 1024
 _DISCARD_S: Final = 1.0
 _DISCARD_BODIES: Final = 4
 
@@ -67,14 +61,12 @@ class Edge:
     """Applies the policy of its route to each request.
 
     Args:
-        app: The application.
         rules: What is applied.
     """
 
     order: Final = LayerOrder.EDGE
 
-    def __init__(self, app: Litestar, rules: Rules) -> None:
-        self._route = lru_cache(_MAX_ROUTES)(_routing(app))
+    def __init__(self, rules: Rules) -> None:
         self._policy = rules.policy
         self._limiter = rules.limiter
         self._cors = rules.cors or None
@@ -86,7 +78,9 @@ class Edge:
 
     def begin(self, exchange: Any) -> None:
         """Start the deadline, and decide whether the application runs at once."""
-        policy = exchange.policy = self._policy_of(exchange.scope)
+        route = exchange.route
+        policy = self._policy if route is None else route.handler.opt.get(POLICY) or self._policy
+        exchange.policy = policy
         timeout_s = policy.timeout_s
         queue = self._deadlines.shared(timeout_s)
         if exchange.is_peer_trusted and (told := exchange.headers.get(b"x-request-timeout")) is not None:
@@ -146,19 +140,6 @@ class Edge:
             await self._count(exchange, name)
         return True
 
-    def _policy_of(self, scope: Scope) -> Policy:
-        path = scope["path"]
-        if root := scope.get("root_path", ""):
-            path = path.split(root, maxsplit=1)[-1]
-        try:
-            policy, template = self._route(path, scope.get("method"))
-        except HTTPException:
-            # No route, or not with this method: the router raises that itself.
-            return self._policy
-        # As the router does later: a request that is refused here counts for its route.
-        scope["path_template"] = template
-        return self._policy if policy is None else policy
-
     def _is_preflight(self, exchange: Exchange) -> bool:
         origin = exchange.headers.get(b"origin")
         return (
@@ -183,7 +164,8 @@ class Edge:
 
     async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:
         scope = exchange.scope
-        log.warning("request timed out", method=scope.get("method"), route=scope.get("path_template"))
+        route = None if exchange.route is None else exchange.route.template
+        log.warning("request timed out", method=scope.get("method"), route=route)
         if isinstance(exchange, WebSocketExchange):
             await exchange.close(_CLOSE_TIMED_OUT, "Gateway Timeout")
             return None
@@ -230,16 +212,6 @@ def report(error: Exception, scope: Scope) -> Problem:
     else:
         log.error("request failed", error_type=error_type, exc_info=error)
     return problem
-
-
-def _routing(app: Litestar) -> Callable[[str, Any], tuple[Policy | None, str]]:
-    find = find_route(app)
-
-    def found(path: str, method: Any) -> tuple[Policy | None, str]:
-        handler, template = find(path, method)
-        return handler.opt.get(POLICY), template
-
-    return found
 
 
 def _broken_off(exchange: HttpExchange, error: BaseException | None) -> BaseException | None:

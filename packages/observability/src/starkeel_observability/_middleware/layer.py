@@ -109,7 +109,8 @@ class TelemetryLayer:
             and exchange.ended_ns - exchange.received_ns < self._slow_ns
             and (span is None or type(span) is ServerSpan)
         ):
-            self._add(exchange, exchange.scope.get("path_template"), span, bound)
+            route = exchange.route
+            self._add(exchange, None if route is None else route.template, span, bound)
         else:
             self._report(exchange, span, error, bound)
         if not self._timer.is_running:
@@ -172,7 +173,7 @@ class TelemetryLayer:
         bound: Mapping[str, Any],
     ) -> None:
         status = _outcome(exchange, error)
-        route: Any = exchange.scope.get("path_template")
+        route = None if exchange.route is None else exchange.route.template
         if route is None and status == 405:
             route = self._route_of(exchange)
         key = (method_label(exchange), route, status)
