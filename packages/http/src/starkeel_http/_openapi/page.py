@@ -1,7 +1,7 @@
 """Swagger UI for a service's OpenAPI document, served by the service itself."""
 
 from html import escape
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,16 +65,24 @@ class SchemaPage(SwaggerRenderPlugin):
         )
 
 
+def _version(service: str) -> str:
+    try:
+        return version(service)
+    except PackageNotFoundError:
+        return "0"
+
+
 def openapi(service: str, description: str) -> OpenAPIConfig:
     """Return a configuration with the document at `/schema/openapi.json` and Swagger UI at `/schema`.
 
     Args:
-        service: Name of the service and of its distribution, whose version the document has.
+        service: Name of the service and of its distribution, whose version the document has; 0 if it is not
+            installed.
         description: One sentence about the service.
     """
     return OpenAPIConfig(
         title=service,
-        version=version(service),
+        version=_version(service),
         description=description,
         path="/schema",
         render_plugins=[SchemaPage()],
