@@ -58,7 +58,7 @@ _AT = 10**18 - 5 * 10**9
 
 @st.composite
 def pairs(draw: Any, scopes: list[tuple[OwnScope, InstrumentationScope]], resource: Resource) -> Any:
-    """The same span twice: ours and the SDK's."""
+    """The same span as a `RecordedSpan` and as the SDK's."""
     ours, theirs = draw(st.sampled_from(scopes))
     span = RecordedSpan(
         SpanOutput(ours, lambda _: None),

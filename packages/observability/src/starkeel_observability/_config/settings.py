@@ -22,7 +22,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     """Logs, metrics and traces; `OTEL_*` variables follow OpenTelemetry's specification."""
 
     environment: Annotated[Environment, Variable("ENVIRONMENT")] = "production"
-    """Where it runs: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
+    """Environment: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
 
     log_level: Annotated[LogLevels, Variable("LOG_LEVEL")] = LogLevels.parse("info")
     """Minimum level of log lines, for all loggers and for single ones: `info,orders=debug`."""
