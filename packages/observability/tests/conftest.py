@@ -236,13 +236,13 @@ class Collector:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
 
-    def wait_for(self, **wanted: Any) -> dict[str, Any]:
+    def wait_for(self, **expected: Any) -> dict[str, Any]:
         """Wait for a span with these values."""
 
         def found() -> dict[str, Any] | None:
-            return next((span for span in list(self.spans) if wanted.items() <= span.items()), None)
+            return next((span for span in list(self.spans) if expected.items() <= span.items()), None)
 
-        span: dict[str, Any] = wait_until(found, what=wanted)
+        span: dict[str, Any] = wait_until(found, what=expected)
         return span
 
     def close(self) -> None:

@@ -18,14 +18,14 @@ def test_a_request_is_one_line_with_its_facts(sample: Any) -> None:
 
     line = sample.wait_for_log("request completed", request_id="one-line")
     assert response.status_code == 200
-    wanted = {
+    expected = {
         "method": "GET",
         "path": "/items/7",
         "route": "/items/{item_id}",
         "status": 200,
         "level": "INFO",
     }
-    assert wanted.items() <= line.items()
+    assert expected.items() <= line.items()
     assert line["bytes"] == len(response.content)
     assert line["client"] == "127.0.0.1"
     assert line["duration_ms"] > 0

@@ -145,6 +145,13 @@ def test_invalid_headers_are_rejected_without_showing_them(text: str) -> None:
     assert "hunter2" not in message
 
 
+def test_credentials_of_the_endpoint_are_not_in_its_repr() -> None:
+    settings = loaded(OTEL_EXPORTER_OTLP_ENDPOINT="http://user:hunter2@collector:4318")
+
+    assert "hunter2" not in repr(settings)
+    assert settings.traces_url == "http://user:hunter2@collector:4318/v1/traces"
+
+
 def test_headers_are_never_shown() -> None:
     resolved = resolve(
         ObservabilitySettings, {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=hunter2"}, service="orders"

@@ -128,7 +128,7 @@ def test_spans_have_a_resource(samples: Any, collector: Any) -> None:
     sample.get("/pid")
 
     resource = collector.wait_for(name="GET /pid")["resource"]
-    wanted = {
+    expected = {
         "service.name": "shop",
         "service.version": "1.2.3",
         "deployment.environment.name": "staging",
@@ -136,7 +136,7 @@ def test_spans_have_a_resource(samples: Any, collector: Any) -> None:
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "starkeel",
     }
-    assert wanted.items() <= resource.items()
+    assert expected.items() <= resource.items()
     assert resource["service.instance.id"]
     (request, *_) = collector.requests
     assert request["path"] == "/somewhere/else"

@@ -105,9 +105,9 @@ def test_the_span_does_not_record_after_the_request(
     span = trace.get_current_span(around)
 
     assert not span.is_recording()
-    told = span.get_span_context()
-    assert told.trace_id.to_bytes(16, "big") + told.span_id.to_bytes(8, "big") == request_.ids
-    assert told.trace_flags.sampled
+    span_context = span.get_span_context()
+    assert span_context.trace_id.to_bytes(16, "big") + span_context.span_id.to_bytes(8, "big") == request_.ids
+    assert span_context.trace_flags.sampled
     assert ended == []
 
 

@@ -74,7 +74,7 @@ async def _unused(*_: Any) -> Any: ...
 
 @st.composite
 def pairs(draw: Any, scopes: list[tuple[OwnScope, InstrumentationScope]], resource: Resource) -> Any:
-    """The same span twice: ours and the SDK's."""
+    """The same span as a `RecordedSpan` and as the SDK's."""
     ours, theirs = draw(st.sampled_from(scopes))
     span = RecordedSpan(
         SpanOutput(ours, lambda _: None),

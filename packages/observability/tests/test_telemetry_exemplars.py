@@ -49,7 +49,7 @@ def test_an_exemplar_is_a_request_in_its_bucket(samples: Any) -> None:
         assert exemplar.labels["trace_id"] in traces
     # A histogram of the service has the trace of the request that observed it.
     business = exemplars(sample, "price_euros")
-    assert {one.labels["trace_id"] for one in business.values()} <= set(traces)
+    assert {exemplar.labels["trace_id"] for exemplar in business.values()} <= set(traces)
     assert business["10.0"].value == 3
 
 
@@ -78,4 +78,4 @@ def test_traces_sampled_by_the_caller_are_exemplars(samples: Any) -> None:
     assert send(sample, "/pid", "7" * 32).status_code == 200
 
     found = samples.wait_until(lambda: exemplars(sample, DURATIONS, path="/pid"), what="an exemplar")
-    assert {one.labels["trace_id"] for one in found.values()} == {"7" * 32}
+    assert {exemplar.labels["trace_id"] for exemplar in found.values()} == {"7" * 32}

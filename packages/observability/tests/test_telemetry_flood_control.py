@@ -91,7 +91,7 @@ def test_flood_control_can_be_disabled(samples: Any) -> None:
 
 @pytest.fixture
 def moment(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A clock that stands still."""
+    """A stopped clock."""
     now = [1000.0]
     monkeypatch.setattr(flood_control.time, "monotonic", lambda: now[0])
     return now

@@ -4,7 +4,6 @@
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token, copy_context
-from importlib.metadata import requires, version
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
@@ -20,6 +19,8 @@ class UnsupportedLibraryError(RuntimeError):
     """A private name of an installed library is missing or has changed."""
 
     def __init__(self, distribution: str, name: str) -> None:
+        from importlib.metadata import requires, version
+
         allowed = [given for given in requires(_PACKAGE) or () if given.startswith(distribution)]
         super().__init__(
             f"{_PACKAGE} does not support {distribution} {version(distribution)}: `{name}` is missing or has "

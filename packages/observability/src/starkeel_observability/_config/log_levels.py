@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Final, final
+
+from msgspec import Struct
 
 TRACE: Final = 5
 OFF: Final = 1000
@@ -39,8 +40,7 @@ def minimum_level_name(level: int) -> str:
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
-class LogLevels:
+class LogLevels(Struct, frozen=True):
     """A default level and directives for single loggers: `info,orders=debug,sqlalchemy.engine=warning`.
 
     A directive applies to the logger and its children: `orders` also to `orders.users`.

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -21,8 +22,7 @@ SamplerName = Literal[
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class OtlpEndpoint:
+class OtlpEndpoint(Struct, frozen=True):
     """HTTP URL of a collector."""
 
     url: str
@@ -51,10 +51,12 @@ class OtlpEndpoint:
     def __str__(self) -> str:
         return self.url
 
+    def __repr__(self) -> str:
+        return f"OtlpEndpoint({self.shown!r})"
+
 
 @final
-@dataclass(frozen=True, slots=True)
-class ResourceAttributes:
+class ResourceAttributes(Struct, frozen=True):
     """Resource attributes of a process: `deployment.region=eu,team=a%2Cb`."""
 
     pairs: tuple[tuple[str, str], ...] = ()

@@ -1,9 +1,6 @@
 """Settings for logs, metrics and traces."""
 
 from collections.abc import Collection, Iterator
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +22,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     """Logs, metrics and traces; `OTEL_*` variables follow OpenTelemetry's specification."""
 
     environment: Annotated[Environment, Variable("ENVIRONMENT")] = "production"
-    """Where it runs: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
+    """Environment: `development` allows embedded defaults, a `.env` file and placeholder secrets."""
 
     log_level: Annotated[LogLevels, Variable("LOG_LEVEL")] = LogLevels.parse("info")
     """Minimum level of log lines, for all loggers and for single ones: `info,orders=debug`."""
@@ -141,6 +138,10 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
         name = self.service_version.removeprefix(_DISTRIBUTION)
         if name == self.service_version:
             return name
+        # Imported here, as commands that only read the settings do not need it, and it takes milliseconds.
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed_version
+
         try:
             return installed_version(name)
         except (PackageNotFoundError, ValueError):
@@ -212,6 +213,8 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
 
 
 def _has_grpc() -> bool:
+    from importlib.util import find_spec
+
     try:
         return find_spec("grpc") is not None
     except (ModuleNotFoundError, ValueError):

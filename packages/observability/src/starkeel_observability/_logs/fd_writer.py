@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 PIECE_BYTES: Final = 4096
-"""`PIPE_BUF`: a write of up to so many bytes is atomic, and does not block if the pipe is writable."""
+"""`PIPE_BUF`: a write of at most this size is atomic, and does not block if the pipe is writable."""
 _STALL_INTERVAL_MS: Final = 500
 _LOCK_RETRY_S: Final = 0.001
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from .._config.log_levels import level_name
 
 SAMPLE_EVERY: Final = 100
-"""Above the limit, one of so many lines is still written, as a sample."""
+"""Above the limit, every hundredth line is still written, as a sample."""
 ERROR_FACTOR: Final = 5
 """Factor of the limit for errors."""
 _MAX_KEYS: Final = 1000

@@ -5,12 +5,12 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final
 
+import msgspec
 import structlog
 from opentelemetry import trace
 
@@ -43,8 +43,7 @@ _STACK_TAIL: Final = 12_288
 _MAX_FRAMES: Final = 20
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LogRecord:
+class LogRecord(msgspec.Struct, kw_only=True, eq=False):
     """A log call."""
 
     level: int
@@ -56,11 +55,11 @@ class LogRecord:
     file: str
     line: int
     error: ExcInfo | None = None
-    at: float = field(default_factory=time.time)
+    at: float = msgspec.field(default_factory=time.time)
     """Seconds since 1970."""
     pattern: object = None
     """Message before interpolation; `None` if they are equal."""
-    thread: int = field(default_factory=threading.get_native_id)
+    thread: int = msgspec.field(default_factory=threading.get_native_id)
 
 
 def line_fields(record: LogRecord, *, service: str, version: str) -> dict[str, Any]:

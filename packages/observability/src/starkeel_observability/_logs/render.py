@@ -8,12 +8,9 @@ import msgspec
 
 from .record import RESERVED
 
-# JSON requires only C0 controls to be escaped. Terminals and log viewers also act on DEL, C1 controls, line
-# separators and bidirectional overrides.
-_BEYOND_C0: Final = "\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_UNESCAPED_BY_JSON: Final = re.compile(f"[{_BEYOND_C0}]")
-_CONTROL: Final = re.compile(f"[\x00-\x1f{_BEYOND_C0}]")
-_CONTROL_EXCEPT_NEWLINE: Final = re.compile(f"[\x00-\x09\x0b-\x1f{_BEYOND_C0}]")
+# JSON escapes C0 controls only. Terminals and log viewers also act on DEL, C1 controls, line separators and
+# bidirectional overrides.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _RESET: Final = "\x1b[0m"
 _DIM: Final = "\x1b[2m"
 _BOLD: Final = "\x1b[1m"
@@ -31,8 +28,8 @@ def json_line(line: dict[str, Any] | str) -> bytes:
     """Return the fields of a line, or a text, as one line of JSON."""
     encoded = _encoder.encode(line)
     if not encoded.isascii() or b"\x7f" in encoded:
-        # These characters occur only inside strings, where the escaped form is equivalent.
-        encoded = _UNESCAPED_BY_JSON.sub(_escape, encoded.decode()).encode()
+        # What is left occurs only inside strings, where the escaped form is equivalent.
+        encoded = _visible(encoded.decode()).encode()
     return encoded + b"\n"
 
 
@@ -58,7 +55,7 @@ def pretty_line(*, colours: bool) -> Callable[[dict[str, Any]], bytes]:
         ]
         stack = line.get("exception", {}).get("stack")
         if stack is not None:
-            parts.append("\n" + paint(_CONTROL_EXCEPT_NEWLINE.sub(_escape, stack), _COLOURS["ERROR"]))
+            parts.append("\n" + paint("\n".join(map(_visible, stack.split("\n"))), _COLOURS["ERROR"]))
         return (" ".join(parts) + "\n").encode()
 
     return write

@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 import warnings
-from logging.handlers import QueueHandler
 from types import TracebackType
 from typing import Any, Final, TextIO
 
@@ -116,7 +115,9 @@ def _remove_terminal_handlers(logger: logging.Logger) -> None:
 
 
 def _is_terminal_handler(handler: logging.Handler) -> bool:
-    if isinstance(handler, QueueHandler):
+    # A `QueueHandler` exists only if its module is loaded, which takes milliseconds.
+    module = sys.modules.get("logging.handlers")
+    if module is not None and isinstance(handler, module.QueueHandler):
         return True
     return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
 

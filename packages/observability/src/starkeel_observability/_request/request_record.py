@@ -61,7 +61,7 @@ class RequestTemplate:
 
 
 class SlowPathResult(NamedTuple):
-    """What the slow path has already reported for a request.
+    """Parts that the slow path has already reported for a request.
 
     Attributes:
         status: Response status.

@@ -2,17 +2,17 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 MAX_DELAY_S: Final = 60.0
 """Upper bound for delays, in seconds; a longer `Retry-After` is cut."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExportResult:
+class ExportResult(Struct, frozen=True):
     """Result of one attempt.
 
     Attributes:

@@ -1,11 +1,17 @@
 """Span exporter: a bounded queue and a background thread that sends batches to a collector."""
 
+import os
+import platform
+import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from itertools import repeat
 from typing import Final
+from uuid import uuid4
 
 import structlog
 from prometheus_client import Counter
@@ -13,9 +19,9 @@ from prometheus_client import Counter
 from .._config.settings import TelemetrySettings
 from .._metrics.drops import dropped_spans, exported_spans
 from .export_result import ExportResult, Sender, backoff_s
-from .otlp_encoding import encode_request
+from .otlp_encoding import encode_request, encode_resource
 from .server_span import encode_ended
-from .span import InstrumentationScope, RecordedSpan
+from .span import InstrumentationScope, RecordedSpan, clean_value
 
 log = structlog.get_logger(__name__)
 
@@ -159,3 +165,35 @@ class Exporter:
     def _count_dropped(self, reason: str, count: int) -> None:
         if count > 0:
             self._dropped.labels(reason).inc(count)
+
+
+def create_exporter(settings: TelemetrySettings, url: str) -> Exporter:
+    """Create an exporter that sends to a URL."""
+    return Exporter(_sender(settings, url), encode_resource(_resource_attributes(settings)), settings)
+
+
+def _sender(settings: TelemetrySettings, url: str) -> Sender:
+    if settings.protocol == "grpc":
+        from .otlp_grpc import GrpcSender
+
+        return GrpcSender(url, settings)
+    from .otlp_http import HttpSender
+
+    return HttpSender(url, settings)
+
+
+def _resource_attributes(settings: TelemetrySettings) -> Mapping[str, str | int]:
+    return {
+        "service.version": settings.version,
+        "service.instance.id": str(uuid4()),
+        "deployment.environment.name": settings.environment,
+        "host.name": socket.gethostname(),
+        "process.pid": os.getpid(),
+        "process.runtime.name": platform.python_implementation().lower(),
+        "process.runtime.version": platform.python_version(),
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "starkeel",
+        "telemetry.sdk.version": version("starkeel-observability"),
+        **{name: clean_value(name, value) for name, value in settings.resource_attributes.pairs},
+        "service.name": settings.service_name,
+    }

@@ -60,7 +60,7 @@ def encode_request(spans: Iterable[tuple[InstrumentationScope, bytes]], resource
 
 
 def _length(parts: list[bytes]) -> bytes:
-    return _varint(sum(map(len, parts)))
+    return encode_varint(sum(map(len, parts)))
 
 
 def _scope(scope: InstrumentationScope) -> bytes:
@@ -165,7 +165,7 @@ def _value(value: Any) -> bytes:
     if isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             return _value(str(value))
-        return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+        return b"\x18" + encode_varint(value & 0xFFFF_FFFF_FFFF_FFFF)
     if isinstance(value, float):
         return b"\x21" + _DOUBLE(value)
     if isinstance(value, bytes):
@@ -196,15 +196,15 @@ def _utf8(text: str) -> bytes:
 
 
 def _number(tag: bytes, number: int) -> bytes:
-    return tag + _varint(number) if number else b""
+    return tag + encode_varint(number) if number else b""
 
 
 def nest(tag: bytes, body: bytes) -> bytes:
     """Encode a length-delimited field."""
-    return tag + _varint(len(body)) + body
+    return tag + encode_varint(len(body)) + body
 
 
-def _varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     if number < 128:
         return _ONE_BYTE[number]
     made = bytearray()

@@ -1,22 +1,17 @@
 """Set-up of tracing in a process: tracer provider and exporter."""
 
-import os
-import platform
-import socket
-from collections.abc import Mapping
-from importlib.metadata import version
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
 import structlog
 from opentelemetry import trace
 
 from .._config.settings import TelemetrySettings
-from .export_result import Sender
-from .exporter import Exporter
-from .otlp_encoding import encode_resource
-from .recent import RecentTraces
-from .span import InstrumentationScope, OnEnd, PutEncoded, RecordedSpan, clean_value
+from .span import InstrumentationScope, OnEnd, PutEncoded, RecordedSpan
 from .tracer import Provider, sampler
+
+if TYPE_CHECKING:
+    from .exporter import Exporter
+    from .recent import RecentTraces
 
 log = structlog.get_logger(__name__)
 
@@ -37,11 +32,14 @@ class Tracing:
         on_end: OnEnd = _discard_span
         put_encoded: PutEncoded | None = _discard_encoded
         if settings.traces_url is not None:
-            resource = encode_resource(_resource_attributes(settings))
-            self._exporter = Exporter(_sender(settings, settings.traces_url), resource, settings)
+            from .exporter import create_exporter
+
+            self._exporter = create_exporter(settings, settings.traces_url)
             self._exporter.start()
             on_end, put_encoded = self._exporter.take, self._exporter.put
         if settings.environment == "development":
+            from .recent import RecentTraces
+
             self.recent = RecentTraces(settings.service_name, on_end)
             on_end, put_encoded = self.recent.take, None
         should_sample = sampler(settings.traces_sampler, settings.traces_sampler_arg)
@@ -65,30 +63,3 @@ def _discard_encoded(_scope: InstrumentationScope, _encoded: list[bytes]) -> Non
 
 def _discard_span(_: RecordedSpan) -> None:
     """Without an exporter, spans are discarded."""
-
-
-def _sender(settings: TelemetrySettings, url: str) -> Sender:
-    if settings.protocol == "grpc":
-        from .otlp_grpc import GrpcSender
-
-        return GrpcSender(url, settings)
-    from .otlp_http import HttpSender
-
-    return HttpSender(url, settings)
-
-
-def _resource_attributes(settings: TelemetrySettings) -> Mapping[str, str | int]:
-    return {
-        "service.version": settings.version,
-        "service.instance.id": str(uuid4()),
-        "deployment.environment.name": settings.environment,
-        "host.name": socket.gethostname(),
-        "process.pid": os.getpid(),
-        "process.runtime.name": platform.python_implementation().lower(),
-        "process.runtime.version": platform.python_version(),
-        "telemetry.sdk.language": "python",
-        "telemetry.sdk.name": "starkeel",
-        "telemetry.sdk.version": version("starkeel-observability"),
-        **{name: clean_value(name, value) for name, value in settings.resource_attributes.pairs},
-        "service.name": settings.service_name,
-    }

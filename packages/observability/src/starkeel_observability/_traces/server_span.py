@@ -23,7 +23,15 @@ from .._request.request import (
     target_of,
     user_agent,
 )
-from .otlp_encoding import NO_STATUS, encode_attributes, encode_flags, encode_name, encode_span, nest
+from .otlp_encoding import (
+    NO_STATUS,
+    encode_attributes,
+    encode_flags,
+    encode_name,
+    encode_span,
+    encode_varint,
+    nest,
+)
 from .span import RecordedSpan, SpanOutput
 
 if TYPE_CHECKING:
@@ -251,7 +259,5 @@ def _path_prefix(size: int) -> bytes:
 _MOST_PATH_PREFIXES: Final = 100
 _PATH_PREFIXES: Final = tuple(map(_path_prefix, range(_MOST_PATH_PREFIXES)))
 _MOST_SPAN_PREFIXES: Final = 1024
-_SPAN_PREFIXES: Final = tuple(
-    nest(b"\x12", bytes(size))[: -size or None] for size in range(_MOST_SPAN_PREFIXES)
-)
+_SPAN_PREFIXES: Final = tuple(b"\x12" + encode_varint(size) for size in range(_MOST_SPAN_PREFIXES))
 """Encoded tag and length of a span, by the number of bytes of its body."""
