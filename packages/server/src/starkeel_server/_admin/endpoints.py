@@ -2,24 +2,25 @@
 
 import asyncio
 import platform
-from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
 
 from .._config.service import Service
-from .._control.log_levels import VARIABLE, LogLevelsFile, MainLogLevels
+from .._control.log_levels import MainLogLevels
 from .._control.process_hooks import ProcessHooks
-from .._ipc.config_snapshot import ConfigSnapshot
-from .._ipc.scoreboard import Phase, Scoreboard, WorkerSlot, WorkerState
-from .._ipc.worker_process import WorkerProcess
+from .._ipc.scoreboard import Phase, WorkerSlot, WorkerState
+from .._metrics import multiprocess
 from .._supervisor.config_reload import ReloadableConfig
+from .._supervisor.lifecycle import Lifecycle
 from .._supervisor.worker_pool import WorkerPool
 from .control_client import ControlClient, WorkerReply
 from .http_server import AdminRequest, AdminResponse, Endpoint, json_response, text_response
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 log = structlog.get_logger(__name__)
 
@@ -33,42 +34,35 @@ class _Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     levels: str
 
 
-class MainStatus:
-    """State of the main process and, through the scoreboard, of its workers."""
+def metrics_endpoint(registry: "CollectorRegistry") -> Endpoint:
+    """Return the endpoint of the merged metrics."""
 
-    def __init__(self) -> None:
-        self._stage: Literal["starting", "migrations", "serving"] = "starting"
-        self._scoreboard: Scoreboard | None = None
-        self._pool: WorkerPool | None = None
+    def metrics(request: AdminRequest) -> AdminResponse:
+        body, content_type = multiprocess.render(registry, request.headers.get("accept", ""))
+        return AdminResponse(200, content_type, body)
 
-    def migrating(self) -> None:
-        """Record that the first worker connects and migrates."""
-        self._stage = "migrations"
+    return Endpoint(metrics)
 
-    def serving(self, scoreboard: Scoreboard, pool: WorkerPool) -> None:
-        """Record that the port is open."""
-        self._scoreboard, self._pool = scoreboard, pool
-        self._stage = "serving"
 
-    def workers(self) -> list[WorkerProcess]:
-        """Return every running worker."""
-        return [] if self._pool is None else self._pool.all()
+def status_endpoints(lifecycle: Lifecycle, pool: WorkerPool) -> dict[str, Endpoint]:
+    """Return the endpoints of liveness and readiness by path."""
 
-    def live(self, _: AdminRequest) -> AdminResponse:
-        """Respond 200: the main process can answer."""
+    def live(_: AdminRequest) -> AdminResponse:
         return json_response(200, {"status": "live"})
 
-    def ready(self, _: AdminRequest) -> AdminResponse:
-        """Respond 200 if every worker is up, has a recent heartbeat and is ready."""
-        if self._scoreboard is None or self._pool is None:
-            return json_response(503, {"status": "not ready", "reason": self._stage})
-        slots = enumerate(self._pool.slots())
-        workers = [{"index": index, "status": _worker_status(slot)} for index, slot in slots]
-        if self._scoreboard.phase is not Phase.SERVING:
+    def ready(_: AdminRequest) -> AdminResponse:
+        if lifecycle.phase is Phase.PREPARING:
+            return json_response(503, {"status": "not ready", "reason": "migrations"})
+        workers = [
+            {"index": index, "status": _worker_status(slot)} for index, slot in enumerate(pool.slots())
+        ]
+        if lifecycle.is_stopping:
             return json_response(503, {"status": "draining", "reason": "stopping", "workers": workers})
         if all(worker["status"] == "ready" for worker in workers):
             return json_response(200, {"status": "ready", "workers": workers})
         return json_response(503, {"status": "not ready", "reason": "workers", "workers": workers})
+
+    return {"/live": Endpoint(live), "/ready": Endpoint(ready)}
 
 
 def _worker_status(slot: WorkerSlot) -> str:
@@ -185,35 +179,6 @@ class OperatorEndpoints:
         # 202: a worker that did not respond handles the request later.
         all_set = all(reply.response.error is None for reply in replies)
         return json_response(200 if all_set else 202, {"levels": levels, "workers": _render(replies)})
-
-
-def operator_endpoints(
-    service: Service,
-    config: ReloadableConfig,
-    hooks: ProcessHooks,
-    directory: Path,
-    workers: Callable[[], Iterable[WorkerProcess]],
-) -> dict[str, Endpoint]:
-    """Create the operator endpoints, and let the main process's log levels follow the configuration.
-
-    Args:
-        service: The service.
-        config: Its configuration.
-        hooks: Hooks of the main process.
-        directory: Runtime directory.
-        workers: Returns the running workers.
-    """
-    active = config.active
-    levels = MainLogLevels(hooks, LogLevelsFile(directory), configured=active.log_level)
-
-    def follow(active: ConfigSnapshot) -> None:
-        effective = next((entry.value for entry in active.entries if entry.variable == VARIABLE), "")
-        if effective:
-            levels.configure(active.log_level, effective)
-
-    config.on_activated = follow
-    client = ControlClient(directory, workers)
-    return OperatorEndpoints(service, config, hooks=hooks, workers=client, levels=levels).by_path()
 
 
 def _all_unknown(replies: list[WorkerReply]) -> bool:

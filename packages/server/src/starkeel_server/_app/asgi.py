@@ -4,9 +4,9 @@ import atexit
 import sys
 from typing import TYPE_CHECKING
 
-from starkeel_config import ConfigurationError, load
+from starkeel_config import ConfigurationError
 
-from .._config.service import ENVIRON, Service
+from .._config.service import Service
 from .plugin_hooks import PluginHooks
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def application(service: Service) -> "Litestar":
         SystemExit: With 78 if the configuration is invalid; the problems are written to stderr.
     """
     try:
-        app = service.create_app(load(service.settings_class(), ENVIRON, service=service.name))
+        app = service.create_app(service.resolve().settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from None

@@ -91,16 +91,16 @@ def _health_handlers(plugin: ServerPlugin) -> list[HTTPRouteHandler]:
 
     @get("/health/started", include_in_schema=False, opt=_OPT)
     async def started() -> Response[dict[str, Any]]:
-        if _is_booted(plugin):
+        if _is_started(plugin):
             return _health_response(200, status="started")
         return _health_response(503, status="starting")
 
     @get("/health/ready", include_in_schema=False, opt=_OPT)
     async def ready() -> Response[dict[str, Any]]:
         # The phase of the service: a single worker being replaced does not make the service not ready.
-        if plugin.slot is not None and plugin.slot.scoreboard.phase is not Phase.SERVING:
+        if plugin.slot is not None and plugin.slot.scoreboard.phase >= Phase.DRAINING:
             return _health_response(503, status="draining", checks={})
-        if not _is_booted(plugin) or plugin.readiness is None:
+        if not _is_started(plugin) or plugin.readiness is None:
             return _health_response(503, status="not ready", checks={})
         report = await plugin.readiness.report()
         is_ready = report.is_ready
@@ -111,8 +111,8 @@ def _health_handlers(plugin: ServerPlugin) -> list[HTTPRouteHandler]:
     return [live, started, ready]
 
 
-def _is_booted(plugin: ServerPlugin) -> bool:
-    return plugin.slot is None or plugin.slot.scoreboard.booted
+def _is_started(plugin: ServerPlugin) -> bool:
+    return plugin.slot is None or plugin.slot.scoreboard.phase >= Phase.RUNNING
 
 
 def _health_response(status_code: int, **content: Any) -> Response[dict[str, Any]]:

@@ -7,23 +7,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import structlog
-from starkeel_config import ConfigurationError, load, resolve
+from starkeel_config import ConfigurationError
 
 from .._config.exit_codes import StartError
-from .._config.service import ENVIRON, Service
+from .._config.service import NO_DOTENV, Service
 
 log = structlog.get_logger(__name__)
 
 _FLUSH_S = 3.0
-_NO_DOTENV = Path("/nonexistent/.env")
 
 
 def config(service: Service) -> int:
     """Print the effective settings with secrets hidden."""
     try:
-        resolved = resolve(service.settings_class(), ENVIRON, service=service.name)
+        resolved = service.resolve()
     except ConfigurationError as error:
-        return _print_problems(error)
+        return _print_error(error)
     width = max(len(entry.variable) + len(entry.value) for entry in resolved.entries) + 1
     for entry in resolved.entries:
         setting = f"{entry.variable}={entry.value}"
@@ -67,8 +66,8 @@ def openapi(service: Service) -> int:
     """
     from litestar.serialization import encode_json, get_serializer
 
-    environ = {"ENVIRONMENT": "development"}
-    app = service.create_app(load(service.settings_class(), environ, service=service.name, dotenv=_NO_DOTENV))
+    resolved = service.resolve({"ENVIRONMENT": "development"}, dotenv=NO_DOTENV)
+    app = service.create_app(resolved.settings)
     schema = _sort_headers(app.openapi_schema.to_schema())
     document = encode_json(schema, serializer=get_serializer(app.type_encoders))
     sys.stdout.write(_indent(document))
@@ -98,10 +97,9 @@ def _with_hooks(service: Service, run: Callable[[Any], object]) -> int:
     from .._app.plugin_hooks import PluginHooks
 
     try:
-        app = service.create_app(load(service.settings_class(), ENVIRON, service=service.name))
-    except ConfigurationError as error:
-        return _print_problems(error)
-    hooks = PluginHooks(app)
+        hooks = PluginHooks(service.create_app(service.resolve().settings))
+    except (ConfigurationError, StartError) as error:
+        return _print_error(error)
     hooks.start_process(role="main", index=0, workers=1)
     try:
         run(hooks)
@@ -113,6 +111,6 @@ def _with_hooks(service: Service, run: Callable[[Any], object]) -> int:
     return 0
 
 
-def _print_problems(error: ConfigurationError) -> int:
+def _print_error(error: ConfigurationError | StartError) -> int:
     sys.stderr.write(f"{error}\n")
     return error.exit_code

@@ -1,16 +1,19 @@
 """The service to run, and the process environment it is configured from."""
 
 import os
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starkeel_config import ServiceSettings
+from starkeel_config import Resolved, ServiceSettings, resolve
 
 if TYPE_CHECKING:
     from litestar import Litestar
 
 ENVIRON = os.environ  # noqa: TID251 - the only access to the environment
+NO_DOTENV = Path("/nonexistent/.env")
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +33,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """Import and return the settings class."""
         found: type[ServiceSettings] = _import(self.settings)
         return found
+
+    def resolve(
+        self, environ: Mapping[str, str] = ENVIRON, *, dotenv: Path = Path(".env")
+    ) -> Resolved[ServiceSettings]:
+        """Read the settings from an environment.
+
+        Raises:
+            ConfigurationError: Settings are missing or invalid.
+        """
+        return resolve(self.settings_class(), environ, service=self.name, dotenv=dotenv)
 
     def create_app(self, settings: ServiceSettings) -> "Litestar":
         """Import the factory and create the application."""

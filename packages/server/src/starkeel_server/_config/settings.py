@@ -5,13 +5,31 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
-from starkeel_config import Environment, Problem, Settings, Variable
+from starkeel_config import Environment, Problem, ServiceSettings, Settings, Variable
+
+from .exit_codes import StartError
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
 BodySeconds = Annotated[float, Meta(gt=0, le=3600)]
 StallSeconds = Annotated[float, Meta(ge=0.1, le=60)]
 MIB = 1024 * 1024
+
+RESTART_ONLY = {
+    "HOST": "host",
+    "PORT": "port",
+    "METRICS_HOST": "metrics_host",
+    "METRICS_PORT": "metrics_port",
+    "WORKERS": "workers",
+    "LOG_LEVEL_CHANGES": "log_level_changes",
+}
+"""Fields by variable that need a restart to change."""
+TLS_FILES = {
+    "TLS_CERT_FILE": "tls_cert_file",
+    "TLS_KEY_FILE": "tls_key_file",
+    "TLS_CLIENT_CA_FILE": "tls_client_ca_file",
+}
+"""Fields with the path of a file by variable."""
 
 
 class ServerSettings(Settings, frozen=True, kw_only=True):
@@ -75,6 +93,11 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
         """Whether the application port uses TLS."""
         return self.tls_cert_file is not None
 
+    def tls_files(self) -> list[tuple[str, Path]]:
+        """Return the variables of TLS files that are set, with their paths."""
+        paths = ((variable, getattr(self, field)) for variable, field in TLS_FILES.items())
+        return [(variable, path) for variable, path in paths if path is not None]
+
     def problems(self, environment: Environment) -> Iterator[Problem]:
         """Reject equal ports and incomplete or invalid TLS files."""
         del environment
@@ -99,14 +122,7 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
             )
 
     def _unreadable(self) -> Iterator[Problem]:
-        files = {
-            "TLS_CERT_FILE": self.tls_cert_file,
-            "TLS_KEY_FILE": self.tls_key_file,
-            "TLS_CLIENT_CA_FILE": self.tls_client_ca_file,
-        }
-        for variable, path in files.items():
-            if path is None:
-                continue
+        for variable, path in self.tls_files():
             try:
                 path.read_bytes()
             except OSError as error:
@@ -119,6 +135,19 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
                 f"is '{authorities}', which contains no certificate",
                 "certificates in PEM",
             )
+
+
+def server_settings(settings: ServiceSettings) -> ServerSettings:
+    """Return the section of a service's settings that configures the server.
+
+    Raises:
+        StartError: There is none.
+    """
+    for field in settings.__struct_fields__:
+        section = getattr(settings, field)
+        if isinstance(section, ServerSettings):
+            return section
+    raise StartError(f"{type(settings).__name__} has no field of type ServerSettings")
 
 
 def _is_pair(cert: Path, key: Path) -> bool:

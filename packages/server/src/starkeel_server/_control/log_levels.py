@@ -84,10 +84,10 @@ class MainLogLevels:
         """Apply the configured levels if `LOG_LEVEL` has changed.
 
         Args:
-            configured: Value of `LOG_LEVEL`.
-            levels: Effective levels, which differ from `configured` if it is empty.
+            configured: Text of `LOG_LEVEL`.
+            levels: Effective levels, which differ if the text is empty; empty if there is no such setting.
         """
-        if configured != self._configured:
+        if levels and configured != self._configured:
             self._configured = configured
             self._file.remove()
             self._settable.set_log_levels(levels)

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from starkeel_config import Entry, Resolved, ServiceSettings, load
+from msgspec.structs import replace
+from starkeel_config import ConfigurationError, Entry
 
-from .._config.settings import ServerSettings
-from .._control.log_levels import VARIABLE as LEVELS
+from .._config.settings import RESTART_ONLY, TLS_FILES, ServerSettings
+from .._control.log_levels import VARIABLE as LOG_LEVEL
 from .worker_process import WorkerSpec
 
-TLS_FILES = ("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE")
-_BY_FILE = "file "
 _ENCODING = ("utf-8", "surrogateescape")
 
 
@@ -24,34 +23,35 @@ class ConfigSnapshot:
     """A checked configuration, in descriptors that workers inherit.
 
     Args:
-        environ: Environment with every `X_FILE` variable replaced by the file's content.
         service: Name of the service.
-        overrides: Variables that keep their value at the start of the process.
+        server: Settings of the server.
+        environ: Environment with the text of every setting; none is given by file.
         entries: Displayable effective settings.
+
+    Raises:
+        ConfigurationError: A TLS file has become invalid since the settings were read.
     """
 
     def __init__(
-        self,
-        environ: Mapping[str, str],
-        service: str,
-        overrides: Mapping[str, str],
-        *,
-        entries: Iterable[Entry] = (),
+        self, service: str, server: ServerSettings, environ: Mapping[str, str], entries: Iterable[Entry]
     ) -> None:
         self.descriptors: list[int] = []
-        frozen = {**environ, **overrides}
-        self.entries = tuple(_override(entry, overrides) for entry in entries)
-        self.log_level = frozen.get(LEVELS, "")
+        self.entries = tuple(entries)
         try:
-            for variable in TLS_FILES:
-                path = frozen.get(variable, "").strip()
-                if path:
-                    frozen[variable] = _path(self._keep(variable, Path(path).read_bytes()))
-            self.server = load(ServerSettings, frozen, service=service)
-            self.environ = self._keep("environ", _packed(frozen))
+            self.server = self._copy_files(service, server)
+            texts = {**environ, **{name: str(path) for name, path in self.server.tls_files()}}
+            self.environ = self._keep("environ", _pack(texts))
         except BaseException:
             self.close()
             raise
+        self.texts = {name: texts.get(name, "") for name in (*RESTART_ONLY, *TLS_FILES)}
+        """Texts of settings that need a restart to change."""
+        self.log_level_text = texts.get(LOG_LEVEL, "")
+
+    @property
+    def log_level(self) -> str:
+        """Effective log level; empty if the service has no such setting."""
+        return next((entry.value for entry in self.entries if entry.variable == LOG_LEVEL), "")
 
     def close(self) -> None:
         """Close the descriptors; workers keep their own."""
@@ -59,27 +59,19 @@ class ConfigSnapshot:
             os.close(descriptor)
         self.descriptors.clear()
 
+    def _copy_files(self, service: str, server: ServerSettings) -> ServerSettings:
+        """Replace the TLS files by copies and check the copies, as the files may have changed meanwhile."""
+        copies = {name: _path(self._keep(name, path.read_bytes())) for name, path in server.tls_files()}
+        copied = replace(server, **{TLS_FILES[name]: Path(copy) for name, copy in copies.items()})
+        problems = list(copied.problems("production"))
+        if problems:
+            raise ConfigurationError(service, problems)
+        return copied
+
     def _keep(self, name: str, content: bytes) -> int:
         descriptor = _memory_file(name, content)
         self.descriptors.append(descriptor)
         return descriptor
-
-
-def _override(entry: Entry, overrides: Mapping[str, str]) -> Entry:
-    if entry.variable not in overrides:
-        return entry
-    return Entry(entry.variable, overrides[entry.variable], "start of the process")
-
-
-def frozen_environ(environ: Mapping[str, str], resolved: Resolved[ServiceSettings]) -> dict[str, str]:
-    """Return the environment with every `X_FILE` variable replaced by the file's content."""
-    frozen = dict(environ)
-    for entry in resolved.entries:
-        if entry.source.startswith(_BY_FILE):
-            path = Path(entry.source.removeprefix(_BY_FILE))
-            frozen.pop(f"{entry.variable}_FILE", None)
-            frozen[entry.variable] = path.read_text("utf-8-sig").rstrip("\r\n")
-    return frozen
 
 
 def read_environ(spec: WorkerSpec, received: Mapping[int, int]) -> dict[str, str]:
@@ -100,7 +92,7 @@ def read_environ(spec: WorkerSpec, received: Mapping[int, int]) -> dict[str, str
     return environ
 
 
-def _packed(environ: Mapping[str, str]) -> bytes:
+def _pack(environ: Mapping[str, str]) -> bytes:
     # As in the kernel: no NUL in names and values, but possibly not UTF-8.
     return b"\0".join(f"{name}={value}".encode(*_ENCODING) for name, value in environ.items())
 

@@ -14,31 +14,37 @@ _HEADER_BYTES = 64
 _SLOT_BYTES = 64
 _SECONDS = struct.Struct("=d")
 # Offsets in the header.
-_PHASE, _BOOTED, _OPEN, _DEADLINE = 0, 1, 2, 8
+_PHASE, _DEADLINE = 0, 8
 # Offsets in a slot.
 _STATE, _READY, _SLOT_PHASE, _HEARTBEAT = 0, 1, 2, 8
 
 
 class Phase(IntEnum):
-    """Phase of the service or of one worker; written by the main process."""
+    """Phase of the service, or of one worker that is being replaced; only increases."""
 
-    SERVING = 0
-    DRAINING = 1
+    PREPARING = 0
+    """The first worker connects and migrates; the port is closed."""
+    STARTING = 1
+    """The port is open; not every worker has been up."""
+    RUNNING = 2
+    DRAINING = 3
     """Serve, but close connections after each response."""
-    STOPPING = 2
+    STOPPING = 4
     """Accept nothing, finish requests in flight."""
+    KILLED = 5
+    """After a second stop signal."""
 
 
 class WorkerState(IntEnum):
     """State of a worker; written by the worker, reset by the main process."""
 
-    BOOTING = 0
-    UP = 1
-    CLOSING = 2
-    PREPARING = 3
+    STARTING = 0
+    PREPARING = 1
     """Connects to the database and migrates; needs time to roll back when it is stopped."""
-    OPENING = 4
+    OPENING = 2
     """May hold connections from now on."""
+    UP = 3
+    CLOSING = 4
 
 
 class Scoreboard:
@@ -67,24 +73,6 @@ class Scoreboard:
     @phase.setter
     def phase(self, phase: Phase) -> None:
         self._map[_PHASE] = phase
-
-    @property
-    def booted(self) -> bool:
-        """Whether every worker has been up once."""
-        return self._map[_BOOTED] == 1
-
-    def mark_booted(self) -> None:
-        """Record that every worker has been up once."""
-        self._map[_BOOTED] = 1
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the startup is prepared and the port is open."""
-        return self._map[_OPEN] == 1
-
-    def open(self) -> None:
-        """Record that the port is open and workers may serve."""
-        self._map[_OPEN] = 1
 
     @property
     def deadline(self) -> float:
@@ -118,7 +106,7 @@ class WorkerSlot:
     @property
     def is_draining(self) -> bool:
         """Whether responses close their connection; read on every response."""
-        return self._map[_PHASE] != 0 or self._map[self._at + _SLOT_PHASE] != 0
+        return self._map[_PHASE] >= Phase.DRAINING or self._map[self._at + _SLOT_PHASE] != 0
 
     @property
     def phase(self) -> Phase:

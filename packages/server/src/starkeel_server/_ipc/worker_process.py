@@ -22,7 +22,6 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         slot: Number of its scoreboard slot, which also names its metrics files; unique among running workers.
         workers: Number of workers.
         environ: Descriptor, in the main process, of the checked environment.
-        uses_tls: Whether the port uses TLS.
         listener: Descriptor, in the main process, of the listening socket.
         path: `sys.path` of the main process.
         startup: Descriptor, in the main process, of the startup pipe; None unless this worker prepares the
@@ -37,7 +36,6 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     slot: int
     workers: int
     environ: int
-    uses_tls: bool
     listener: int
     path: list[str]
     startup: int | None

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
-STOPS = {
+STOP_SIGNALS = {
     signal.SIGTERM: "received SIGTERM",
     signal.SIGINT: "received Ctrl+C",
 }
 """Signals that stop the service, with their log message."""
 
-HANDLED = {*STOPS, signal.SIGHUP}
+HANDLED = {*STOP_SIGNALS, signal.SIGHUP}
 """Signals with an effect."""
 
 
@@ -30,6 +30,7 @@ class SignalDispatcher:
 
     def __init__(self) -> None:
         self._on_stop: Callable[[signal.Signals], None] = _exit_before_start
+        self._on_second_stop: Callable[[signal.Signals], None] = _exit_before_start
         self._on_reload: Callable[[], None] = _do_nothing
         self._on_child: Callable[[], None] = _do_nothing
         self._had_terminal = _has_terminal()
@@ -44,11 +45,13 @@ class SignalDispatcher:
         self,
         on_stop: Callable[[signal.Signals], None],
         *,
+        on_second_stop: Callable[[signal.Signals], None],
         on_reload: Callable[[], None],
         on_child: Callable[[], None],
     ) -> None:
-        """Set the handlers of stop signals, SIGHUP and SIGCHLD."""
-        self._on_stop, self._on_reload, self._on_child = on_stop, on_reload, on_child
+        """Set the handlers of the first and of further stop signals, of SIGHUP and of SIGCHLD."""
+        self._on_stop, self._on_second_stop = on_stop, on_second_stop
+        self._on_reload, self._on_child = on_reload, on_child
 
     def _dispatch(self) -> None:
         while True:
@@ -56,17 +59,21 @@ class SignalDispatcher:
                 received = signal.Signals(number)
                 if received is signal.SIGCHLD:
                     self._on_child()
-                elif received in STOPS:
-                    self._on_stop(received)
+                elif received in STOP_SIGNALS:
+                    self._stop(received)
                 elif received is signal.SIGHUP:
                     self._on_hangup()
 
     def _on_hangup(self) -> None:
         # A closed terminal sends SIGHUP as well; without its terminal the service stops.
         if self._had_terminal and not _has_terminal():
-            self._on_stop(signal.SIGTERM)
+            self._stop(signal.SIGTERM)
         else:
             self._on_reload()
+
+    def _stop(self, received: signal.Signals) -> None:
+        handle, self._on_stop = self._on_stop, self._on_second_stop
+        handle(received)
 
 
 def ignore_stops() -> None:
@@ -91,7 +98,7 @@ def _has_terminal() -> bool:
 
 def _exit_before_start(received: signal.Signals) -> None:
     # Logging is not set up, and there is nothing to flush or remove.
-    os.write(2, f"{STOPS[received]}\nshutdown complete\n".encode())
+    os.write(2, f"{STOP_SIGNALS[received]}\nshutdown complete\n".encode())
     os._exit(0)
 
 

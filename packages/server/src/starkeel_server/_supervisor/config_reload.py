@@ -1,25 +1,17 @@
 """Configuration reload on SIGHUP."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection
 
 import structlog
-from starkeel_config import Resolved, ServiceSettings, resolve
+from msgspec.structs import replace
+from starkeel_config import Entry, Resolved, ServiceSettings
 
 from .._config.service import ENVIRON, Service
-from .._config.settings import ServerSettings
-from .._ipc.config_snapshot import TLS_FILES, ConfigSnapshot, frozen_environ
+from .._config.settings import RESTART_ONLY, TLS_FILES, server_settings
+from .._control.log_levels import MainLogLevels
+from .._ipc.config_snapshot import ConfigSnapshot
 
 log = structlog.get_logger(__name__)
-
-_FIXED: dict[str, Callable[[ServerSettings], object]] = {
-    "HOST": lambda server: server.host,
-    "PORT": lambda server: server.port,
-    "METRICS_HOST": lambda server: server.metrics_host,
-    "METRICS_PORT": lambda server: server.metrics_port,
-    "WORKERS": lambda server: server.workers,
-    "LOG_LEVEL_CHANGES": lambda server: "true" if server.log_level_changes else "false",
-}
-"""Settings of the main process, which need a restart to change."""
 
 
 class ReloadableConfig:
@@ -34,12 +26,10 @@ class ReloadableConfig:
 
     def __init__(self, service: Service, resolved: Resolved[ServiceSettings]) -> None:
         self._service = service
-        self.active = ConfigSnapshot(
-            frozen_environ(ENVIRON, resolved), service.name, {}, entries=resolved.entries
-        )
+        self.active = self._snapshot(resolved)
         self.candidate = self.active
-        self.on_activated: Callable[[ConfigSnapshot], None] = _ignore
-        """Called when a candidate has become active."""
+        self.log_levels: MainLogLevels | None = None
+        """Levels of the main process, which follow the active configuration."""
 
     def reload(self) -> bool:
         """Read the configuration files again as the new candidate; return whether it is valid.
@@ -48,46 +38,63 @@ class ReloadableConfig:
         not applied.
         """
         try:
-            resolved = resolve(self._service.settings_class(), ENVIRON, service=self._service.name)
-            environ = frozen_environ(ENVIRON, resolved)
-            found = ConfigSnapshot(environ, self._service.name, {}, entries=resolved.entries)
-            fixed = self._fixed(found.server)
-            if fixed:
-                log.warning("changes not applied: restart required", variables=sorted(fixed))
-                found.close()
-                found = ConfigSnapshot(environ, self._service.name, fixed, entries=resolved.entries)
+            resolved = self._service.resolve()
+            unchanged = self._needing_restart(resolved)
+            if unchanged:
+                log.warning("changes not applied: restart required", variables=sorted(unchanged))
+            candidate = self._snapshot(resolved, unchanged)
         except Exception as error:  # noqa: BLE001 - the service must keep running
             log.error("configuration refused: workers keep the current one", reason=str(error))
             return False
-        self._replace_candidate(found)
+        self._set_candidate(candidate)
         log.info("configuration reloaded")
         return True
 
     def activate(self, tried: ConfigSnapshot) -> None:
         """Make a candidate active after a worker started with it, unless a newer one was read since."""
-        if tried is self.candidate and tried is not self.active:
-            self.active.close()
-            self.active = tried
-            self.on_activated(tried)
+        if tried is not self.candidate or tried is self.active:
+            return
+        self.active.close()
+        self.active = tried
+        if self.log_levels is not None:
+            self.log_levels.configure(tried.log_level_text, tried.log_level)
 
     def discard_candidate(self) -> None:
         """Discard the candidate: no worker started with it."""
-        self._replace_candidate(self.active)
+        self._set_candidate(self.active)
 
-    def _replace_candidate(self, snapshot: ConfigSnapshot) -> None:
+    def _set_candidate(self, snapshot: ConfigSnapshot) -> None:
         if self.candidate is not self.active:
             self.candidate.close()
         self.candidate = snapshot
 
-    def _fixed(self, found: ServerSettings) -> Mapping[str, str]:
-        """Return the old values of changed settings that need a restart."""
-        current = self.active.server
-        kept = {name: str(of(current)) for name, of in _FIXED.items() if of(found) != of(current)}
-        if found.uses_tls != current.uses_tls:
-            paths = (current.tls_cert_file, current.tls_key_file, current.tls_client_ca_file)
-            kept |= {name: str(path or "") for name, path in zip(TLS_FILES, paths, strict=True)}
-        return kept
+    def _needing_restart(self, resolved: Resolved[ServiceSettings]) -> Collection[str]:
+        """Return the changed variables that need a restart."""
+        before, after = self.active.server, server_settings(resolved.settings)
+        changed = {
+            name for name, field in RESTART_ONLY.items() if getattr(before, field) != getattr(after, field)
+        }
+        return changed | (set() if before.uses_tls == after.uses_tls else set(TLS_FILES))
 
-
-def _ignore(_: ConfigSnapshot) -> None:
-    """Default callback."""
+    def _snapshot(
+        self, resolved: Resolved[ServiceSettings], unchanged: Collection[str] = ()
+    ) -> ConfigSnapshot:
+        """Create a snapshot in which some variables keep their active values."""
+        server, environ, entries = (
+            server_settings(resolved.settings),
+            resolved.snapshot(ENVIRON),
+            resolved.entries,
+        )
+        if unchanged:
+            fields = {name: (RESTART_ONLY | TLS_FILES)[name] for name in unchanged}
+            values = {field: getattr(self.active.server, field) for field in fields.values()}
+            server = replace(server, **values)
+            environ |= {name: self.active.texts[name] for name in unchanged}
+            shown = {entry.variable: entry.value for entry in self.active.entries}
+            entries = tuple(
+                Entry(entry.variable, shown[entry.variable], "start of the process")
+                if entry.variable in unchanged
+                else entry
+                for entry in entries
+            )
+        return ConfigSnapshot(self._service.name, server, environ, entries)

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from threading import Lock
 
 from .._config.service import Service
-from .._ipc.scoreboard import Phase, Scoreboard, WorkerSlot
+from .._ipc.scoreboard import Scoreboard, WorkerSlot
 from .._ipc.spawn import SpareProcess
 from .._ipc.startup_channel import StartupListener
 from .._ipc.worker_process import WorkerProcess, WorkerSpec
 from .._process.runtime_dir import RuntimeDirectory
 from .config_reload import ReloadableConfig
+from .lifecycle import Lifecycle
 
 Spawn = Callable[[int, WorkerSlot, bool], WorkerProcess]
 """Starts a worker, given its index, its slot, and whether it uses the candidate configuration."""
@@ -24,14 +25,16 @@ class WorkerPool:
 
     Args:
         scoreboard: Memory shared with the workers, with one more slot than there are workers.
+        lifecycle: Phase of the service; workers are started only until it stops.
         spawn: Starts a worker.
     """
 
-    def __init__(self, scoreboard: Scoreboard, *, spawn: Spawn) -> None:
+    def __init__(self, scoreboard: Scoreboard, lifecycle: Lifecycle, spawn: Spawn) -> None:
         self._scoreboard = scoreboard
+        self._lifecycle = lifecycle
         self._spawn = spawn
+        # Held while a worker is started, so that `kill_all` misses none.
         self._lock = Lock()
-        self._is_closed = False
         self._size = scoreboard.slots - 1
         self._slots = {index: scoreboard.slot(index) for index in range(self._size)}
         self.serving: dict[int, WorkerProcess] = {}
@@ -59,16 +62,20 @@ class WorkerPool:
             *(worker for worker in (self.replacement, self.retiring) if worker is not None),
         ]
 
+    def exited(self) -> list[WorkerProcess]:
+        """Return every worker whose process has ended."""
+        return [worker for worker in self.all() if worker.returncode is not None]
+
     def start(self, index: int) -> None:
-        """Start a worker."""
+        """Start a worker, unless the service stops."""
         with self._lock:
-            if not self._is_closed:
+            if not self._lifecycle.is_stopping:
                 self.serving[index] = self._spawn(index, self._slots[index], False)
 
     def start_replacement(self, index: int) -> WorkerProcess | None:
-        """Start a worker that is to replace another; return None if the pool is closed."""
+        """Start a worker that is to replace another; return None if the service stops."""
         with self._lock:
-            if not self._is_closed:
+            if not self._lifecycle.is_stopping:
                 self.replacement = self._spawn(index, self._free_slot(), True)
         return self.replacement
 
@@ -91,21 +98,17 @@ class WorkerPool:
             del self.serving[worker.index]
 
     def kill_all(self) -> None:
-        """Kill every worker and start no more; may be called from other threads."""
+        """Kill every worker, after the service has begun to stop; may be called from other threads."""
         with self._lock:
-            self._is_closed = True
             for worker in self.all():
                 worker.kill()
 
-    def terminate_all(self, *, timeout_s: float) -> None:
+    def end_startup(self, *, timeout_s: float) -> None:
         """End every worker before the port is open; may be called from other threads.
 
         Args:
             timeout_s: Seconds for the first worker to roll back a migration.
         """
-        with self._lock:
-            self._is_closed = True
-        self._scoreboard.phase = Phase.STOPPING
         until = time.monotonic() + timeout_s
         while any(worker.is_preparing for worker in self.all()) and time.monotonic() < until:
             time.sleep(_POLL_S)
@@ -130,23 +133,21 @@ class WorkerSpawner:
         config: ReloadableConfig,
         directory: RuntimeDirectory,
         listener: socket.socket,
-        workers: int,
+        *,
         first: SpareProcess,
     ) -> None:
         self._service = service
         self._config = config
         self._directory = directory
-        self._listener = listener
-        self._workers = workers
+        self.listener = listener
         self._first: SpareProcess | None = first
         self.startup = StartupListener()
-        self._uses_tls = config.active.server.uses_tls
 
     def __call__(self, index: int, slot: WorkerSlot, use_candidate: bool) -> WorkerProcess:
         snapshot = self._config.candidate if use_candidate else self._config.active
         first, self._first = self._first, None
         startup = None if first is None else self.startup.writer
-        own = (self._listener.fileno(), *(() if startup is None else (startup,)))
+        own = (self.listener.fileno(), *(() if startup is None else (startup,)))
         spec = WorkerSpec(
             service=self._service,
             scoreboard=str(self._directory.scoreboard),
@@ -154,10 +155,9 @@ class WorkerSpawner:
             descriptors=[*snapshot.descriptors, *own],
             index=index,
             slot=slot.number,
-            workers=self._workers,
+            workers=snapshot.server.workers,
             environ=snapshot.environ,
-            uses_tls=self._uses_tls,
-            listener=self._listener.fileno(),
+            listener=self.listener.fileno(),
             path=sys.path,
             startup=startup,
         )

@@ -41,12 +41,12 @@ class Engine:
     Args:
         app: ASGI application; it receives no lifespan events.
         listener: Socket to accept from; owned by the engine from now on.
-        tls: Settings with certificate and key; None for plain HTTP.
+        settings: Settings with certificate and key, if any.
         number: Number of the worker, from 1, for Granian's log lines.
     """
 
     def __init__(
-        self, app: Callable[..., Any], listener: socket.socket, tls: ServerSettings | None, *, number: int
+        self, app: Callable[..., Any], listener: socket.socket, settings: ServerSettings, *, number: int
     ) -> None:
         self._granian = granian()
         self._loop = asyncio.get_running_loop()
@@ -56,7 +56,7 @@ class Engine:
         self._callback = self._granian.watch(self._granian.wrap(app, {"url_path_prefix": None}, {}, None))
         self._inode = os.fstat(listener.fileno()).st_ino
         self._is_paused = False
-        self._worker = self._make(listener, tls, number)
+        self._worker = self._make(listener, settings, number)
         _set_log_level()
 
     def start(self) -> None:
@@ -95,7 +95,7 @@ class Engine:
             async with asyncio.timeout(timeout_s):
                 await self._stopped.wait()
 
-    def _make(self, listener: socket.socket, tls: ServerSettings | None, number: int) -> Any:
+    def _make(self, listener: socket.socket, settings: ServerSettings, number: int) -> Any:
         from granian.constants import HTTPModes
         from granian.http import HTTP1Settings
 
@@ -117,7 +117,7 @@ class Engine:
             http2_opts=None,
             websockets_enabled=True,
             static_files=None,
-            **_tls_arguments(tls),
+            **_tls_arguments(settings),
             metrics=(None, None),
         )
 
@@ -157,20 +157,18 @@ def _descriptors_of(inode: int) -> list[int]:
     return found
 
 
-def _tls_arguments(settings: ServerSettings | None) -> dict[str, Any]:
+def _tls_arguments(settings: ServerSettings) -> dict[str, Any]:
     from granian.constants import SSLProtocols
 
-    is_on = settings is not None and settings.uses_tls
-    authorities = settings.tls_client_ca_file if settings is not None else None
     return {
-        "ssl_enabled": is_on,
-        "ssl_cert": _absolute(settings.tls_cert_file) if settings is not None else None,
-        "ssl_key": _absolute(settings.tls_key_file) if settings is not None else None,
+        "ssl_enabled": settings.uses_tls,
+        "ssl_cert": _absolute(settings.tls_cert_file),
+        "ssl_key": _absolute(settings.tls_key_file),
         "ssl_key_password": None,
         "ssl_protocol_min": str(SSLProtocols.tls12),
-        "ssl_ca": _absolute(authorities),
+        "ssl_ca": _absolute(settings.tls_client_ca_file),
         "ssl_crl": [],
-        "ssl_client_verify": authorities is not None,
+        "ssl_client_verify": settings.tls_client_ca_file is not None,
     }
 
 

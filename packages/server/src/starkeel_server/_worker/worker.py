@@ -14,13 +14,13 @@ import msgspec
 import structlog
 import uvloop
 from litestar import Litestar
-from starkeel_config import load
 
 from .._app.drain import Drain
 from .._app.plugin import ServerPlugin
 from .._app.plugin_hooks import PluginHooks, connect_and_migrate, log_features
 from .._compat import granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
+from .._config.service import NO_DOTENV
 from .._control.server import ControlServer
 from .._ipc.config_snapshot import read_environ
 from .._ipc.scoreboard import Phase, Scoreboard, WorkerSlot, WorkerState
@@ -107,7 +107,7 @@ class _Worker:
     def _make(self) -> tuple[Litestar, PluginHooks, ControlServer]:
         service = self._spec.service
         environ = read_environ(self._spec, self._received)
-        app = service.create_app(load(service.settings_class(), environ, service=service.name))
+        app = service.create_app(service.resolve(environ, dotenv=NO_DOTENV).settings)
         hooks = PluginHooks(app)
         granian()
         # Garbage collection was off during the imports.
@@ -145,21 +145,21 @@ class _Worker:
             preparation.cancel()
         if preparation.cancelled() or not preparation.result():
             return False
-        self._slot.state = WorkerState.BOOTING
+        self._slot.state = WorkerState.STARTING
         reporter.done()
         return True
 
     async def _until_open(self) -> bool:
         """Wait until the port is open; return False if the worker must stop first."""
-        while not self._slot.scoreboard.is_open:
+        while self._slot.scoreboard.phase is Phase.PREPARING:
             if self._must_end:
                 return False
             await asyncio.sleep(OPEN_POLL_S)
-        return True
+        return not self._must_end
 
     @property
     def _must_end(self) -> bool:
-        return self._slot.phase is Phase.STOPPING or self._orphaned.is_set()
+        return self._slot.phase >= Phase.STOPPING or self._orphaned.is_set()
 
     async def _serve(self, app: Litestar, plugin: ServerPlugin) -> tuple[int, float]:
         settings = plugin.settings
@@ -179,10 +179,9 @@ class _Worker:
 
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
         listener = socket.socket(fileno=self._received[self._spec.listener])
-        settings = plugin.settings if self._spec.uses_tls else None
-        if settings is not None and settings.tls_cert_file is not None:
-            set_expiry_metric(settings.tls_cert_file)
-        engine = Engine(app, listener, settings, number=self._spec.index + 1)
+        if plugin.settings.tls_cert_file is not None:
+            set_expiry_metric(plugin.settings.tls_cert_file)
+        engine = Engine(app, listener, plugin.settings, number=self._spec.index + 1)
         # Publish the state before checking for shutdown; otherwise main could kill a worker that already
         # accepts connections.
         self._slot.state = WorkerState.OPENING
