@@ -31,7 +31,7 @@ class Database(Settings, frozen=True, kw_only=True):
     """
 
     url: Annotated[Secret, Variable("DATABASE_URL", development="sqlite:///.data/{service}.db")]
-    """Where the database is,
+    """URL of the database,
     a | b."""
 
     limit: Annotated[int, Variable("DB_MAX_CONNECTIONS"), msgspec.Meta(ge=1, le=99)] = 20
@@ -213,7 +213,7 @@ from starkeel_config import ServiceSettings, Variable
 class Settings(ServiceSettings, frozen=True, kw_only=True):
     """The demo service."""
     pace: Annotated[int, Variable("PACE")] = 1
-    """How fast."""
+    """Maximum rate."""
 '''
 
 
@@ -252,7 +252,7 @@ def test_the_command_writes_files_that_pass_its_check_and_names_stale_ones(
 
 
 def test_the_command_rejects_a_variable_without_a_description(tmp_path: Path) -> None:
-    root = workspace(tmp_path, SETTINGS.replace('"""How fast."""', ""))
+    root = workspace(tmp_path, SETTINGS.replace('"""Maximum rate."""', ""))
 
     done = run_tool(root)
 

@@ -1,4 +1,4 @@
-"""What the edge expects of Litestar and msgspec beyond their documented interfaces."""
+"""Undocumented behaviour of Litestar and msgspec that the edge depends on."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal

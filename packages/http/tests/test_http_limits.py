@@ -262,7 +262,7 @@ class GuardsEverything(InitPlugin):
 
 
 def test_a_user_limit_that_is_not_the_last_guard_is_rejected() -> None:
-    with pytest.raises(ImproperlyConfiguredException, match=r"is not the last one of .*limited_handler"):
+    with pytest.raises(ImproperlyConfiguredException, match=r"is not the last guard of .*limited_handler"):
         _app([limited_handler], [GuardsEverything()])
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One error in a configuration, worded for the person who corrects it.
+    """One error in a configuration, worded for the operator that corrects it.
 
     Args:
         variable: The environment variable to correct, or a position in a file (`.env line 3`).

@@ -50,7 +50,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         ValueError: The name of a limit has characters that a header does not allow.
     """
 
-    # Requests are served without Redis, as `RATE_LIMIT_ON_ERROR` says.
+    # Requests are served without Redis, according to `RATE_LIMIT_ON_ERROR`.
     readiness_critical = False
 
     def __init__(
@@ -197,7 +197,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         guards = handler.resolve_guards()
         if policy.by_user and not (guards and isinstance(guards[-1], UserLimit)):
             raise ImproperlyConfiguredException(
-                f"the guard of the rate limit per user is not the last one of {where}: pass the route to"
+                f"the rate limit per user is not the last guard of {where}: pass the route to"
                 " `Litestar`, and list plugins that add routes or guards before HttpPlugin"
             )
 

@@ -1,4 +1,4 @@
-"""What the exchanges of an application have in common."""
+"""Settings that all exchanges of an application share."""
 
 from collections.abc import Callable
 from typing import Any

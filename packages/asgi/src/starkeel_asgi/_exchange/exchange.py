@@ -1,4 +1,4 @@
-"""What HTTP and WebSocket exchanges have in common."""
+"""Base of HTTP and WebSocket exchanges."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from .headers import Header, header_map
 from .route import Route
 
 SCOPE_KEY: Final = "starkeel_asgi"
-"""Where the exchange stands in the ASGI scope while the application runs."""
+"""Key of the exchange in the ASGI scope while the application runs."""
 
 _FACTS: Final = ("method", "path", "headers", "client", "scheme", "http_version", "server")
 _facts_of: Final = itemgetter(*_FACTS)
@@ -35,7 +35,7 @@ class Exchange:
         scope: The ASGI scope.
         receive: The server's.
         send: The server's.
-        config: What all exchanges of the application have in common.
+        config: Settings that all exchanges of the application share.
 
     Attributes:
         received_ns: `perf_counter_ns()` when the request arrived.
@@ -48,7 +48,7 @@ class Exchange:
         is_complete: The last byte of the response was passed to the server, or the WebSocket was closed.
         is_event_stream: It is an event stream or a WebSocket, which last as long as the client requires.
         is_expired: The deadline passed.
-        is_ending: It was told to end, as the service stops.
+        is_ending: It must end, as the service stops.
         is_aborted: It was cancelled, as the service stops.
         needs_conclusion: Something is left to do once the application has returned.
         error: The exception of the application, also where the client got a response to it.
@@ -171,8 +171,8 @@ class Exchange:
         """Cancel the application when the time of a queue is over.
 
         Args:
-            queue: The queue, which says when that is.
-            at: The same as `time.monotonic()` seconds, for `scope["state"]["deadline"]`.
+            queue: Queue of the deadline's length.
+            at: End of the deadline in `time.monotonic()` seconds, for `scope["state"]["deadline"]`.
         """
         # As `asyncio.timeout`: a cancellation by others must be distinguished from the deadline's.
         self._cancelling = self.task.cancelling()

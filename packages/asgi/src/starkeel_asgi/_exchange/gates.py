@@ -1,4 +1,4 @@
-"""What happens between the application's response and its first byte on the wire."""
+"""Steps between the application's response and its first byte on the wire."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
@@ -72,9 +72,9 @@ class Gates:
         self._gates.append((order, gate))
         self._gates.sort(key=_order)
 
-    def buffer(self, wants: Callable[[int], bool]) -> None:
-        """Hold the body back as well where `wants(status)` is true."""
-        self._buffers = wants
+    def buffer(self, is_buffered: Callable[[int], bool]) -> None:
+        """Hold the body back as well where `is_buffered(status)` is true."""
+        self._buffers = is_buffered
 
     def keep_only(self, order: GateOrder) -> None:
         """Remove the gates of other orders, and what they hold."""

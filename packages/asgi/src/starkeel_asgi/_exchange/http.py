@@ -41,7 +41,7 @@ class HttpExchange(Exchange):
         self.body_timeout_s: float | None = config.body_timeout_s
         """Seconds that the client may keep the application waiting for the body."""
         self.must_close = False
-        """Whether the client is asked to close the connection."""
+        """Whether the response has `Connection: close`."""
 
     @property
     def incoming(self) -> Incoming:
@@ -87,7 +87,7 @@ class HttpExchange(Exchange):
         return self._send(message)
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
-        """Send a whole response in place of the application's, whatever the deadline or gates say."""
+        """Send a whole response in place of the application's, regardless of deadline and gates."""
         self._divert = drop_message
         start = self._started({"type": "http.response.start", "status": status, "headers": headers})
         self._complete()
@@ -99,9 +99,9 @@ class HttpExchange(Exchange):
         """Run an async function before the response starts; if it raises, nothing has been sent."""
         self._held().add(gate, order)
 
-    def buffer_response(self, wants: Callable[[int], bool]) -> None:
-        """Hold the body back until the gates have run, where `wants(status)` is true."""
-        self._held().buffer(wants)
+    def buffer_response(self, is_buffered: Callable[[int], bool]) -> None:
+        """Hold the body back until the gates have run, where `is_buffered(status)` is true."""
+        self._held().buffer(is_buffered)
 
     def keep_body(self) -> None:
         """Keep the request body for `restart`."""
@@ -141,7 +141,7 @@ class HttpExchange(Exchange):
             self._incoming.stop()
 
     def end(self) -> bool:
-        """End an event stream: the application sees a disconnect. Return whether this is one.
+        """End an event stream: the application receives a disconnect. Return whether this is one.
 
         A stream that starts later ends as soon as it starts.
         """
@@ -151,7 +151,7 @@ class HttpExchange(Exchange):
         return self.is_event_stream
 
     async def finish(self) -> None:
-        """Send the last chunk of an event stream that was ended: the client sees a complete response."""
+        """Send the last chunk of an event stream that was ended: the client gets a complete response."""
         if self.is_event_stream and self.is_ending and not self.is_complete:
             self._divert = drop_message
             await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})

@@ -11,7 +11,7 @@ from .exchange import Exchange, drop_message
 SERVICE_RESTART: Final = 1012
 _SWITCHING_PROTOCOLS: Final = 101
 _FORBIDDEN: Final = 403
-"""What servers respond to a handshake that is refused without a status."""
+"""Status of a handshake that the application refuses without one."""
 
 
 class WebSocketExchange(Exchange):

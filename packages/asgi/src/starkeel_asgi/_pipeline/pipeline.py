@@ -98,10 +98,10 @@ class Pipeline:
             return
         self._layers.append(layer)
         self._layers.sort(key=_order)
-        self._begin = tuple(one.begin for one in self._layers)
-        self._end = tuple(one.end for one in reversed(self._layers))
+        self._begin = tuple(layer.begin for layer in self._layers)
+        self._end = tuple(layer.end for layer in reversed(self._layers))
         self.config.layer_types = frozenset(map(type, self._layers))
-        self._concluding = [one for one in reversed(self._layers) if hasattr(one, "conclude")]
+        self._concluding = [layer for layer in reversed(self._layers) if hasattr(layer, "conclude")]
 
     def open_exchanges(self) -> set[AnyExchange]:
         """Return the exchanges that are open."""
@@ -112,7 +112,7 @@ class Pipeline:
         if not self.recent:
             return
         limit = perf_counter_ns() - _LISTEN_AFTER_NS
-        for exchange in list(takewhile(lambda one: one.received_ns <= limit, self.recent)):
+        for exchange in list(takewhile(lambda exchange: exchange.received_ns <= limit, self.recent)):
             if isinstance(exchange, HttpExchange) and not exchange.incoming.listen():
                 continue
             del self.recent[exchange]

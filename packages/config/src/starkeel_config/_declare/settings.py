@@ -81,7 +81,7 @@ class ServiceSettings(Settings, frozen=True, kw_only=True):
 
 
 class ServiceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plugin that is created from settings may need to know about the service.
+    """The service for which a plugin is created from settings.
 
     Args:
         name: Name of the service.

@@ -44,7 +44,7 @@ _DISCARD_BODIES: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the edge applies.
+    """Policy, origins and counters that the edge applies.
 
     Args:
         policy: The policy of requests whose route has none.
@@ -61,7 +61,7 @@ class Edge:
     """Applies the policy of its route to each request.
 
     Args:
-        rules: What is applied.
+        rules: Policy, origins and counters.
     """
 
     order: Final = LayerOrder.EDGE
@@ -83,8 +83,8 @@ class Edge:
         exchange.policy = policy
         timeout_s = policy.timeout_s
         queue = self._deadlines.shared(timeout_s)
-        if exchange.is_peer_trusted and (told := exchange.headers.get(b"x-request-timeout")) is not None:
-            left_s = parse_timeout(told)
+        if exchange.is_peer_trusted and (header := exchange.headers.get(b"x-request-timeout")) is not None:
+            left_s = parse_timeout(header)
             if left_s is not None and left_s < timeout_s:
                 timeout_s, queue = left_s, DeadlineQueue(left_s)
         exchange.set_deadline(queue, time.monotonic() + timeout_s)
