@@ -95,7 +95,7 @@ def test_a_reference_contains_every_variable_of_a_service() -> None:
     ]  # fmt: skip
     assert found["DATABASE_URL"] == Documented(
         name="DATABASE_URL",
-        description="Where the database is,\na | b.",
+        description="URL of the database,\na | b.",
         accepts="text (secret)",
         default=None,
         development="sqlite:///.data/{service}.db",

@@ -37,8 +37,8 @@ class Resolved(msgspec.Struct, Generic[S], frozen=True):
 
     Args:
         entries: One entry for every variable, in declaration order.
-        warnings: One line for each variable that is probably misspelled, and one line for all variables that are
-            set, likely expected to have an effect, and not read.
+        warnings: One line for each variable that is probably misspelled, and one line for all variables
+            that are set, likely expected to have an effect, and not read.
         texts: Text of every variable that is set, by environment, file or `.env`.
     """
 
