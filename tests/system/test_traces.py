@@ -14,13 +14,14 @@ from starkeel_testing import Service, running
 
 from .test_fleet import PASSWORD, TRACE_ID, TRACEPARENT
 
-TRACES = Path(__file__).parent.parent / "tools" / "traces.py"
+ROOT = Path(__file__).parents[2]
 
 
 def shown(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
     return subprocess.run(
-        [sys.executable, TRACES, *arguments],
+        [sys.executable, "-m", "tools.traces", *arguments],
+        cwd=ROOT,
         env=environ | {"COLUMNS": "80", "PYTHONIOENCODING": "utf-8"} | env,
         capture_output=True,
         encoding="utf-8",

@@ -154,7 +154,7 @@ def test_the_page_lists_each_variable_once_with_its_readers() -> None:
         ["`GREETING`", "Greeting text.", "text", '`say "hi" # $you\\`', "accounts"],
         [
             "`DATABASE_URL`",
-            "Where the database is, a \\| b.",
+            "URL of the database, a \\| b.",
             "text (secret)",
             f"required; {SQLITE}",
             "all services",

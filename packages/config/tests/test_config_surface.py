@@ -33,6 +33,7 @@ def test_public_names() -> None:
         "RevisionHook",
         "Secret",
         "Section",
+        "ServiceContext",
         "ServiceSettings",
         "SetLogLevelsHook",
         "Settings",

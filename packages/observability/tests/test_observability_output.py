@@ -60,7 +60,7 @@ def test_output_is_json_on_a_pipe_in_development(samples: Any) -> None:
 def test_pretty_lines_on_a_pipe_have_no_colours_and_escape_controls(samples: Any) -> None:
     sample = samples.start(LOG_FORMAT="pretty")
     samples.wait_until(lambda: "workers started" in sample.output, what="workers started")
-    url = re.search(r"listening addr=(\S+)", sample.output)
+    url = re.search(r"listening .*addr=(\S+)", sample.output)
     assert url is not None
     httpx2.get(f"http://{url[1]}/logs")
 

@@ -60,7 +60,11 @@ def switch_read_only(engine: Engine, *, on_failure: Callable[[str], None]) -> No
         try:
             # On the driver's connection: SQLAlchemy's cursor would begin the transaction.
             adapted.run_async(lambda driver: driver.execute(statements[is_read_only]))
-        except Exception as error:
+        except BaseException as error:
+            # As SQLAlchemy does: a cancelled statement leaves the connection in an unknown state.
+            connection.invalidate(error)
+            if not isinstance(error, Exception):
+                raise
             reason = reason_of(error)
             on_failure(reason)
             raise DatabaseUnavailable(reason) from error

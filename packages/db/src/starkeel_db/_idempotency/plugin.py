@@ -50,16 +50,21 @@ class IdempotencyPlugin(InitPlugin):
         metadata: MetaData | None = None,
         lifetime: timedelta,
     ) -> None:
-        self._given = database, metadata
+        self._metadata = metadata
         self._lifetime = lifetime
+        if database is not None:
+            self._bind(database)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the table and the deletion of expired responses."""
-        database, metadata = self._given
-        self._database = database or database_of(app_config)
-        self._table = idempotency_table(metadata or self._database.metadata)
+        if not hasattr(self, "_database"):
+            self._bind(database_of(app_config))
         app_config.lifespan.append(self._lifespan)
         return app_config
+
+    def _bind(self, database: DatabasePlugin) -> None:
+        self._database = database
+        self._table = idempotency_table(self._metadata or database.metadata)
 
     async def claim_idempotency_key(
         self, scope: Scope, key: bytes

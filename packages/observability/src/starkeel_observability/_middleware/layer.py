@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import set_span_in_context
 from starkeel_asgi import REQUEST_ID, Exchange, HttpExchange, LayerOrder, Pipeline, WebSocketExchange
 
+from .._compat import route_template
 from .._logs.access_line import access_fields
 from .._metrics.http import http_metrics
 from .._request import context_vars
@@ -46,7 +47,7 @@ class TelemetryLayer:
     """Records every request, unmatched routes included.
 
     Args:
-        app: The application; it knows its routes.
+        app: The application, for its routes.
         pipeline: The pipeline around it.
         slow_s: Seconds from which a request is slow.
     """
@@ -193,11 +194,8 @@ class TelemetryLayer:
 
     def _route_of(self, exchange: Exchange) -> str | None:
         """Return the template of a route that does not have the request's method; the router hides it."""
-        path = normalize_path(path_of(exchange))
         with suppress(Exception):
-            # Litestar has OPTIONS on every route.
-            template: str = self._app.asgi_router.handle_routing(path=path, method="OPTIONS")[-1]
-            return template
+            return route_template(self._app, normalize_path(path_of(exchange)))
         return None
 
 

@@ -114,8 +114,8 @@ class ServerSpan(RecordedSpan):
         key, request = self._key, self.request
         if key is None:
             return encode_span(self)
-        told, headers = request.facts, request.headers
-        path, peer = told[1], told[3]
+        facts, headers = request.facts, request.headers
+        path, peer = facts[1], facts[3]
         shared = encode_shared(
             key, headers.get(b"host"), target_of(request), is_parent_remote=self.is_parent_remote
         )
