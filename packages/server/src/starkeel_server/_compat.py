@@ -93,6 +93,17 @@ def ordered_plugins(app: Any) -> list[Any]:
     return list(dict.fromkeys([*init, *app.plugins]))
 
 
+def check_litestar() -> None:
+    """Check the attribute of route handlers that `/routes` shows.
+
+    Raises:
+        StartError: The installed Litestar is not supported.
+    """
+    from litestar.handlers import BaseRouteHandler
+
+    _attribute("litestar", BaseRouteHandler, "fn")
+
+
 class ExemplarStore(Protocol):
     """Stores the exemplars of one values file by the positions of their values."""
 

@@ -18,7 +18,7 @@ from litestar import Litestar
 from .._app.drain_middleware import DrainMiddleware
 from .._app.plugin import ServerPlugin
 from .._app.plugin_hooks import PluginHooks, connect_and_migrate, log_features
-from .._compat import granian
+from .._compat import check_litestar, granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from .._config.service import NO_DOTENV
 from .._control.server import ControlServer
@@ -109,6 +109,7 @@ class _Worker:
         app = service.create_app(service.resolve(environ, dotenv=NO_DOTENV).settings)
         hooks = PluginHooks(app)
         granian()
+        check_litestar()
         # Garbage collection was off during the imports.
         gc.freeze()
         gc.enable()
