@@ -9,6 +9,7 @@ from typing import Any
 import prometheus_client.values
 import pytest
 from litestar import Litestar
+from litestar.handlers import BaseRouteHandler
 from prometheus_client.mmap_dict import MmapedDict
 from starkeel_server import _compat
 from starkeel_server._config.exit_codes import CRASH_LOOP, StartError
@@ -62,6 +63,14 @@ def test_a_changed_plugin_registry_is_reported(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(StartError, match=r"litestar .*`PluginRegistry\.init` is a dict, not a tuple"):
         _compat.ordered_plugins(app)
+
+
+def test_a_route_handler_without_its_function_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    _compat.check_litestar()
+    monkeypatch.delattr(BaseRouteHandler, "fn")
+
+    with pytest.raises(StartError, match=r"litestar .*`BaseRouteHandler` has no `fn`"):
+        _compat.check_litestar()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ._config.exit_codes import StartError
 GRANIAN = "2.8."
 """Supported versions of Granian."""
 GRANIAN_LOGGER = "_granian"
-_WORKER_ARGUMENTS = (
+_WORKER_ARGUMENTS = [
     "worker_id",
     "sock",
     "ipc",
@@ -42,12 +42,10 @@ _WORKER_ARGUMENTS = (
     "ssl_crl",
     "ssl_client_verify",
     "metrics",
-)
+]
 
 
 class Granian(NamedTuple):
-    """Private names of Granian in use."""
-
     worker: Any
     socket_holder: Any
     signal: Any
@@ -66,22 +64,18 @@ def granian() -> Granian:
     installed = version("granian")
     if not installed.startswith(GRANIAN):
         raise StartError(f"granian {installed} is installed, but starkeel-server supports {GRANIAN}x only")
-    worker = _find("granian", "granian._granian", "ASGIWorker")
-    _check_call("granian", worker, *_WORKER_ARGUMENTS, by_keyword=True)
-    serve = _attribute("granian", worker, "serve_mtr")
-    _check_call("granian", serve, "self", "callback", "event_loop", "signal")
-    socket_holder = _find("granian", "granian._granian", "SocketHolder")
-    _check_call("granian", socket_holder, "fd", "uds", "backlog")
+    worker = _find("granian", "granian._granian", "ASGIWorker", *_WORKER_ARGUMENTS, by_keyword=True)
+    _check_call(
+        "granian", _attribute("granian", worker, "serve_mtr"), "self", "callback", "event_loop", "signal"
+    )
+    socket_holder = _find("granian", "granian._granian", "SocketHolder", "fd", "uds", "backlog")
     signal = _find("granian", "granian._granian", "WorkerSignal")
-    _check_call("granian", signal)
-    _attribute("granian", signal, "add_cb")
-    _attribute("granian", signal, "set")
-    scheduler = _find("granian", "granian._futures", "_new_cbscheduler")
-    _check_call("granian", scheduler, "loop", "cb", "impl_asyncio")
-    watch = _find("granian", "granian._futures", "_future_watcher_wrapper")
-    _check_call("granian", watch, "inner")
-    wrap = _find("granian", "granian.asgi", "_callback_wrapper")
-    _check_call("granian", wrap, "callback", "scope_opts", "state", "access_log_fmt")
+    for method in ("add_cb", "set"):
+        _attribute("granian", signal, method)
+    scheduler = _find("granian", "granian._futures", "_new_cbscheduler", "loop", "cb", "impl_asyncio")
+    watch = _find("granian", "granian._futures", "_future_watcher_wrapper", "inner")
+    wrap_arguments = ("callback", "scope_opts", "state", "access_log_fmt")
+    wrap = _find("granian", "granian.asgi", "_callback_wrapper", *wrap_arguments)
     return Granian(worker, socket_holder, signal, scheduler, watch, wrap)
 
 
@@ -99,11 +93,21 @@ def ordered_plugins(app: Any) -> list[Any]:
     return list(dict.fromkeys([*init, *app.plugins]))
 
 
-class ExemplarStore(Protocol):
-    """Stores the exemplars of one values file."""
+def check_litestar() -> None:
+    """Check the attribute of route handlers that `/routes` shows.
 
-    def put(self, position: int, exemplar: Any) -> None:
-        """Store the exemplar of the value at a position of the file."""
+    Raises:
+        StartError: The installed Litestar is not supported.
+    """
+    from litestar.handlers import BaseRouteHandler
+
+    _attribute("litestar", BaseRouteHandler, "fn")
+
+
+class ExemplarStore(Protocol):
+    """Stores the exemplars of one values file by the positions of their values."""
+
+    def put(self, position: int, exemplar: Any) -> None: ...
 
 
 def shared_value_class(name: str, open_exemplars: Callable[[Path], ExemplarStore]) -> Any:
@@ -179,11 +183,14 @@ def check_prometheus_client(directory: Path) -> None:
         raise _incompatible("prometheus-client", f"values are at {stored}, exemplars at {positions}")
 
 
-def _find(distribution: str, module: str, name: str) -> Any:
+def _find(distribution: str, module: str, name: str, *arguments: str, by_keyword: bool = False) -> Any:
+    """Return a function or class of a module that accepts these arguments and requires no others."""
     try:
-        return getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError):
         raise _incompatible(distribution, f"it has no `{module}.{name}`") from None
+    _check_call(distribution, found, *arguments, by_keyword=by_keyword)
+    return found
 
 
 def _attribute(distribution: str, owner: Any, name: str) -> Any:
@@ -195,7 +202,6 @@ def _attribute(distribution: str, owner: Any, name: str) -> Any:
 
 
 def _check_call(distribution: str, function: Any, *arguments: str, by_keyword: bool = False) -> None:
-    """Check that a function accepts these arguments and requires no others."""
     parameters = _parameters(function)
     accepted = list(parameters)
     fits = set(arguments) <= set(accepted) if by_keyword else accepted[: len(arguments)] == list(arguments)

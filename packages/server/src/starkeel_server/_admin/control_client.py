@@ -17,8 +17,6 @@ TIMEOUT_S: Final = 2.0
 
 
 class WorkerReply(msgspec.Struct, frozen=True):
-    """Response of one worker, or the reason why there is none."""
-
     index: int
     pid: int
     response: ControlResponse

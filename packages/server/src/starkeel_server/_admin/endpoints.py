@@ -35,7 +35,6 @@ class _Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def metrics_endpoint(registry: "CollectorRegistry") -> Endpoint:
-    """Return the endpoint of the merged metrics."""
 
     def metrics(request: AdminRequest) -> AdminResponse:
         body, content_type = multiprocess.render(registry, request.headers.get("accept", ""))
@@ -45,7 +44,6 @@ def metrics_endpoint(registry: "CollectorRegistry") -> Endpoint:
 
 
 def status_endpoints(lifecycle: Lifecycle, pool: WorkerPool) -> dict[str, Endpoint]:
-    """Return the endpoints of liveness and readiness by path."""
 
     def live(_: AdminRequest) -> AdminResponse:
         return json_response(200, {"status": "live"})
@@ -76,15 +74,7 @@ def _worker_status(slot: WorkerSlot) -> str:
 
 
 class OperatorEndpoints:
-    """Endpoints for operators.
-
-    Args:
-        service: The service.
-        config: Its configuration.
-        hooks: Hooks of the main process.
-        workers: Client of the workers' control servers.
-        levels: Log levels of the main process.
-    """
+    """JSON endpoints for operators on the same machine."""
 
     def __init__(
         self,
@@ -104,7 +94,6 @@ class OperatorEndpoints:
         self._dependencies: dict[str, str] = {}
 
     def by_path(self) -> dict[str, Endpoint]:
-        """Return the endpoints by path."""
         can_set_levels = self._config.active.server.log_level_changes
         methods = frozenset({"GET", "HEAD", "PUT"} if can_set_levels else {"GET", "HEAD"})
         return {

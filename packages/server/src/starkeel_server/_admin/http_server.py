@@ -7,6 +7,7 @@ blocked and while migrations run.
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from threading import Thread
 from typing import Any, Final, NamedTuple
@@ -22,17 +23,7 @@ _MAX_BODY_BYTES: Final = 16 * 1024
 _MAX_DIGITS: Final = 9
 _TIMEOUT_S: Final = 5.0
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})
-_REASONS: Final = {
-    200: "OK",
-    202: "Accepted",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    413: "Content Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {413: "Content Too Large"}
 _PROXY_HEADERS: Final = frozenset(
     [
         "cf-connecting-ip",
@@ -52,8 +43,6 @@ _PROXY_HEADERS: Final = frozenset(
 
 
 class AdminResponse(NamedTuple):
-    """A response."""
-
     status: int
     content_type: str
     body: bytes
@@ -147,12 +136,10 @@ def _parse_headers(lines: list[str]) -> dict[str, str]:
 
 
 def text_response(status: int) -> AdminResponse:
-    """Return the reason phrase of a status as plain text."""
     return AdminResponse(status, "text/plain; charset=utf-8", f"{_REASONS[status]}\n".encode())
 
 
 def json_response(status: int, content: Any) -> AdminResponse:
-    """Return content as JSON."""
     return AdminResponse(status, "application/json", msgspec.json.encode(content, enc_hook=str) + b"\n")
 
 

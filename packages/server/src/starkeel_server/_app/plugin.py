@@ -54,7 +54,6 @@ class ServerPlugin(InitPlugin):
 
     @property
     def slot(self) -> WorkerSlot | None:
-        """Scoreboard slot of this worker; None under other servers."""
         return self._slot
 
     @property

@@ -1,6 +1,7 @@
 """Hooks of an application's plugins, and the startup steps that call them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,10 +47,11 @@ class PluginHooks(ProcessHooks):
 
     async def connect(self) -> bool:
         """Wait for required services such as the database; return whether a plugin has any."""
-        connecting = list(self.having("connect"))
-        for plugin in connecting:
-            await _await_hook(plugin.connect(), exit_code=DATABASE_UNAVAILABLE)
-        return bool(connecting)
+        plugins = list(self.having("connect"))
+        for plugin in plugins:
+            with _start_errors(DATABASE_UNAVAILABLE):
+                await plugin.connect()
+        return bool(plugins)
 
     async def migrate(self, *, at_start: bool) -> int | None:
         """Migrate; return the number of applied migrations, None if no plugin migrates.
@@ -57,20 +59,15 @@ class PluginHooks(ProcessHooks):
         Args:
             at_start: Whether this is part of the startup, where plugins may be configured not to migrate.
         """
-        counts = [
-            await _await_hook(plugin.migrate(at_start=at_start), exit_code=MIGRATION_FAILED)
-            for plugin in self.having("migrate")
-        ]
+        with _start_errors(MIGRATION_FAILED):
+            counts = [await plugin.migrate(at_start=at_start) for plugin in self.having("migrate")]
         applied = [count for count in counts if count is not None]
         return sum(applied) if applied else None
 
     async def migration_sql(self) -> str:
         """Return the SQL that `migrate` would run; empty if there are no pending migrations."""
-        scripts = [
-            await _await_hook(plugin.migration_sql(), exit_code=MIGRATION_FAILED)
-            for plugin in self.having("migration_sql")
-        ]
-        return "".join(scripts)
+        with _start_errors(MIGRATION_FAILED):
+            return "".join([await plugin.migration_sql() for plugin in self.having("migration_sql")])
 
     def revise(self, message: str) -> list[Path]:
         """Write a new migration and return its files.
@@ -78,13 +75,11 @@ class PluginHooks(ProcessHooks):
         Raises:
             StartError: No plugin writes migrations, or it failed.
         """
-        revising = list(self.having("revision"))
-        if not revising:
+        plugins = list(self.having("revision"))
+        if not plugins:
             raise StartError("no plugin of the application writes migrations")
-        try:
-            return [path for plugin in revising for path in plugin.revision(message)]
-        except Exception as error:
-            raise _start_error(error, exit_code=CRASH_LOOP) from error
+        with _start_errors(CRASH_LOOP):
+            return [path for plugin in plugins for path in plugin.revision(message)]
 
     def copy(self, hook: Literal["backup", "restore"], file: Path) -> None:
         """Back up the service's data to a file, or restore it.
@@ -92,15 +87,13 @@ class PluginHooks(ProcessHooks):
         Raises:
             StartError: It failed, or there is not exactly one plugin with that hook.
         """
-        copying = list(self.having(hook))
-        if len(copying) != 1:
+        plugins = list(self.having(hook))
+        if len(plugins) != 1:
             raise StartError(
-                f"{len(copying)} plugins of the application have a `{hook}` hook; exactly one is needed"
+                f"{len(plugins)} plugins of the application have a `{hook}` hook; exactly one is needed"
             )
-        try:
-            getattr(copying[0], hook)(file)
-        except Exception as error:
-            raise _start_error(error, exit_code=CRASH_LOOP) from error
+        with _start_errors(CRASH_LOOP):
+            getattr(plugins[0], hook)(file)
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Yield the features of all plugins: name, whether it is enabled, and why."""
@@ -108,19 +101,17 @@ class PluginHooks(ProcessHooks):
             yield from plugin.features()
 
 
-async def _await_hook(awaitable: Any, *, exit_code: int) -> Any:
+@contextmanager
+def _start_errors(exit_code: int) -> Iterator[None]:
+    """Turn exceptions into `StartError`, with the exit code of the exception if it has one."""
     try:
-        return await awaitable
+        yield
     except Exception as error:
-        raise _start_error(error, exit_code=exit_code) from error
-
-
-def _start_error(error: Exception, *, exit_code: int) -> StartError:
-    own_exit_code = getattr(error, "exit_code", None)
-    if isinstance(own_exit_code, int):
-        return StartError(str(error), own_exit_code)
-    # An error the plugin did not expect: include its type.
-    return StartError(f"{type(error).__name__}: {error}", exit_code)
+        own_exit_code = getattr(error, "exit_code", None)
+        if isinstance(own_exit_code, int):
+            raise StartError(str(error), own_exit_code) from error
+        # An error the plugin did not expect: include its type.
+        raise StartError(f"{type(error).__name__}: {error}", exit_code) from error
 
 
 def log_features(hooks: PluginHooks, log: Log) -> None:

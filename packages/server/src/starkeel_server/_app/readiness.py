@@ -75,30 +75,25 @@ class Readiness:
 
     async def _check(self, plugin: Any) -> CheckResult:
         started = time.monotonic()
-        status: Literal["ok", "failed"] = "ok"
+        failure: Exception | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
                 await plugin.check_ready()
         except Exception as error:  # noqa: BLE001 - any error means "not ready", never a 500
-            status = "failed"
-            self._log_failure(plugin.readiness_name, error)
-        else:
-            self._log_recovery(plugin.readiness_name)
+            failure = error
+        self._log_change(plugin.readiness_name, failure)
         return CheckResult(
-            status=status,
+            status="failed" if failure else "ok",
             duration_ms=round((time.monotonic() - started) * 1000, 3),
             critical=bool(getattr(plugin, "readiness_critical", True)),
         )
 
-    # Only changes are logged: probes run every few seconds, and an outage lasts.
-
-    def _log_failure(self, name: str, error: Exception) -> None:
-        if name not in self._failed:
+    def _log_change(self, name: str, failure: Exception | None) -> None:
+        # Only changes are logged: probes run every few seconds, and an outage lasts.
+        if failure is not None and name not in self._failed:
             self._failed.add(name)
-            log.warning("readiness check failed", check=name, error=str(error) or type(error).__name__)
-
-    def _log_recovery(self, name: str) -> None:
-        if name in self._failed:
+            log.warning("readiness check failed", check=name, error=str(failure) or type(failure).__name__)
+        elif failure is None and name in self._failed:
             self._failed.discard(name)
             log.info("readiness check passed again", check=name)
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from starkeel_config import ConfigurationError
@@ -17,7 +18,7 @@ log = structlog.get_logger(__name__)
 _FLUSH_S = 3.0
 
 
-def config(service: Service) -> int:
+def config(service: Service, _: Namespace) -> int:
     """Print the effective settings with secrets hidden."""
     try:
         resolved = service.resolve()
@@ -32,45 +33,42 @@ def config(service: Service) -> int:
     return 0
 
 
-def migrate(service: Service) -> int:
-    """Migrate as `serve` does, even if migrations at startup are disabled."""
-    from .._app.plugin_hooks import PluginHooks, connect_and_migrate
+def migrate(service: Service, options: Namespace) -> int:
+    """Migrate as `serve` does, even if migrations at startup are disabled, or print the SQL."""
+    from .._app.plugin_hooks import connect_and_migrate
 
-    def run(hooks: PluginHooks) -> None:
-        asyncio.run(connect_and_migrate(hooks, log.info, at_start=False))
-
-    return _with_hooks(service, run)
-
-
-def migration_sql(service: Service) -> int:
-    """Print the SQL of pending migrations."""
-    return _with_hooks(service, lambda hooks: sys.stdout.write(asyncio.run(hooks.migration_sql())))
-
-
-def revision(service: Service, message: str) -> int:
-    """Write a migration and print its path."""
+    if options.sql:
+        return _with_hooks(service, lambda hooks: sys.stdout.write(asyncio.run(hooks.migration_sql())))
     return _with_hooks(
-        service, lambda hooks: sys.stdout.writelines(f"{path}\n" for path in hooks.revise(message))
+        service, lambda hooks: asyncio.run(connect_and_migrate(hooks, log.info, at_start=False))
     )
 
 
-def copy(service: Service, hook: Literal["backup", "restore"], file: Path) -> int:
+def revision(service: Service, options: Namespace) -> int:
+    """Write a migration and print its path."""
+    return _with_hooks(
+        service, lambda hooks: sys.stdout.writelines(f"{path}\n" for path in hooks.revise(options.message))
+    )
+
+
+def copy(service: Service, options: Namespace) -> int:
     """Back up the service's data to a file, or restore it."""
-    return _with_hooks(service, lambda hooks: hooks.copy(hook, file))
+    return _with_hooks(service, lambda hooks: hooks.copy(options.hook, Path(options.file)))
 
 
-def openapi(service: Service) -> int:
+def openapi(service: Service, _: Namespace) -> int:
     """Print the OpenAPI document.
 
     It is created with development settings only, so that it needs no secret and is the same on every machine.
     """
+    import msgspec
     from litestar.serialization import encode_json, get_serializer
 
     resolved = service.resolve({"ENVIRONMENT": "development"}, dotenv=NO_DOTENV)
     app = service.create_app(resolved.settings)
     schema = _sort_headers(app.openapi_schema.to_schema())
     document = encode_json(schema, serializer=get_serializer(app.type_encoders))
-    sys.stdout.write(_indent(document))
+    sys.stdout.write(msgspec.json.format(document, indent=2).decode() + "\n")
     return 0
 
 
@@ -84,12 +82,6 @@ def _sort_headers(schema: Any) -> Any:
         key: _sort_headers(dict(sorted(value.items())) if key == "headers" else value)
         for key, value in schema.items()
     }
-
-
-def _indent(document: bytes) -> str:
-    import msgspec
-
-    return msgspec.json.format(document, indent=2).decode() + "\n"
 
 
 def _with_hooks(service: Service, run: Callable[[Any], object]) -> int:

@@ -6,6 +6,7 @@ socket.
 
 import socket
 import sys
+from argparse import Namespace
 
 from starkeel_config import ConfigurationError, load
 
@@ -16,20 +17,15 @@ _TIMEOUT_S = 3.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def healthcheck(service: Service, *, ready: bool) -> int:
-    """Probe the service of this environment; return 0 if it responds 200, else 1.
-
-    Args:
-        service: The service.
-        ready: Whether to check readiness instead of liveness.
-    """
+def healthcheck(service: Service, options: Namespace) -> int:
+    """Probe the service of this environment; return 0 if it responds 200, else 1."""
     try:
         settings = load(ServerSettings, ENVIRON, service=service.name)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     try:
-        status, body = _probe(settings, "ready" if ready else "live")
+        status, body = _probe(settings, "ready" if options.ready else "live")
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{service.name} does not answer: {error}\n")
         return 1

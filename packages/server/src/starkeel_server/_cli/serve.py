@@ -77,7 +77,11 @@ class _MainProcess:
             supervisor = self._start()
         except Exception as error:  # noqa: BLE001 - the process ends and reports it
             return self._abort_start(error)
-        code = supervisor.run()
+        try:
+            code = supervisor.run()
+        except Exception:
+            log.exception("supervisor failed")
+            code = CRASH_LOOP
         if self._lifecycle.phase is Phase.KILLED:
             _park()
         log.info("shutdown complete")
@@ -175,7 +179,9 @@ class _MainProcess:
         hooks.start_process(role="main", index=0, workers=config.active.server.workers)
         self._hooks = hooks
         _log_start(self._service, resolved)
-        levels = MainLogLevels(hooks, LogLevelsFile(directory.path), configured=config.active.log_level_text)
+        levels = MainLogLevels(
+            hooks.set_log_levels, LogLevelsFile(directory.path), configured=config.active.log_level_text
+        )
         config.log_levels = levels
 
         def serving() -> list[WorkerProcess]:

@@ -5,24 +5,12 @@ different `LOG_LEVEL`.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 VARIABLE = "LOG_LEVEL"
-
-
-class HasLogLevels(Protocol):
-    """Sets the log levels of a process."""
-
-    def set_log_levels(self, levels: str) -> None:
-        """Set the log levels.
-
-        Raises:
-            ValueError: The levels are invalid.
-        """
 
 
 class _Override(msgspec.Struct, frozen=True):
@@ -38,14 +26,12 @@ class LogLevelsFile:
         self._path = directory / "log-levels"
 
     def write(self, levels: str, *, configured: str) -> None:
-        """Store levels that override the configured ones."""
         new = self._path.with_suffix(".new")
         new.write_bytes(msgspec.json.encode(_Override(levels, configured)))
         # Atomic for concurrent readers.
         os.replace(new, self._path)
 
     def remove(self) -> None:
-        """Remove the stored levels."""
         self._path.unlink(missing_ok=True)
 
     def read(self, environ: Mapping[str, str]) -> str | None:
@@ -61,13 +47,13 @@ class MainLogLevels:
     """Log levels of the main process and of workers that start later.
 
     Args:
-        settable: Sets the levels of the main process.
+        set_levels: Sets the levels of the main process; raises `ValueError` if they are invalid.
         file: File read by starting workers.
         configured: Value of `LOG_LEVEL`.
     """
 
-    def __init__(self, settable: HasLogLevels, file: LogLevelsFile, *, configured: str) -> None:
-        self._settable = settable
+    def __init__(self, set_levels: Callable[[str], None], file: LogLevelsFile, *, configured: str) -> None:
+        self._set_levels = set_levels
         self._file = file
         self._configured = configured
 
@@ -77,7 +63,7 @@ class MainLogLevels:
         Raises:
             ValueError: The levels are invalid; nothing has changed.
         """
-        self._settable.set_log_levels(levels)
+        self._set_levels(levels)
         self._file.write(levels, configured=self._configured)
 
     def configure(self, configured: str, levels: str) -> None:
@@ -90,4 +76,4 @@ class MainLogLevels:
         if levels and configured != self._configured:
             self._configured = configured
             self._file.remove()
-            self._settable.set_log_levels(levels)
+            self._set_levels(levels)

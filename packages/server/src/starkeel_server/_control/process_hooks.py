@@ -52,12 +52,10 @@ class ProcessHooks:
                 log.warning("flush failed", part=type(part).__name__, error=repr(error))
 
     def collectors(self) -> Iterator[Any]:
-        """Yield the metrics collectors of the main process."""
         for part in self.having("collectors"):
             yield from part.collectors()
 
     def inquiries(self) -> dict[str, ControlHandler]:
-        """Return the control handlers of all parts by request name."""
         return {
             name: handler for part in self.having("inquiries") for name, handler in part.inquiries().items()
         }
@@ -86,11 +84,9 @@ def _configure_fallback_log() -> None:
 class _StdoutLogger:
     """Writes each line to stdout in one call and ignores a closed stdout."""
 
-    def __init__(self, *_: Any) -> None:
-        """Accept the arguments of a structlog logger factory."""
+    def __init__(self, *_: Any) -> None: ...
 
     def msg(self, message: str) -> None:
-        """Write a line."""
         # A closed pipe, or a stream closed before the start, must not stop the service.
         with suppress(OSError, ValueError, AttributeError):
             sys.stdout.write(f"{message}\n")

@@ -54,7 +54,6 @@ class ControlResponse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def control_socket_path(directory: Path, slot: int) -> Path:
-    """Return the path of the control socket of the worker in a slot."""
     return directory / f"control-{slot}"
 
 
@@ -97,7 +96,6 @@ class ControlServer:
         Thread(target=self._run, name="control", daemon=True).start()
 
     def use_running_loop(self) -> None:
-        """Run coroutine handlers in the running event loop."""
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
 
     def tasks(self, _params: Mapping[str, str]) -> dict[str, Any]:

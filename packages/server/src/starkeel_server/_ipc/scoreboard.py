@@ -61,13 +61,11 @@ class Scoreboard:
 
     @classmethod
     def create(cls, path: Path, *, slots: int) -> "Scoreboard":
-        """Create a scoreboard in a new file."""
         path.write_bytes(bytes(_HEADER_BYTES + slots * _SLOT_BYTES))
         return cls(path)
 
     @property
     def phase(self) -> Phase:
-        """Phase of the service."""
         return Phase(self._map[_PHASE])
 
     @phase.setter
@@ -84,7 +82,6 @@ class Scoreboard:
         _SECONDS.pack_into(self._map, _DEADLINE, at)
 
     def slot(self, number: int) -> "WorkerSlot":
-        """Return the slot with a number."""
         return WorkerSlot(self, self._map, number)
 
     def _seconds(self, offset: int) -> float:
@@ -119,12 +116,10 @@ class WorkerSlot:
         return self._map[self._at + _SLOT_PHASE] != 0
 
     def set_phase(self, phase: Phase) -> None:
-        """Set the phase of this worker alone."""
         self._map[self._at + _SLOT_PHASE] = phase
 
     @property
     def state(self) -> WorkerState:
-        """State of the worker."""
         return WorkerState(self._map[self._at + _STATE])
 
     @state.setter
@@ -133,7 +128,6 @@ class WorkerSlot:
 
     @property
     def has_been_up(self) -> bool:
-        """Whether the worker serves or has served."""
         return self.state in (WorkerState.UP, WorkerState.CLOSING)
 
     @property
@@ -146,7 +140,6 @@ class WorkerSlot:
         self._map[self._at + _READY] = int(ready)
 
     def record_heartbeat(self) -> None:
-        """Record that the worker's event loop runs."""
         _SECONDS.pack_into(self._map, self._at + _HEARTBEAT, time.monotonic())
 
     @property
@@ -156,5 +149,4 @@ class WorkerSlot:
         return time.monotonic() - recorded
 
     def reset(self) -> None:
-        """Clear the slot for a new worker."""
         self._map[self._at : self._at + _SLOT_BYTES] = bytes(_SLOT_BYTES)

@@ -25,8 +25,6 @@ _END = b"\n"
 
 
 class SpareProcess:
-    """An interpreter that waits for its command."""
-
     def __init__(self) -> None:
         # Never closed: the child detects the end of this process by the end of the connection.
         self._socket, child_socket = socket.socketpair()
@@ -43,11 +41,7 @@ class SpareProcess:
 
 
 class CommandChannel:
-    """The child's end: receives the command in a thread and detects the end of the main process.
-
-    Args:
-        descriptor: Descriptor of the socket.
-    """
+    """The child's end: receives the command in a thread and detects the end of the main process."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
@@ -57,7 +51,6 @@ class CommandChannel:
         Thread(target=self._run, name="command-channel", daemon=True).start()
 
     def receive(self) -> tuple[bytes, list[int]]:
-        """Wait for the command and its descriptors."""
         return self._commands.get()
 
     def _run(self) -> None:

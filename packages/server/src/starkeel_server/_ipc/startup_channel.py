@@ -25,7 +25,7 @@ class _Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class _Done(msgspec.Struct, frozen=True, tag=True):
-    """The port may be opened."""
+    pass
 
 
 _DECODER = msgspec.json.Decoder(_LogLine | _Failed | _Done)
@@ -44,8 +44,6 @@ class StartupFailure(StartError):
 
 
 class StartupListener:
-    """The main process's end of the pipe."""
-
     def __init__(self) -> None:
         self._reader, self.writer = os.pipe()
 
@@ -69,17 +67,12 @@ class StartupListener:
 
 
 class StartupReporter:
-    """The worker's end of the pipe.
-
-    Args:
-        descriptor: Inherited descriptor of the pipe.
-    """
+    """The worker's end of the pipe."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def log(self, message: str, **fields: Any) -> None:
-        """Log a line in the main process."""
         self._send(_LogLine(message, fields))
 
     def fail(self, error: Exception) -> None:
@@ -91,7 +84,6 @@ class StartupReporter:
             self._send(_Failed(f"{type(error).__name__}: {error}", CRASH_LOOP, trace))
 
     def done(self) -> None:
-        """Report that the port may be opened."""
         self._send(_Done())
         os.close(self._descriptor)
 

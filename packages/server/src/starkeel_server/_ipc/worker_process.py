@@ -58,7 +58,6 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Process id."""
         return self._process.pid
 
     @property
@@ -68,19 +67,15 @@ class WorkerProcess:
 
     @property
     def is_up(self) -> bool:
-        """Whether the worker serves."""
         return self._process.returncode is None and self.slot.state is WorkerState.UP
 
     @property
     def is_preparing(self) -> bool:
-        """Whether the worker is connecting to the database or migrating."""
         return self.slot.state is WorkerState.PREPARING and self.returncode is None
 
     def kill(self) -> None:
-        """Send SIGKILL."""
         self.was_killed = True
         self._process.kill()
 
     def wait(self) -> None:
-        """Wait for the process to end."""
         self._process.wait()

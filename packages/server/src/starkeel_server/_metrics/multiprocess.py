@@ -65,8 +65,6 @@ def remove_live_gauges(directory: Path, *, name: str, pid: int) -> None:
 
 
 class WorkerMetrics:
-    """Metrics of the main process about its workers."""
-
     def register(self) -> None:
         """Create the metrics; call `name_process` first."""
         from prometheus_client import Counter
@@ -82,9 +80,7 @@ class WorkerMetrics:
             self._replacements.labels(reason)
 
     def count_exit(self, reason: str) -> None:
-        """Count a worker that died: `oom`, `signal` or `error`."""
         self._exits.labels(reason).inc()
 
     def count_replacement(self, reason: str) -> None:
-        """Count a worker that was replaced: `reload` or `memory`."""
         self._replacements.labels(reason).inc()

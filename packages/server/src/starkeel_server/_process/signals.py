@@ -12,10 +12,7 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
-STOP_SIGNALS = {
-    signal.SIGTERM: "received SIGTERM",
-    signal.SIGINT: "received Ctrl+C",
-}
+STOP_SIGNALS = {signal.SIGTERM: "received SIGTERM", signal.SIGINT: "received Ctrl+C"}
 """Signals that stop the service, with their log message."""
 
 HANDLED = {*STOP_SIGNALS, signal.SIGHUP}
@@ -50,7 +47,7 @@ class SignalDispatcher:
         on_child: Callable[[], None],
     ) -> None:
         """Set the handlers of the first and of further stop signals, of SIGHUP and of SIGCHLD."""
-        self._on_stop, self._on_second_stop = on_stop, on_second_stop
+        self._on_second_stop, self._on_stop = on_second_stop, on_stop
         self._on_reload, self._on_child = on_reload, on_child
 
     def _dispatch(self) -> None:
@@ -77,8 +74,7 @@ class SignalDispatcher:
 
 
 def ignore_stops() -> None:
-    """Ignore stop signals sent to the whole process group, such as Ctrl-C: only the main process stops
-    workers.
+    """Ignore stop signals to the process group, such as Ctrl-C: only the main process stops workers.
 
     The handler does nothing instead of being `SIG_IGN`, which programs started by the service would inherit.
     """

@@ -50,7 +50,6 @@ class ListenSocket:
 
     @property
     def address(self) -> str:
-        """Local address, as `host:port`."""
         host, port = self.socket.getsockname()[:2]
         return format_address(host, port)
 

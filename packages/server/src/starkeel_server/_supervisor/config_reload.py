@@ -18,10 +18,6 @@ class ReloadableConfig:
     """Configuration that workers are started with.
 
     `active` is known to work; `candidate` was read last and becomes active when a worker has started with it.
-
-    Args:
-        service: The service.
-        resolved: Its configuration at the start.
     """
 
     def __init__(self, service: Service, resolved: Resolved[ServiceSettings]) -> None:
@@ -69,7 +65,6 @@ class ReloadableConfig:
         self.candidate = snapshot
 
     def _needing_restart(self, resolved: Resolved[ServiceSettings]) -> Collection[str]:
-        """Return the changed variables that need a restart."""
         before, after = self.active.server, server_settings(resolved.settings)
         changed = {
             name for name, field in RESTART_ONLY.items() if getattr(before, field) != getattr(after, field)
@@ -80,21 +75,12 @@ class ReloadableConfig:
         self, resolved: Resolved[ServiceSettings], unchanged: Collection[str] = ()
     ) -> ConfigSnapshot:
         """Create a snapshot in which some variables keep their active values."""
-        server, environ, entries = (
-            server_settings(resolved.settings),
-            resolved.snapshot(ENVIRON),
-            resolved.entries,
-        )
+        server, environ = server_settings(resolved.settings), resolved.snapshot(ENVIRON)
+        entries = {entry.variable: entry for entry in resolved.entries}
         if unchanged:
-            fields = {name: (RESTART_ONLY | TLS_FILES)[name] for name in unchanged}
-            values = {field: getattr(self.active.server, field) for field in fields.values()}
-            server = replace(server, **values)
+            fields = [(RESTART_ONLY | TLS_FILES)[name] for name in unchanged]
+            server = replace(server, **{field: getattr(self.active.server, field) for field in fields})
             environ |= {name: self.active.texts[name] for name in unchanged}
-            shown = {entry.variable: entry.value for entry in self.active.entries}
-            entries = tuple(
-                Entry(entry.variable, shown[entry.variable], "start of the process")
-                if entry.variable in unchanged
-                else entry
-                for entry in entries
-            )
-        return ConfigSnapshot(self._service.name, server, environ, entries)
+            before = [entry for entry in self.active.entries if entry.variable in unchanged]
+            entries |= {e.variable: Entry(e.variable, e.value, "start of the process") for e in before}
+        return ConfigSnapshot(self._service.name, server, environ, entries.values())

@@ -25,7 +25,6 @@ class Lifecycle:
 
     @property
     def phase(self) -> Phase:
-        """Current phase."""
         return self._phase
 
     @property

@@ -27,8 +27,6 @@ class RollingRestart:
     """Replaces workers one by one; `step` continues without waiting.
 
     Args:
-        pool: The workers.
-        config: Configuration that they are started with.
         on_replaced: Called with the reason when a worker has been replaced.
     """
 
@@ -49,7 +47,6 @@ class RollingRestart:
                 self._requested[index] = reason
 
     def is_requested(self, index: int) -> bool:
-        """Return whether a worker is scheduled for replacement."""
         return index in self._requested
 
     def step(self) -> None:

@@ -31,12 +31,6 @@ class Supervisor:
     """Keeps the configured number of workers running until the service stops.
 
     Args:
-        config: Configuration that workers are started with.
-        lifecycle: Phase of the service.
-        scoreboard: Memory shared with the workers.
-        listener: Socket they accept from.
-        pool: The workers.
-        rolling_restart: Replaces workers while the service serves.
         on_exit: Called with each worker that has ended, and whether that was unexpected.
         reload_requested: Set to reload the configuration and replace every worker.
     """

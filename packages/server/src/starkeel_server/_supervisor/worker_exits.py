@@ -57,7 +57,6 @@ class OomKills:
         return sum(_oom_kills(path) for path in self._files)
 
     def has_increased(self) -> bool:
-        """Return whether the count has increased since the last call."""
         before, self._last_count = self._last_count, self.count()
         return self._last_count > before
 

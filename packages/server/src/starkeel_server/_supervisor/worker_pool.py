@@ -24,9 +24,7 @@ class WorkerPool:
     """The configured number of workers, and one more while a worker is being replaced.
 
     Args:
-        scoreboard: Memory shared with the workers, with one more slot than there are workers.
-        lifecycle: Phase of the service; workers are started only until it stops.
-        spawn: Starts a worker.
+        scoreboard: Scoreboard with one more slot than there are workers.
     """
 
     def __init__(self, scoreboard: Scoreboard, lifecycle: Lifecycle, spawn: Spawn) -> None:
@@ -43,12 +41,10 @@ class WorkerPool:
 
     @property
     def indexes(self) -> range:
-        """Indexes of the workers."""
         return range(self._size)
 
     @property
     def is_up(self) -> bool:
-        """Whether every worker serves."""
         return len(self.serving) == self._size and all(worker.is_up for worker in self.serving.values())
 
     def slots(self) -> list[WorkerSlot]:
@@ -63,7 +59,6 @@ class WorkerPool:
         ]
 
     def exited(self) -> list[WorkerProcess]:
-        """Return every worker whose process has ended."""
         return [worker for worker in self.all() if worker.returncode is not None]
 
     def start(self, index: int) -> None:
@@ -89,7 +84,6 @@ class WorkerPool:
         return self.retiring
 
     def remove(self, worker: WorkerProcess) -> None:
-        """Remove a worker that has ended."""
         if self.replacement is worker:
             self.replacement = None
         elif self.retiring is worker:

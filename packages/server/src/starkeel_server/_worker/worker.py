@@ -18,7 +18,7 @@ from litestar import Litestar
 from .._app.drain import Drain
 from .._app.plugin import ServerPlugin
 from .._app.plugin_hooks import PluginHooks, connect_and_migrate, log_features
-from .._compat import granian
+from .._compat import check_litestar, granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from .._config.service import NO_DOTENV
 from .._control.server import ControlServer
@@ -71,7 +71,6 @@ class _Worker:
     """The life of one worker.
 
     Args:
-        spec: Start message of the main process.
         received: Descriptors of this process by those of the main process.
         orphaned: Set when the main process has ended.
     """
@@ -87,10 +86,8 @@ class _Worker:
 
     def run(self) -> int:
         """Create the application, prepare the startup if needed, and serve; return the exit code."""
-        # By slot, not by index: the worker that it replaces still writes metrics under its own name.
-        name_process(str(self._spec.slot))
         try:
-            app, hooks, control = self._make()
+            app, hooks, control = self._create()
         except Exception as error:  # noqa: BLE001 - reported to the main process, or raised again
             return self._report_creation_failure(error)
         plugin = hooks.server_plugin()
@@ -104,12 +101,15 @@ class _Worker:
             hooks.stop_process(timeout_s=max(0.1, flush_until - time.monotonic()))
         return code
 
-    def _make(self) -> tuple[Litestar, PluginHooks, ControlServer]:
+    def _create(self) -> tuple[Litestar, PluginHooks, ControlServer]:
+        # By slot, not by index: the worker that it replaces still writes metrics under its own name.
+        name_process(str(self._spec.slot))
         service = self._spec.service
         environ = read_environ(self._spec, self._received)
         app = service.create_app(service.resolve(environ, dotenv=NO_DOTENV).settings)
         hooks = PluginHooks(app)
         granian()
+        check_litestar()
         # Garbage collection was off during the imports.
         gc.freeze()
         gc.enable()
@@ -139,7 +139,7 @@ class _Worker:
         """Connect and migrate; return whether the port may be opened."""
         self._slot.state = WorkerState.PREPARING
         async with asyncio.TaskGroup() as tasks:
-            preparation = tasks.create_task(_prepared(hooks, reporter))
+            preparation = tasks.create_task(_report_preparation(hooks, reporter))
             while not preparation.done() and not self._must_end:
                 await asyncio.wait([preparation], timeout=POLL_S)
             preparation.cancel()
@@ -182,8 +182,8 @@ class _Worker:
         if plugin.settings.tls_cert_file is not None:
             set_expiry_metric(plugin.settings.tls_cert_file)
         engine = Engine(app, listener, plugin.settings, number=self._spec.index + 1)
-        # Publish the state before checking for shutdown; otherwise main could kill a worker that already
-        # accepts connections.
+        # Publish the state before checking for shutdown; otherwise the main process could kill a
+        # worker that already accepts connections.
         self._slot.state = WorkerState.OPENING
         if self._must_end:
             return
@@ -237,7 +237,7 @@ class _Worker:
         await engine.wait_stopped(timeout_s=max(minimum, min(maximum, remaining_s())))
 
 
-async def _prepared(hooks: PluginHooks, reporter: StartupReporter) -> bool:
+async def _report_preparation(hooks: PluginHooks, reporter: StartupReporter) -> bool:
     try:
         log_features(hooks, reporter.log)
         await connect_and_migrate(hooks, reporter.log, at_start=True)
