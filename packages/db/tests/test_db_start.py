@@ -4,6 +4,8 @@ import asyncio
 import socket
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,38 @@ async def test_a_new_file_can_be_opened_concurrently(tmp_path: Path) -> None:
         for connection in opened:
             assert isinstance(connection, aiosqlite.Connection)
             await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "unused"),
+    [
+        ("postgresql://ada@localhost/shop", {"aiosqlite", "sqlite3", "sqlalchemy.dialects.sqlite"}),
+        ("sqlite:///shop.db", {"asyncpg"}),
+    ],
+)
+def test_only_the_driver_in_use_is_imported(url: str, unused: set[str]) -> None:
+    code = f"""
+import sys
+from datetime import timedelta
+from litestar import Litestar
+from sqlalchemy import MetaData
+from starkeel_config import Secret
+from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyKeys, Outbox
+from starkeel_db._engine.database import Database
+
+settings, metadata, hour = DatabaseSettings(url=Secret({url!r})), MetaData(), timedelta(hours=1)
+database = DatabasePlugin(settings, metadata=metadata, migrations="orders.migrations")
+plugins = [
+    database,
+    Outbox(database, metadata=metadata, retention=hour),
+    IdempotencyKeys(database, metadata=metadata, lifetime=hour),
+]
+Litestar(plugins=plugins)
+Database(settings, database._share, name="shop")
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert not {*unused, "alembic", "prometheus_client"} & set(done.stdout.split())

@@ -25,7 +25,6 @@ from ._migrations.scripts import Scripts
 from ._session.conflict_retry import note_conflict
 from ._session.session import Sessions
 from ._session.unit_of_work import UnitOfWorkMiddleware, close, provide_session
-from ._sqlite_backup import BackupError, back_up, restore
 
 log = structlog.get_logger(__name__)
 
@@ -177,6 +176,8 @@ class DatabasePlugin(InitPlugin):
         Raises:
             DatabaseError: The backup failed, or the database is PostgreSQL.
         """
+        from ._sqlite_backup import back_up
+
         back_up(self._sqlite_file("pg_dump --format=custom"), file)
         log.info("database backed up", file=str(file), bytes=file.stat().st_size)
 
@@ -186,6 +187,8 @@ class DatabasePlugin(InitPlugin):
         Raises:
             DatabaseError: The restore failed, or the database is PostgreSQL.
         """
+        from ._sqlite_backup import restore
+
         kept = restore(self._sqlite_file("pg_restore"), file, Scripts(self._package))
         before = {} if kept is None else {"before": str(kept)}
         log.info("database restored", file=str(file), **before)
@@ -193,6 +196,8 @@ class DatabasePlugin(InitPlugin):
     def _sqlite_file(self, instead: str) -> Path:
         target = self.settings.target
         if isinstance(target, PostgresUrl):
+            from ._sqlite_backup import BackupError
+
             raise BackupError(f"DATABASE_URL is PostgreSQL: use `{instead}`")
         return target.path
 

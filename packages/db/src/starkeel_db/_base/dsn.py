@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args
+from typing import ClassVar, Literal, NamedTuple, cast, get_args
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 ACCEPTED = "a postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///PATH URL"
@@ -33,6 +33,7 @@ class Address(NamedTuple):
 class PostgresUrl:
     """A PostgreSQL database and its connection parameters; addresses are tried in order."""
 
+    dialect: ClassVar = "postgresql"
     addresses: tuple[Address, ...]
     user: str
     password: str | None = field(repr=False)
@@ -50,6 +51,7 @@ class PostgresUrl:
 class SqliteUrl:
     """An SQLite file."""
 
+    dialect: ClassVar = "sqlite"
     path: Path
 
     def __str__(self) -> str:

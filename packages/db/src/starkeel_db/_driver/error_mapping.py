@@ -1,40 +1,35 @@
 """Maps driver errors that mean the database is unavailable to `DatabaseUnavailable`."""
 
-import sqlite3
+import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 import structlog
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from .._base.errors import Conflict, DatabaseUnavailable, ReadOnlySessionError, reason_of, sqlite_code
-from .postgres import Open
 from .transactions import READ_ONLY
 
 log = structlog.get_logger(__name__)
 
+Open = Callable[[], Awaitable[Any]]
+"""Opens a connection of the driver."""
+
 # SQLSTATE (PostgreSQL manual, appendix A): connection exception, insufficient resources, operator
 # intervention (shutdown, statement timeout), transaction rollback (deadlock, serialization); then session
-# timeouts, read-only server, lock timeout.
+# timeouts, read-only transaction, lock timeout.
 _CLASSES = ("08", "53", "57", "40")
 _CODES = {"25P03", "25P04", "25006", "55P03"}
-# The server has become a standby; new connections find the primary.
-_READ_ONLY_SERVER = "25006"
+_READ_ONLY_TRANSACTION = "25006"
 _CONFLICTS: dict[str | None, Conflict] = {"40001": "serialization", "40P01": "deadlock"}
 # Statement timeout, lock timeout and conflicts concern one statement; they are no outage.
 _STATEMENT_ERRORS = {"57014", "55P03", *_CONFLICTS}
-# Errors that may pass without intervention.
-_SQLITE_CODES = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_INTERRUPT,
-}
+# SQLite's result codes that may pass without intervention: BUSY, LOCKED, READONLY, INTERRUPT, IOERR, FULL,
+# CANTOPEN (sqlite.org/rescode.html). Numbers, because `sqlite3` is imported only where SQLite is used.
+_SQLITE_CODES = {5, 6, 8, 9, 10, 13, 14}
+_SQLITE_READONLY = 8
 _OVER_AFTER_S = 1.0
 """Seconds without a failure after which a successful statement ends an outage."""
 
@@ -55,16 +50,13 @@ class OutageMonitor:
             reason = outage(error, is_disconnect=context.is_disconnect)
             if reason is None:
                 return None
-            if _is_refused_write(error) and _is_read_only(context.connection):
+            state = getattr(error, "sqlstate", None)
+            if _is_read_only(context.connection) and _is_refused_write(error):
                 log.error("write refused in read-only session", reason=reason)
                 return ReadOnlySessionError(reason)
-            if (
-                isinstance(error, OSError)
-                or _is_broken(error)
-                or getattr(error, "sqlstate", "") == _READ_ONLY_SERVER
-            ):
+            if isinstance(error, OSError) or _is_broken(error) or state == _READ_ONLY_TRANSACTION:
+                # Also a server that has become a standby: new connections find the primary.
                 context.is_disconnect = True
-            state = getattr(error, "sqlstate", None)
             if state not in _STATEMENT_ERRORS:
                 self.report(reason)
             return DatabaseUnavailable(reason, conflict=_CONFLICTS.get(state))
@@ -120,16 +112,19 @@ def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
     return reason_of(error) if is_passing else None
 
 
-def _is_refused_write(error: BaseException) -> bool:
-    return (
-        getattr(error, "sqlstate", "") == _READ_ONLY_SERVER or sqlite_code(error) == sqlite3.SQLITE_READONLY
-    )
-
-
 def _is_read_only(connection: Connection | None) -> bool:
     return connection is not None and connection.get_execution_options().get(READ_ONLY, False)
 
 
+def _is_refused_write(error: BaseException) -> bool:
+    is_postgres = getattr(error, "sqlstate", None) == _READ_ONLY_TRANSACTION
+    return is_postgres or sqlite_code(error) == _SQLITE_READONLY
+
+
 def _is_broken(error: BaseException) -> bool:
-    # asyncpg raises this when a statement is sent while the server is closing the connection.
-    return isinstance(getattr(error, "driver_exception", error), asyncpg.InternalClientError)
+    # asyncpg raises this when a statement is sent while the server is closing the connection. An error of
+    # asyncpg exists only if the module is loaded.
+    asyncpg: Any = sys.modules.get("asyncpg")
+    return asyncpg is not None and isinstance(
+        getattr(error, "driver_exception", error), asyncpg.InternalClientError
+    )

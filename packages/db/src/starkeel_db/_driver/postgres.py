@@ -2,16 +2,15 @@
 
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 
 from .._base.dsn import Address, PostgresUrl
 from .._base.errors import DatabaseUnavailable
-
-IDLE_IN_TRANSACTION_S = 60
-"""Seconds after which the server ends an idle transaction and frees its locks; longer than any request."""
+from .error_mapping import Open
+from .statement_timeout import IDLE_IN_TRANSACTION_S
 
 _REASONS = {
     "28P01": "the password is wrong",
@@ -28,8 +27,6 @@ _FAILURES = (
     asyncpg.TargetServerAttributeNotMatched,
 )
 _PGBOUNCER = "unsupported startup parameter"
-
-Open = Callable[[], Awaitable[Any]]
 
 
 def postgres_opener(

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from .._base.errors import DatabaseUnavailable, NotADatabase, sqlite_code
-from .postgres import Open
+from .error_mapping import Open
 
 _ABANDON_S = 1.0
 _INTERRUPT_EVERY_S = 0.02

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .postgres import IDLE_IN_TRANSACTION_S
-
+IDLE_IN_TRANSACTION_S = 60
+"""Seconds after which the server ends an idle transaction and frees its locks; longer than any request."""
 _KEY = "starkeel_deadline"
 _SHORTEN = (
     "SELECT set_config('statement_timeout', $1, true),"

@@ -1,7 +1,6 @@
 """Engines: a pooled one for requests, an unpooled one for the start and for migrations."""
 
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import anyio
@@ -11,14 +10,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from .._base.dsn import DatabaseUrl, PostgresUrl, SqliteUrl
+from .._base.dsn import DatabaseUrl, SqliteUrl
 from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError, reason_of
 from .._base.settings import DatabaseSettings
-from .._driver.error_mapping import OutageMonitor
+from .._driver.error_mapping import Open, OutageMonitor
 from .._driver.pool import ElasticPool, check_connections
-from .._driver.postgres import Open, postgres_opener, session_settings
 from .._driver.spans import record_spans
-from .._driver.sqlite import interrupt_when_cancelled, roll_back_failed_commits, sqlite_opener
 from .._driver.statement_timeout import enforce_deadlines
 from .._driver.transactions import BEGIN, READING, begin_explicitly, switch_read_only
 from .._session.session import note_failures
@@ -80,7 +77,11 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
     # Behind a pooler in transaction mode the session settings belong to all clients.
     if not settings.pgbouncer:
         switch_read_only(engine.sync_engine, on_failure=outages.report)
-    _add_listeners(settings, engine.sync_engine)
+    if isinstance(settings.target, SqliteUrl):
+        _add_sqlite_listeners(engine.sync_engine)
+    else:
+        enforce_deadlines(engine.sync_engine)
+        note_failures(engine.sync_engine)
     record_spans(engine.sync_engine, settings.target)
     return engine
 
@@ -102,12 +103,12 @@ def unpooled_engine(
         name: Name of the service, sent as part of `application_name`.
         target: The database, if it differs from the database of requests.
     """
-    is_direct = not settings.pgbouncer or target not in {None, settings.target}
-    opener = _unlimited_opener(settings, name, target or settings.target, is_direct=is_direct)
+    target = target or settings.target
+    is_direct = not settings.pgbouncer or target != settings.target
+    opener = _unlimited_opener(settings, name, target, is_direct=is_direct)
     engine = _engine(settings, opener, is_prepared=is_direct, poolclass=NullPool)
-    if not isinstance(settings.target, PostgresUrl):
-        begin_explicitly(engine.sync_engine)
-        interrupt_when_cancelled(engine.sync_engine)
+    if isinstance(target, SqliteUrl):
+        _add_sqlite_listeners(engine.sync_engine)
     return engine
 
 
@@ -134,46 +135,51 @@ def _engine(
 
 def _dialect(settings: DatabaseSettings) -> URL:
     # Selects the dialect only; the opener has the address.
-    is_postgres = isinstance(settings.target, PostgresUrl)
-    return make_url("postgresql+asyncpg://" if is_postgres else "sqlite+aiosqlite:///database")
+    is_file = isinstance(settings.target, SqliteUrl)
+    return make_url("sqlite+aiosqlite:///database" if is_file else "postgresql+asyncpg://")
 
 
+# The drivers are imported here, so that a service loads only its own.
 def _opener(settings: DatabaseSettings, name: str) -> Open:
     target = settings.target
-    if isinstance(target, PostgresUrl):
-        return postgres_opener(
-            target,
-            application_name=name,
-            connect_timeout_s=settings.acquire_timeout_s,
-            server_settings={} if settings.pgbouncer else session_settings(settings.statement_timeout_s),
-            is_prepared=not settings.pgbouncer,
-        )
-    return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s)
+    if isinstance(target, SqliteUrl):
+        from .._driver.sqlite import sqlite_opener
+
+        return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s)
+    from .._driver.postgres import postgres_opener, session_settings
+
+    return postgres_opener(
+        target,
+        application_name=name,
+        connect_timeout_s=settings.acquire_timeout_s,
+        server_settings={} if settings.pgbouncer else session_settings(settings.statement_timeout_s),
+        is_prepared=not settings.pgbouncer,
+    )
 
 
 def _unlimited_opener(settings: DatabaseSettings, name: str, target: DatabaseUrl, *, is_direct: bool) -> Open:
-    if isinstance(target, PostgresUrl):
-        limits = {"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"}
-        return postgres_opener(
-            target,
-            application_name=f"{name} migrations",
-            connect_timeout_s=settings.acquire_timeout_s,
-            server_settings=limits if is_direct else {},
-            is_prepared=is_direct,
-        )
-    return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=False)
+    if isinstance(target, SqliteUrl):
+        from .._driver.sqlite import sqlite_opener
 
+        return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=False)
+    from .._driver.postgres import postgres_opener
 
-def _add_listeners(settings: DatabaseSettings, engine: Engine) -> None:
-    listeners: tuple[Callable[[Engine], None], ...] = (
-        begin_explicitly,
-        interrupt_when_cancelled,
-        roll_back_failed_commits,
+    limits = {"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"}
+    return postgres_opener(
+        target,
+        application_name=f"{name} migrations",
+        connect_timeout_s=settings.acquire_timeout_s,
+        server_settings=limits if is_direct else {},
+        is_prepared=is_direct,
     )
-    if isinstance(settings.target, PostgresUrl):
-        listeners = (enforce_deadlines, note_failures)
-    for add in listeners:
-        add(engine)
+
+
+def _add_sqlite_listeners(engine: Engine) -> None:
+    from .._driver.sqlite import interrupt_when_cancelled, roll_back_failed_commits
+
+    begin_explicitly(engine)
+    interrupt_when_cancelled(engine)
+    roll_back_failed_commits(engine)
 
 
 async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) -> None:

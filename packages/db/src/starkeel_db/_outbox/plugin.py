@@ -50,7 +50,7 @@ class Outbox(InitPlugin):
         self._database = database
         self._retention = retention
         self._broker = broker
-        self._table = outbox_table(metadata)
+        self._table = outbox_table(metadata, dialect=database.settings.target.dialect)
         self._notifier = Notifier()
         self._subscriptions = Subscriptions(database, self._table, self._notifier)
 

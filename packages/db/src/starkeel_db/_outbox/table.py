@@ -47,12 +47,19 @@ class Event(NamedTuple):
     traceparent: str | None = None
 
 
-def outbox_table(metadata: MetaData) -> Table:
-    """Return the table; add it to the metadata if necessary."""
+def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
+    """Return the table; add it to the metadata if necessary.
+
+    Args:
+        metadata: Metadata of the models.
+        dialect: `postgresql` or `sqlite`; options of another dialect would import it.
+    """
     found = metadata.tables.get(TABLE)
     if found is not None:
         return found
-    is_unpublished = text("published_at IS NULL")
+    # SQLite: positions must not be reused after the last rows are deleted.
+    options: dict[str, Any] = {"sqlite_autoincrement": True} if dialect == "sqlite" else {}
+    where: dict[str, Any] = {f"{dialect}_where": text("published_at IS NULL")}
     return Table(
         TABLE,
         metadata,
@@ -69,14 +76,8 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("dead_at", DateTimeUTC(timezone=True)),
         Column("traceparent", String(55)),
         Index("ix_outbox_key_position", "key", "position"),
-        Index(
-            "ix_outbox_unpublished",
-            "position",
-            postgresql_where=is_unpublished,
-            sqlite_where=is_unpublished,
-        ),
-        # Positions must not be reused after the last rows are deleted.
-        sqlite_autoincrement=True,
+        Index("ix_outbox_unpublished", "position", **where),
+        **options,
     )
 
 
