@@ -70,6 +70,7 @@ check:
     uv run --frozen lint-imports
     uv run --frozen vulture
     uv run --frozen python -m tools.checks.module_length
+    uv run --frozen python -m tools.checks.words
     uv run --frozen python -m tools.generate.configuration --check
     uv run --frozen python -m tools.generate.openapi --check
     uv run --frozen python -m tools.generate.dashboards --check

@@ -55,7 +55,8 @@ RULES = (
     Rule("looks(?! up| like| for| wrong)", "reads, checks, searches"),
     Rule("look(?![ _-]?up)", "read, check, list", _PYTHON),
     Rule("hear(?:s|d)", "receives, is notified"),
-    Rule("stands(?! for| alone| out)|stood", "is, is stored"),
+    # `stands_at` is a field of an admin endpoint.
+    Rule("stands(?! for| alone| out|[ _]at)|stood", "is, is stored"),
     Rule("(?<!by )hand(?:s|ed|ing)? (?:on|out)", "pass, forward, return"),
     Rule("(?:takes?|took|taking) leave", "close, disconnect"),
     Rule("(?:go|goes|going|went) by", "use, follow"),

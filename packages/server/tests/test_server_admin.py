@@ -231,7 +231,7 @@ def test_config_shows_values_changed_by_sighup(samples: Any) -> None:
 
     def shown() -> str:
         settings = page(sample, "/config")["settings"]
-        return next(one["value"] for one in settings if one["variable"] == "SAMPLE_GREETING")
+        return next(entry["value"] for entry in settings if entry["variable"] == "SAMPLE_GREETING")
 
     assert shown() == "hello"
     greeting.write_text("good day")

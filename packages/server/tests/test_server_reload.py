@@ -188,7 +188,7 @@ def expiry(certificate: Any) -> float:
 
 def reported_expiry(sample: Any) -> float:
     page = httpx2.get(f"{sample.admin}/metrics", timeout=20).text
-    (line,) = [one for one in page.splitlines() if one.startswith("starkeel_certificate_not_after")]
+    (line,) = [line for line in page.splitlines() if line.startswith("starkeel_certificate_not_after")]
     return float(line.rpartition(" ")[2])
 
 

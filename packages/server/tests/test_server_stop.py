@@ -288,8 +288,8 @@ def test_no_request_fails_under_load(samples: Any, workers: int) -> None:
         running = [pool.submit(balancer), *(pool.submit(load, number) for number in range(4))]
         assert under_load.wait(30)
         sample.signal(signal.SIGTERM)
-        for one in running:
-            one.result()
+        for future in running:
+            future.result()
 
     assert set(answered) == {200}
     assert sample.wait() == 0

@@ -30,7 +30,7 @@ def test_metrics_of_all_workers_are_merged(samples: Any) -> None:
     answered: set[int] = set()
     hits = 0
 
-    # Until both workers have responded: the kernel chooses the one that accepts.
+    # Until both workers have responded: the kernel chooses the worker that accepts.
     def both() -> bool:
         nonlocal hits
         answered.add(httpx2.get(f"{sample.url}/pid").json()["pid"])

@@ -11,7 +11,6 @@ from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
-from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import Scope
@@ -28,7 +27,7 @@ from ._engine.database import Database, WritableCheck
 from ._engine.engine import Share, unpooled_engine, wait_until_answering
 from ._migrations.runner import Migrations, set_pending
 from ._migrations.scripts import Scripts
-from ._session.conflict_retry import ConflictRetry, attempts_of, note_conflict
+from ._session.conflict_retry import add_retries, note_conflict
 from ._session.session import Sessions
 from ._session.unit_of_work import UnitOfWorkProvider, close
 
@@ -52,7 +51,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
 
     def __init__(self, settings: DatabaseSettings, *, metadata: MetaData, migrations: str) -> None:
         self.settings = settings
-        self._metadata = metadata
+        self.metadata = metadata
         self._package = migrations
         self._name = migrations.partition(".")[0]
         self._share = Share.of(settings, index=0, workers=1)
@@ -72,17 +71,12 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         migrations = f"{service.package}.migrations"
         return cls(service.only(groups), metadata=orm_registry.metadata, migrations=migrations)
 
-    @property
-    def metadata(self) -> MetaData:
-        """Metadata of the models."""
-        return self._metadata
-
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependencies, the unit of work and the lifespan of the pool."""
         app_config.dependencies.setdefault("session", Provide(self.request_session, sync_to_thread=False))
         app_config.dependencies.setdefault("database", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(DatabasePlugin)
-        app_config.on_startup.append(_add_pipeline)
+        app_config.on_startup.append(pipeline_of)
         app_config.after_exception.append(note_conflict)
         if isinstance(self.settings.target, PostgresUrl):
             app_config.plugins.append(WritableCheck(self._opened))
@@ -97,14 +91,10 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
     def receive_route(self, route: BaseRoute) -> None:
         """Add retries to the handlers that have `repeat_conflicts`."""
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
-            if (attempts := attempts_of(handler.opt)) > 1:
-                _add_retries(handler, attempts)
+            add_retries(handler)
 
     def request_session(self, scope: Scope) -> AsyncSession:
         """Return the session of a request's unit of work; the dependency `session`.
-
-        Args:
-            scope: Scope of the request.
 
         Raises:
             ImproperlyConfiguredException: The connection is a WebSocket, which would occupy a database
@@ -153,7 +143,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             MigrationError: A migration failed and was rolled back.
         """
         async with self._unpooled(self.settings.migrations_target) as engine:
-            migrations = Migrations(engine, Scripts(self._package), self._metadata)
+            migrations = Migrations(engine, Scripts(self._package), self.metadata)
             if self.settings.run_migrations or not at_start:
                 if self.settings.pgbouncer and self.settings.migrations_url is None:
                     raise MigrationError(
@@ -175,14 +165,12 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         Raises:
             NewerDatabaseError: The database has revisions that the code does not have.
         """
-        from ._migrations.lint import upgrade_sql
+        from ._migrations.lint import pending_sql
 
         scripts = Scripts(self._package)
         async with self._unpooled(self.settings.migrations_target) as engine:
-            missing = await Migrations(engine, scripts, self._metadata).missing()
-            done = len(scripts.names()) - len(missing)
-            after = scripts.names()[done - 1] if done else None
-            return upgrade_sql(scripts, dialect=engine.dialect.name, after=after) if missing else ""
+            missing = await Migrations(engine, scripts, self.metadata).missing()
+            return pending_sql(scripts, missing, dialect=engine.dialect.name)
 
     def blocking_operations(self) -> list[str]:
         """Return operations of the migrations that block other transactions for long; for a service's tests.
@@ -191,13 +179,10 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         """
         from ._migrations.lint import blocking_operations
 
-        return blocking_operations(Scripts(self._package), self._metadata)
+        return blocking_operations(Scripts(self._package), self.metadata)
 
     def revision(self, message: str) -> list[Path]:
         """Write a migration from the difference between models and database.
-
-        Args:
-            message: Short description; becomes part of the file name.
 
         Raises:
             SchemaBehindError: The database lacks an existing migration.
@@ -207,7 +192,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         async def write() -> list[Path]:
             async with self._unpooled() as engine:
                 await wait_until_answering(engine, self.settings)
-                return await write_revision(engine, Scripts(self._package), self._metadata, message)
+                return await write_revision(engine, Scripts(self._package), self.metadata, message)
 
         return asyncio.run(write())
 
@@ -217,9 +202,9 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         Raises:
             DatabaseError: The backup failed, or the database is PostgreSQL.
         """
-        from ._sqlite_backup import back_up
+        from ._sqlite_backup import back_up, sqlite_file
 
-        back_up(self._sqlite_file("pg_dump --format=custom"), file)
+        back_up(sqlite_file(self.settings.target, instead="pg_dump --format=custom"), file)
         log.info("database backed up", file=str(file), bytes=file.stat().st_size)
 
     def restore(self, file: Path) -> None:
@@ -228,27 +213,15 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         Raises:
             DatabaseError: The restore failed, or the database is PostgreSQL.
         """
-        from ._sqlite_backup import restore
+        from ._sqlite_backup import restore, sqlite_file
 
-        kept = restore(self._sqlite_file("pg_restore"), file, Scripts(self._package))
+        database = sqlite_file(self.settings.target, instead="pg_restore")
+        kept = restore(database, file, Scripts(self._package))
         before = {} if kept is None else {"before": str(kept)}
         log.info("database restored", file=str(file), **before)
 
-    def _sqlite_file(self, instead: str) -> Path:
-        target = self.settings.target
-        if isinstance(target, PostgresUrl):
-            from ._sqlite_backup import BackupError
-
-            raise BackupError(f"DATABASE_URL is PostgreSQL: use `{instead}`")
-        return target.path
-
     async def check_ready(self) -> None:
-        """Raise when the database does not answer or lacks a migration.
-
-        Raises:
-            DatabaseUnavailable: It does not answer.
-            SchemaBehindError: It lacks a migration.
-        """
+        """Raise when the database does not answer or lacks a migration."""
         database = self._opened()
         await database.check()
         if self._is_schema_current:
@@ -267,9 +240,9 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Yield the features for the start log: name, whether it is on, and the reason."""
         yield "database", True, str(self.settings.target)
-        is_on = self.settings.run_migrations
         if self.settings.pgbouncer:
             yield "pgbouncer", True, "DB_PGBOUNCER is true: limits are set in each transaction"
+        is_on = self.settings.run_migrations
         yield "migrations at start", is_on, f"RUN_MIGRATIONS is {'true' if is_on else 'false'}"
 
     def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
@@ -277,22 +250,12 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         return {"migrations": self._migrations}
 
     async def _migrations(self, _: Mapping[str, str]) -> dict[str, Any]:
-        """Return the current revision of the database and the missing ones."""
-        scripts = Scripts(self._package)
         # A separate connection: the pool may be exhausted, or not open yet.
         async with (
             self._unpooled() as engine,
             engine.execution_options(**{BEGIN: READING}).connect() as connection,
         ):
-            applied = await scripts.applied(connection)
-        names = scripts.names()
-        unknown = sorted(applied.difference(names))
-        return {
-            "current": unknown[0] if unknown else next(iter(sorted(applied)), None),
-            "newest": names[-1] if names else None,
-            "pending": scripts.missing(applied, tolerate_newer=True),
-            "is_newer_than_code": bool(unknown),
-        }
+            return await Scripts(self._package).status(connection)
 
     def _opened(self) -> Database:
         if self._database is None:
@@ -319,16 +282,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
                 yield
         finally:
             self._database = None
-
-
-def _add_pipeline(app: Litestar) -> None:
-    pipeline_of(app)
-
-
-def _add_retries(handler: HTTPRouteHandler, attempts: int) -> None:
-    present = handler.middleware or ()
-    if not any(isinstance(middleware, ConflictRetry) for middleware in present):
-        handler.middleware = [*present, ConflictRetry(attempts)]
 
 
 def database_of(app_config: AppConfig) -> DatabasePlugin:

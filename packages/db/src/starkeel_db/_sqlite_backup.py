@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from ._base.dsn import DatabaseUrl, PostgresUrl
 from ._base.errors import DatabaseError, NotADatabaseError, sqlite_code
 from ._migrations.scripts import Scripts
 
@@ -17,6 +18,17 @@ class BackupError(DatabaseError):
     """A backup or restore failed; the existing files are unchanged."""
 
     exit_code = 1
+
+
+def sqlite_file(target: DatabaseUrl, *, instead: str) -> Path:
+    """Return the file of a database.
+
+    Raises:
+        BackupError: The database is PostgreSQL; the message names the command to use `instead`.
+    """
+    if isinstance(target, PostgresUrl):
+        raise BackupError(f"DATABASE_URL is PostgreSQL: use `{instead}`")
+    return target.path
 
 
 def back_up(database: Path, file: Path) -> None:

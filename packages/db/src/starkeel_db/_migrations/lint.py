@@ -47,6 +47,14 @@ def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str 
     return buffer.getvalue()
 
 
+def pending_sql(scripts: Scripts, missing: Sequence[str], *, dialect: str) -> str:
+    """Return the SQL of the missing migrations; empty if there are none."""
+    names = scripts.names()
+    done = len(names) - len(missing)
+    after = names[done - 1] if done else None
+    return upgrade_sql(scripts, dialect=dialect, after=after) if missing else ""
+
+
 def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:
     """Return operations that lock a table of PostgreSQL for long or break the running release.
 

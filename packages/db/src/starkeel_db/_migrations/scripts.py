@@ -85,6 +85,18 @@ class Scripts:
         """Return the content of the version table; empty if the table does not exist."""
         return await connection.run_sync(self._applied)
 
+    async def status(self, connection: AsyncConnection) -> dict[str, Any]:
+        """Return the current revision of a database and the missing ones, for operators."""
+        applied = await self.applied(connection)
+        names = self.names()
+        unknown = sorted(applied.difference(names))
+        return {
+            "current": unknown[0] if unknown else next(iter(sorted(applied)), None),
+            "newest": names[-1] if names else None,
+            "pending": self.missing(applied, tolerate_newer=True),
+            "is_newer_than_code": bool(unknown),
+        }
+
     def missing(self, applied: frozenset[str], *, tolerate_newer: bool = False) -> list[str]:
         """Return the revisions that a database lacks, oldest first.
 

@@ -2,13 +2,13 @@
 
 import random
 import time
-from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import structlog
 from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 from starkeel_asgi import GateOrder, HttpExchange, Response, current
@@ -43,10 +43,11 @@ def repeat_conflicts(attempts: int = 3) -> dict[str, Any]:
     return {_ATTEMPTS: attempts}
 
 
-def attempts_of(opt: Mapping[str, Any]) -> int:
-    """Return the maximum number of attempts of a route."""
-    found: int = opt.get(_ATTEMPTS, 1)
-    return found
+def add_retries(handler: HTTPRouteHandler) -> None:
+    """Add the retries of a route with `repeat_conflicts`."""
+    present = handler.middleware or ()
+    if _ATTEMPTS in handler.opt and not any(isinstance(middleware, ConflictRetry) for middleware in present):
+        handler.middleware = [*present, ConflictRetry(handler.opt[_ATTEMPTS])]
 
 
 async def note_conflict(error: Exception, scope: Scope) -> None:

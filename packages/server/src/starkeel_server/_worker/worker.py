@@ -1,4 +1,4 @@
-"""A worker process: creates the application, serves it, and stops when the main process says so."""
+"""A worker process: creates the application, serves it, and stops when the main process requests it."""
 
 import asyncio
 import gc
