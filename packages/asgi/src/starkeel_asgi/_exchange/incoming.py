@@ -10,6 +10,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Receive
 
 _DISCONNECT: Final = {"type": "http.disconnect"}
+_RECEIVE_DROP_S: Final = 0.01
 _LATE: Final = "The body did not arrive within {:g} seconds."
 TOO_LARGE: Final = "The body is larger than the {} bytes that are accepted."
 
@@ -124,6 +125,8 @@ class Incoming:
             async with asyncio.timeout(self._left_s):
                 message: Any = await self._receive()
         except TimeoutError:
+            # Granian keeps the connection open if the response starts before it has dropped this receive.
+            await asyncio.sleep(_RECEIVE_DROP_S)
             raise self._too_late() from None
         finally:
             self._is_receiving = False
