@@ -57,7 +57,10 @@ async def events() -> ServerSentEvent:
 @asgi("/raw", is_mount=True, copy_scope=True)
 async def raw(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200})
-    await send({"type": "http.response.body", "body": b"raw"})
+    if "file" in scope["path"]:
+        await send({"type": "http.response.pathsend", "path": "/dev/null"})
+    else:
+        await send({"type": "http.response.body", "body": b"raw"})
 
 
 class Client:
@@ -228,6 +231,29 @@ async def test_a_gate_that_raises_leaves_the_response_unsent(options: Any) -> No
     assert statuses == [200, 500]
     assert [message.get("status") for message in sent] == [500, None]
     assert b"hunter2" not in sent[1]["body"]
+
+
+async def test_a_layer_that_fails_at_the_end_does_not_stop_the_others() -> None:
+    calls: list[str] = []
+
+    class Failing(Recorder):
+        def end(self, exchange: Any, error: BaseException | None) -> None:
+            raise ValueError("hunter2")
+
+    async with client_of(Recorder("outer", 10, calls), Failing("inner", 20, calls)) as client:
+        sent = await client.send("GET", "/items/7")
+
+    assert sent[0]["status"] == 200
+    assert calls == ["begin outer", "begin inner", "end outer 200"]
+
+
+async def test_a_response_that_cannot_be_held_back_starts_before_its_body() -> None:
+    async def keep(_: Response) -> None: ...
+
+    async with client_of(Gated((keep, GateOrder.STORE), is_buffered=True)) as client:
+        sent = await client.send("GET", "/raw/file")
+
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.pathsend"]
 
 
 async def test_a_body_is_delivered_in_its_parts_and_counted() -> None:

@@ -94,6 +94,9 @@ class Gates:
             if not message.get("more_body", False):
                 await self._open(self._body)
         else:
+            if self._start is not None:
+                # A body that the server reads from a file cannot be held back.
+                await self._open(None)
             await self._send(message)
 
     async def _open(self, body: bytes | None) -> None:

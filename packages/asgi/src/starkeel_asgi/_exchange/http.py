@@ -159,6 +159,7 @@ class HttpExchange(Exchange):
     async def abort(self) -> None:
         """Respond with 503 or end the stream, and cancel the application, as the service stops."""
         self.is_aborted = True
+        self.lift_deadline()
         if not self.status:
             self.must_close = True
             headers = [

@@ -113,7 +113,9 @@ class Incoming:
         """Read and drop the rest of the body: a client cut off while sending may lose the response."""
         taken = 0
         while taken <= max_bytes:
-            message: Any = await self._receive()
+            if self._reading is not None:
+                await self._wait(None)
+            message: Any = self._ahead.popleft() if self._ahead else await self._receive()
             taken += len(message.get("body", b""))
             if message["type"] != "http.request" or not message.get("more_body", False):
                 return

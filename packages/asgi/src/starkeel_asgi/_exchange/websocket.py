@@ -77,8 +77,8 @@ class WebSocketExchange(Exchange):
         await self._send(message)
 
     async def close(self, code: int, reason: str) -> None:
-        """Close the WebSocket or refuse its handshake, in place of the application."""
-        if self.is_closed:
+        """Close the WebSocket or refuse its handshake; no effect once it is closed or refused."""
+        if self.is_closed or (self.is_started and not self.is_accepted):
             return
         self._closed()
         self._divert = drop_message
@@ -101,6 +101,7 @@ class WebSocketExchange(Exchange):
     async def abort(self) -> None:
         """Close the WebSocket and cancel the application, as the service stops."""
         self.is_aborted = True
+        self.lift_deadline()
         await self._restart()
         self.task.cancel()
 

@@ -161,7 +161,11 @@ class Pipeline:
             error = await self._conclude(exchange, error, handler)
         exchange.ended_ns = perf_counter_ns()
         for end in self._end:
-            end(exchange, error)
+            try:
+                end(exchange, error)
+            except Exception:
+                # The other layers must note the end as well.
+                log.exception("layer failed")
         if exchange in self.recent:
             del self.recent[exchange]
         else:
