@@ -1,78 +1,16 @@
-"""Loading of settings: defaults, groups, placeholders, declarations, reporting of all problems."""
+"""Loading of settings: defaults, groups, placeholders, reporting of all problems."""
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import pytest
-from starkeel_config import (
-    ConfigurationError,
-    DeclarationError,
-    Entry,
-    Environment,
-    Problem,
-    Secret,
-    ServiceSettings,
-    Settings,
-    Variable,
-    load,
-    prefixed,
-    resolve,
-)
+from starkeel_config import ConfigurationError, Entry, Problem, Secret, load, resolve
 
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-URL = "postgresql://orders:wpLbgy7sK2@db/orders"
-
-
-class Database(Settings, frozen=True, kw_only=True):
-    url: Annotated[Secret, Variable("DATABASE_URL", development="sqlite:///.data/{service}.db")]
-    most: Annotated[int, Variable("DB_MAX_CONNECTIONS"), msgspec.Meta(ge=1, le=10_000)] = 20
-    least: Annotated[int, Variable("DB_MIN_CONNECTIONS"), msgspec.Meta(ge=1, le=10_000)] = 5
-
-    def problems(self, environment: Environment) -> Iterator[Problem]:
-        if self.least > self.most:
-            yield Problem(
-                "DB_MIN_CONNECTIONS", f"is {self.least}, more than DB_MAX_CONNECTIONS ({self.most})"
-            )
-        if environment == "production" and self.url.reveal().startswith("sqlite"):
-            yield Problem("DATABASE_URL", "is an SQLite file", "a postgresql:// URL in production")
-
-
-class Server(Settings, frozen=True, kw_only=True):
-    port: Annotated[Port, Variable("PORT")] = 3000
-    environment: Annotated[Environment, Variable("ENVIRONMENT")] = "production"
-    certificate: Annotated[Path | None, Variable("TLS_CERT_FILE")] = None
-    drain_s: Annotated[
-        float, Variable("DRAIN_DELAY_SECONDS", development="0"), msgspec.Meta(ge=0, le=600)
-    ] = 5.0
-    name: Annotated[str, Variable("OTEL_SERVICE_NAME", service_default="{service}")]
-
-
-class Upstream(Settings, frozen=True, kw_only=True):
-    url: Annotated[str, Variable("URL")]
-    timeout_s: Annotated[float, Variable("TIMEOUT_SECONDS"), msgspec.Meta(gt=0, le=60)] = 2.0
-
-    def problems(self, environment: Environment) -> Iterator[Problem]:
-        if not self.url.startswith("http"):
-            yield Problem("URL", f"is {self.url!r}", "an http:// or https:// URL")
-
-
-class Service(ServiceSettings, frozen=True, kw_only=True):
-    server: Server
-    database: Database
-    accounts: Upstream = prefixed("ACCOUNTS", development={"URL": "http://127.0.0.1:3000"})
-
+from .sample import URL, Database, Server, Service, Upstream, problems_of
 
 NOT_SET = "is not set, nor is DATABASE_URL_FILE (only development has a default)"
 GOOD = {"DATABASE_URL": URL, "ACCOUNTS_URL": "https://accounts"}
-
-
-def problems_of(environ: dict[str, str], struct: type[Settings] = Service, **options: Any) -> list[Problem]:
-    with pytest.raises(ConfigurationError) as caught:
-        load(struct, environ, service="orders", **options)
-    return list(caught.value.problems)
 
 
 def sources(environ: dict[str, str], **options: Any) -> dict[str, str]:
@@ -264,101 +202,3 @@ def test_an_empty_password_is_rejected_for_remote_hosts() -> None:
 )
 def test_values_similar_to_placeholders_are_accepted(text: str) -> None:
     assert load(Database, {"DATABASE_URL": text}, service="orders").url == Secret(text)
-
-
-# --- declarations ---
-
-
-def test_a_constructor_without_a_prefixed_group_raises() -> None:
-    with pytest.raises(TypeError, match="ACCOUNTS"):
-        Service(server=Server(name="x"), database=Database(url=Secret("x")))
-
-
-def test_a_development_default_for_an_undeclared_variable_is_a_declaration_error() -> None:
-    class Mistaken(Settings, frozen=True, kw_only=True):
-        accounts: Upstream = prefixed("ACCOUNTS", development={"URI": "http://x"})
-
-    with pytest.raises(DeclarationError, match="URI"):
-        load(Mistaken, {}, service="orders")
-
-
-def test_credentials_in_reported_problems_are_masked() -> None:
-    (problem,) = problems_of({"URL": "ftp://me:hushhush@accounts"}, Upstream)
-
-    assert problem.wrong == "is 'ftp://***@accounts'"
-
-
-def test_prefixes_are_concatenated() -> None:
-    class Inner(Settings, frozen=True, kw_only=True):
-        upstream: Upstream = prefixed("B")
-
-    class Outer(Settings, frozen=True, kw_only=True):
-        inner: Inner = prefixed("A")
-
-    assert load(Outer, {"A_B_URL": "http://x"}, service="orders").inner.upstream.url == "http://x"
-
-
-def test_a_group_may_be_used_with_several_prefixes() -> None:
-    class Two(Settings, frozen=True, kw_only=True):
-        one: Upstream = prefixed("ONE")
-        other: Upstream = prefixed("OTHER")
-
-    settings = load(Two, {"ONE_URL": "http://1", "OTHER_URL": "http://2"}, service="orders")
-
-    assert (settings.one.url, settings.other.url) == ("http://1", "http://2")
-
-
-def test_a_field_without_a_variable_is_a_declaration_error() -> None:
-    class Nameless(Settings, frozen=True, kw_only=True):
-        port: int = 1
-
-    with pytest.raises(DeclarationError, match=r"Nameless\.port must name exactly one variable"):
-        load(Nameless, {}, service="orders")
-
-
-def test_an_invalid_variable_name_is_a_declaration_error() -> None:
-    class Misnamed(Settings, frozen=True, kw_only=True):
-        port: Annotated[int, Variable("port-number")] = 1
-
-    with pytest.raises(DeclarationError, match=r"Misnamed\.port: 'port-number'"):
-        load(Misnamed, {}, service="orders")
-
-
-class Workers(Settings, frozen=True, kw_only=True):
-    workers: Annotated[Port, Variable("WORKERS")] = 1
-
-
-def test_a_variable_with_two_equal_declarations_is_read_once() -> None:
-    class Again(Settings, frozen=True, kw_only=True):
-        processes: Annotated[Port, Variable("WORKERS")] = 1
-
-    class Both(Settings, frozen=True, kw_only=True):
-        workers: Workers
-        again: Again
-
-    resolved = resolve(Both, {"WORKERS": "3"}, service="orders")
-
-    assert (resolved.settings.workers.workers, resolved.settings.again.processes) == (3, 3)
-    assert resolved.entries == (Entry("WORKERS", "3", "environment"),)
-    assert len(problems_of({"WORKERS": "x"}, Both)) == 1
-
-
-@pytest.mark.parametrize(
-    ("hint", "default"),
-    [
-        (Annotated[Port, Variable("WORKERS")], 2),
-        (Annotated[int, Variable("WORKERS")], 1),
-        (Annotated[str, Variable("WORKERS")], 1),
-        (Annotated[Port, Variable("WORKERS", development="2")], 1),
-        (Annotated[Port, Variable("WORKERS", service_default="1")], 1),
-    ],
-)
-def test_a_variable_with_two_different_declarations_is_a_declaration_error(hint: Any, default: int) -> None:
-    options: Any = {"bases": (Settings,), "frozen": True, "kw_only": True}
-    other = msgspec.defstruct("Other", [("workers", hint, default)], **options)
-    both: Any = msgspec.defstruct("Both", [("one", Workers), ("other", other)], **options)
-
-    with pytest.raises(
-        DeclarationError, match=r"WORKERS is declared twice.*Workers\.workers.*Other\.workers"
-    ):
-        load(both, {}, service="orders")

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import structlog
 from litestar import Litestar
-from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy import ForeignKey, MetaData, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starkeel_config import Secret
 from starkeel_db import DatabasePlugin, DatabaseSettings
@@ -70,6 +70,11 @@ class Library(NamedTuple):
 
 
 Open = Callable[..., AbstractAsyncContextManager[Library]]
+
+
+async def titles(opened: Library) -> list[str]:
+    async with opened.database.session() as session:
+        return list(await session.scalars(select(Book.title).order_by(Book.id)))
 
 
 @pytest.fixture

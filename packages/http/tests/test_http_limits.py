@@ -4,35 +4,15 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from litestar import Controller, Litestar, Router, get
-from litestar.config.app import AppConfig
-from litestar.connection import ASGIConnection
-from litestar.exceptions import ImproperlyConfiguredException, NotAuthorizedException, WebSocketDisconnect
-from litestar.handlers import BaseRouteHandler, WebsocketListener
-from litestar.plugins import InitPlugin
-from litestar.testing import TestClient
-from starkeel_http import HttpPlugin, HttpSettings, Rate, limit_by_address, limit_by_user
 from starkeel_testing import Service, wait_until
 
 PROBLEM = "application/problem+json"
 STATE = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
-
-
-class User(NamedTuple):
-    subject: str
-
-
-async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    user = connection.headers.get("x-user")
-    if not user:
-        raise NotAuthorizedException
-    connection.scope["user"] = User(user)
 
 
 def _statuses(service: Service, path: str, count: int, **headers: str) -> list[int]:
@@ -167,110 +147,6 @@ def test_an_unresponsive_redis_delays_requests_only_briefly(run_sample: Any) -> 
         with run_sample(REDIS_URL=url, REQUEST_TIMEOUT_SECONDS="5") as service:
             assert _statuses(service, "/limited", 5) == [200] * 5
             service.wait_for_log("rate limit storage failed")
-
-
-def test_an_undeclared_limit_is_rejected_at_application_creation() -> None:
-    @get("/", opt=limit_by_address("sing_up"))
-    async def handler() -> None: ...
-
-    plugin = HttpPlugin(HttpSettings(), limits={"sign_up": Rate.parse("1/minute")})
-    with pytest.raises(
-        ImproperlyConfiguredException, match=r"`sing_up`.* not in `limits` of HttpPlugin \(`sign_up`\)"
-    ):
-        Litestar([handler], plugins=[plugin])
-
-
-def test_limits_need_valid_names() -> None:
-    for limit in (limit_by_address, limit_by_user):
-        with pytest.raises(ValueError, match="at least one name"):
-            limit()
-    with pytest.raises(ValueError, match="'Sign up' is not a valid name"):
-        HttpPlugin(HttpSettings(), limits={"Sign up": Rate.parse("1/minute")})
-
-
-class Reports(Controller):
-    path = "/controller"
-    guards = [authenticate]  # noqa: RUF012  (as Litestar has it)
-    opt = limit_by_user("by_user")
-
-    @get("/reports")
-    async def reports(self) -> None: ...
-
-
-class Listener(WebsocketListener):
-    path = "/listener"
-    guards = [authenticate]  # noqa: RUF012
-    opt = limit_by_user("by_user")
-
-    def on_receive(self, data: str) -> str:
-        return data
-
-
-@get("/handler", guards=[authenticate], opt=limit_by_user("by_user"))
-async def limited_handler() -> None: ...
-
-
-@get("/items", guards=[authenticate])
-async def routed_handler() -> None: ...
-
-
-ROUTER = Router("/router", route_handlers=[routed_handler], opt=limit_by_user("by_user"))
-NESTED = Router("/outer", route_handlers=[Router("/inner", route_handlers=[Reports])])
-
-
-def _app(routes: Sequence[Any], plugins: Sequence[Any] = ()) -> Litestar:
-    edge = HttpPlugin(HttpSettings(), limits={"by_user": Rate.parse("1/hour")})
-    return Litestar(routes, plugins=[edge, *plugins])
-
-
-@pytest.mark.parametrize(
-    ("route", "path"),
-    [
-        (limited_handler, "/handler"),
-        (Reports, "/controller/reports"),
-        (ROUTER, "/router/items"),
-        (NESTED, "/outer/inner/controller/reports"),
-    ],
-)
-def test_users_are_counted_after_the_guards_of_any_route(route: Any, path: str) -> None:
-    # Twice: applications may share their handlers.
-    for _ in range(2):
-        with TestClient(_app([route])) as client:
-            assert [client.get(path).status_code for _ in range(2)] == [401] * 2
-            statuses = [client.get(path, headers={"X-User": "ada"}).status_code for _ in range(2)]
-            assert statuses == [200, 429]
-            assert client.get(path, headers={"X-User": "bob"}).status_code == 200
-
-
-def test_users_of_websockets_are_counted() -> None:
-    with TestClient(_app([Listener])) as client:
-        headers = {"X-User": "ada"}
-        with client.websocket_connect("/listener", headers=headers) as connection:
-            connection.send_text("hello")
-            assert connection.receive_text() == "hello"
-        with pytest.raises(WebSocketDisconnect) as caught:
-            client.websocket_connect("/listener", headers=headers).__enter__()
-        assert caught.value.code == 4429
-
-
-class GuardsEverything(InitPlugin):
-    def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        for handler in app_config.route_handlers:
-            if isinstance(handler, BaseRouteHandler):
-                handler.guards = [*(handler.guards or ()), authenticate]
-        return app_config
-
-
-def test_a_user_limit_that_is_not_the_last_guard_is_rejected() -> None:
-    with pytest.raises(ImproperlyConfiguredException, match=r"is not the last guard of .*limited_handler"):
-        _app([limited_handler], [GuardsEverything()])
-
-
-def test_a_user_limit_of_a_route_registered_later_is_rejected() -> None:
-    app = _app([])
-
-    with pytest.raises(ImproperlyConfiguredException, match="pass the route to `Litestar`"):
-        app.register(limited_handler)
 
 
 def _counted(service: Service, result: str) -> float:

@@ -134,6 +134,19 @@ class Sample:
                 stream.close()
 
 
+def reloaded(sample: Sample, *, count: int = 1) -> None:
+    """Reload, and wait until the workers were replaced."""
+    sample.signal(signal.SIGHUP)
+    sample.wait_for_log("workers replaced", count=count)
+
+
+def refused(sample: Sample) -> str:
+    """Reload, and return why the configuration was refused."""
+    sample.signal(signal.SIGHUP)
+    reason: str = sample.wait_for_log("configuration refused: workers keep the current one")["reason"]
+    return reason
+
+
 def _collect(stream: Any, into: list[str]) -> None:
     into.extend(stream)
 

@@ -3,35 +3,20 @@
 import os
 import pty
 import signal
-import socket
-import ssl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from cryptography import x509
 
-from .sample import wait_until
+from .sample import refused, reloaded
 
 
 def greeting(sample: Any) -> dict[str, Any]:
     answer: dict[str, Any] = httpx2.get(f"{sample.url}/greeting", timeout=20).json()
     return answer
-
-
-def reloaded(sample: Any, *, count: int = 1) -> None:
-    sample.signal(signal.SIGHUP)
-    sample.wait_for_log("workers replaced", count=count)
-
-
-def refused(sample: Any) -> str:
-    sample.signal(signal.SIGHUP)
-    reason: str = sample.wait_for_log("configuration refused: workers keep the current one")["reason"]
-    return reason
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -143,68 +128,6 @@ def test_changes_that_need_a_restart_are_logged_and_not_applied(samples: Any) ->
     assert line["variables"] == ["PORT", "WORKERS"]
     assert greeting(sample)["greeting"] == "good evening"
     assert len(samples.processes()) == 2
-
-
-def test_a_certificate_is_reloaded(samples: Any, certificate: Any, later_certificate: Any) -> None:
-    paths = {name: samples.directory / f"{name}.pem" for name in ("cert", "key")}
-    copy(certificate, paths)
-    # The earliest expiry of the chain is reported.
-    with paths["cert"].open("ab") as chain:
-        chain.write(later_certificate.authority.read_bytes())
-    sample = samples.start(TLS_CERT_FILE=paths["cert"], TLS_KEY_FILE=paths["key"])
-    sample.wait_for_log("workers started")
-    address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
-    assert served(address) == ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
-    assert reported_expiry(sample) == expiry(certificate)
-
-    copy(later_certificate, paths)
-    reloaded(sample)
-
-    assert served(address) == ssl.PEM_cert_to_DER_cert(later_certificate.cert.read_text())
-    wait_until(
-        lambda: reported_expiry(sample) == expiry(later_certificate), timeout_s=20, what="the new expiry"
-    )
-
-
-def test_a_certificate_without_its_key_is_refused(
-    samples: Any, certificate: Any, other_certificate: Any
-) -> None:
-    paths = {name: samples.directory / f"{name}.pem" for name in ("cert", "key")}
-    copy(certificate, paths)
-    sample = samples.start(TLS_CERT_FILE=paths["cert"], TLS_KEY_FILE=paths["key"])
-    sample.wait_for_log("workers started")
-    address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
-
-    paths["key"].write_bytes(other_certificate.key.read_bytes())
-
-    assert "does not match TLS_CERT_FILE" in refused(sample)
-    assert served(address) == ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
-
-
-def expiry(certificate: Any) -> float:
-    read = x509.load_pem_x509_certificate(certificate.cert.read_bytes())
-    return read.not_valid_after_utc.timestamp()
-
-
-def reported_expiry(sample: Any) -> float:
-    page = httpx2.get(f"{sample.admin}/metrics", timeout=20).text
-    (line,) = [line for line in page.splitlines() if line.startswith("starkeel_certificate_not_after")]
-    return float(line.rpartition(" ")[2])
-
-
-def copy(certificate: Any, paths: dict[str, Path]) -> None:
-    paths["cert"].write_bytes(certificate.cert.read_bytes())
-    paths["key"].write_bytes(certificate.key.read_bytes())
-
-
-def served(address: tuple[str, int]) -> bytes:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with socket.create_connection(address, timeout=20) as plain, context.wrap_socket(plain) as secured:
-        found = secured.getpeercert(binary_form=True)
-    assert found is not None
-    return found
 
 
 def test_the_service_stays_ready_during_a_reload(samples: Any) -> None:

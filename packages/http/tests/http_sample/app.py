@@ -1,4 +1,3 @@
-import asyncio
 import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -19,13 +18,24 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.plugins import InitPlugin
-from litestar.response import ServerSentEvent, Stream
+from litestar.response import Stream
 from msgspec import Meta
 from starkeel_asgi import LayerOrder, pipeline_of
-from starkeel_http import HttpPlugin, limit_by_address, limit_by_user, openapi, request_timeout
+from starkeel_http import HttpPlugin, limit_by_address, limit_by_user, openapi
 from starkeel_server import ServerPlugin
 
 from .settings import JsonLogging
+from .slow_routes import (
+    deadline,
+    events,
+    half,
+    long,
+    raises_when_cancelled,
+    short,
+    slow,
+    socket,
+    swallows_cancellation,
+)
 
 log = structlog.get_logger("http_sample")
 
@@ -113,60 +123,6 @@ async def query(
     return limit
 
 
-async def _sleep(name: str, seconds: float) -> str:
-    log.info("sleeping", name=name)
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        log.info("cancelled", name=name)
-        raise
-    finally:
-        log.info("cleaned up", name=name)
-    return "slept"
-
-
-@get("/slow")
-async def slow() -> str:
-    return await _sleep("slow", 60)
-
-
-@get("/short", opt=request_timeout(0.1))
-async def short() -> str:
-    return await _sleep("short", 60)
-
-
-@get("/long", opt=request_timeout(60))
-async def long(request: Request[Any, Any, Any]) -> str:
-    return await _sleep("long", 1.5)
-
-
-@get("/swallows-cancellation")
-async def swallows_cancellation() -> str:
-    try:
-        await asyncio.sleep(60)
-    except BaseException:  # noqa: BLE001
-        log.info("cancellation swallowed")
-    return "late"
-
-
-@get("/raises-when-cancelled")
-async def raises_when_cancelled() -> str:
-    try:
-        await asyncio.sleep(60)
-    except BaseException as error:
-        raise RuntimeError("raised while cancelled") from error
-    return "late"
-
-
-@get("/half")
-async def half() -> Stream:
-    async def chunks() -> AsyncGenerator[bytes]:
-        yield b"half"
-        await _sleep("half", 60)
-
-    return Stream(chunks, headers={"Content-Length": "100"})
-
-
 @get("/broken-stream")
 async def broken_stream() -> Stream:
     async def chunks() -> AsyncGenerator[bytes]:
@@ -174,31 +130,6 @@ async def broken_stream() -> Stream:
         raise RuntimeError("the stream broke")
 
     return Stream(chunks)
-
-
-@get("/events")
-async def events(request: Request[Any, Any, Any]) -> ServerSentEvent:
-    async def ticks() -> AsyncGenerator[str]:
-        yield str(request.scope["state"].get("deadline"))
-        await asyncio.sleep(1.5)
-        yield str(request.scope["state"].get("deadline"))
-
-    return ServerSentEvent(ticks())
-
-
-@get("/deadline")
-async def deadline(request: Request[Any, Any, Any]) -> float:
-    import time
-
-    return float(request.scope["state"]["deadline"]) - time.monotonic()
-
-
-@websocket("/socket")
-async def socket(socket: WebSocket) -> None:  # type: ignore[type-arg]
-    await socket.accept()
-    await asyncio.sleep(1.5)
-    await socket.send_text(str("deadline" in socket.scope["state"]))
-    await socket.close()
 
 
 @websocket("/socket-broken")
