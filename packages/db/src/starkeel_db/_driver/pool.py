@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from .._base.errors import DatabaseUnavailable
+from .._compat import ExtensiblePool
 from .transactions import READ_ONLY
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _ignore(_reason: str) -> None:
     pass
 
 
-class ElasticPool(AsyncAdaptedQueuePool):
+class ElasticPool(ExtensiblePool):
     """SQLAlchemy's pool with a minimum size, an idle timeout and a jittered connection lifetime.
 
     Checkouts take the connection that was returned last, so that surplus connections stay idle and expire.
@@ -55,7 +56,12 @@ class ElasticPool(AsyncAdaptedQueuePool):
     """Whether the next checkout is for a read-only transaction: a hint, which saves a switch of the mode."""
     _has_read_only = False
 
-    def _do_get(self) -> ConnectionPoolEntry:
+    def take(self) -> ConnectionPoolEntry:
+        """Check out a connection.
+
+        Raises:
+            DatabaseUnavailable: None was free in time, or it could not be opened.
+        """
         read_only, self.prefer_read_only = self.prefer_read_only, False
         self._has_read_only |= read_only
         if self._has_read_only:
@@ -63,7 +69,7 @@ class ElasticPool(AsyncAdaptedQueuePool):
         self.waiting += 1
         began = time.perf_counter()
         try:
-            record = super()._do_get()
+            record = super().take()
         except PoolTimeoutError as error:
             self.timeouts += 1
             reason = f"no connection was free within {self.timeout():g} s"
@@ -78,16 +84,16 @@ class ElasticPool(AsyncAdaptedQueuePool):
         """Move the connection in the given mode that was returned last to the top of the pool."""
         others: list[ConnectionPoolEntry] = []
         for _ in range(self.checkedin()):
-            record = self._pool.get(block=False)
+            record = self.take_idle()
             if record.info.get(READ_ONLY, False) is read_only:
                 break
             others.append(record)
         else:
             record = None
         for other in reversed(others):
-            self._do_return_conn(other)
+            self.put(other)
         if record is not None:
-            self._do_return_conn(record)
+            self.put(record)
 
     @property
     def open(self) -> int:
@@ -96,15 +102,10 @@ class ElasticPool(AsyncAdaptedQueuePool):
 
     def open_one(self) -> None:
         """Open an idle connection, unless the pool has its maximum size."""
-        if not self._inc_overflow():
-            return
-        try:
-            record = self._create_connection()
-        except BaseException:
-            self._dec_overflow()
-            raise
-        _note_use(record)
-        self._do_return_conn(record)
+        record = self.create()
+        if record is not None:
+            _note_use(record)
+            self.put(record)
 
     def close_unneeded(self, *, minimum: int, idle_timeout_s: float) -> None:
         """Close idle connections that are closed or expired, or idle for too long.
@@ -116,7 +117,7 @@ class ElasticPool(AsyncAdaptedQueuePool):
         kept: list[ConnectionPoolEntry] = []
         unneeded: list[ConnectionPoolEntry] = []
         unused_since = time.monotonic() - idle_timeout_s
-        idle = self._take_idle()
+        idle = self._take_all_idle()
         # From the end: the connections that are idle the longest are closed first.
         while idle:
             record = idle.pop()
@@ -125,21 +126,21 @@ class ElasticPool(AsyncAdaptedQueuePool):
             (unneeded if is_unused or _is_unusable(record) else kept).append(record)
         # Return these before the first await, so that no checkout finds the pool empty.
         for record in kept:
-            self._do_return_conn(record)
+            self.put(record)
         for _ in unneeded:
-            self._dec_overflow()
+            self.forget()
         for record in unneeded:
             record.close()
 
     def idle_drivers(self) -> list[Any]:
         """Return the driver connections of idle connections."""
-        idle = self._take_idle()
+        idle = self._take_all_idle()
         for record in reversed(idle):
-            self._do_return_conn(record)
+            self.put(record)
         return [record.driver_connection for record in idle if record.driver_connection is not None]
 
-    def _take_idle(self) -> list[ConnectionPoolEntry]:
-        return [self._pool.get(block=False) for _ in range(self.checkedin())]
+    def _take_all_idle(self) -> list[ConnectionPoolEntry]:
+        return [self.take_idle() for _ in range(self.checkedin())]
 
 
 def check_connections(pool: ElasticPool) -> None:

@@ -11,8 +11,7 @@ import anyio
 import structlog
 from litestar.plugins import InitPlugin
 from sqlalchemy import Connection, event, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from .._base.errors import DatabaseUnavailable
 from .._base.settings import DatabaseSettings
@@ -55,17 +54,18 @@ class PoolMaintenance:
 
     async def _maintain(self) -> None:
         try:
-            await greenlet_spawn(
-                self._pool.close_unneeded,
-                minimum=self._share.minimum,
-                idle_timeout_s=self._idle_timeout_s,
-            )
-            while self._pool.open < self._share.minimum:
-                await greenlet_spawn(self._pool.open_one)
+            # `run_sync` provides the greenlet; the session itself is not used.
+            await AsyncSession().run_sync(lambda _: self._close_and_open())
         except DatabaseUnavailable as error:
             log.debug("minimum pool size not reached", reason=error.reason)
         except Exception as error:  # noqa: BLE001 - the pool works without maintenance; the next run retries
             log.warning("pool maintenance failed", error=repr(error))
+
+    def _close_and_open(self) -> None:
+        minimum = self._share.minimum
+        self._pool.close_unneeded(minimum=minimum, idle_timeout_s=self._idle_timeout_s)
+        while self._pool.open < minimum:
+            self._pool.open_one()
 
 
 class Database:

@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from .._base.dsn import DatabaseUrl, SqliteUrl
 from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError, reason_of
 from .._base.settings import DatabaseSettings
+from .._compat import check, connect_unnamed
 from .._driver.error_mapping import Open, OutageMonitor
 from .._driver.pool import ElasticPool, check_connections
 from .._driver.spans import record_spans
@@ -121,15 +122,12 @@ def _engine(
 
         def connect() -> Any:
             # Unnamed statements leave nothing behind in the server session that the pooler assigned.
-            dbapi: Any = engine.sync_engine.dialect.dbapi
-            return dbapi.connect(
-                async_creator_fn=open_connection,
-                prepared_statement_cache_size=0,
-                prepared_statement_name_func=lambda: "",
-            )
+            return connect_unnamed(engine.sync_engine.dialect.dbapi, open_connection)
 
         options["creator"] = connect
-    engine = create_async_engine(_dialect(settings), hide_parameters=True, **options)
+    url = _dialect(settings)
+    check(url)
+    engine = create_async_engine(url, hide_parameters=True, **options)
     return engine
 
 

@@ -202,6 +202,7 @@ def _counts(table: Table) -> Any:
     ).where(table.c.published_at.is_(None))
 
 
+# To become `starkeel_config.Backoff(base_s=0.2, cap_s=30.0, jitter=0.5).pause_s(failures - 1)`.
 def _pause_s(failures: int) -> float:
     return min(_MAX_PAUSE_S, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
