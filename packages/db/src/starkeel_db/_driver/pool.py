@@ -1,15 +1,10 @@
-"""Connection pool with a minimum size, an idle timeout and a jittered lifetime, and its metrics.
-
-`prometheus_client` decides at its first import whether metrics are shared between processes, so it is
-imported only when a pool is in use.
-"""
+"""Connection pool with a minimum size, an idle timeout and a jittered lifetime, and its metrics."""
 
 import logging
 import random
 import time
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
@@ -17,11 +12,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from .._base.errors import DatabaseUnavailable
+from .._base.metrics import counter, gauge
 from .._compat import ExtensiblePool
 from .transactions import READ_ONLY
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Gauge
+    from prometheus_client import Gauge
 
 PING_AFTER_S = 5.0
 """Seconds without use after which a connection is tested at checkout. The driver notices that a server closed
@@ -193,53 +189,39 @@ def _is_alive(connection: Any, record: ConnectionPoolEntry) -> bool:
     return True
 
 
-class _Metrics(NamedTuple):
-    connections: "Gauge"
-    maximum: "Gauge"
-    idle_minimum: "Gauge"
-    pending: "Gauge"
-    timeouts: "Counter"
-
-
-@cache
-def _metrics() -> _Metrics:
-    from prometheus_client import Counter, Gauge
-
-    def gauge(name: str, text: str, *labels: str) -> "Gauge":
-        return Gauge(f"db_client_connection_{name}", text, labels, multiprocess_mode="livesum")
-
-    return _Metrics(
-        gauge("count", "Open connections of the pool.", "state"),
-        gauge("max", "Maximum number of connections."),
-        gauge("idle_min", "Minimum number of connections, kept open while idle."),
-        gauge("pending_requests", "Requests that wait for a connection."),
-        Counter("db_client_connection_timeouts_total", "Requests that timed out waiting for a connection."),
-    )
-
-
 class PoolMetrics:
     """Metrics of a pool, named as in OpenTelemetry's semantic conventions."""
 
     def __init__(self, pool: ElasticPool, *, minimum: int) -> None:
         self._pool = pool
         self._minimum = minimum
+        self._connections = _gauge("count", "Open connections of the pool.", "state")
+        self._maximum = _gauge("max", "Maximum number of connections.")
+        self._idle_minimum = _gauge("idle_min", "Minimum number of connections, kept open while idle.")
+        self._pending = _gauge("pending_requests", "Requests that wait for a connection.")
+        self._timeouts = counter(
+            "db_client_connection_timeouts_total", "Requests that timed out waiting for a connection."
+        )
         self._counted_timeouts = 0
 
     def update(self) -> None:
         """Set the metrics from the state of the pool."""
-        metrics, pool = _metrics(), self._pool
-        metrics.connections.labels(state="idle").set(pool.checkedin())
-        metrics.connections.labels(state="used").set(pool.checkedout())
-        metrics.maximum.set(pool.size())
-        metrics.idle_minimum.set(self._minimum)
-        metrics.pending.set(pool.waiting)
-        metrics.timeouts.inc(pool.timeouts - self._counted_timeouts)
+        pool = self._pool
+        self._connections.labels(state="idle").set(pool.checkedin())
+        self._connections.labels(state="used").set(pool.checkedout())
+        self._maximum.set(pool.size())
+        self._idle_minimum.set(self._minimum)
+        self._pending.set(pool.waiting)
+        self._timeouts.inc(pool.timeouts - self._counted_timeouts)
         self._counted_timeouts = pool.timeouts
 
     def clear(self) -> None:
         """Set the gauges to zero when the pool is closed."""
-        metrics = _metrics()
         for state in ("idle", "used"):
-            metrics.connections.labels(state=state).set(0)
-        for gauge in (metrics.maximum, metrics.idle_minimum, metrics.pending):
-            gauge.set(0)
+            self._connections.labels(state=state).set(0)
+        for metric in (self._maximum, self._idle_minimum, self._pending):
+            metric.set(0)
+
+
+def _gauge(name: str, text: str, *labels: str) -> "Gauge":
+    return gauge(f"db_client_connection_{name}", text, "livesum", *labels)

@@ -4,8 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import structlog
@@ -14,14 +13,12 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from .._base.errors import DatabaseUnavailable
+from .._base.metrics import gauge
 from .._base.settings import DatabaseSettings
 from .._driver.pool import ElasticPool, PoolMetrics
 from .._driver.transactions import BEGIN, READING
 from .._session.session import Sessions
 from .engine import Share, pool_of, pooled_engine
-
-if TYPE_CHECKING:
-    from prometheus_client import Gauge
 
 log = structlog.get_logger(__name__)
 
@@ -69,13 +66,7 @@ class PoolMaintenance:
 
 
 class Database:
-    """Engine, pool and session factory of a running application.
-
-    Args:
-        settings: URL and limits.
-        share: Pool size of this process.
-        name: Name of the service.
-    """
+    """Engine, pool and session factory of a running application."""
 
     def __init__(self, settings: DatabaseSettings, share: Share, *, name: str) -> None:
         self.engine = pooled_engine(settings, share, name=name)
@@ -150,11 +141,7 @@ class Database:
 
 
 class WritableCheck(InitPlugin):
-    """Non-critical readiness check: reports a read-only database without failing readiness.
-
-    Args:
-        database: Returns the database of the running application.
-    """
+    """Non-critical readiness check: reports a read-only database without failing readiness."""
 
     readiness_name = "database_writes"
     readiness_critical = False
@@ -170,17 +157,8 @@ class WritableCheck(InitPlugin):
         """
         async with self._database().check_connection() as connection:
             is_read_only = await connection.scalar(_READ_ONLY)
-        _writable().set(0 if is_read_only else 1)
+        gauge("db_writable", "Whether the database accepts writes, as of the last check.", "livemin").set(
+            0 if is_read_only else 1
+        )
         if is_read_only:
             raise DatabaseUnavailable("the database is read only")
-
-
-@cache
-def _writable() -> "Gauge":
-    from prometheus_client import Gauge
-
-    return Gauge(
-        "db_writable",
-        "Whether the database accepts writes, as of the last readiness check.",
-        multiprocess_mode="livemin",
-    )
