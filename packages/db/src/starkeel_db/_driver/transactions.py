@@ -51,14 +51,15 @@ def switch_read_only(engine: Engine, *, on_failure: Callable[[str], None]) -> No
         info = connection.info
         if info.get(READ_ONLY, False) is is_read_only:
             return
+        # Unknown until the switch has succeeded: it may be cancelled.
+        info[READ_ONLY] = None
         adapted: Any = connection.connection.dbapi_connection
         try:
             # On the driver's connection: SQLAlchemy's cursor would begin the transaction.
             adapted.run_async(lambda driver: driver.execute(statements[is_read_only]))
         except BaseException as error:
-            # As SQLAlchemy does for its own statements: after a cancellation the mode is unknown, and the
-            # server may not answer.
-            connection.invalidate()
+            # As SQLAlchemy does: a cancelled statement leaves the connection in an unknown state.
+            connection.invalidate(error)
             if not isinstance(error, Exception):
                 raise
             reason = reason_of(error)
