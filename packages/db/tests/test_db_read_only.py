@@ -151,6 +151,25 @@ async def test_a_connection_that_cannot_be_switched_is_a_503(
         assert (await opened.client.get("/")).json() == 0
 
 
+async def test_a_cancelled_switch_drops_its_connection(
+    library: Open, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"max_connections": 1, "acquire_timeout_s": 5.0}
+    async with library(postgres_url, [read], **limits) as opened:
+        pool = opened.database._opened().engine.pool
+        [driver] = pool.idle_drivers()
+        with monkeypatch.context() as patch:
+            patch.setitem(transactions._SWITCH["postgresql"], True, "SELECT pg_sleep(3600)")
+            request = asyncio.create_task(opened.client.get("/"))
+            await until(lambda: not pool.idle_drivers())
+            await asyncio.sleep(0.2)
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+        assert driver.is_closed()
+        assert (await opened.client.get("/")).json() == 0
+
+
 async def test_a_read_only_statement_ends_with_its_request(library: Open, postgres_url: str) -> None:
     async def set_deadline(request: Request[Any, Any, Any]) -> None:
         request.scope["state"]["deadline"] = time.monotonic() + 2.0

@@ -3,16 +3,19 @@
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import structlog
+from sqlalchemy import Column, ColumnElement, delete, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from ._base.errors import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
-DELETED_AT_ONCE = 1000
+_DELETED_AT_ONCE = 1000
 """Maximum number of rows that one statement deletes."""
 _EVERY_S = 60.0
 _DELETE_S = 2.0
@@ -23,7 +26,7 @@ async def deleting(delete_expired: Callable[[], Awaitable[int]], what: str) -> A
     """Delete expired rows about once a minute while the block runs, the first time after a pause.
 
     Args:
-        delete_expired: Deletes at most `DELETED_AT_ONCE` rows and returns their number.
+        delete_expired: Deletes a batch with `delete_batch` and returns the number of rows.
         what: Name of the rows in log messages.
     """
     async with anyio.create_task_group() as tasks:
@@ -34,11 +37,25 @@ async def deleting(delete_expired: Callable[[], Awaitable[int]], what: str) -> A
             tasks.cancel_scope.cancel()
 
 
+async def delete_batch(session: AsyncSession, column: Column[Any], is_expired: ColumnElement[bool]) -> int:
+    """Delete at most 1000 rows and return their number.
+
+    Args:
+        session: A session.
+        column: Primary key of the table.
+        is_expired: Condition of the rows to delete.
+    """
+    # Rows locked by another process are deleted by it; SQLite has no row locks, and the clause is omitted.
+    expired = select(column).where(is_expired).limit(_DELETED_AT_ONCE).with_for_update(skip_locked=True)
+    deleted = await session.execute(delete(column.table).where(column.in_(expired)).returning(column))
+    return len(deleted.all())
+
+
 async def _run(delete_expired: Callable[[], Awaitable[int]], what: str) -> None:
     while True:
         await anyio.sleep(_EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter between processes
         try:
-            while await _shielded(delete_expired) >= DELETED_AT_ONCE:
+            while await _shielded(delete_expired) >= _DELETED_AT_ONCE:
                 await anyio.lowlevel.checkpoint()
         except DatabaseUnavailable as error:
             log.debug("expired rows not deleted", what=what, reason=error.reason)

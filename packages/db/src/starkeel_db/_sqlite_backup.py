@@ -34,9 +34,7 @@ def sqlite_file(target: DatabaseUrl, *, instead: str) -> Path:
 def back_up(database: Path, file: Path) -> None:
     """Copy a database, which may be in use, to a file, which is replaced atomically.
 
-    Args:
-        database: The database.
-        file: The backup, readable by its owner only.
+    The backup is readable by its owner only.
 
     Raises:
         BackupError: The backup failed.
@@ -58,11 +56,6 @@ def back_up(database: Path, file: Path) -> None:
 
 def restore(database: Path, file: Path, scripts: Scripts) -> Path | None:
     """Replace a database, which no process may have open, with a backup.
-
-    Args:
-        database: The database; an existing one is backed up first.
-        file: The backup.
-        scripts: The migrations of the service.
 
     Returns:
         Path of the backup of the previous database, if there was one.

@@ -93,12 +93,7 @@ class OutageMonitor:
 
 
 def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
-    """Return why the database is unavailable, or None if the error has another cause.
-
-    Args:
-        error: Error of the driver, or of SQLAlchemy's adapter.
-        is_disconnect: Whether the connection is closed.
-    """
+    """Return why the database is unavailable, or None if the error of the driver has another cause."""
     if not isinstance(error, Exception):
         return None
     state = getattr(error, "sqlstate", None)

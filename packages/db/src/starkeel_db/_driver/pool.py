@@ -1,26 +1,23 @@
-"""Connection pool with a minimum size, an idle timeout and a jittered lifetime, and its metrics.
-
-`prometheus_client` decides at its first import whether metrics are shared between processes, so it is
-imported only when a pool is in use.
-"""
+"""Connection pool with a minimum size, an idle timeout and a jittered lifetime, and its metrics."""
 
 import logging
 import random
 import time
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from .._base.errors import DatabaseUnavailable
+from .._base.metrics import counter, gauge
+from .._compat import ExtensiblePool
 from .transactions import READ_ONLY
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Gauge
+    from prometheus_client import Gauge
 
 PING_AFTER_S = 5.0
 """Seconds without use after which a connection is tested at checkout. The driver notices that a server closed
@@ -36,7 +33,7 @@ def _ignore(_reason: str) -> None:
     pass
 
 
-class ElasticPool(AsyncAdaptedQueuePool):
+class ElasticPool(ExtensiblePool):
     """SQLAlchemy's pool with a minimum size, an idle timeout and a jittered connection lifetime.
 
     Checkouts take the connection that was returned last, so that surplus connections stay idle and expire.
@@ -55,7 +52,12 @@ class ElasticPool(AsyncAdaptedQueuePool):
     """Whether the next checkout is for a read-only transaction: a hint, which saves a switch of the mode."""
     _has_read_only = False
 
-    def _do_get(self) -> ConnectionPoolEntry:
+    def take(self) -> ConnectionPoolEntry:
+        """Check out a connection.
+
+        Raises:
+            DatabaseUnavailable: None was free in time, or it could not be opened.
+        """
         read_only, self.prefer_read_only = self.prefer_read_only, False
         self._has_read_only |= read_only
         if self._has_read_only:
@@ -63,7 +65,7 @@ class ElasticPool(AsyncAdaptedQueuePool):
         self.waiting += 1
         began = time.perf_counter()
         try:
-            record = super()._do_get()
+            record = super().take()
         except PoolTimeoutError as error:
             self.timeouts += 1
             reason = f"no connection was free within {self.timeout():g} s"
@@ -78,16 +80,16 @@ class ElasticPool(AsyncAdaptedQueuePool):
         """Move the connection in the given mode that was returned last to the top of the pool."""
         others: list[ConnectionPoolEntry] = []
         for _ in range(self.checkedin()):
-            record = self._pool.get(block=False)
+            record = self.take_idle()
             if record.info.get(READ_ONLY, False) is read_only:
                 break
             others.append(record)
         else:
             record = None
         for other in reversed(others):
-            self._do_return_conn(other)
+            self.put(other)
         if record is not None:
-            self._do_return_conn(record)
+            self.put(record)
 
     @property
     def open(self) -> int:
@@ -96,15 +98,10 @@ class ElasticPool(AsyncAdaptedQueuePool):
 
     def open_one(self) -> None:
         """Open an idle connection, unless the pool has its maximum size."""
-        if not self._inc_overflow():
-            return
-        try:
-            record = self._create_connection()
-        except BaseException:
-            self._dec_overflow()
-            raise
-        _note_use(record)
-        self._do_return_conn(record)
+        record = self.create()
+        if record is not None:
+            _note_use(record)
+            self.put(record)
 
     def close_unneeded(self, *, minimum: int, idle_timeout_s: float) -> None:
         """Close idle connections that are closed or expired, or idle for too long.
@@ -116,7 +113,7 @@ class ElasticPool(AsyncAdaptedQueuePool):
         kept: list[ConnectionPoolEntry] = []
         unneeded: list[ConnectionPoolEntry] = []
         unused_since = time.monotonic() - idle_timeout_s
-        idle = self._take_idle()
+        idle = self._take_all_idle()
         # From the end: the connections that are idle the longest are closed first.
         while idle:
             record = idle.pop()
@@ -125,21 +122,21 @@ class ElasticPool(AsyncAdaptedQueuePool):
             (unneeded if is_unused or _is_unusable(record) else kept).append(record)
         # Return these before the first await, so that no checkout finds the pool empty.
         for record in kept:
-            self._do_return_conn(record)
+            self.put(record)
         for _ in unneeded:
-            self._dec_overflow()
+            self.forget()
         for record in unneeded:
             record.close()
 
     def idle_drivers(self) -> list[Any]:
         """Return the driver connections of idle connections."""
-        idle = self._take_idle()
+        idle = self._take_all_idle()
         for record in reversed(idle):
-            self._do_return_conn(record)
+            self.put(record)
         return [record.driver_connection for record in idle if record.driver_connection is not None]
 
-    def _take_idle(self) -> list[ConnectionPoolEntry]:
-        return [self._pool.get(block=False) for _ in range(self.checkedin())]
+    def _take_all_idle(self) -> list[ConnectionPoolEntry]:
+        return [self.take_idle() for _ in range(self.checkedin())]
 
 
 def check_connections(pool: ElasticPool) -> None:
@@ -192,53 +189,39 @@ def _is_alive(connection: Any, record: ConnectionPoolEntry) -> bool:
     return True
 
 
-class _Metrics(NamedTuple):
-    connections: "Gauge"
-    maximum: "Gauge"
-    idle_minimum: "Gauge"
-    pending: "Gauge"
-    timeouts: "Counter"
-
-
-@cache
-def _metrics() -> _Metrics:
-    from prometheus_client import Counter, Gauge
-
-    def gauge(name: str, text: str, *labels: str) -> "Gauge":
-        return Gauge(f"db_client_connection_{name}", text, labels, multiprocess_mode="livesum")
-
-    return _Metrics(
-        gauge("count", "Open connections of the pool.", "state"),
-        gauge("max", "Maximum number of connections."),
-        gauge("idle_min", "Minimum number of connections, kept open while idle."),
-        gauge("pending_requests", "Requests that wait for a connection."),
-        Counter("db_client_connection_timeouts_total", "Requests that timed out waiting for a connection."),
-    )
-
-
 class PoolMetrics:
     """Metrics of a pool, named as in OpenTelemetry's semantic conventions."""
 
     def __init__(self, pool: ElasticPool, *, minimum: int) -> None:
         self._pool = pool
         self._minimum = minimum
+        self._connections = _gauge("count", "Open connections of the pool.", "state")
+        self._maximum = _gauge("max", "Maximum number of connections.")
+        self._idle_minimum = _gauge("idle_min", "Minimum number of connections, kept open while idle.")
+        self._pending = _gauge("pending_requests", "Requests that wait for a connection.")
+        self._timeouts = counter(
+            "db_client_connection_timeouts_total", "Requests that timed out waiting for a connection."
+        )
         self._counted_timeouts = 0
 
     def update(self) -> None:
         """Set the metrics from the state of the pool."""
-        metrics, pool = _metrics(), self._pool
-        metrics.connections.labels(state="idle").set(pool.checkedin())
-        metrics.connections.labels(state="used").set(pool.checkedout())
-        metrics.maximum.set(pool.size())
-        metrics.idle_minimum.set(self._minimum)
-        metrics.pending.set(pool.waiting)
-        metrics.timeouts.inc(pool.timeouts - self._counted_timeouts)
+        pool = self._pool
+        self._connections.labels(state="idle").set(pool.checkedin())
+        self._connections.labels(state="used").set(pool.checkedout())
+        self._maximum.set(pool.size())
+        self._idle_minimum.set(self._minimum)
+        self._pending.set(pool.waiting)
+        self._timeouts.inc(pool.timeouts - self._counted_timeouts)
         self._counted_timeouts = pool.timeouts
 
     def clear(self) -> None:
         """Set the gauges to zero when the pool is closed."""
-        metrics = _metrics()
         for state in ("idle", "used"):
-            metrics.connections.labels(state=state).set(0)
-        for gauge in (metrics.maximum, metrics.idle_minimum, metrics.pending):
-            gauge.set(0)
+            self._connections.labels(state=state).set(0)
+        for metric in (self._maximum, self._idle_minimum, self._pending):
+            metric.set(0)
+
+
+def _gauge(name: str, text: str, *labels: str) -> "Gauge":
+    return gauge(f"db_client_connection_{name}", text, "livesum", *labels)

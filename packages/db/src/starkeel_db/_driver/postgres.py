@@ -10,7 +10,6 @@ import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 from .._base.dsn import Address, PostgresUrl
 from .._base.errors import DatabaseUnavailable
 from .error_mapping import Open
-from .statement_timeout import IDLE_IN_TRANSACTION_S
 
 _REASONS = {
     "28P01": "the password is wrong",
@@ -40,7 +39,7 @@ def postgres_opener(
     """Return a function that opens a connection.
 
     Args:
-        url: The database.
+        url: URL of the database.
         application_name: Default for `application_name`, which the URL may set.
         connect_timeout_s: Seconds for all addresses together.
         server_settings: Session parameters, set at connect.
@@ -79,14 +78,6 @@ def postgres_opener(
         raise AssertionError("a URL has an address")
 
     return open_connection
-
-
-def session_settings(statement_timeout_s: float) -> dict[str, str]:
-    """Return the session parameters that limit the statements and transactions of requests."""
-    return {
-        "statement_timeout": str(max(1, round(statement_timeout_s * 1000))),
-        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_S * 1000),
-    }
 
 
 def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from .._base.errors import DatabaseUnavailable, NotADatabase, sqlite_code
+from .._compat import set_daemon
 from .error_mapping import Open
 
 _ABANDON_S = 1.0
@@ -33,7 +34,7 @@ def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = Tru
             # No isolation level: the driver must not begin transactions by itself.
             connecting = aiosqlite.connect(path, isolation_level=None, timeout=busy_timeout_s)
             # A thread that is still opening the file must not delay the exit of the process.
-            connecting._thread.daemon = True  # noqa: SLF001 - no public API
+            set_daemon(connecting)
             connection = await connecting
         except (OSError, sqlite3.Error) as error:
             raise DatabaseUnavailable(

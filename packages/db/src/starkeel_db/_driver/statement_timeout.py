@@ -8,16 +8,24 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-IDLE_IN_TRANSACTION_S = 60
+_IDLE_IN_TRANSACTION_S = 60
 """Seconds after which the server ends an idle transaction and frees its locks; longer than any request."""
 _KEY = "starkeel_deadline"
 _SHORTEN = (
     "SELECT set_config('statement_timeout', $1, true),"
     " set_config('idle_in_transaction_session_timeout', $2, true)"
 )
-_IDLE_MS = str(IDLE_IN_TRANSACTION_S * 1000)
+_IDLE_MS = str(_IDLE_IN_TRANSACTION_S * 1000)
 _TOLERANCE_S = 0.1
 """Seconds by which the current timeout may exceed the remaining time; setting it costs a round trip."""
+
+
+def session_settings(statement_timeout_s: float) -> dict[str, str]:
+    """Return the session parameters that limit the statements and transactions of requests."""
+    return {
+        "statement_timeout": str(max(1, round(statement_timeout_s * 1000))),
+        "idle_in_transaction_session_timeout": _IDLE_MS,
+    }
 
 
 class StatementTimeout:
@@ -47,12 +55,7 @@ class StatementTimeout:
 
 
 def is_shortened(state: MutableMapping[str, Any] | None, timeout_s: float) -> bool:
-    """Return whether a request has less time left than the statement timeout.
-
-    Args:
-        state: `state` of the request's scope, or None outside of requests.
-        timeout_s: Statement timeout in seconds.
-    """
+    """Return whether a request, given the `state` of its scope, has less time left than `timeout_s`."""
     ends_at = None if state is None else state.get("deadline")
     return ends_at is not None and ends_at - time.monotonic() < timeout_s - _TOLERANCE_S
 

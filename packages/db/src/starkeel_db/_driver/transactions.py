@@ -41,10 +41,7 @@ def switch_read_only(engine: Engine, *, on_failure: Callable[[str], None]) -> No
 
     The mode is a session setting and stays until a transaction needs the other one, so most transactions find
     it set. A switch costs a round trip.
-
-    Args:
-        engine: The engine.
-        on_failure: Called with the reason when a connection could not be switched.
+    `on_failure` is called with the reason when a switch fails.
     """
     statements = _SWITCH[engine.dialect.name]
 

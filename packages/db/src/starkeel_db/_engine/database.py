@@ -4,25 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import structlog
 from litestar.plugins import InitPlugin
 from sqlalchemy import Connection, event, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from .._base.errors import DatabaseUnavailable
+from .._base.metrics import gauge
 from .._base.settings import DatabaseSettings
 from .._driver.pool import ElasticPool, PoolMetrics
 from .._driver.transactions import BEGIN, READING
 from .._session.session import Sessions
 from .engine import Share, pool_of, pooled_engine
-
-if TYPE_CHECKING:
-    from prometheus_client import Gauge
 
 log = structlog.get_logger(__name__)
 
@@ -55,27 +51,22 @@ class PoolMaintenance:
 
     async def _maintain(self) -> None:
         try:
-            await greenlet_spawn(
-                self._pool.close_unneeded,
-                minimum=self._share.minimum,
-                idle_timeout_s=self._idle_timeout_s,
-            )
-            while self._pool.open < self._share.minimum:
-                await greenlet_spawn(self._pool.open_one)
+            # `run_sync` provides the greenlet; the session itself is not used.
+            await AsyncSession().run_sync(lambda _: self._close_and_open())
         except DatabaseUnavailable as error:
             log.debug("minimum pool size not reached", reason=error.reason)
         except Exception as error:  # noqa: BLE001 - the pool works without maintenance; the next run retries
             log.warning("pool maintenance failed", error=repr(error))
 
+    def _close_and_open(self) -> None:
+        minimum = self._share.minimum
+        self._pool.close_unneeded(minimum=minimum, idle_timeout_s=self._idle_timeout_s)
+        while self._pool.open < minimum:
+            self._pool.open_one()
+
 
 class Database:
-    """Engine, pool and session factory of a running application.
-
-    Args:
-        settings: URL and limits.
-        share: Pool size of this process.
-        name: Name of the service.
-    """
+    """Engine, pool and session factory of a running application."""
 
     def __init__(self, settings: DatabaseSettings, share: Share, *, name: str) -> None:
         self.engine = pooled_engine(settings, share, name=name)
@@ -150,11 +141,7 @@ class Database:
 
 
 class WritableCheck(InitPlugin):
-    """Non-critical readiness check: reports a read-only database without failing readiness.
-
-    Args:
-        database: Returns the database of the running application.
-    """
+    """Non-critical readiness check: reports a read-only database without failing readiness."""
 
     readiness_name = "database_writes"
     readiness_critical = False
@@ -170,17 +157,8 @@ class WritableCheck(InitPlugin):
         """
         async with self._database().check_connection() as connection:
             is_read_only = await connection.scalar(_READ_ONLY)
-        _writable().set(0 if is_read_only else 1)
+        gauge("db_writable", "Whether the database accepts writes, as of the last check.", "livemin").set(
+            0 if is_read_only else 1
+        )
         if is_read_only:
             raise DatabaseUnavailable("the database is read only")
-
-
-@cache
-def _writable() -> "Gauge":
-    from prometheus_client import Gauge
-
-    return Gauge(
-        "db_writable",
-        "Whether the database accepts writes, as of the last readiness check.",
-        multiprocess_mode="livemin",
-    )

@@ -1,6 +1,7 @@
 """Engines: a pooled one for requests, an unpooled one for the start and for migrations."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import anyio
@@ -13,10 +14,11 @@ from sqlalchemy.pool import NullPool
 from .._base.dsn import DatabaseUrl, SqliteUrl
 from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError, reason_of
 from .._base.settings import DatabaseSettings
+from .._compat import check, connect_unnamed
 from .._driver.error_mapping import Open, OutageMonitor
 from .._driver.pool import ElasticPool, check_connections
 from .._driver.spans import record_spans
-from .._driver.statement_timeout import enforce_deadlines
+from .._driver.statement_timeout import enforce_deadlines, session_settings
 from .._driver.transactions import BEGIN, READING, begin_explicitly, switch_read_only
 from .._session.session import note_failures
 
@@ -38,10 +40,7 @@ class Share(NamedTuple):
     def of(cls, settings: DatabaseSettings, *, index: int, workers: int) -> "Share":
         """Return a worker's share of the connections: 20 for 3 workers are 7, 7 and 6.
 
-        Args:
-            settings: Pool size of the instance.
-            index: Index of the worker, from 0.
-            workers: Number of workers.
+        `index` counts from 0.
         """
 
         def part(of: int) -> int:
@@ -51,18 +50,20 @@ class Share(NamedTuple):
 
 
 def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> AsyncEngine:
-    """Create the engine for requests; it opens no connection yet.
-
-    Args:
-        settings: URL and limits.
-        share: Pool size.
-        name: Name of the service, sent as `application_name`.
-    """
+    """Create the engine for requests; `name` is sent as `application_name`. It opens no connection yet."""
     outages = OutageMonitor()
+    is_direct = not settings.pgbouncer
+    opener = _opener(
+        settings,
+        settings.target,
+        name,
+        server_settings=session_settings(settings.statement_timeout_s) if is_direct else {},
+        is_prepared=is_direct,
+    )
     engine = _engine(
         settings,
-        outages.wrap(_opener(settings, name)),
-        is_prepared=not settings.pgbouncer,
+        outages.wrap(opener),
+        is_prepared=is_direct,
         poolclass=ElasticPool,
         pool_size=share.maximum,
         max_overflow=0,
@@ -75,7 +76,7 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
     check_connections(pool)
     outages.watch(engine.sync_engine)
     # Behind a pooler in transaction mode the session settings belong to all clients.
-    if not settings.pgbouncer:
+    if is_direct:
         switch_read_only(engine.sync_engine, on_failure=outages.report)
     if isinstance(settings.target, SqliteUrl):
         _add_sqlite_listeners(engine.sync_engine)
@@ -98,14 +99,19 @@ def unpooled_engine(
 ) -> AsyncEngine:
     """Create the engine for the start and for migrations; it has no statement timeout.
 
-    Args:
-        settings: URL and limits.
-        name: Name of the service, sent as part of `application_name`.
-        target: The database, if it differs from the database of requests.
+    `target` is the database, if it differs from the database of requests.
     """
     target = target or settings.target
     is_direct = not settings.pgbouncer or target != settings.target
-    opener = _unlimited_opener(settings, name, target, is_direct=is_direct)
+    limits = {"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"}
+    opener = _opener(
+        settings,
+        target,
+        f"{name} migrations",
+        server_settings=limits if is_direct else {},
+        is_prepared=is_direct,
+        foreign_keys=False,
+    )
     engine = _engine(settings, opener, is_prepared=is_direct, poolclass=NullPool)
     if isinstance(target, SqliteUrl):
         _add_sqlite_listeners(engine.sync_engine)
@@ -121,15 +127,12 @@ def _engine(
 
         def connect() -> Any:
             # Unnamed statements leave nothing behind in the server session that the pooler assigned.
-            dbapi: Any = engine.sync_engine.dialect.dbapi
-            return dbapi.connect(
-                async_creator_fn=open_connection,
-                prepared_statement_cache_size=0,
-                prepared_statement_name_func=lambda: "",
-            )
+            return connect_unnamed(engine.sync_engine.dialect.dbapi, open_connection)
 
         options["creator"] = connect
-    engine = create_async_engine(_dialect(settings), hide_parameters=True, **options)
+    url = _dialect(settings)
+    check(url)
+    engine = create_async_engine(url, hide_parameters=True, **options)
     return engine
 
 
@@ -139,38 +142,30 @@ def _dialect(settings: DatabaseSettings) -> URL:
     return make_url("sqlite+aiosqlite:///database" if is_file else "postgresql+asyncpg://")
 
 
-# The drivers are imported here, so that a service loads only its own.
-def _opener(settings: DatabaseSettings, name: str) -> Open:
-    target = settings.target
+def _opener(
+    settings: DatabaseSettings,
+    target: DatabaseUrl,
+    name: str,
+    *,
+    server_settings: Mapping[str, str],
+    is_prepared: bool,
+    foreign_keys: bool = True,
+) -> Open:
+    # A service imports only its own driver.
     if isinstance(target, SqliteUrl):
         from .._driver.sqlite import sqlite_opener
 
-        return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s)
-    from .._driver.postgres import postgres_opener, session_settings
+        return sqlite_opener(
+            target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=foreign_keys
+        )
+    from .._driver.postgres import postgres_opener
 
     return postgres_opener(
         target,
         application_name=name,
         connect_timeout_s=settings.acquire_timeout_s,
-        server_settings={} if settings.pgbouncer else session_settings(settings.statement_timeout_s),
-        is_prepared=not settings.pgbouncer,
-    )
-
-
-def _unlimited_opener(settings: DatabaseSettings, name: str, target: DatabaseUrl, *, is_direct: bool) -> Open:
-    if isinstance(target, SqliteUrl):
-        from .._driver.sqlite import sqlite_opener
-
-        return sqlite_opener(target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=False)
-    from .._driver.postgres import postgres_opener
-
-    limits = {"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"}
-    return postgres_opener(
-        target,
-        application_name=f"{name} migrations",
-        connect_timeout_s=settings.acquire_timeout_s,
-        server_settings=limits if is_direct else {},
-        is_prepared=is_direct,
+        server_settings=server_settings,
+        is_prepared=is_prepared,
     )
 
 
@@ -184,10 +179,6 @@ def _add_sqlite_listeners(engine: Engine) -> None:
 
 async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) -> None:
     """Retry until the database answers.
-
-    Args:
-        engine: An unpooled engine.
-        settings: URL and startup timeout.
 
     Raises:
         DatabaseAwayError: No answer within `DB_STARTUP_TIMEOUT_SECONDS`, or the file cannot be opened.

@@ -10,12 +10,12 @@ from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
-from sqlalchemy import MetaData, Table, delete, select
+from sqlalchemy import MetaData, Table
 
 from .._outbox.table import is_postgres
 from .._outbox.writer import event_parameters, last_to_write
 from .._plugin import DatabasePlugin, database_of
-from .._retention import DELETED_AT_ONCE, deleting
+from .._retention import delete_batch, deleting
 from .table import CLAIM_ON_POSTGRES, CLAIM_ON_SQLITE, KEEP, KEEP_WITH_EVENT, idempotency_table
 
 _LOCK_BYTES: Final = 8
@@ -123,16 +123,9 @@ class IdempotencyPlugin(InitPlugin):
 
     async def forget_expired(self) -> int:
         """Delete at most 1000 expired responses and return their number."""
-        table = self._table
-        expired = select(table.c.key).where(table.c.expires_at <= datetime.now(UTC)).limit(DELETED_AT_ONCE)
+        columns = self._table.c
         async with self._database.session() as session:
-            if is_postgres(session):
-                # Rows locked by another process are deleted by it.
-                expired = expired.with_for_update(skip_locked=True)
-            deleted = await session.execute(
-                delete(table).where(table.c.key.in_(expired)).returning(table.c.key)
-            )
-            return len(deleted.all())
+            return await delete_batch(session, columns.key, columns.expires_at <= datetime.now(UTC))
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:

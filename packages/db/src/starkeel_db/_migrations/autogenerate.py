@@ -23,12 +23,6 @@ async def write_revision(
 ) -> list[Path]:
     """Compare the models with the database and write the difference as a migration.
 
-    Args:
-        engine: Engine of a database to which all migrations are applied.
-        scripts: The existing migrations.
-        metadata: Metadata of the models.
-        message: Short description; becomes part of the file name.
-
     Raises:
         SchemaBehindError: The database lacks a migration.
     """

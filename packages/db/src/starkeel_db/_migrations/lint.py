@@ -59,10 +59,7 @@ def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:
     """Return operations that lock a table of PostgreSQL for long or break the running release.
 
     Revisions with a module variable `blocking`, which holds the reason, are skipped.
-
-    Args:
-        scripts: The migrations.
-        metadata: Metadata of the models, whose columns must not be dropped.
+    Columns of the models, given as `metadata`, must not be dropped.
     """
     found: list[str] = []
     after: str | None = None

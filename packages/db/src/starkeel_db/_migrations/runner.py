@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import structlog
@@ -12,12 +11,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from .._base.errors import MigrationError, reason_of
+from .._base.metrics import gauge
 from .._driver.error_mapping import outage
 from .._driver.transactions import BEGIN, READING
 from .scripts import Scripts
-
-if TYPE_CHECKING:
-    from prometheus_client import Gauge
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +35,6 @@ class Migrations:
 
     Args:
         engine: An unpooled engine without statement timeout.
-        scripts: The migrations.
-        metadata: Metadata of the models.
     """
 
     def __init__(self, engine: AsyncEngine, scripts: Scripts, metadata: MetaData) -> None:
@@ -177,16 +172,7 @@ def _failed(name: str, error: Exception) -> Exception:
     return MigrationError(f"migration {name} failed and was rolled back: {reason}")
 
 
-@cache
-def _pending() -> "Gauge":
-    from prometheus_client import Gauge
-
-    # All processes observe the same database: the latest value is right.
-    return Gauge(
-        "db_migrations_pending", "Migrations that the database lacks.", multiprocess_mode="mostrecent"
-    )
-
-
 def set_pending(count: int) -> None:
     """Set the number of migrations that the database lacks."""
-    _pending().set(count)
+    # All processes observe the same database: the latest value is right.
+    gauge("db_migrations_pending", "Migrations that the database lacks.", "mostrecent").set(count)

@@ -10,15 +10,15 @@ from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
-from sqlalchemy import MetaData, Table, delete, select
+from sqlalchemy import MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .._plugin import DatabasePlugin, database_of
-from .._retention import DELETED_AT_ONCE, deleting
+from .._retention import delete_batch, deleting
 from .._session.session import after_commit
 from .relay import Broker, Relay
 from .subscriptions import Notifier, Subscription, Subscriptions, current_traceparent
-from .table import is_postgres, outbox_table
+from .table import outbox_table
 from .writer import PendingEvent, write_last
 
 _CLOSE_S: Final = 2.0
@@ -117,14 +117,8 @@ class OutboxPlugin(InitPlugin):
         is_over = table.c.created_at <= datetime.now(UTC) - self._retention
         if self._broker is not None:
             is_over &= table.c.published_at.is_not(None)
-        old = select(table.c.position).where(is_over).limit(DELETED_AT_ONCE)
         async with self._database.session() as session:
-            if is_postgres(session):
-                old = old.with_for_update(skip_locked=True)
-            deleted = await session.execute(
-                delete(table).where(table.c.position.in_(old)).returning(table.c.position)
-            )
-            return len(deleted.all())
+            return await delete_batch(session, table.c.position, is_over)
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:

@@ -4,8 +4,7 @@ import random
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
 import structlog
@@ -14,12 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .._base.errors import DatabaseUnavailable
+from .._base.metrics import counter, gauge
 from .._plugin import DatabasePlugin
 from .subscriptions import Notifier
 from .table import Event, is_postgres, lock_number
-
-if TYPE_CHECKING:
-    from prometheus_client import Counter, Gauge
 
 log = structlog.get_logger(__name__)
 
@@ -50,11 +47,7 @@ class Broker(Protocol):
 class Relay:
     """Publishes pending events, in one process at a time.
 
-    Args:
-        database: Database of the service.
-        table: The outbox table.
-        broker: The broker.
-        notifier: Notified when this process has committed an event.
+    `notifier` is notified when this process has committed an event.
     """
 
     def __init__(self, database: DatabasePlugin, table: Table, broker: Broker, notifier: Notifier) -> None:
@@ -62,7 +55,11 @@ class Relay:
         self._table = table
         self._broker = broker
         self._notifier = notifier
-        self._metrics = OutboxMetrics()
+        self._published = counter("outbox_published_total", "Events published.")
+        self._failed = counter("outbox_failures_total", "Failed attempts to publish.", "reason")
+        # Create the series at 0: `rate()` does not count the first sample of a series as an increase.
+        for reason in ("away", "refused"):
+            self._failed.labels(reason=reason)
         self._lock = lock_number(f"{table.name} relay")
         self._failures = 0
 
@@ -88,7 +85,7 @@ class Relay:
         except BrokerAwayError as error:
             if not self._failures:
                 log.warning("events not published", reason=str(error))
-            self._metrics.failures.labels(reason="away").inc()
+            self._failed.labels(reason="away").inc()
             self._failures += 1
             return False
         except (DatabaseUnavailable, SQLAlchemyError):
@@ -114,7 +111,7 @@ class Relay:
             except BrokerAwayError as error:
                 away = error
             await self._record(session, published, refused)
-        self._metrics.published.inc(len(published))
+        self._published.inc(len(published))
         if away is not None:
             raise away
         return len(events) == _AT_ONCE and bool(published)
@@ -161,7 +158,7 @@ class Relay:
             done = update(table).where(table.c.position.in_(published)).values(published_at=now)
             await session.execute(done)
         for event, error in refused.items():
-            self._metrics.failures.labels(reason="refused").inc()
+            self._failed.labels(reason="refused").inc()
             is_this = table.c.position == event.position
             attempts = await session.scalar(
                 update(table).where(is_this).values(attempts=table.c.attempts + 1).returning(table.c.attempts)
@@ -180,7 +177,13 @@ class Relay:
         except (DatabaseUnavailable, SQLAlchemyError):
             return
         age_s = 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
-        self._metrics.set(pending=pending, dead=dead, oldest_s=age_s)
+        for name, help_text, value in (
+            ("pending", "Events that are not published yet.", pending),
+            ("dead_letters", "Events that the broker refused too often (dead letters).", dead),
+            ("oldest_pending_seconds", "Age of the oldest event that is not published yet.", age_s),
+        ):
+            # All workers count the same rows.
+            gauge(f"outbox_{name}", help_text, "mostrecent").set(value)
 
 
 # A refused event holds back later events of its key only.
@@ -202,54 +205,6 @@ def _counts(table: Table) -> Any:
     ).where(table.c.published_at.is_(None))
 
 
+# To become `starkeel_config.Backoff(base_s=0.2, cap_s=30.0, jitter=0.5).pause_s(failures - 1)`.
 def _pause_s(failures: int) -> float:
     return min(_MAX_PAUSE_S, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-
-
-class _Metrics(NamedTuple):
-    published: "Counter"
-    failures: "Counter"
-    pending: "Gauge"
-    dead: "Gauge"
-    oldest: "Gauge"
-
-
-@cache
-def _metrics() -> _Metrics:
-    from prometheus_client import Counter, Gauge
-
-    def gauge(name: str, text: str) -> "Gauge":
-        # All workers count the same rows.
-        return Gauge(f"outbox_{name}", text, multiprocess_mode="mostrecent")
-
-    return _Metrics(
-        Counter("outbox_published_total", "Events published."),
-        Counter("outbox_failures_total", "Failed attempts to publish.", ["reason"]),
-        gauge("pending", "Events that are not published yet."),
-        gauge("dead_letters", "Events that the broker refused too often (dead letters)."),
-        gauge("oldest_pending_seconds", "Age of the oldest event that is not published yet."),
-    )
-
-
-class OutboxMetrics:
-    """Metrics of the outbox."""
-
-    def __init__(self) -> None:
-        self.published = _metrics().published
-        self.failures = _metrics().failures
-        # Create the series at 0: `rate()` does not count the first sample of a series as an increase.
-        for reason in ("away", "refused"):
-            self.failures.labels(reason=reason)
-
-    def set(self, *, pending: int, dead: int, oldest_s: float) -> None:
-        """Set the gauges.
-
-        Args:
-            pending: Number of events not published yet.
-            dead: Number of dead letters.
-            oldest_s: Age of the oldest pending event in seconds.
-        """
-        metrics = _metrics()
-        metrics.pending.set(pending)
-        metrics.dead.set(dead)
-        metrics.oldest.set(oldest_s)

@@ -76,10 +76,7 @@ def record_receipt(event: Event) -> None:
 class Subscription:
     """Subscription to the events of a key.
 
-    Args:
-        key: Key of the events.
-        seen: Position of the last known event.
-        notifier: Notified when the queue has room again.
+    `seen` is the position of the last known event; `notifier` is notified when the queue has room again.
     """
 
     def __init__(self, key: str, *, seen: int, notifier: Notifier) -> None:
@@ -112,10 +109,7 @@ class Subscription:
 class Subscriptions:
     """All subscriptions of a process, which share their queries.
 
-    Args:
-        database: Database of the service.
-        table: The outbox table.
-        notifier: Notified when this process has committed an event.
+    `notifier` is notified when this process has committed an event.
     """
 
     def __init__(self, database: DatabasePlugin, table: Table, notifier: Notifier) -> None:

@@ -50,9 +50,7 @@ class Event(NamedTuple):
 def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
     """Return the table; add it to the metadata if necessary.
 
-    Args:
-        metadata: Metadata of the models.
-        dialect: `postgresql` or `sqlite`; options of another dialect would import it.
+    It has options of the given dialect only, because SQLAlchemy imports the dialects of options.
     """
     found = metadata.tables.get(TABLE)
     if found is not None:

@@ -87,11 +87,7 @@ def _refuse_failed_transaction(session: Session) -> None:
 
 
 def note_failures(engine: Engine) -> None:
-    """Mark sessions that had a failed statement, even if the handler caught the error.
-
-    Args:
-        engine: Engine of a database that aborts the transaction on an error.
-    """
+    """Mark sessions that had a failed statement, even if the handler caught the error."""
 
     @event.listens_for(engine, "handle_error")
     def note(context: ExceptionContext) -> None:
@@ -107,10 +103,7 @@ def note_failures(engine: Engine) -> None:
 class Sessions:
     """Session factory of an engine.
 
-    Args:
-        engine: The engine.
-        statement_timeout_s: Statement timeout in seconds.
-        has_session_settings: Whether settings of a session last; not behind a pooler in transaction mode.
+    `has_session_settings` is False behind a pooler in transaction mode, where session settings do not last.
     """
 
     def __init__(

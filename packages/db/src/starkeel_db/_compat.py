@@ -1,0 +1,147 @@
+"""Undocumented names of SQLAlchemy and aiosqlite that this package uses; `check` probes each of them."""
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib.metadata import requires, version
+from threading import Thread
+from typing import Any, Final
+
+from sqlalchemy import URL
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+
+from ._base.errors import DatabaseError
+
+_PACKAGE: Final = "starkeel-db"
+
+
+class UnsupportedLibraryError(DatabaseError):
+    """The installed release of a library changed a name that this package uses."""
+
+    exit_code = 1
+
+    def __init__(self, distribution: str, effect: str) -> None:
+        allowed = [text for text in requires(_PACKAGE) or () if text.startswith(distribution)]
+        super().__init__(
+            f"{_PACKAGE} does not support {distribution} {version(distribution)}: {effect}. Install another"
+            f" release of `{(*allowed, distribution)[0]}`, or upgrade {_PACKAGE}"
+        )
+
+
+class ExtensiblePool(AsyncAdaptedQueuePool):
+    """SQLAlchemy's pool with access to its idle connections and to its size."""
+
+    def take(self) -> ConnectionPoolEntry:
+        """Check out a connection, as a subclass may extend."""
+        return super()._do_get()
+
+    def put(self, record: ConnectionPoolEntry) -> None:
+        """Return a connection to the top of the pool, without events."""
+        self._do_return_conn(record)
+
+    def take_idle(self) -> ConnectionPoolEntry:
+        """Remove the idle connection at the top of the pool, without events."""
+        return self._pool.get(block=False)
+
+    def create(self) -> ConnectionPoolEntry | None:
+        """Open a connection, unless the pool has its maximum size."""
+        if not self._inc_overflow():
+            return None
+        try:
+            return self._create_connection()
+        except BaseException:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Reduce the size by a connection that was removed."""
+        self._dec_overflow()
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        return self.take()
+
+
+def connect_unnamed(dbapi: Any, open_connection: Callable[[], Awaitable[Any]]) -> Any:
+    """Open a connection to PostgreSQL whose statements are prepared without a name."""
+    return dbapi.connect(
+        async_creator_fn=open_connection,
+        prepared_statement_cache_size=0,
+        prepared_statement_name_func=lambda: "",
+    )
+
+
+def set_daemon(connection: Any) -> None:
+    """Keep the thread of an aiosqlite connection, not started yet, from delaying the exit of the process."""
+    connection._thread.daemon = True  # noqa: SLF001
+
+
+@cache
+def check(url: URL) -> None:
+    """Probe the names above, once per process.
+
+    Args:
+        url: URL with the dialect and the driver in use.
+
+    Raises:
+        UnsupportedLibraryError: The installed release of a library changed one of them.
+    """
+    _require(_is_pool_known, "sqlalchemy", "the internals of its pool have changed")
+    if url.get_backend_name() == "sqlite":
+        _require(_is_thread_known, "aiosqlite", "a connection has no `_thread`, which could delay the exit")
+        return
+    dbapi = url.get_dialect().import_dbapi()
+    _require(
+        lambda: _is_creator_known(dbapi),
+        "sqlalchemy",
+        "its adapter of asyncpg does not accept `async_creator_fn`, which DB_PGBOUNCER requires",
+    )
+
+
+def _require(probe: Callable[[], bool], distribution: str, effect: str) -> None:
+    try:
+        is_known = probe()
+    except Exception as error:
+        raise UnsupportedLibraryError(distribution, effect) from error
+    if not is_known:
+        raise UnsupportedLibraryError(distribution, effect)
+
+
+def _is_pool_known() -> bool:
+    """Open, check out, return and remove two placeholders of connections."""
+    placeholder: Any = object
+    pool = ExtensiblePool(placeholder, pool_size=2, max_overflow=0, use_lifo=True)
+    first = pool.create()
+    assert first is not None
+    pool.put(first)
+    is_known = pool.take() is first and pool.checkedout() == 1
+    pool.put(first)
+    second = pool.create()
+    assert second is not None
+    pool.put(second)
+    is_known &= pool.create() is None and (pool.checkedin(), pool.checkedout()) == (2, 0)
+    is_known &= pool.take_idle() is second and pool.take_idle() is first
+    pool.forget()
+    pool.forget()
+    return is_known and (pool.checkedin(), pool.checkedout()) == (0, 0)
+
+
+def _is_thread_known() -> bool:
+    import aiosqlite
+
+    connection: Any = aiosqlite.connect(":memory:")
+    set_daemon(connection)
+    return isinstance(connection._thread, Thread) and connection._thread.daemon  # noqa: SLF001
+
+
+class _CalledError(Exception):
+    pass
+
+
+def _is_creator_known(dbapi: Any) -> bool:
+    def open_connection() -> Any:
+        raise _CalledError
+
+    try:
+        connect_unnamed(dbapi, open_connection)
+    except _CalledError:
+        return True
+    return False
