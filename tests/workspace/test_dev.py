@@ -160,7 +160,7 @@ def test_lines_start_with_the_service_in_its_colour(fleet: Dev) -> None:
 
 
 def test_a_code_change_restarts_only_its_service(fleet: Dev) -> None:
-    (ROOT / "services" / "orders" / "src" / "orders" / "messages.py").touch()
+    (ROOT / "services" / "orders" / "src" / "orders" / "schemas.py").touch()
 
     fleet.wait_for("received SIGTERM")
     fleet.wait_for("listening", count=3)
