@@ -1,17 +1,21 @@
 """Rate limits per user, enforced by a guard that runs after the authentication guards."""
 
+from collections.abc import Mapping
+from copy import copy
 from hashlib import blake2b
-from typing import Any, final
+from typing import Any, Final, final
 
+from litestar import Router
 from litestar.connection import ASGIConnection, WebSocket
 from litestar.exceptions import HTTPException, ImproperlyConfiguredException, WebSocketException
 from litestar.handlers import BaseRouteHandler
 from starkeel_asgi import current
 
-from .._rate_limit.limiter import Limiter, add_rate_limit_headers
+from .._base.route_options import user_limits
+from .._rate_limit.limiter import Limiter
 
-_DIGEST_BYTES = 16
-_WEBSOCKET_CODES_FROM = 4000
+_DIGEST_BYTES: Final = 16
+_WEBSOCKET_CODES_FROM: Final = 4000
 
 
 @final
@@ -47,23 +51,49 @@ class UserLimit:
             raise ImproperlyConfiguredException(
                 f"{handler} has a rate limit per user, but no guard before it set `scope['user']`"
             )
+        exchange = current(connection.scope)
+        assert exchange is not None
+        # Hashed: Redis may be shared, and keys must not contain identities.
+        key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
         try:
-            await self._count(connection, subject)
+            await self._limiter.count(exchange, self._names, key)
         except HTTPException as error:
             if not isinstance(connection, WebSocket):
                 raise
             code = _WEBSOCKET_CODES_FROM + error.status_code
             raise WebSocketException(detail=error.detail, code=code) from error
 
-    async def _count(self, connection: ASGIConnection[Any, Any, Any, Any], subject: str) -> None:
-        # Hashed: Redis may be shared, and keys must not contain identities.
-        key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
-        exchange = current(connection.scope)
-        for name in self._names:
-            result = await self._limiter.hit(name, key)
-            if result is None:
-                continue
-            if exchange is not None:
-                add_rate_limit_headers(exchange, result)
-            if not result.is_within:
-                raise result.exception()
+
+def with_user_limits(route: Any, limiter: Limiter) -> Any:
+    """Return a route in which a `UserLimit` is the last guard of each handler with a limit per user.
+
+    Litestar resolves guards when it registers a route, so they are attached before; to a copy, as another
+    application may have the same route.
+
+    Args:
+        route: A handler, controller or router.
+        limiter: Counts the requests.
+    """
+    if isinstance(route, BaseRouteHandler):
+        handler = copy(route)
+        return handler if _add_guard(handler, route.opt, limiter) else route
+    # A router without options of its own: it registers copies of the handlers.
+    router = Router("/", route_handlers=[route])
+    handlers = {id(handler): handler for each in router.routes for handler in _handlers(each)}.values()
+    is_limited = [_add_guard(handler, _options(handler), limiter) for handler in handlers]
+    return router if any(is_limited) else route
+
+
+def _add_guard(handler: BaseRouteHandler, opt: Mapping[str, Any], limiter: Limiter) -> bool:
+    names = user_limits(opt)
+    if names:
+        handler.guards = [*(handler.guards or ()), UserLimit(limiter, names)]
+    return bool(names)
+
+
+def _options(handler: BaseRouteHandler) -> dict[str, Any]:
+    return {name: value for layer in handler.ownership_layers for name, value in (layer.opt or {}).items()}
+
+
+def _handlers(route: Any) -> list[BaseRouteHandler]:
+    return route.route_handlers if hasattr(route, "route_handlers") else [route.route_handler]
