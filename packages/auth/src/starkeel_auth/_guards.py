@@ -110,7 +110,8 @@ def requires_scope(*scopes: str) -> Guard:
 
 async def provide_principal(scope: Scope) -> Principal:
     """Return the connection's `Principal`. A route with this dependency requires a valid token."""
-    return await _authenticate(ASGIConnection(scope))
+    user = scope.get("user")
+    return user if isinstance(user, Principal) else await _authenticate(ASGIConnection(scope))
 
 
 async def _authenticate(connection: Connection) -> Principal:

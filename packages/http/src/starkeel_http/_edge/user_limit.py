@@ -20,12 +20,7 @@ _WEBSOCKET_CODES_FROM: Final = 4000
 
 @final
 class UserLimit:
-    """Guard that counts a user's requests.
-
-    Args:
-        limiter: Counts the requests.
-        names: Names of the limits.
-    """
+    """Guard that counts a user's requests against the limits of these names."""
 
     def __init__(self, limiter: Limiter, names: tuple[str, ...]) -> None:
         self._limiter = limiter
@@ -68,11 +63,7 @@ def with_user_limits(route: Any, limiter: Limiter) -> Any:
     """Return a route in which a `UserLimit` is the last guard of each handler with a limit per user.
 
     Litestar resolves guards when it registers a route, so they are attached before; to a copy, as another
-    application may have the same route.
-
-    Args:
-        route: A handler, controller or router.
-        limiter: Counts the requests.
+    application may have the same route, which is a handler, controller or router.
     """
     if isinstance(route, BaseRouteHandler):
         handler = copy(route)

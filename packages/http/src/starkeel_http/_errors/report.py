@@ -19,12 +19,7 @@ _MAX_CLOSE_REASON: Final = 123
 
 
 def report(error: Exception, scope: Scope) -> Problem:
-    """Return the problem that a client may see of an exception; log the exception if it is unexpected.
-
-    Args:
-        error: The exception.
-        scope: The request's.
-    """
+    """Return the problem that a client may see of an exception; log the exception if it is unexpected."""
     problem = problem_from_exception(error, scope)
     if problem.status < 500:
         return problem

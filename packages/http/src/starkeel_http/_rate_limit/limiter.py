@@ -97,7 +97,7 @@ class Limiter:
 
         Args:
             exchange: The request.
-            names: The limits.
+            names: Names of the limits.
             key: The client or user that the request counts for.
 
         Raises:
@@ -146,6 +146,7 @@ class Limiter:
             RATE_LIMITED.labels(name, "unchecked_passed").inc()
             return
         RATE_LIMITED.labels(name, "unchecked_refused").inc()
+        # Redis is used again after one second.
         raise ServiceUnavailableException(
             "The rate limit cannot be checked now.", headers={"Retry-After": "1"}
         )
