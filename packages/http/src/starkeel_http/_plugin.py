@@ -98,8 +98,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the ASGI layer, the rendering of exceptions and the strict decoding of bodies."""
         # Lazy, as is the edge below: metrics must not be imported before the process is configured.
-        from ._edge.user_limit import with_user_limits
-        from ._rate_limit.limiter import Limiter
+        from ._rate_limit.limiter import Limiter, with_user_limits
 
         _compat.check()
         if self._description is not None and app_config.openapi_config is DEFAULT_OPENAPI_CONFIG:
@@ -163,7 +162,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
 
     def _configure_handler(self, handler: BaseRouteHandler, where: str) -> None:
         from ._edge.edge import POLICY
-        from ._edge.user_limit import UserLimit
+        from ._rate_limit.limiter import UserLimit
 
         most: int | None = self.settings.max_body_bytes
         if isinstance(handler, HTTPRouteHandler):

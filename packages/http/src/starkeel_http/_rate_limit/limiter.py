@@ -1,4 +1,4 @@
-"""Rate limiter: counts requests in process memory or in Redis.
+"""Rate limits: counters in process memory, the limiter, and the guard that counts users.
 
 Imported only when an application is created: at its first import `prometheus_client` decides whether
 processes share their values, and settings are read earlier.
@@ -7,19 +7,33 @@ processes share their values, and settings are read earlier.
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
+from copy import copy
+from hashlib import blake2b
 from math import ceil
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
-from litestar.exceptions import ServiceUnavailableException, TooManyRequestsException
+from litestar import Router
+from litestar.connection import ASGIConnection, WebSocket
+from litestar.exceptions import (
+    HTTPException,
+    ImproperlyConfiguredException,
+    ServiceUnavailableException,
+    TooManyRequestsException,
+    WebSocketException,
+)
+from litestar.handlers import BaseRouteHandler
 from prometheus_client import Counter
-from starkeel_asgi import Exchange, header_map
+from starkeel_asgi import Exchange, current, header_map
 
 from .._base.rate import Rate
+from .._base.route_options import user_limits
 
 if TYPE_CHECKING:
     from .redis import RedisCounters
 
 _MAX_KEYS: Final = 100_000
+_DIGEST_BYTES: Final = 16
+_WEBSOCKET_CODES_FROM: Final = 4000
 
 RATE_LIMITED = Counter(
     "rate_limit_requests",
@@ -150,3 +164,75 @@ class Limiter:
         raise ServiceUnavailableException(
             "The rate limit cannot be checked now.", headers={"Retry-After": "1"}
         )
+
+
+@final
+class UserLimit:
+    """Guard that counts a user's requests against the limits of these names."""
+
+    def __init__(self, limiter: Limiter, names: tuple[str, ...]) -> None:
+        self._limiter = limiter
+        self._names = names
+
+    def __deepcopy__(self, _: object) -> "UserLimit":
+        # Litestar copies the guards of controllers and routers; the limiter is shared.
+        return self
+
+    async def __call__(
+        self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+    ) -> None:
+        """Count a request of the authenticated user.
+
+        Raises:
+            TooManyRequestsException: A limit is exceeded.
+            ServiceUnavailableException: Redis is unavailable and requests are refused.
+            WebSocketException: Either of them on a WebSocket, with 4000 plus the status as close code.
+            ImproperlyConfiguredException: No guard before this one authenticated the user.
+        """
+        subject = getattr(connection.scope.get("user"), "subject", None)
+        if not isinstance(subject, str):
+            raise ImproperlyConfiguredException(
+                f"{handler} has a rate limit per user, but no guard before it set `scope['user']`"
+            )
+        exchange = current(connection.scope)
+        assert exchange is not None
+        # Hashed: Redis may be shared, and keys must not contain identities.
+        key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
+        try:
+            await self._limiter.count(exchange, self._names, key)
+        except HTTPException as error:
+            if not isinstance(connection, WebSocket):
+                raise
+            code = _WEBSOCKET_CODES_FROM + error.status_code
+            raise WebSocketException(detail=error.detail, code=code) from error
+
+
+def with_user_limits(route: Any, limiter: Limiter) -> Any:
+    """Return a route in which a `UserLimit` is the last guard of each handler with a limit per user.
+
+    Litestar resolves guards when it registers a route, so they are attached before; to a copy, as another
+    application may have the same route, which is a handler, controller or router.
+    """
+    if isinstance(route, BaseRouteHandler):
+        handler = copy(route)
+        return handler if _add_guard(handler, route.opt, limiter) else route
+    # A router without options of its own: it registers copies of the handlers.
+    router = Router("/", route_handlers=[route])
+    handlers = {id(handler): handler for each in router.routes for handler in _handlers(each)}.values()
+    is_limited = [_add_guard(handler, _options(handler), limiter) for handler in handlers]
+    return router if any(is_limited) else route
+
+
+def _add_guard(handler: BaseRouteHandler, opt: Mapping[str, Any], limiter: Limiter) -> bool:
+    names = user_limits(opt)
+    if names:
+        handler.guards = [*(handler.guards or ()), UserLimit(limiter, names)]
+    return bool(names)
+
+
+def _options(handler: BaseRouteHandler) -> dict[str, Any]:
+    return {name: value for layer in handler.ownership_layers for name, value in (layer.opt or {}).items()}
+
+
+def _handlers(route: Any) -> list[BaseRouteHandler]:
+    return route.route_handlers if hasattr(route, "route_handlers") else [route.route_handler]
