@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from copy import copy
+from functools import cache
 from hashlib import blake2b
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Literal, final
@@ -40,6 +41,7 @@ RATE_LIMITED = Counter(
     "Requests to rate-limited routes: within, over, or not counted without Redis (passed or refused).",
     ["limit", "result"],
 )
+_counter: Final = cache(RATE_LIMITED.labels)
 
 
 class ProcessCounters:
@@ -128,7 +130,7 @@ class Limiter:
                 continue
             rate = self._rates[name]
             reset_s = min(max(0, ceil(left_s)), rate.window_s)
-            RATE_LIMITED.labels(name, "within" if is_within else "over").inc()
+            _counter(name, "within" if is_within else "over").inc()
             # `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
             added = header_map(
                 (
@@ -157,9 +159,9 @@ class Limiter:
 
     def _record_unchecked(self, name: str) -> None:
         if self._on_error == "open":
-            RATE_LIMITED.labels(name, "unchecked_passed").inc()
+            _counter(name, "unchecked_passed").inc()
             return
-        RATE_LIMITED.labels(name, "unchecked_refused").inc()
+        _counter(name, "unchecked_refused").inc()
         # Redis is used again after one second.
         raise ServiceUnavailableException(
             "The rate limit cannot be checked now.", headers={"Retry-After": "1"}
