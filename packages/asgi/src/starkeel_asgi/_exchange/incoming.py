@@ -123,10 +123,14 @@ class Incoming:
     async def _receive_body(self) -> Any:
         self._is_receiving = self.is_reading_body = True
         began = time.monotonic()
+        timer = asyncio.timeout(self._left_s)
         try:
-            async with asyncio.timeout(self._left_s):
+            async with timer:
                 message: Any = await self._receive()
         except TimeoutError:
+            if not timer.expired():
+                # The server's own.
+                raise
             # Granian keeps the connection open if the response starts before it has dropped this receive.
             await asyncio.sleep(_RECEIVE_DROP_S)
             raise self._too_late() from None

@@ -1,29 +1,29 @@
 """The pipeline around an application: all layers, one wrapper."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from itertools import takewhile
+from operator import attrgetter, length_hint
 from time import perf_counter_ns
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 from litestar import Litestar
 from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from .._compat import respond_to, split_exception_handler
-from .._exchange.config import ExchangeConfig
-from .._exchange.exchange import SCOPE_KEY, Exchange
-from .._exchange.headers import Header
-from .._exchange.http import HttpExchange
-from .._exchange.websocket import WebSocketExchange
-from .router import Router
+from ._compat import Router, enter, respond_to, split_exception_handler
+from ._exchange.config import ExchangeConfig, Header
+from ._exchange.exchange import SCOPE_KEY, Exchange
+from ._exchange.http import HttpExchange
+from ._exchange.websocket import WebSocketExchange
 
 _LISTEN_AFTER_NS: Final = 50_000_000
 """Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
 _STATE_KEY: Final = "starkeel_asgi"
-_INTERNAL: Final = b'{"type":"about:blank","title":"Internal Server Error","status":500}'
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +42,12 @@ class LayerOrder(IntEnum):
 class Layer(Protocol):
     """Part of the request path around the whole application; its methods are plain functions.
 
-    `begin` is called in the layers' order before the application, `end` in reverse order after it. A layer
-    may have `async conclude(exchange, error)` as well, called where the application raised or a deadline
-    passed; it may respond, and returns the exception that is left.
+    `begin` is called in the layers' order before the application, `end` in reverse order after it, for each
+    layer whose `begin` has returned. A layer may have `async conclude(exchange, error)` as well, called where
+    the application raised or a deadline passed; it may respond, and returns the exception that is left.
+
+    In a mounted application a layer applies unless the application around it has one of the same type; with
+    `applies_when_mounted = True` it applies there as well, with its own settings.
     """
 
     @property
@@ -63,6 +66,14 @@ class Layer(Protocol):
         """
 
 
+class _Chain(NamedTuple):
+    """Layers in their order, and their functions in the order of the calls."""
+
+    layers: tuple[Layer, ...]
+    begin: tuple[Callable[[Any], None], ...]
+    end: tuple[Callable[[Any, BaseException | None], None], ...]
+
+
 class Pipeline:
     """Wraps an application once, for all layers.
 
@@ -77,10 +88,7 @@ class Pipeline:
         self._router = Router(app)
         self._is_direct = self._router.is_direct and self._exception_handler is not None
         self.config = ExchangeConfig()
-        self._layers: list[Layer] = []
-        self._begin: tuple[Callable[[Any], None], ...] = ()
-        self._end: tuple[Callable[[Any, BaseException | None], None], ...] = ()
-        self._concluding: list[Any] = []
+        self._chain = _chain(())
         self.recent: dict[AnyExchange, None] = {}
         """Open exchanges in their order, without those that last."""
         self.lasting: dict[AnyExchange, None] = {}
@@ -88,20 +96,15 @@ class Pipeline:
         self.on_closed: Callable[[], None] | None = None
         """Called when an exchange has ended."""
         self.error_response: Callable[[Exchange, Exception], tuple[int, list[Header], bytes]] = (
-            _internal_error
+            _problem_response
         )
         """Returns status, headers and body of the response to an unexpected exception."""
 
     def add(self, layer: Layer) -> None:
         """Add a layer; no effect if it is there already."""
-        if layer in self._layers:
-            return
-        self._layers.append(layer)
-        self._layers.sort(key=_order)
-        self._begin = tuple(layer.begin for layer in self._layers)
-        self._end = tuple(layer.end for layer in reversed(self._layers))
-        self.config.layer_types = frozenset(map(type, self._layers))
-        self._concluding = [layer for layer in reversed(self._layers) if hasattr(layer, "conclude")]
+        if layer not in self._chain.layers:
+            self._chain = _chain(sorted((*self._chain.layers, layer), key=attrgetter("order")))
+            self.config.layer_types = frozenset(map(type, self._chain.layers))
 
     def open_exchanges(self) -> set[AnyExchange]:
         """Return the exchanges that are open."""
@@ -122,12 +125,9 @@ class Pipeline:
         """Serve one request or WebSocket."""
         # In one piece, as each call in here costs every request.
         outer: Exchange | None = scope.get(SCOPE_KEY)  # type: ignore[assignment]  # our own key
-        if outer is not None and self.config.layer_types <= outer.config.layer_types:
-            # A mounted application: the layers around it are those of the outer one.
-            await self._application(scope, receive, send)
-            return
-        exchange: AnyExchange
+        layers, begins, ends = self._chain if outer is None else self._chain_in(outer)
         router = self._router
+        exchange: AnyExchange
         if scope["type"] == ScopeType.HTTP:
             exchange = HttpExchange(scope, receive, send, self.config)
             self.recent[exchange] = None
@@ -138,29 +138,38 @@ class Pipeline:
             exchange = WebSocketExchange(scope, receive, send, self.config)
             self.lasting[exchange] = None
             exchange.route = router.find(scope)
+        if outer is not None:
+            exchange.mount(outer)
         scope[SCOPE_KEY] = exchange  # type: ignore[typeddict-unknown-key]  # our own key
         error: BaseException | None = None
         handler: ASGIApp | None = None
+        left = iter(begins)
+        is_begun = False
         try:
-            for begin in self._begin:
+            for begin in left:
                 begin(exchange)
+            is_begun = True
             if exchange.intercept is None or await exchange.intercept(exchange):
                 handler, application = self._exception_handler, self._application
                 host = exchange.headers.get(b"host")
-                if (
-                    self._is_direct
-                    and (route := exchange.route) is not None
-                    and (host in router.hosts or router.is_valid_host(host or b""))
-                ):
-                    router.enter(scope, route)
-                    application = route.app
+                if host not in router.hosts:
+                    router.check_host(scope, host)
+                if self._is_direct and (found := exchange.route) is not None:
+                    enter(scope, found)
+                    application = found.app
                 await application(scope, exchange.receive, exchange.send)
         except BaseException as raised:  # noqa: BLE001  (raised again below, or responded to)
             error = raised
+        if not is_begun:
+            begun = len(layers) - 1 - length_hint(left)
+            layers, ends = layers[:begun], ends[len(ends) - begun :]
         if error is not None or exchange.needs_conclusion:
-            error = await self._conclude(exchange, error, handler)
+            try:
+                error = await self._conclude(exchange, error, handler, layers)
+            except BaseException as raised:  # noqa: BLE001  (raised again below)
+                error = raised
         exchange.ended_ns = perf_counter_ns()
-        for end in self._end:
+        for end in ends:
             try:
                 end(exchange, error)
             except Exception:
@@ -170,8 +179,8 @@ class Pipeline:
             del self.recent[exchange]
         else:
             self.lasting.pop(exchange, None)
-            exchange.stop_listening()
         # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
+        exchange.release()
         if outer is None:
             del scope[SCOPE_KEY]  # type: ignore[typeddict-item]  # our own key
         else:
@@ -181,23 +190,41 @@ class Pipeline:
         if error is not None:
             raise error
 
+    def _chain_in(self, outer: Exchange) -> _Chain:
+        """Return the layers that apply in an application which is mounted in another one."""
+        types: frozenset[type] = frozenset()
+        around: Exchange | None = outer
+        while around is not None:
+            types |= around.config.layer_types
+            around = around.outer
+        return _chain(
+            layer
+            for layer in self._chain.layers
+            if type(layer) not in types or getattr(layer, "applies_when_mounted", False)
+        )
+
     async def _conclude(
-        self, exchange: AnyExchange, error: BaseException | None, handler: ASGIApp | None
+        self,
+        exchange: AnyExchange,
+        error: BaseException | None,
+        handler: ASGIApp | None,
+        layers: tuple[Layer, ...],
     ) -> BaseException | None:
         """Respond to an exception, and clean up; return the exception for the server, if any."""
         exchange.error = exchange.error or error
         if isinstance(error, Exception) and not (exchange.is_expired or exchange.is_aborted):
             error = await _handled(handler, exchange, error)
-        try:
-            await exchange.clean_up()
-        except BaseException as raised:  # noqa: BLE001  (returned)
-            error = error or raised
-        await exchange.finish()
+        for step in (exchange.clean_up, exchange.finish):
+            try:
+                await step()
+            except BaseException as raised:  # noqa: BLE001  (returned)
+                error = error or raised
         if exchange.is_aborted:
             # The client has its response; the exception is the effect of the cancellation.
-            return error if error is not None and not isinstance(error, _CAUSED_BY_ABORT) else None
-        for layer in self._concluding:
-            error = await layer.conclude(exchange, error)
+            return None if isinstance(error, (asyncio.CancelledError, Exception)) else error
+        for layer in reversed(layers):
+            if (conclude := getattr(layer, "conclude", None)) is not None:
+                error = await conclude(exchange, error)
         if isinstance(error, Exception) and isinstance(exchange, HttpExchange) and not exchange.is_started:
             await exchange.respond(*self.error_response(exchange, error))
             return None
@@ -216,7 +243,11 @@ def pipeline_of(app: Litestar) -> Pipeline:
     return pipeline
 
 
-_CAUSED_BY_ABORT: Final = (asyncio.CancelledError, Exception)
+def _chain(layers: Iterable[Layer]) -> _Chain:
+    chosen = tuple(layers)
+    return _Chain(
+        chosen, tuple(layer.begin for layer in chosen), tuple(layer.end for layer in reversed(chosen))
+    )
 
 
 async def _handled(handler: ASGIApp | None, exchange: AnyExchange, error: Exception) -> BaseException | None:
@@ -231,15 +262,19 @@ async def _handled(handler: ASGIApp | None, exchange: AnyExchange, error: Except
     return None
 
 
-def _internal_error(exchange: Exchange, error: Exception) -> tuple[int, list[Header], bytes]:
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    log.error("request failed", error_type=name, exc_info=error)
-    # Later layers must not log it again.
-    exchange.scope.setdefault("state", {})["error_type"] = name
-    length = str(len(_INTERNAL)).encode()
-    return 500, [(b"content-type", b"application/problem+json"), (b"content-length", length)], _INTERNAL
-
-
-def _order(layer: Layer) -> int:
-    return layer.order
+def _problem_response(exchange: Exchange, error: Exception) -> tuple[int, list[Header], bytes]:
+    problem: dict[str, Any] = {"type": "about:blank", "title": "Internal Server Error", "status": 500}
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        problem = {"type": "about:blank", "status": error.status_code, "detail": error.detail}
+    else:
+        kind = type(error)
+        name = (
+            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        )
+        log.error("request failed", error_type=name, exc_info=error)
+        # Later layers must not log it again.
+        exchange.scope.setdefault("state", {})["error_type"] = name
+    body = json.dumps(problem, separators=(",", ":")).encode()
+    length = str(len(body)).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", length)]
+    return problem["status"], headers, body
