@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple
 from litestar import Litestar
 from litestar._asgi.utils import is_valid_host  # noqa: PLC2701 - probed together with the router
 from litestar.exceptions import ClientException, HTTPException
-from litestar.handlers import BaseRouteHandler
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, RouteHandlerType, Scope, Send
 from litestar.types.empty import Empty
 from litestar.utils import normalize_path
 from litestar.utils.scope.state import ScopeState
@@ -76,7 +75,7 @@ class Route(NamedTuple):
     """
 
     app: ASGIApp
-    handler: BaseRouteHandler
+    handler: RouteHandlerType
     path: str
     path_params: dict[str, Any]
     template: str
@@ -97,7 +96,7 @@ class Router:
         self.hosts: set[bytes | None] = set()
         """Cached valid `Host` headers."""
         self.is_direct = _source_digest(type(app.asgi_router).__call__) in _KNOWN_ROUTERS
-        """Whether `check_host`, `find` and `enter` do exactly what Litestar's router does.
+        """Whether Litestar's router does what the pipeline does with a route from `find`, and nothing else.
 
         Otherwise requests also pass the router's own call, which is slower.
         """
@@ -133,12 +132,6 @@ class Router:
             raise ClientException("Invalid host header")
         if host and len(self.hosts) < _MAX_HOSTS and len(host) <= _LONGEST_CACHED:
             self.hosts.add(host)
-
-
-def enter(scope: Any, route: Route) -> None:
-    """Set what Litestar's router sets for the application of a route."""
-    _, scope["route_handler"], scope["path"], scope["path_params"], scope["path_template"], handlers = route
-    ScopeState.from_scope(scope).exception_handlers = handlers
 
 
 _KNOWN_ROUTERS: Final = frozenset(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import IntEnum
 from itertools import takewhile
 from operator import attrgetter, length_hint
@@ -14,8 +15,9 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.utils.scope.state import ScopeState
 
-from ._compat import Router, enter, respond_to, split_exception_handler
+from ._compat import Router, respond_to, split_exception_handler
 from ._exchange.config import ExchangeConfig, Header
 from ._exchange.exchange import SCOPE_KEY, Exchange
 from ._exchange.http import HttpExchange
@@ -23,6 +25,7 @@ from ._exchange.websocket import WebSocketExchange
 
 _LISTEN_AFTER_NS: Final = 50_000_000
 """Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
+_HTTP: Final = ScopeType.HTTP
 _STATE_KEY: Final = "starkeel_asgi"
 
 log = structlog.get_logger(__name__)
@@ -128,7 +131,7 @@ class Pipeline:
         layers, begins, ends = self._chain if outer is None else self._chain_in(outer)
         router = self._router
         exchange: AnyExchange
-        if scope["type"] == ScopeType.HTTP:
+        if scope["type"] == _HTTP:
             exchange = HttpExchange(scope, receive, send, self.config)
             self.recent[exchange] = None
             facts = exchange.facts
@@ -155,8 +158,10 @@ class Pipeline:
                 if host not in router.hosts:
                     router.check_host(scope, host)
                 if self._is_direct and (found := exchange.route) is not None:
-                    enter(scope, found)
-                    application = found.app
+                    # As Litestar's router does.
+                    application, scope["route_handler"], scope["path"] = found[:3]
+                    scope["path_params"], scope["path_template"] = found[3:5]
+                    ScopeState.from_scope(scope).exception_handlers = found.exception_handlers
                 await application(scope, exchange.receive, exchange.send)
         except BaseException as raised:  # noqa: BLE001  (raised again below, or responded to)
             error = raised
@@ -175,10 +180,8 @@ class Pipeline:
             except Exception:
                 # The other layers must note the end as well.
                 log.exception("layer failed")
-        if exchange in self.recent:
-            del self.recent[exchange]
-        else:
-            self.lasting.pop(exchange, None)
+        self.recent.pop(exchange, None)
+        self.lasting.pop(exchange, None)
         # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
         exchange.release()
         if outer is None:
@@ -240,6 +243,8 @@ def pipeline_of(app: Litestar) -> Pipeline:
     if not isinstance(pipeline, Pipeline):
         pipeline = Pipeline(app)
         app.asgi_handler = app.state[_STATE_KEY] = pipeline
+    with suppress(RuntimeError):
+        pipeline.config.loop = asyncio.get_running_loop()
     return pipeline
 
 

@@ -81,7 +81,7 @@ class Exchange:
         self._send = send
         self._divert: Callable[[Any], Awaitable[None]] | None = None
         """Sends in place of the server's `send`; `None` for most messages."""
-        self._task: Any = asyncio.current_task()
+        self._task: Any = asyncio.current_task(config.loop) or asyncio.current_task()
         self._deadline: DeadlineQueue | None = None
         self.deadline_at: float | None = None
         self._cleanups: list[Cleanup] | None = None
@@ -216,7 +216,8 @@ class Exchange:
 
     def release(self) -> None:
         """Drop what belongs to server and application: telemetry keeps an exchange until it is exported."""
-        self.lift_deadline()
+        if self._deadline is not None:
+            self.lift_deadline()
         if (outer := self.outer) is not None:
             outer.error = outer.error or self.error
             if not self.is_started:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any, Final
 
 from .config import Header
@@ -84,7 +85,6 @@ class Gates:
     def add(self, gate: Gate, order: GateOrder) -> None:
         """Add a gate."""
         self._gates.append((order, gate))
-        self._gates.sort(key=_order)
 
     def buffer(self, is_buffered: Callable[[int], bool]) -> None:
         """Hold the body back as well where `is_buffered(status)` is true."""
@@ -131,7 +131,7 @@ class Gates:
         response = Response(start["status"], start.get("headers", ()), body)
         self.is_running = True
         try:
-            for _, gate in self._gates:
+            for _, gate in sorted(self._gates, key=itemgetter(0)):
                 await gate(response)
         except BaseException:
             self.is_running = False
@@ -142,7 +142,3 @@ class Gates:
         await self._send({**start, "status": response.status, "headers": response.headers})
         if response.body is not None:
             await self._send({"type": "http.response.body", "body": response.body, "more_body": False})
-
-
-def _order(pair: tuple[GateOrder, Gate]) -> GateOrder:
-    return pair[0]

@@ -49,7 +49,7 @@ class HttpExchange(Exchange):
         """The messages of the client."""
         if self._incoming is None:
             self._incoming = Incoming(
-                self._receive, max_bytes=self.max_body_bytes, timeout_s=self.body_timeout_s
+                self._receive, self.config.loop, max_bytes=self.max_body_bytes, timeout_s=self.body_timeout_s
             )
         return self._incoming
 
@@ -71,9 +71,6 @@ class HttpExchange(Exchange):
         # Not a coroutine: awaiting what the server returns is one call less for each message.
         if self._divert is not None:
             return self._divert(message)
-        return self._pass(message)
-
-    def _pass(self, message: Any) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.body":
             self.sent_bytes += len(message.get("body", b""))
@@ -178,12 +175,11 @@ class HttpExchange(Exchange):
 
     def release(self) -> None:
         """Drop what belongs to server and application, and stop listening for the client's disconnect."""
-        Exchange.release(self)
         if self._incoming is not None:
             self.is_abandoned = self.client_disconnected
             self._incoming.stop()
-            self._incoming = None
-        self._gates = self._kept = None
+        self._incoming = self._gates = self._kept = None
+        Exchange.release(self)
 
     def _started(self, message: Any) -> Any:
         self.status = message["status"]
