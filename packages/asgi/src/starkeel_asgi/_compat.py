@@ -104,15 +104,13 @@ class Router:
     def find(self, scope: Any) -> Route | None:
         """Return the route of a request; `None` if there is none, or none with this method."""
         path, method, root_path = scope["path"], scope.get("method"), scope.get("root_path", "")
+        sought = normalize_path(path.split(root_path, maxsplit=1)[-1] if root_path else path)
         try:
-            app, handler, rest, params, template = self._app.asgi_router.handle_routing(
-                path=normalize_path(path.split(root_path, maxsplit=1)[-1] if root_path else path),
-                method=method,
-            )
+            found = self._app.asgi_router.handle_routing(path=sought, method=method)
         except HTTPException:
             # The router raises this again where it is handled.
             return None
-        route = Route(app, handler, rest, params, template, handler.resolve_exception_handlers())
+        route = Route(*found, found[1].resolve_exception_handlers())
         # A WebSocket has no method and never finds this.
         if len(path) <= _LONGEST_CACHED and not root_path:
             if len(self.routes) >= _MAX_ROUTES:
@@ -134,13 +132,8 @@ class Router:
             self.hosts.add(host)
 
 
-_KNOWN_ROUTERS: Final = frozenset(
-    {
-        # Litestar 2.25
-        "28fd699095d9e268a07c295908502f3b179ae3ff49879c52d5ed220f283aff5c",
-    }
-)
-"""SHA-256 of the source of `ASGIRouter.__call__` in the releases whose router was read."""
+_KNOWN_ROUTERS: Final = frozenset({"28fd699095d9e268a07c295908502f3b179ae3ff49879c52d5ed220f283aff5c"})
+"""SHA-256 of the source of `ASGIRouter.__call__` in the releases whose router was read: Litestar 2.25."""
 
 
 def _source_digest(function: Any) -> str:

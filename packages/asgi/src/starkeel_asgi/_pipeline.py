@@ -3,12 +3,11 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from enum import IntEnum
 from itertools import takewhile
 from operator import attrgetter, length_hint
 from time import perf_counter_ns
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from litestar import Litestar
@@ -31,6 +30,7 @@ _STATE_KEY: Final = "starkeel_asgi"
 log = structlog.get_logger(__name__)
 
 AnyExchange = HttpExchange | WebSocketExchange
+ErrorResponse = Callable[[Exchange, Exception], tuple[int, list[Header], bytes]]
 
 
 class LayerOrder(IntEnum):
@@ -61,20 +61,7 @@ class Layer(Protocol):
         """Note the begin of an exchange; may set its `intercept`."""
 
     def end(self, exchange: Any, error: BaseException | None, /) -> None:
-        """Note the end of an exchange.
-
-        Args:
-            exchange: The exchange; it is over.
-            error: The exception that is raised to the server.
-        """
-
-
-class _Chain(NamedTuple):
-    """Layers in their order, and their functions in the order of the calls."""
-
-    layers: tuple[Layer, ...]
-    begin: tuple[Callable[[Any], None], ...]
-    end: tuple[Callable[[Any, BaseException | None], None], ...]
+        """Note the end of an exchange, and the exception that is raised to the server."""
 
 
 class Pipeline:
@@ -91,6 +78,7 @@ class Pipeline:
         self._router = Router(app)
         self._is_direct = self._router.is_direct and self._exception_handler is not None
         self.config = ExchangeConfig()
+        self._layers: list[Layer] = []
         self._chain = _chain(())
         self.recent: dict[AnyExchange, None] = {}
         """Open exchanges in their order, without those that last."""
@@ -98,16 +86,15 @@ class Pipeline:
         """Open exchanges that last: WebSockets, event streams, slow requests."""
         self.on_closed: Callable[[], None] | None = None
         """Called when an exchange has ended."""
-        self.error_response: Callable[[Exchange, Exception], tuple[int, list[Header], bytes]] = (
-            _problem_response
-        )
+        self.error_response: ErrorResponse = _problem_response
         """Returns status, headers and body of the response to an unexpected exception."""
 
     def add(self, layer: Layer) -> None:
         """Add a layer; no effect if it is there already."""
-        if layer not in self._chain.layers:
-            self._chain = _chain(sorted((*self._chain.layers, layer), key=attrgetter("order")))
-            self.config.layer_types = frozenset(map(type, self._chain.layers))
+        if layer not in self._layers:
+            self._layers = sorted((*self._layers, layer), key=attrgetter("order"))
+            self._chain = _chain(self._layers)
+            self.config.layer_types = frozenset(map(type, self._layers))
 
     def open_exchanges(self) -> set[AnyExchange]:
         """Return the exchanges that are open."""
@@ -193,7 +180,7 @@ class Pipeline:
         if error is not None:
             raise error
 
-    def _chain_in(self, outer: Exchange) -> _Chain:
+    def _chain_in(self, outer: Exchange) -> "_Chain":
         """Return the layers that apply in an application which is mounted in another one."""
         types: frozenset[type] = frozenset()
         around: Exchange | None = outer
@@ -202,7 +189,7 @@ class Pipeline:
             around = around.outer
         return _chain(
             layer
-            for layer in self._chain.layers
+            for layer in self._layers
             if type(layer) not in types or getattr(layer, "applies_when_mounted", False)
         )
 
@@ -243,16 +230,18 @@ def pipeline_of(app: Litestar) -> Pipeline:
     if not isinstance(pipeline, Pipeline):
         pipeline = Pipeline(app)
         app.asgi_handler = app.state[_STATE_KEY] = pipeline
-    with suppress(RuntimeError):
-        pipeline.config.loop = asyncio.get_running_loop()
     return pipeline
 
 
+_Begin = Callable[[Any], None]
+_End = Callable[[Any, BaseException | None], None]
+_Chain = tuple[tuple[Layer, ...], tuple[_Begin, ...], tuple[_End, ...]]
+
+
 def _chain(layers: Iterable[Layer]) -> _Chain:
+    """Return layers, and their functions in the order of the calls."""
     chosen = tuple(layers)
-    return _Chain(
-        chosen, tuple(layer.begin for layer in chosen), tuple(layer.end for layer in reversed(chosen))
-    )
+    return chosen, tuple(layer.begin for layer in chosen), tuple(layer.end for layer in reversed(chosen))
 
 
 async def _handled(handler: ASGIApp | None, exchange: AnyExchange, error: Exception) -> BaseException | None:

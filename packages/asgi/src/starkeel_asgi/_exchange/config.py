@@ -1,6 +1,5 @@
 """Header fields, and the settings that all exchanges of an application share."""
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -14,8 +13,8 @@ class ExchangeConfig:
     """Settings of all exchanges of one application; layers set them when the application starts."""
 
     def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None
-        """The event loop in which the application was started; asking for it costs a system call."""
+        self.loop: Any = None
+        """The event loop of the last exchange; `asyncio.get_running_loop()` costs a system call."""
         self.layer_types: frozenset[type] = frozenset()
         """The kinds of layers around the application."""
         self.body_timeout_s: float | None = None

@@ -81,7 +81,10 @@ class Exchange:
         self._send = send
         self._divert: Callable[[Any], Awaitable[None]] | None = None
         """Sends in place of the server's `send`; `None` for most messages."""
-        self._task: Any = asyncio.current_task(config.loop) or asyncio.current_task()
+        self._task: Any = asyncio.current_task(config.loop)
+        if self._task is None or config.loop is None:
+            self._task = asyncio.current_task()
+            config.loop = self._task.get_loop()
         self._deadline: DeadlineQueue | None = None
         self.deadline_at: float | None = None
         self._cleanups: list[Cleanup] | None = None
@@ -124,8 +127,7 @@ class Exchange:
     @property
     def client(self) -> str | None:
         """The client's address, behind trusted proxies that of their client; `None` if unknown."""
-        client = self.facts[3]
-        return client[0] if client else None
+        return self.facts[3][0] if self.facts[3] else None
 
     @property
     def is_started(self) -> bool:
@@ -202,8 +204,7 @@ class Exchange:
         """Respond with 503 or end the stream, and cancel the application, as the service stops."""
         if self.ended_ns:
             return
-        task = self._task
-        self.is_aborted = True
+        task, self.is_aborted = self._task, True
         self.lift_deadline()
         try:
             # A client that has disconnected needs no response.

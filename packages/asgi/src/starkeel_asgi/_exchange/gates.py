@@ -38,7 +38,6 @@ class Response:
 
 
 Gate = Callable[[Response], Awaitable[None]]
-GatesState = tuple[tuple[tuple[GateOrder, Gate], ...], Callable[[int], bool] | None]
 
 
 class Gates:
@@ -54,15 +53,7 @@ class Gates:
     """
 
     __slots__ = (
-        "_buffers",
-        "_failed",
-        "_gates",
-        "_opened",
-        "_parts",
-        "_send",
-        "_size",
-        "_start",
-        "is_running",
+        *("_failed", "_opened", "_parts", "_send", "_size", "_start", "gates", "is_buffered", "is_running"),
     )
 
     def __init__(
@@ -75,30 +66,13 @@ class Gates:
         self._send = send
         self._opened = opened
         self._failed = failed
-        self._gates: list[tuple[GateOrder, Gate]] = []
-        self._buffers: Callable[[int], bool] | None = None
+        self.gates: tuple[tuple[GateOrder, Gate], ...] = ()
+        self.is_buffered: Callable[[int], bool] | None = None
+        """Returns for a status whether the body is held back as well."""
         self._start: Any = None
         self._parts: list[bytes] = []
         self._size = 0
         self.is_running = False
-
-    def add(self, gate: Gate, order: GateOrder) -> None:
-        """Add a gate."""
-        self._gates.append((order, gate))
-
-    def buffer(self, is_buffered: Callable[[int], bool]) -> None:
-        """Hold the body back as well where `is_buffered(status)` is true."""
-        self._buffers = is_buffered
-
-    def state(self) -> GatesState:
-        """Return the present gates for `restore`."""
-        return tuple(self._gates), self._buffers
-
-    def restore(self, state: GatesState) -> None:
-        """Drop the response and every gate added since `state` was called."""
-        gates, self._buffers = state
-        self._gates = list(gates)
-        self._start = None
 
     async def send(self, message: Any) -> None:
         """Take a message of the application.
@@ -109,7 +83,7 @@ class Gates:
         kind = message["type"]
         if kind == "http.response.start":
             self._start, self._parts, self._size = message, [], 0
-            if self._buffers is None or not self._buffers(message["status"]):
+            if self.is_buffered is None or not self.is_buffered(message["status"]):
                 await self._open(None)
         elif kind == "http.response.body" and self._start is not None:
             self._parts.append(part := message.get("body", b""))
@@ -131,7 +105,7 @@ class Gates:
         response = Response(start["status"], start.get("headers", ()), body)
         self.is_running = True
         try:
-            for _, gate in sorted(self._gates, key=itemgetter(0)):
+            for _, gate in sorted(self.gates, key=itemgetter(0)):
                 await gate(response)
         except BaseException:
             self.is_running = False

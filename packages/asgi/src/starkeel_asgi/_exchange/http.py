@@ -9,7 +9,7 @@ from litestar.types import Receive, Scope, Send
 from .._compat import forget_response, forget_start
 from .config import REQUEST_ID, ExchangeConfig, Header
 from .exchange import DeadlineQueue, Exchange, drop_message
-from .gates import Gate, GateOrder, Gates, GatesState
+from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
 
 _OVERTIME_S: Final = 5.0
@@ -35,7 +35,7 @@ class HttpExchange(Exchange):
         Exchange.__init__(self, scope, receive, send, config)
         self._incoming: Incoming | None = None
         self._gates: Gates | None = None
-        self._kept: _Kept | None = None
+        self._kept: Any = None
         self._is_overdue = self._is_streaming = self.is_abandoned = False
         self.max_body_bytes: int | None = None
         """Size from which a request body is refused with 413."""
@@ -95,17 +95,18 @@ class HttpExchange(Exchange):
 
     def add_gate(self, gate: Gate, order: GateOrder) -> None:
         """Run an async function before the response starts; if it raises, nothing has been sent."""
-        self._held().add(gate, order)
+        held = self._held()
+        held.gates = (*held.gates, (order, gate))
 
     def buffer_response(self, is_buffered: Callable[[int], bool]) -> None:
         """Hold the body back until the gates have run, where `is_buffered(status)` is true."""
-        self._held().buffer(is_buffered)
+        self._held().is_buffered = is_buffered
 
     def keep_body(self) -> None:
         """Keep the request body, and what the exchange has now, for `restart`."""
         self.incoming.kept = []
-        gates, cleanups = self._held().state(), len(self._cleanups or ())
-        self._kept = gates, cleanups, self.added_headers, self.limits
+        held, cleanups = self._held(), len(self._cleanups or ())
+        self._kept = held.gates, held.is_buffered, cleanups, self.added_headers, self.limits
 
     async def restart(self) -> None:
         """Prepare for another run of what `keep_body` was called before; nothing must have been sent.
@@ -113,10 +114,9 @@ class HttpExchange(Exchange):
         Runs the cleanups and removes the gates, headers and results that were added since, and delivers the
         kept body again.
         """
-        assert self._kept is not None
-        gates, cleanups, self.added_headers, self.limits = self._kept
+        held = self._held()
+        held.gates, held.is_buffered, cleanups, self.added_headers, self.limits = self._kept
         await self.clean_up(cleanups)
-        self._held().restore(gates)
         self.incoming.rewind()
         forget_response(self.scope)
 
@@ -241,6 +241,3 @@ class HttpExchange(Exchange):
         # Unless the service aborted this while the gates ran. Bound methods are equal, never identical.
         if self._gates is not None and self._divert == self._gates.send:
             self._divert = None
-
-
-_Kept = tuple[GatesState, int, tuple[Header, ...], tuple[Any, ...]]

@@ -35,13 +35,13 @@ class Incoming:
     def __init__(
         self,
         receive: Receive,
-        loop: asyncio.AbstractEventLoop | None,
+        loop: asyncio.AbstractEventLoop,
         *,
         max_bytes: int | None,
         timeout_s: float | None,
     ) -> None:
         self._receive = receive
-        self._loop = loop or asyncio.get_running_loop()
+        self._loop = loop
         self._max_bytes = max_bytes
         self._timeout_s = self._left_s = timeout_s
         self._received = 0
@@ -49,12 +49,9 @@ class Incoming:
         self._reading: asyncio.Future[Any] | None = None
         self._ended: asyncio.Future[None] | None = None
         self._is_receiving = False
-        self.is_body_read = False
+        self.is_body_read = self.is_disconnected = self.is_late = self.is_too_large = False
         self.is_reading_body = False
         """Whether the application waits for the body."""
-        self.is_disconnected = False
-        self.is_late = False
-        self.is_too_large = False
         self.kept: list[Any] | None = None
         """Body messages received so far, for `rewind`; `None` unless they are kept."""
 

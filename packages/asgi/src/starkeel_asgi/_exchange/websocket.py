@@ -20,15 +20,12 @@ class WebSocketExchange(Exchange):
     __slots__ = ("_ended", "is_accepted", "is_closed")
 
     client_disconnected = False
-    is_body_too_large = False
-    is_reading_body = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         super().__init__(scope, receive, send, config)
         self._ended: asyncio.Future[None] | None = None
         self.is_event_stream = True
-        self.is_accepted = False
-        self.is_closed = False
+        self.is_accepted = self.is_closed = False
 
     async def receive(self) -> Any:
         """Receive the next message of the client; when the WebSocket is ended, it is closed with 1012."""
