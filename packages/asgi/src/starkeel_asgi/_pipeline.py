@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from itertools import takewhile
 from operator import attrgetter, length_hint
@@ -115,7 +115,7 @@ class Pipeline:
         """Serve one request or WebSocket."""
         # In one piece, as each call in here costs every request.
         outer: Exchange | None = scope.get(SCOPE_KEY)  # type: ignore[assignment]  # our own key
-        layers, begins, ends = self._chain if outer is None else self._chain_in(outer)
+        begins, concludes, ends = self._chain if outer is None else self._chain_in(outer)
         router = self._router
         exchange: AnyExchange
         if scope["type"] == _HTTP:
@@ -153,11 +153,11 @@ class Pipeline:
         except BaseException as raised:  # noqa: BLE001  (raised again below, or responded to)
             error = raised
         if not is_begun:
-            begun = len(layers) - 1 - length_hint(left)
-            layers, ends = layers[:begun], ends[len(ends) - begun :]
+            not_begun = 1 + length_hint(left)
+            concludes, ends = concludes[not_begun:], ends[not_begun:]
         if error is not None or exchange.needs_conclusion:
             try:
-                error = await self._conclude(exchange, error, handler, layers)
+                error = await self._conclude(exchange, error, handler, concludes)
             except BaseException as raised:  # noqa: BLE001  (raised again below)
                 error = raised
         exchange.ended_ns = perf_counter_ns()
@@ -198,7 +198,7 @@ class Pipeline:
         exchange: AnyExchange,
         error: BaseException | None,
         handler: ASGIApp | None,
-        layers: tuple[Layer, ...],
+        concludes: "tuple[_Conclude | None, ...]",
     ) -> BaseException | None:
         """Respond to an exception, and clean up; return the exception for the server, if any."""
         exchange.error = exchange.error or error
@@ -212,8 +212,8 @@ class Pipeline:
         if exchange.is_aborted:
             # The client has its response; the exception is the effect of the cancellation.
             return None if isinstance(error, (asyncio.CancelledError, Exception)) else error
-        for layer in reversed(layers):
-            if (conclude := getattr(layer, "conclude", None)) is not None:
+        for conclude in concludes:
+            if conclude is not None:
                 error = await conclude(exchange, error)
         if isinstance(error, Exception) and isinstance(exchange, HttpExchange) and not exchange.is_started:
             await exchange.respond(*self.error_response(exchange, error))
@@ -234,14 +234,17 @@ def pipeline_of(app: Litestar) -> Pipeline:
 
 
 _Begin = Callable[[Any], None]
+_Conclude = Callable[[Any, BaseException | None], Awaitable[BaseException | None]]
 _End = Callable[[Any, BaseException | None], None]
-_Chain = tuple[tuple[Layer, ...], tuple[_Begin, ...], tuple[_End, ...]]
+_Chain = tuple[tuple[_Begin, ...], tuple[_Conclude | None, ...], tuple[_End, ...]]
 
 
 def _chain(layers: Iterable[Layer]) -> _Chain:
-    """Return layers, and their functions in the order of the calls."""
-    chosen = tuple(layers)
-    return chosen, tuple(layer.begin for layer in chosen), tuple(layer.end for layer in reversed(chosen))
+    """Return the functions of layers in the order of the calls."""
+    inward = tuple(layers)
+    outward = inward[::-1]
+    concludes = tuple(getattr(layer, "conclude", None) for layer in outward)
+    return tuple(layer.begin for layer in inward), concludes, tuple(layer.end for layer in outward)
 
 
 async def _handled(handler: ASGIApp | None, exchange: AnyExchange, error: Exception) -> BaseException | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from .config import Header
 
 _MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
+_order: Final = itemgetter(0)
 
 
 class GateOrder(IntEnum):
@@ -105,7 +106,7 @@ class Gates:
         response = Response(start["status"], start.get("headers", ()), body)
         self.is_running = True
         try:
-            for _, gate in sorted(self.gates, key=itemgetter(0)):
+            for _, gate in sorted(self.gates, key=_order):
                 await gate(response)
         except BaseException:
             self.is_running = False
