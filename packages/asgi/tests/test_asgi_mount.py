@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from litestar import Litestar, Request, asgi, get, post
-from starkeel_asgi import DeadlineQueue, current, pipeline_of
+from starkeel_asgi import DeadlineQueue, GateOrder, HttpExchange, Response, current, pipeline_of
 
 
 class Telemetry:
@@ -84,8 +84,8 @@ async def fails() -> None:
 HANDLERS = [echo, hangs, left, fails]
 
 
-def _mounted(*layers: Any) -> tuple[Litestar, Any]:
-    inner = Litestar(HANDLERS, openapi_config=None)
+def _mounted(*layers: Any, handlers: Any = HANDLERS) -> tuple[Litestar, Any]:
+    inner = Litestar(handlers, openapi_config=None)
     for layer in layers:
         pipeline_of(inner).add(layer)
 
@@ -120,6 +120,29 @@ async def test_the_earlier_deadline_applies(drive: Any, outer_s: float, inner_s:
 
     assert _statuses(sent) == [504]
     assert (b"x-expired", b"0.01") in sent[0]["headers"]
+
+
+async def test_a_commit_of_the_mounted_application_is_finished_when_the_outer_deadline_passes(
+    drive: Any,
+) -> None:
+    async def commit(_: Response) -> None:
+        passed = asyncio.Event()
+        # Timers fire in the order of their times.
+        asyncio.get_running_loop().call_later(0.05, passed.set)
+        await passed.wait()
+
+    @get("/commits")
+    async def commits(request: Request[Any, Any, Any]) -> str:
+        exchange = current(request.scope)
+        assert isinstance(exchange, HttpExchange)
+        exchange.add_gate(commit, GateOrder.COMMIT)
+        return "committed"
+
+    _, mount = _mounted(Limits(100, 60), handlers=[commits])
+    async with drive([mount], Limits(100, 0.01)) as driver:
+        sent = await driver.request("GET /inner/commits")
+
+    assert (_statuses(sent), sent[1]["body"]) == ([200], b"committed")
 
 
 async def test_the_deadline_of_the_outer_application_is_not_extended(drive: Any) -> None:

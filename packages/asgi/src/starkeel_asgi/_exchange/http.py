@@ -27,8 +27,8 @@ class HttpExchange(Exchange):
     """
 
     __slots__ = (
-        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "body_timeout_s", "is_abandoned"),
-        *("max_body_bytes", "must_close"),
+        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "body_timeout_s", "inner"),
+        *("is_abandoned", "max_body_bytes", "must_close"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
@@ -36,6 +36,8 @@ class HttpExchange(Exchange):
         self._incoming: Incoming | None = None
         self._gates: Gates | None = None
         self._kept: Any = None
+        self.inner: HttpExchange | None = None
+        """The exchange of an application that is mounted in this one's."""
         self._is_overdue = self._is_streaming = self.is_abandoned = False
         self.max_body_bytes: int | None = None
         """Size from which a request body is refused with 413."""
@@ -120,13 +122,19 @@ class HttpExchange(Exchange):
         self.incoming.rewind()
         forget_response(self.scope)
 
+    def mount(self, outer: Exchange) -> None:
+        """Continue an exchange in a mounted application, which adds the headers of both to its response."""
+        super().mount(outer)
+        if isinstance(outer, HttpExchange):
+            outer.inner = self
+
     def expire(self) -> None:
         """Cancel the application, or have gates that run finish first: a commit is never interrupted.
 
         If they succeed, the response is sent. If they fail, or take longer than five seconds more, the
         application is cancelled.
         """
-        if self._gates is not None and self._gates.is_running and not self._is_overdue:
+        if self.is_committing and not self._is_overdue:
             self._is_overdue = True
             self._deadline = DeadlineQueue(_OVERTIME_S)
             self._deadline.add(self)
@@ -139,6 +147,13 @@ class HttpExchange(Exchange):
         if self.is_complete or self._incoming is None:
             return self.is_abandoned
         return self._incoming.is_disconnected
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether gates run, here or in a mounted application."""
+        if self._gates is not None and self._gates.is_running:
+            return True
+        return self.inner is not None and self.inner.is_committing
 
     @property
     def is_body_too_large(self) -> bool:
@@ -179,6 +194,8 @@ class HttpExchange(Exchange):
             self.is_abandoned = self.client_disconnected
             self._incoming.stop()
         self._incoming = self._gates = self._kept = None
+        if isinstance(self.outer, HttpExchange):
+            self.outer.inner = None
         Exchange.release(self)
 
     def _started(self, message: Any) -> Any:
