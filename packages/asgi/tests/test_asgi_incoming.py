@@ -67,3 +67,15 @@ async def test_a_timeout_of_the_application_is_an_error(drive: Any, timeout_s: f
 
     assert sent[0]["status"] == 500
     assert isinstance(layer.errors[0], TimeoutError)
+
+
+def test_an_application_may_serve_in_another_event_loop(drive: Any) -> None:
+    async def serve() -> Any:
+        async with drive([echo], BodyTimeout(60)) as driver:
+            await driver.request("POST /echo", b"body")
+            return driver
+
+    driver = asyncio.run(serve())
+    sent = asyncio.run(driver.request("POST /echo", b"body"))
+
+    assert (sent[0]["status"], sent[1]["body"]) == (200, b"body")
