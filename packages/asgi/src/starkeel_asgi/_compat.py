@@ -14,7 +14,6 @@ from litestar.utils import normalize_path
 from litestar.utils.scope.state import ScopeState
 
 _EXCEPTION_HANDLER: Final = "ExceptionHandlerMiddleware"
-_RAISED: Final = "starkeel_asgi.raised"
 _MAX_ROUTES: Final = 1024
 _MAX_HOSTS: Final = 64
 _LONGEST_CACHED: Final = 256
@@ -22,7 +21,7 @@ _LONGEST_CACHED: Final = 256
 
 
 def split_exception_handler(app: Litestar) -> tuple[ASGIApp, ASGIApp | None]:
-    """Return what serves a request, and what responds to an exception in the scope's state.
+    """Return what serves a request, and what responds to an exception.
 
     Litestar wraps its router in an exception handler, which passes each message through one more coroutine
     to learn whether the response has started. An exchange has that fact already.
@@ -34,19 +33,18 @@ def split_exception_handler(app: Litestar) -> tuple[ASGIApp, ASGIApp | None]:
     handler: Any = app.asgi_handler
     if type(handler).__name__ != _EXCEPTION_HANDLER or getattr(handler, "app", None) is not app.asgi_router:
         return handler, None
-    responding = copy(handler)
-    responding.app = _raise
-    return handler.app, responding
+    return handler.app, handler
 
 
 async def respond_to(handler: ASGIApp, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
     """Have Litestar respond to an exception of the application."""
-    state: Any = scope["state"]
-    state[_RAISED] = error
-    try:
-        await handler(scope, receive, send)
-    finally:
-        state.pop(_RAISED, None)
+
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    responding: Any = copy(handler)
+    responding.app = fail
+    await responding(scope, receive, send)
 
 
 def forget_start(scope: Scope) -> None:
@@ -58,11 +56,6 @@ def forget_response(scope: Scope) -> None:
     """Let Litestar execute a route again."""
     state = ScopeState.from_scope(scope)
     state.response_started, state.dependency_cache = False, Empty
-
-
-async def _raise(scope: Scope, _receive: Receive, _send: Send) -> None:
-    error: Exception = scope["state"][_RAISED]
-    raise error
 
 
 class Route(NamedTuple):

@@ -203,7 +203,10 @@ class HttpExchange(Exchange):
         given = message.get("headers", ())
         names = dict(given)
         if names.get(b"content-type", b"")[:17] == b"text/event-stream":
-            self._start_event_stream()
+            self.is_event_stream = True
+            self.lift_deadline()
+            if self.is_ending:
+                self.incoming.end()
         config = self.config
         if config.before_headers is not None:
             config.before_headers(self)
@@ -220,12 +223,6 @@ class HttpExchange(Exchange):
             headers = [header for header in headers if header[0] != b"connection"]
             headers.append((b"connection", b"close"))
         return {**message, "headers": headers}
-
-    def _start_event_stream(self) -> None:
-        self.is_event_stream = True
-        self.lift_deadline()
-        if self.is_ending:
-            self.incoming.end()
 
     def _complete(self) -> None:
         if (incoming := self._incoming) is not None:
