@@ -75,10 +75,8 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(given)
         if len(self.headers) != len(given):
             self.headers = header_map(given)
-        self.scope = scope
-        self.config = config
-        self._receive = receive
-        self._send = send
+        self.scope, self.config = scope, config
+        self._receive, self._send = receive, send
         self._divert: Callable[[Any], Awaitable[None]] | None = None
         """Sends in place of the server's `send`; `None` for most messages."""
         self._task: Any = asyncio.current_task(config.loop)
@@ -269,7 +267,9 @@ class DeadlineQueue:
 
 
 class DeadlineQueues(dict[float, DeadlineQueue]):
-    """The deadline queues of one event loop, by length in seconds."""
+    """The deadline queues of one event loop; `shared(seconds)` returns that of a length."""
+
+    shared = dict.__getitem__
 
     def __missing__(self, seconds: float) -> DeadlineQueue:
         queue = self[seconds] = DeadlineQueue(seconds)

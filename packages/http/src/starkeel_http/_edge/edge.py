@@ -83,7 +83,7 @@ class Edge:
         policy = self._policy if route is None else route.handler.opt.get(POLICY) or self._policy
         exchange.policy = policy
         timeout_s = policy.timeout_s
-        queue = self._deadlines[timeout_s]
+        queue = self._deadlines.shared(timeout_s)
         if exchange.is_peer_trusted and (header := exchange.headers.get(b"x-request-timeout")) is not None:
             left_s = parse_timeout(header)
             if left_s is not None and left_s < timeout_s:
