@@ -45,6 +45,7 @@ class Edge:
     """
 
     order: Final = LayerOrder.EDGE
+    applies_when_mounted: Final = True
 
     def __init__(self, policy: Policy, cors: Cors | None, limiter: Limiter) -> None:
         self._policy = policy
