@@ -10,9 +10,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from ...workspace import ROOT
 from ..files import parser, write
+from .dashboard import built
 from .database import DATABASE
 from .fleet import FLEET
-from .parts import built
 from .runtime import RUNTIME
 from .service import SERVICE
 
