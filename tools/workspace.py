@@ -3,6 +3,7 @@
 import socket
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,23 +80,18 @@ def taken_ports(members: list[Member]) -> list[str]:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return False
     return True
 
 
 def _owner(port: int) -> str:
-    try:
-        pids = {
-            connection.pid
-            for connection in psutil.net_connections("tcp")
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
-        }
-        pid = next(pid for pid in pids if pid is not None)
-        return f"process {pid} ({' '.join(psutil.Process(pid).cmdline())[:120]})"
-    except (psutil.Error, StopIteration):
-        return "a process of another user"
+    with suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            is_listening = connection.status == psutil.CONN_LISTEN
+            if is_listening and connection.laddr and connection.laddr.port == port and connection.pid:
+                command = " ".join(psutil.Process(connection.pid).cmdline())
+                return f"process {connection.pid} ({command[:120]})"
+    return "a process of another user"

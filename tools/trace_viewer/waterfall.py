@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
 
 from .spans import Request, Row, SeenSpan
 
-_MIN_WIDTH: Final = 60
-_MAX_WIDTH: Final = 120
-_DURATION_WIDTH: Final = 9
-_SERVICE_WIDTH: Final = 9
-_MAX_ROWS: Final = 40
-_MAX_DEPTH: Final = 8
-_COLOURS: Final = (36, 35, 33, 32, 34)
-_RED: Final = 31
-_DIM: Final = 2
-_BOLD: Final = 1
-_PARTS: Final = " ▏▎▍▌▋▊▉"
-_ASCII: Final = str.maketrans("└├│█▏▎▍▌▋▊▉…·✗", "`||########.-x")
+_MIN_WIDTH = 60
+_MAX_WIDTH = 120
+_DURATION_WIDTH = 9
+_SERVICE_WIDTH = 9
+_MAX_ROWS = 40
+_MAX_DEPTH = 8
+_COLOURS = (36, 35, 33, 32, 34)
+_RED = 31
+_DIM = 2
+_BOLD = 1
+_PARTS = " ▏▎▍▌▋▊▉"
+_ASCII = str.maketrans("└├│█▏▎▍▌▋▊▉…·✗", "`||########.-x")
 
 
 class Waterfall:
@@ -42,7 +41,7 @@ class Waterfall:
 
     def draw(self, request: Request) -> Iterator[str]:
         """Yield the lines of a request."""
-        yield self._line([(self._title(request), _RED if request.is_failed else _BOLD)])
+        yield self._line([(self._title(request), _RED if request.root.is_failed else _BOLD)])
         yield self._line([(self._subtitle(request), _DIM)])
         for row in request.rows[:_MAX_ROWS]:
             yield self._row(row, request)
