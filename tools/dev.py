@@ -182,9 +182,8 @@ def main() -> int:
     given = parser.parse_args()
     members = fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
     if problems := taken_ports(members):
-        for problem in problems:
-            sys.stderr.write(f"{problem}\n")
-        sys.stderr.write("stop that process, or choose other ports: uv run just dev 4000 9190\n")
+        advice = "stop that process, or choose other ports: uv run just dev 4000 9190\n"
+        sys.stderr.write("\n".join([*problems, advice]))
         return 71
     asyncio.run(_run(members))
     return 0

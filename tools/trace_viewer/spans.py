@@ -67,11 +67,6 @@ class Request(msgspec.Struct, frozen=True):
     root: SeenSpan
     rows: list[Row]
 
-    @property
-    def end_ns(self) -> int:
-        """End of the last span."""
-        return max(row.span.end_ns for row in self.rows)
-
 
 def group_requests(spans: Iterable[SeenSpan]) -> list[Request]:
     """Group spans, in any order, by request: failed ones first, streams last, then by descending duration."""

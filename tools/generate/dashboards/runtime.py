@@ -4,6 +4,7 @@ from .dashboard import Dashboard
 from .panels import Panel
 from .queries import Query, distribution, gauge, increase, percentile, rate, selected
 
+_BY_REASON = "service, instance, reason"
 _PROCESS = "{{service}} {{instance}} {{process}}"
 _GENERATION = "{{service}} generation {{generation}}"
 _LAG = "starkeel_event_loop_lag_seconds_bucket"
@@ -25,11 +26,13 @@ _WORKERS = [
         "Unexpected exits of workers and planned replacements in the last 15 minutes, by reason.",
         [
             increase(
-                f"starkeel_worker_{metric}_total",
-                "service, instance, reason",
-                f"{{{{service}}}} {{{{instance}}}} {name}: {{{{reason}}}}",
-            )
-            for metric, name in (("exits", "exited"), ("replacements", "replaced"))
+                "starkeel_worker_exits_total", _BY_REASON, "{{service}} {{instance}} exited: {{reason}}"
+            ),
+            increase(
+                "starkeel_worker_replacements_total",
+                _BY_REASON,
+                "{{service}} {{instance}} replaced: {{reason}}",
+            ),
         ],
     ),
 ]
