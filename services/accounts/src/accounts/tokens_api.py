@@ -3,7 +3,7 @@
 import structlog
 from litestar import Controller, get, post
 from litestar.datastructures import CacheControlHeader
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException
 from litestar.params import JSONBody
 from starkeel_http import limit_by_address, problem_responses
@@ -13,7 +13,6 @@ from .emails import EmailAddress
 from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Token
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
-from .users_api import provide_users
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +24,6 @@ class TokenController(Controller):
 
     path = "/api/auth"
     tags = ("tokens",)
-    dependencies = {"users": Provide(provide_users, sync_to_thread=False)}  # noqa: RUF012  (Litestar's own form)
 
     @post(
         "/token",
