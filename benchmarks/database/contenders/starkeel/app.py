@@ -11,14 +11,16 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
-from notes import Base, Note
+from notes import Note
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import ServiceSettings
-from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyPlugin, OutboxPlugin, read_only
-from starkeel_http import HttpPlugin, HttpSettings, Idempotency
-from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
-from starkeel_server import ServerPlugin, ServerSettings
+from starkeel_db import DatabaseSettings, IdempotencyPlugin, OutboxPlugin, read_only
+from starkeel_http import HttpSettings, Idempotency
+from starkeel_observability import ObservabilitySettings
+from starkeel_server import ServerSettings, build
+
+from . import SERVICE
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
@@ -76,17 +78,11 @@ async def write_once(
 
 
 def create_app(settings: Settings) -> Litestar:
-    database = DatabasePlugin(settings.database, metadata=Base.metadata, migrations="starkeel.migrations")
     hour = timedelta(hours=1)
-    return Litestar(
-        [read, write, write_once],
+    return build(
+        SERVICE,
+        settings,
+        handlers=[read, write, write_once],
+        plugins=[IdempotencyPlugin(lifetime=hour), OutboxPlugin(retention=hour)],
         openapi_config=None,
-        plugins=[
-            ObservabilityPlugin(settings.observability),
-            ServerPlugin(settings.server),
-            HttpPlugin(settings.http),
-            database,
-            IdempotencyPlugin(database, metadata=Base.metadata, lifetime=hour),
-            OutboxPlugin(database, metadata=Base.metadata, retention=hour),
-        ],
     )
