@@ -60,7 +60,7 @@ drill *args:
 bench name *args:
     @name="$1"; shift; uv run --quiet --frozen python -m "benchmarks.$name.run" "$@"
 
-# Run every check but the tests: format, lint, types, layers, dead code, module length, generated files
+# Run every check but the tests: format, lint, types, layers, dead code, words, generated files
 [group('quality')]
 check:
     uv lock --check

@@ -1,4 +1,4 @@
-"""What the contenders share: virtual environments, Granian, and their environment variables."""
+"""Virtual environments, Granian, and environment variables of the contenders."""
 
 import os
 import shutil

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 from watchfiles import PythonFilter, awatch
 
 from .tour import script
-from .workspace import ROOT, Member, arguments, environment, fleet, taken_ports
+from .workspace import ROOT, Member, environment, parse, taken_ports
 
 _COLOURS = (36, 35, 33, 32, 34, 31)
 _READY_POLL_S = 0.1
@@ -177,10 +177,7 @@ async def _run(members: list[Member]) -> None:
 
 def main() -> int:
     """Run the services; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    arguments(parser)
-    given = parser.parse_args()
-    members = fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
+    _, members = parse(argparse.ArgumentParser(description=__doc__))
     if problems := taken_ports(members):
         advice = "stop that process, or choose other ports: uv run just dev 4000 9190\n"
         sys.stderr.write("\n".join([*problems, advice]))

@@ -11,15 +11,21 @@ import msgspec
 
 from .trace_viewer.spans import SeenSpan, TracesPage, group_requests
 from .trace_viewer.waterfall import Waterfall
-from .workspace import arguments, fleet
+from .workspace import parse
 
 _TIMEOUT_S = 10.0
 
 
 def main() -> int:
     """Print requests, failed ones first, then the slowest; return 1 if no service responded."""
-    given = _options()
-    members = fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
+    parser = argparse.ArgumentParser(description=__doc__)
+    # Options, as positional numbers are ports.
+    parser.add_argument("--limit", type=int, default=5, help="number of requests to show (5)")
+    parser.add_argument("--trace", metavar="ID", default="", help="show this trace only; a prefix is enough")
+    parser.add_argument(
+        "--url", action="append", help="admin URL of a service, repeatable; replaces the ports"
+    )
+    given, members = parse(parser)
     responses = [_fetch(url) for url in given.url or [member.metrics_url for member in members]]
     spans = [span for response in responses for span in response or ()]
     waterfall = Waterfall(
@@ -28,11 +34,8 @@ def main() -> int:
         services=sorted({span.service for span in spans}),
         is_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"),
     )
-    found = [
-        request
-        for request in group_requests(spans)
-        if request.root.trace_id.startswith((given.trace or "").lower())
-    ]
+    trace_id = given.trace.lower()
+    found = [request for request in group_requests(spans) if request.root.trace_id.startswith(trace_id)]
     for request in found[: max(1, given.limit)]:
         sys.stdout.write("\n".join([*waterfall.draw(request), "", ""]))
     if not found:
@@ -40,18 +43,6 @@ def main() -> int:
     elif len(found) > given.limit:
         sys.stdout.write(f"{len(found) - given.limit} more of the last minute: --limit {len(found)}\n")
     return 0 if any(response is not None for response in responses) else 1
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    arguments(parser)
-    # Options, as positional numbers are ports.
-    parser.add_argument("--limit", type=int, default=5, help="number of requests to show (5)")
-    parser.add_argument("--trace", metavar="ID", help="show this trace only; a prefix is enough")
-    parser.add_argument(
-        "--url", action="append", help="admin URL of a service, repeatable; replaces the ports"
-    )
-    return parser.parse_args()
 
 
 def _fetch(url: str) -> list[SeenSpan] | None:

@@ -1,7 +1,7 @@
 """Services of this workspace as `just dev` runs them: names, ports, environment."""
 
 import socket
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,11 +38,13 @@ class Member:
         return self.directory / ".data" / "logs" / f"{self.name}.log"
 
 
-def arguments(parser: ArgumentParser) -> None:
-    """Add the options that `fleet` takes."""
+def parse(parser: ArgumentParser) -> tuple[Namespace, list[Member]]:
+    """Parse the command line, with options for the services; return it and the services."""
     parser.add_argument("port", type=int, nargs="?", default=3000, help="port of the first service (3000)")
     parser.add_argument("metrics_port", type=int, nargs="?", default=9090, help="its admin port (9090)")
     parser.add_argument("--directory", type=Path, default=ROOT, help="folder for databases and logs")
+    given = parser.parse_args()
+    return given, fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
 
 
 def fleet(*, port: int = 3000, metrics_port: int = 9090, directory: Path = ROOT) -> list[Member]:

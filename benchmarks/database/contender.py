@@ -1,4 +1,4 @@
-"""How each contender is installed and how it is started."""
+"""Contenders: module, installation and command."""
 
 import sys
 from importlib.metadata import version

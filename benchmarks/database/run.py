@@ -6,16 +6,19 @@ PostgreSQL.
 
 import time
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from starkeel_testing import running_postgres
 
-from ..load import Round, interleaved, options, run_wrk, show
+from ..load import Quartiles, Round, compared, interleaved, options, run_wrk, show
 from ..server_process import ServerProcess
 from ..span_receiver import SpanReceiver
 from .contender import CONTENDERS
-from .report import Rounds, report
+
+Rounds = Mapping[tuple[str, str], list[Round]]
+"""Rounds by contender and operation."""
 
 _SCRIPT = Path(__file__).with_name("requests.lua")
 _OPERATIONS = ("read", "write", "write_once")
@@ -34,7 +37,7 @@ def main() -> None:
             servers[name] = CONTENDERS[name].serve(database=postgres.url, endpoint=receiver.endpoint)
             stack.callback(servers[name].close)
         rounds, single_client = _rounds(servers, receiver, given)
-    for line in report(rounds, single_client):
+    for line in _report(rounds, single_client):
         show(line)
 
 
@@ -73,6 +76,23 @@ def _rounds(
 def _load(server: ServerProcess, operation: str, seconds: int, connections: int) -> Round:
     env = {"BENCH_OPERATION": operation, "BENCH_RUN": str(time.time_ns())}
     return run_wrk(server, "/", seconds=seconds, connections=connections, script=_SCRIPT, env=env)
+
+
+def _report(rounds: Rounds, single_client: Rounds) -> Iterator[str]:
+    for operation in ("read", "write"):
+        own = rounds["starkeel", operation]
+        yield f"\n{operation}: starkeel uses {Quartiles.of(each.cpu_us for each in own):.0f} us of CPU"
+        for (name, other), done in rounds.items():
+            if name != "starkeel" and other == operation:
+                cpu = compared(own, done, lambda s, o: o.cpu_us / s.cpu_us)
+                speed = compared(own, done, lambda s, o: s.per_s / o.per_s)
+                yield f"{operation}: {cpu:.2f} times {name} by CPU time, {speed:.2f} times by throughput"
+    write, once = (rounds["starkeel", operation] for operation in ("write", "write_once"))
+    added = compared(write, once, lambda w, o: o.cpu_us - w.cpu_us)
+    yield f"\nidempotency key and event: {added:.0f} us of CPU more per write"
+    write, once = (single_client["starkeel", operation] for operation in ("write", "write_once"))
+    waited = compared(write, once, lambda w, o: (1 / o.per_s - 1 / w.per_s) * 1000)
+    yield f"idempotency key and event: {waited:.2f} ms more for a single client"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each contender is, how it is installed and how it is started."""
+"""Contenders: title, installation and command."""
 
 import shutil
 import subprocess

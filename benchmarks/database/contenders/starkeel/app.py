@@ -53,10 +53,7 @@ async def read(note_id: FromPath[int], session: NamedDependency[AsyncSession]) -
 
 @post("/notes")
 async def write(data: JSONBody[NewNote], session: NamedDependency[AsyncSession]) -> dict[str, Any]:
-    note = Note(title=data.title)
-    session.add(note)
-    await session.flush()
-    return {"id": note.id, "title": note.title}
+    return await _insert(session, data.title)
 
 
 @post("/notes/once", guards=[authenticate])
@@ -68,13 +65,17 @@ async def write_once(
 ) -> dict[str, Any]:
     """Write one row, its event and its response."""
     await idempotency.claim()
-    note = Note(title=data.title)
+    written = await _insert(session, data.title)
+    # A key of its own: most requests are about different rows.
+    await outbox.add(session, key=str(written["id"]), kind="note.written", payload=json.dumps(written))
+    return written
+
+
+async def _insert(session: AsyncSession, title: str) -> dict[str, Any]:
+    note = Note(title=title)
     session.add(note)
     await session.flush()
-    written = {"id": note.id, "title": note.title}
-    # A key of its own: most requests are about different rows.
-    await outbox.add(session, key=str(note.id), kind="note.written", payload=json.dumps(written))
-    return written
+    return {"id": note.id, "title": note.title}
 
 
 def create_app(settings: Settings) -> Litestar:

@@ -19,7 +19,7 @@ from .._process.process_tree import processes
 from .._process.temporary_directory import temporary_directory
 from .._process.unprivileged_user import UnixUser, unprivileged_user
 from .installations import find_postgres
-from .startup import on_free_port, start_server
+from .startup import accepting, on_free_port
 
 _ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _STOP_S = 30.0
@@ -99,9 +99,8 @@ class OwnPostgres:
         options = [f"--{name}={value}" for name, value in (_SETTINGS | settings).items()]
         command = [str(self.programs / "postgres"), "-D", str(self._data), "-p", str(self._port), *options]
         # SIGINT is the fast shutdown: clients are disconnected.
-        self._process = start_server(
-            "PostgreSQL", command, env=_ENVIRON, cwd=self._data.parent, user=self.user, stop=SIGINT
-        )
+        process = Process(command, env=_ENVIRON, cwd=self._data.parent, user=self.user, stop=SIGINT)
+        self._process = accepting("PostgreSQL", process)
         self._closing.callback(self._process.close)
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ import redis
 from .._process.process import Process
 from .._process.temporary_directory import temporary_directory
 from .installations import find_redis
-from .startup import on_free_port, start_server
+from .startup import accepting, on_free_port
 
 DATABASES = 16
 _ENVIRON = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
@@ -62,7 +62,7 @@ def running_redis() -> Iterator[RedisServer]:
                 f'save ""\nappendonly no\ndatabases {DATABASES}\n'
             )
             command = [str(installation.programs / "redis-server"), str(configuration)]
-            return start_server("Redis", command, env=_ENVIRON, cwd=directory), port
+            return accepting("Redis", Process(command, env=_ENVIRON, cwd=directory)), port
 
         process, port = on_free_port(start)
         with closing(process):

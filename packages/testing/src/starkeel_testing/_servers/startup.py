@@ -1,13 +1,10 @@
 """Starting server programs on a free port."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from signal import SIGTERM, Signals
 from typing import TypeVar
 
 from .._process.process import Process
-from .._process.unprivileged_user import UnixUser
 from .._wait import unused_port, wait_until
 
 T = TypeVar("T")
@@ -27,21 +24,12 @@ def on_free_port(start: Callable[[int], T]) -> T:
     return start(unused_port())
 
 
-def start_server(
-    name: str,
-    command: Sequence[str],
-    *,
-    env: Mapping[str, str],
-    cwd: Path,
-    user: UnixUser | None = None,
-    stop: Signals = SIGTERM,
-) -> Process:
-    """Start a PostgreSQL or Redis and wait until it logs that it accepts connections.
+def accepting(name: str, process: Process) -> Process:
+    """Return the process of a PostgreSQL or Redis when it logs that it accepts connections.
 
     Raises:
         AssertionError: It ended or did not accept connections in time; the message contains its output.
     """
-    process = Process(command, env=env, cwd=cwd, user=user, stop=stop)
     try:
         wait_until(
             lambda: process.popen.poll() is not None or "eady to accept" in process.output.text(),
