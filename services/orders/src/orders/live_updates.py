@@ -82,9 +82,8 @@ async def live(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_on_disconnect, socket, tasks.cancel_scope)
             async for event in order_events:
-                await socket.send_text(
-                    msgspec.json.encode(event).decode() if event else '{"type":"heartbeat"}'
-                )
+                text = msgspec.json.encode(event).decode() if event else '{"type":"heartbeat"}'
+                await socket.send_text(text)
             tasks.cancel_scope.cancel()
             await socket.close(code=_EXPIRED if time.time() >= principal.expires_at else _TRY_AGAIN_LATER)
 
