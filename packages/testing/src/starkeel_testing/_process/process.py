@@ -15,6 +15,7 @@ from .process_tree import ProcessInfo, session_processes
 from .reaper import REAPER
 from .unprivileged_user import UnixUser
 
+_START_S = 60.0
 _EXIT_S = 5.0
 _STOP_S = 10.0
 """Seconds between the stop signal and SIGKILL."""
@@ -110,6 +111,25 @@ class Process:
         # Programs with another stop signal than SIGTERM must not be killed at once.
         REAPER.watch_group(self.popen.pid, stop=SIGKILL if stop is SIGTERM else stop)
         self._readers = [self._reader(has_logs=True), self._reader(has_logs=False)]
+
+    def wait_until_accepting(self, name: str) -> None:
+        """Wait until a PostgreSQL or Redis has written that it accepts connections; close it if it does not.
+
+        Raises:
+            AssertionError: It ended, or did not accept connections in time; the message contains its output.
+        """
+
+        def is_accepting() -> bool:
+            assert self.popen.poll() is None, f"{name} ended while starting\n{self.output.text()}"
+            return "eady to accept" in self.output.text()
+
+        try:
+            wait_until(
+                is_accepting, timeout_s=_START_S, what=lambda: f"{name} to start\n{self.output.text()}"
+            )
+        except BaseException:
+            self.close()
+            raise
 
     def terminate(self, timeout_s: float) -> int:
         """Send the stop signal and return the exit code, as `wait`."""

@@ -18,8 +18,8 @@ from .._process.process import Process
 from .._process.process_tree import processes
 from .._process.temporary_directory import temporary_directory
 from .._process.unprivileged_user import UnixUser, unprivileged_user
+from .._wait import on_free_port
 from .installations import find_postgres
-from .startup import accepting, on_free_port
 
 _ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _STOP_S = 30.0
@@ -100,7 +100,8 @@ class OwnPostgres:
         command = [str(self.programs / "postgres"), "-D", str(self._data), "-p", str(self._port), *options]
         # SIGINT is the fast shutdown: clients are disconnected.
         process = Process(command, env=_ENVIRON, cwd=self._data.parent, user=self.user, stop=SIGINT)
-        self._process = accepting("PostgreSQL", process)
+        process.wait_until_accepting("PostgreSQL")
+        self._process = process
         self._closing.callback(self._process.close)
 
     def stop(self) -> None:

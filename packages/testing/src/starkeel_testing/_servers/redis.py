@@ -10,8 +10,8 @@ import redis
 
 from .._process.process import Process
 from .._process.temporary_directory import temporary_directory
+from .._wait import on_free_port
 from .installations import find_redis
-from .startup import accepting, on_free_port
 
 DATABASES = 16
 _ENVIRON = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
@@ -62,7 +62,9 @@ def running_redis() -> Iterator[RedisServer]:
                 f'save ""\nappendonly no\ndatabases {DATABASES}\n'
             )
             command = [str(installation.programs / "redis-server"), str(configuration)]
-            return accepting("Redis", Process(command, env=_ENVIRON, cwd=directory)), port
+            process = Process(command, env=_ENVIRON, cwd=directory)
+            process.wait_until_accepting("Redis")
+            return process, port
 
         process, port = on_free_port(start)
         with closing(process):
