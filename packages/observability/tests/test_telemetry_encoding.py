@@ -14,8 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from starkeel_asgi import ExchangeConfig, HttpExchange
 from starkeel_observability._logs import access_line
-from starkeel_observability._logs.redact import mask
-from starkeel_observability._logs.sanitize import encodable
+from starkeel_observability._logs.sanitize import encodable, mask
 from starkeel_observability._request.ids import request_ids
 from starkeel_observability._request.request import are_plain, is_plain, method_label, path_of
 from starkeel_observability._request.request_record import ClientInfo, RequestRecord, RequestTemplate

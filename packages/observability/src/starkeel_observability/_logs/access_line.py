@@ -9,10 +9,8 @@ from .._request.context_vars import run_as_request
 from .._request.labels import Key
 from .._request.request import LONGEST_PATH
 from .._request.request_record import RequestRecord, RequestTemplate
-from .record import RESERVED, format_second, shorten_path
-from .redact import mask
-from .render import json_line
-from .sanitize import Sanitizer, encodable, sanitize_name
+from .record import RESERVED, format_second, json_line, shorten_path
+from .sanitize import Sanitizer, encodable, mask, sanitize_name
 from .sink import ACCESS_LOGGER
 from .structlog import LOGGERS, PROCESSORS, deliver
 

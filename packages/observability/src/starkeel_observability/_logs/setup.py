@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from prometheus_client import Counter
 
-from .._config.log_levels import LogLevels, minimum_level_name
+from .._config.log_levels import OFF, SEVERITIES, LogLevels, severity_of
 from .._metrics.drops import dropped_records, suppressed_records
 from . import stdlib, structlog
 from .sink import Format, LogSink
@@ -57,8 +57,12 @@ def loggers() -> dict[str, Any]:
     names = {*structlog.LOGGERS.names(), *logging.root.manager.loggerDict}
     return {
         "levels": str(levels),
-        "loggers": {name: minimum_level_name(levels.of(name)) for name in sorted(names)},
+        "loggers": {name: _level_name(levels.of(name)) for name in sorted(names)},
     }
+
+
+def _level_name(level: int) -> str:
+    return "OFF" if level >= OFF else SEVERITIES[severity_of(level)]
 
 
 def _increment(counter: Counter) -> Callable[[Mapping[str, int]], None]:

@@ -9,8 +9,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 from starkeel_asgi import Exchange
 
-from .._logs.redact import mask
-from .._logs.sanitize import encodable
+from .._logs.sanitize import encodable, mask
 from .._request.labels import OTHER, Key
 from .._request.request import (
     LONGEST_HEADER,

@@ -18,7 +18,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import Attributes, AttributeValue
 
-from .._logs.redact import HIDDEN, is_secret, mask
+from .._logs.sanitize import HIDDEN, is_secret, mask
 
 MAX_COUNT: Final = 128
 """Limit for attributes, events and links of a span, each: the specification's default."""
