@@ -96,6 +96,10 @@ TRACE_VARIABLE: Final[ContextVar[Context] | None] = _variable(
     lambda: otel_context.attach(Context()), otel_context.get_current, Context()
 )
 """Variable of OpenTelemetry's context; `None` if `OTEL_PYTHON_CONTEXT` is not based on `contextvars`."""
+attach: Final[Callable[[Context], Any]] = (
+    otel_context.attach if TRACE_VARIABLE is None else TRACE_VARIABLE.set
+)
+detach: Final[Callable[[Any], None]] = otel_context.detach if TRACE_VARIABLE is None else TRACE_VARIABLE.reset
 
 
 def check_metric(metric: Any, *names: str) -> None:

@@ -14,8 +14,8 @@ from starkeel_asgi import current, pipeline_of
 from starkeel_config import ServiceContext
 
 from ._compat import check_litestar
+from ._layer.layer import TelemetryLayer
 from ._metrics.process import LoopLag
-from ._middleware.layer import TelemetryLayer
 from ._process import ProcessSetup
 from ._settings import ObservabilitySettings
 from ._traces.provider import Tracing, has_provider

@@ -2,12 +2,16 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from .._request.context_vars import run_as_request
-from .._request.labels import Key
-from .._request.request import LONGEST_PATH
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from .._compat import attach
+from .._request.request import LONGEST_PATH, Key
 from .._request.request_record import RequestRecord, RequestTemplate
 from .record import RESERVED, format_second, json_line, shorten_path
 from .sanitize import Sanitizer, encodable, mask, sanitize_name
@@ -24,16 +28,18 @@ _FILE: Final = shorten_path(__file__)
 _logger: Final = LOGGERS(ACCESS_LOGGER)
 
 
-def is_enabled() -> bool:
-    """Return whether lines can be rendered directly: as JSON, without further structlog processors."""
+def line_path() -> Literal["rendered", "structlog", "none"]:
+    """Return how lines are written.
+
+    Rendered here if they are JSON and there are no further structlog processors; not at all at a level above.
+    """
     sink = LOGGERS.sink
-    return (
-        sink is not None
-        and sink.is_json
-        and _logger.level <= _INFO
-        and len(PROCESSORS) == 1
-        and PROCESSORS[0] is deliver
-    )
+    if sink is None:
+        return "structlog"
+    if _logger.level > _INFO:
+        return "none"
+    is_rendered = sink.is_json and len(PROCESSORS) == 1 and PROCESSORS[0] is deliver
+    return "rendered" if is_rendered else "structlog"
 
 
 def has_conflict(bound: Mapping[str, Any]) -> bool:
@@ -91,9 +97,7 @@ def with_bound_fields(template: RequestTemplate, bound: Mapping[str, Any]) -> Re
     fields = {sanitize_name(name): sanitizer.field(name, value) for name, value in bound.items()}
     rendered = f"{json_line(fields)[1:-2].decode()},"
     line = f"{_HEAD}{rendered}{template.line_before.removeprefix(_HEAD)}", template.line_after
-    return RequestTemplate(
-        template.key, template.span, line, needs_request=template.needs_request, is_fast=False
-    )
+    return RequestTemplate(template.key, template.span, line, is_fast=False)
 
 
 def client_field(address: str | None) -> str:
@@ -114,10 +118,26 @@ def _line_end(service: str, version: str) -> str:
 def log_request(
     method: Callable[..., Any], record: RequestRecord, ids: bytes, bound: Mapping[str, Any]
 ) -> None:
-    """Write a line through structlog: for other formats, levels and processors."""
+    """Write a line through structlog, in the context of the request: for other formats and processors.
+
+    Args:
+        method: Method of the access logger.
+        record: The request.
+        ids: Trace id, 16 bytes, and span id, 8 bytes; empty if the request has no span.
+        bound: Fields bound in structlog's context variables.
+    """
     template, client, path, began, ended, sent_bytes, _, request_id, _ = record
     fields = access_fields(template.key, path, ended - began, sent_bytes, client.address)
-    run_as_request(request_id, ids, bound, lambda: method("request completed", **fields))
+    trace_id, span_id = int.from_bytes(ids[:16], "big"), int.from_bytes(ids[16:], "big")
+    span = NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=False))
+
+    def write_line() -> None:
+        clear_contextvars()
+        bind_contextvars(**{**bound, "request_id": request_id})
+        attach(set_span_in_context(span, Context()))
+        method("request completed", **fields)
+
+    copy_context().run(write_line)
 
 
 def access_fields(

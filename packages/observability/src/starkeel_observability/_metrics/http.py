@@ -12,7 +12,7 @@ from .api import DURATION_BUCKETS
 from .cardinality import EXEMPLAR_INTERVAL_S, CappedCounter, CappedGauge, CappedHistogram
 
 if TYPE_CHECKING:
-    from .._request.labels import Key
+    from .._request.request import Key
     from .._request.request_record import RequestRecord
 
 UNMATCHED: Final = "__unmatched__"

@@ -1,76 +1,87 @@
-"""Facts of a request as telemetry reports them."""
+"""Facts, ids and failures of requests, as telemetry reports them."""
 
+import os
 import re
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from random import Random
+from struct import Struct
 from time import perf_counter_ns, time_ns
 from typing import Any, Final
 
+from litestar.exceptions import HTTPException, LitestarException, WebSocketException
 from opentelemetry import propagate
 from opentelemetry.context import Context
-from opentelemetry.propagators import textmap
-from starkeel_asgi import REQUEST_ID, Exchange
+from starkeel_asgi import Exchange
 
-from .labels import METHODS, OTHER
+OTHER: Final = "_OTHER"
+"""Label of methods that are not in `METHODS`, as OpenTelemetry's conventions for HTTP define it."""
+METHODS: Final = frozenset(
+    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"]
+)
+"""Methods used as label values; clients can send any text."""
+Key = tuple[str, str | None, int]
+"""Method (`OTHER` if it is not in `METHODS`), route template if a route matched, response status."""
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 LONGEST_PATH: Final = 2048
-_PLAIN: Final = re.compile(r"[A-Za-z0-9/_.~!$&()*+,;:\n-]*").fullmatch
 LONGEST_HEADER: Final = 512
 """Bytes of a header that are reported and cached; clients may send much more."""
 HEALTH: Final = "/health/"
-"""Prefix of the health endpoints' paths."""
+"""Prefix of the health endpoints' paths, which only the metrics report."""
+_PLAIN: Final = re.compile(r"[A-Za-z0-9/_.~!$&()*+,;:\n-]*").fullmatch
+
+_BATCH_SIZE: Final = 64
+_TRACE_AND_SPAN: Final = Struct("24s")
+_TRACE: Final = Struct("16s8x")
+# Not the global generator, which an application may seed. Ids are not secret.
+_random: Final = Random()  # noqa: S311
+random_bits: Final = _random.getrandbits
+
+Ids = tuple[bytes, str, bytes]
+"""Trace id, 16 bytes, with span id, 8 bytes; request id, the hexadecimal trace id, as text and as bytes."""
+id_stock: Final[list[Ids]] = []
+"""Ids generated in advance, in batches, which is faster."""
 
 
-def accept_request_id(exchange: Exchange) -> None:
-    """Use the client's request id, if it sent a valid one."""
-    # Repeated headers are joined by a comma, and so invalid.
-    sent = exchange.headers.get(REQUEST_ID)
-    if sent is not None and _REQUEST_ID(sent):
-        exchange.id, exchange.id_bytes = sent.decode(), sent
+def request_ids() -> Ids:
+    """Return the ids of a new request."""
+    while True:
+        try:
+            return id_stock.pop()
+        except IndexError:
+            id_stock.extend(_generate())
+
+
+def _generate() -> Iterable[Ids]:
+    size = _TRACE_AND_SPAN.size * _BATCH_SIZE
+    generated = random_bits(8 * size).to_bytes(size, "big")
+    all_ids = chain.from_iterable(_TRACE_AND_SPAN.iter_unpack(generated))
+    texts = list(map(bytes.hex, chain.from_iterable(_TRACE.iter_unpack(generated))))
+    return zip(all_ids, texts, map(str.encode, texts), strict=True)
+
+
+def _reset_ids() -> None:
+    _random.seed()
+    id_stock.clear()
+
+
+# Otherwise parent and child would return the same ids.
+os.register_at_fork(after_in_child=_reset_ids)
 
 
 def is_health(exchange: Exchange) -> bool:
-    """Return whether this is a health check, which only the metrics report."""
-    path: str = exchange.facts[1]
-    return path.startswith(HEALTH)
+    """Return whether this is a health check."""
+    return exchange.path.startswith(HEALTH)
 
 
-def method_label(exchange: Exchange) -> str:
-    """Return the method; `_OTHER` for an unknown one, as clients may send anything."""
-    method: str = exchange.facts[0]
+def method_label(method: str) -> str:
+    """Return the method; `OTHER` for an unknown one."""
     return method if method in METHODS else OTHER
 
 
-def path_of(exchange: Exchange) -> str:
-    """Return the path, cut to `LONGEST_PATH` characters."""
-    path: str = exchange.facts[1]
-    return path[:LONGEST_PATH]
-
-
-def began_unix_ns(exchange: Exchange) -> int:
-    """Return the start in nanoseconds since 1970."""
-    return exchange.received_ns + clock_offset_ns()
-
-
-def ended_unix_ns(exchange: Exchange) -> int:
-    """Return the end in nanoseconds since 1970."""
-    return exchange.ended_ns + clock_offset_ns()
-
-
-def user_agent(exchange: Exchange) -> bytes:
-    """Return the `User-Agent`; empty when the client sent none."""
-    return exchange.headers.get(b"user-agent", b"")
-
-
-def host_of(exchange: Exchange) -> bytes:
-    """Return the `Host`; empty when the client sent none."""
-    return exchange.headers.get(b"host", b"")
-
-
-def target_of(exchange: Exchange) -> tuple[Any, ...]:
-    """Return scheme, HTTP version and listening address."""
-    scheme, version, server = exchange.facts[4:]
+def target_of(facts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return scheme, HTTP version and listening address, given the facts of an exchange."""
+    scheme, version, server = facts[4:]
     # ASGI allows any iterable of two items there.
     return scheme, version, server and tuple(server)
 
@@ -86,11 +97,6 @@ def clock_offset_ns() -> int:
     return time_ns() - perf_counter_ns()
 
 
-def is_plain(path: str) -> bool:
-    """Return whether a path needs neither masking nor JSON escaping."""
-    return are_plain([path])
-
-
 def are_plain(paths: Sequence[str]) -> bool:
     """Return whether no path needs masking or JSON escaping."""
     # Joined: one match costs less than many.
@@ -103,11 +109,49 @@ def are_plain(paths: Sequence[str]) -> bool:
     )
 
 
-def trace_headers() -> frozenset[bytes]:
-    """Return the names of the headers that carry trace context."""
-    return _fields(propagate.get_global_textmap())
+class Failure:
+    """A failure of a request that is the service's fault."""
+
+    def __init__(self, exchange: Exchange, raised: BaseException | None, status: int) -> None:
+        state: dict[str, Any] = exchange.scope.get("state") or {}
+        self.exception = _innermost(raised or exchange.error)
+        known = state.get("error_type")
+        is_logged = isinstance(known, str)
+        self.error_type = str(known if is_logged else _type_name(self.exception) or status)
+        self.must_log = not is_logged and _is_unexpected(self.exception)
+        """Whether to log a stack trace: the exception is unexpected and has not been logged."""
 
 
-@lru_cache(maxsize=8)
-def _fields(propagator: textmap.TextMapPropagator) -> frozenset[bytes]:
-    return frozenset(field.lower().encode() for field in propagator.fields)
+def failure_of(exchange: Exchange, raised: BaseException | None, status: int) -> Failure | None:
+    """Return the failure of a request; `None` if it succeeded or the client is at fault."""
+    if raised is None and status < 500 and status != 101:
+        return None
+    failure = Failure(exchange, raised, status)
+    # A cancelled request has failed if its response was incomplete.
+    is_failure = (
+        status >= 500
+        or isinstance(raised, Exception)
+        or (raised is not None and 200 <= status < 300)
+        or (status == 101 and _is_unexpected(failure.exception))
+    )
+    return failure if is_failure else None
+
+
+def _innermost(exception: BaseException | None) -> BaseException | None:
+    """Return the exception that Litestar or a task group wrapped."""
+    if type(exception) is LitestarException and exception.__cause__ is not None:
+        return _innermost(exception.__cause__)
+    if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
+        return _innermost(exception.exceptions[0])
+    return exception
+
+
+def _is_unexpected(exception: BaseException | None) -> bool:
+    return isinstance(exception, Exception) and not isinstance(exception, (HTTPException, WebSocketException))
+
+
+def _type_name(exception: BaseException | None) -> str | None:
+    if exception is None:
+        return None
+    kind = type(exception)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

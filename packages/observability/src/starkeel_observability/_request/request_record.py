@@ -1,34 +1,14 @@
 """Record of a request that has ended, kept until a batch is reported."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from starkeel_asgi import Exchange
-
-    from .labels import Key
-
-
-class CompletableSpan(Protocol):
-    """Span of a request that is completed when the request is reported."""
-
-    ids: bytes
-
-    def complete(self, key: "Key", error_type: str | None, times: tuple[int, int]) -> bool:
-        """Set the outcome and end the span."""
-
-    def export(self) -> None:
-        """Pass the completed span on."""
+    from .request import Key
 
 
 class ClientInfo(NamedTuple):
-    """Client of a request.
-
-    Attributes:
-        address: IP address, if known.
-        span: Encoded span attributes.
-        line: Rendered log fields.
-    """
+    """Client of a request: IP address, if known, encoded span attributes and rendered log fields."""
 
     address: str | None
     span: bytes
@@ -42,19 +22,15 @@ class RequestTemplate:
         key: Method, route and status.
         span: Encoded span fields.
         line: Rendered log fields before the path and after it.
-        needs_request: Whether a record must refer to the request itself.
         is_fast: Whether records without extras need no individual inspection.
     """
 
-    __slots__ = ("is_fast", "key", "line_after", "line_before", "needs_request", "pending", "span")
+    __slots__ = ("is_fast", "key", "line_after", "line_before", "pending", "span")
 
-    def __init__(
-        self, key: "Key", span: bytes, line: tuple[str, str], *, needs_request: bool, is_fast: bool
-    ) -> None:
+    def __init__(self, key: "Key", span: bytes, line: tuple[str, str], *, is_fast: bool) -> None:
         self.key = key
         self.span = span
         self.line_before, self.line_after = line
-        self.needs_request = needs_request
         self.is_fast = is_fast
         self.pending: list[RequestRecord] = []
         """Records of the current batch that are not counted yet."""
@@ -81,20 +57,18 @@ class RequestExtras(NamedTuple):
 
     Attributes:
         bound: Fields bound in `structlog.contextvars`.
-        span: The span, if an object was created.
-        request: The request, if needed.
+        span: The `ServerSpan`, if an object was created.
         result: What the slow path has already reported.
     """
 
     bound: Mapping[str, Any]
-    span: CompletableSpan | None
-    request: "Exchange | None"
+    span: Any
     result: SlowPathResult | None
 
 
 RequestRecord = tuple[RequestTemplate, ClientInfo, str, int, int, int, bytes, str, RequestExtras | None]
 """Template, client, path, start and end in nanoseconds of `perf_counter_ns()`, bytes sent, trace and span id,
-request id, and extras, which most requests do not have.
+empty if there is no span, request id, and extras, which most requests do not have.
 
 A plain tuple of few objects: memory that the records hold is not in the CPU cache when it is read again.
 """

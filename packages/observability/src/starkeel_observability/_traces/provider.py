@@ -1,19 +1,51 @@
-"""Set-up of tracing in a process: tracer provider and exporter."""
+"""Tracer provider, and its set-up in a process."""
 
 from typing import TYPE_CHECKING
 
 import structlog
 from opentelemetry import trace
+from opentelemetry.util.types import Attributes
 
 from .._config.settings import TelemetrySettings
-from .span import InstrumentationScope, OnEnd, PutEncoded, RecordedSpan
-from .tracer import Provider, sampler
+from .span import InstrumentationScope, OnEnd, PutEncoded, RecordedSpan, SpanOutput, discard_encoded
+from .tracer import ShouldSample, Tracer, sampler
 
 if TYPE_CHECKING:
     from .exporter import Exporter
     from .recent import RecentTraces
 
 log = structlog.get_logger(__name__)
+
+
+class Provider(trace.TracerProvider):
+    """Creates a tracer per instrumentation scope.
+
+    Args:
+        should_sample: Sampling function.
+        on_end: Called with every span that has ended.
+        put_encoded: Accepts the encoded spans of requests for which no span object was created; `None` to
+            create an object for every request.
+    """
+
+    def __init__(
+        self, should_sample: ShouldSample, on_end: OnEnd, put_encoded: PutEncoded | None = None
+    ) -> None:
+        self._should_sample = should_sample
+        self._on_end = on_end
+        self._put_encoded = put_encoded
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> Tracer:
+        """Return a tracer; see `opentelemetry.trace.TracerProvider.get_tracer`."""
+        scope = InstrumentationScope(
+            instrumenting_module_name or "", instrumenting_library_version or "", schema_url or "", attributes
+        )
+        return Tracer(SpanOutput(scope, self._on_end, self._put_encoded), self._should_sample)
 
 
 class Tracing:
@@ -30,7 +62,7 @@ class Tracing:
         if settings.sdk_disabled or has_provider():
             return
         on_end: OnEnd = _discard_span
-        put_encoded: PutEncoded | None = _discard_encoded
+        put_encoded: PutEncoded | None = discard_encoded
         if settings.traces_url is not None:
             from .exporter import create_exporter
 
@@ -55,10 +87,6 @@ class Tracing:
 def has_provider() -> bool:
     """Return whether a tracer provider is installed."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-
-
-def _discard_encoded(_scope: InstrumentationScope, _encoded: list[bytes]) -> None:
-    """Without an exporter, encoded spans are discarded."""
 
 
 def _discard_span(_: RecordedSpan) -> None:

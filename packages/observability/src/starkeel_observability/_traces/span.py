@@ -47,6 +47,10 @@ OnEnd = Callable[["RecordedSpan"], None]
 PutEncoded = Callable[[InstrumentationScope, list[bytes]], None]
 
 
+def discard_encoded(_scope: InstrumentationScope, _encoded: list[bytes]) -> None:
+    """Accept encoded spans without an exporter; they need not be encoded."""
+
+
 class SpanOutput(NamedTuple):
     """Destination of the spans of one instrumentation scope.
 
