@@ -126,11 +126,11 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
         if self.sdk_disabled or self.traces_exporter == "none":
             return None
         if self.otlp_traces_endpoint is not None:
-            return self.otlp_traces_endpoint.url
+            return self.otlp_traces_endpoint
         if self.otlp_endpoint is None:
             return None
         path = "/v1/traces" if self.protocol == "http/protobuf" else ""
-        return self.otlp_endpoint.url + path
+        return self.otlp_endpoint + path
 
     @property
     def version(self) -> str:

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from .._config.settings import TelemetrySettings
 from .._metrics.drops import dropped_spans, exported_spans
-from .export_result import ExportResult, Sender, backoff_s
+from .export_result import BACKOFF, ExportResult, Sender
 from .otlp_encoding import encode_request, encode_resource
 from .server_span import encode_ended
 from .span import InstrumentationScope, RecordedSpan, clean_value
@@ -132,7 +132,7 @@ class Exporter:
                 self._exported.inc(len(batch) - result.rejected)
                 self._count_dropped("rejected", result.rejected)
                 return
-            delay_s = backoff_s(attempt) if result.retry_after_s is None else result.retry_after_s
+            delay_s = BACKOFF.pause_s(attempt) if result.retry_after_s is None else result.retry_after_s
             attempt += 1
             # A requested delay is followed once even if it exceeds the timeout.
             is_first_request = result.retry_after_s is not None and attempt == 1
