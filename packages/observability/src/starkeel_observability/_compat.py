@@ -79,18 +79,14 @@ def _variable(bind: Callable[[], Any], read: Callable[[], Any], value: Any) -> C
     return token.var if copy_context().run(is_read) else None
 
 
-def _request_id_variable() -> ContextVar[str]:
-    found = _variable(
-        lambda: bind_contextvars(request_id="").get("request_id"),
-        lambda: get_contextvars().get("request_id"),
-        "a value",
-    )
-    if found is None:
-        raise UnsupportedLibraryError("structlog", "structlog.contextvars.bind_contextvars")
-    return found
-
-
-REQUEST_ID_VARIABLE: Final = _request_id_variable()
+_request_id = _variable(
+    lambda: bind_contextvars(request_id="").get("request_id"),
+    lambda: get_contextvars().get("request_id"),
+    "a value",
+)
+if _request_id is None:
+    raise UnsupportedLibraryError("structlog", "structlog.contextvars.bind_contextvars")
+REQUEST_ID_VARIABLE: Final = _request_id
 """Variable of structlog for the field `request_id`."""
 TRACE_VARIABLE: Final[ContextVar[Context] | None] = _variable(
     lambda: otel_context.attach(Context()), otel_context.get_current, Context()

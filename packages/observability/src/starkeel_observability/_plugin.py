@@ -137,16 +137,12 @@ class StructlogConfig(BaseLoggingConfig):
         self.disable_stack_trace = set()
 
     def configure(self) -> Any:
-        return _logger
+        return lambda name=None: structlog.get_logger(name or "litestar")
 
     @staticmethod
     def set_level(logger: Any, level: int) -> None:
         """Do nothing: levels are set by `LOG_LEVEL`."""
         del logger, level
-
-
-def _logger(name: str | None = None) -> Any:
-    return structlog.get_logger(name or "litestar")
 
 
 def _is_default(config: object) -> bool:

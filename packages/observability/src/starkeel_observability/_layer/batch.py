@@ -44,11 +44,7 @@ access_log = structlog.get_logger(ACCESS_LOGGER)
 
 
 class RequestBatcher:
-    """Holds records of finished requests and reports them on `flush`.
-
-    Args:
-        metrics: HTTP metrics.
-    """
+    """Holds records of finished requests and reports them on `flush`."""
 
     def __init__(self, metrics: HttpMetrics) -> None:
         self._metrics = metrics
@@ -72,7 +68,6 @@ class RequestBatcher:
         self.records = [] if is_enabled else _UnbatchedRecords(self.flush)
 
     def flush(self) -> None:
-        """Report all records."""
         records = self.records[:]
         self.records.clear()
         if not records:

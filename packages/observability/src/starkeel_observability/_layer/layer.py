@@ -19,17 +19,8 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 
 from .._compat import REQUEST_ID_VARIABLE, SPAN_KEY, TRACE_VARIABLE, attach, detach, route_template
 from .._metrics.http import http_metrics
-from .._request.request import (
-    LONGEST_PATH,
-    OTHER,
-    Key,
-    id_stock,
-    is_health,
-    method_label,
-    parent_of,
-    request_ids,
-    target_of,
-)
+from .._request import request
+from .._request.request import is_health
 from .._request.request_record import RequestExtras, SlowPathResult
 from .._traces.server_span import ServerSpan
 from .._traces.tracer import NO_PARENT, RequestContext, Tracer, request_tracer, start_request_span
@@ -43,6 +34,7 @@ _NO_FIELDS: Final[Mapping[str, Any]] = {}
 _OWN_COUNT: Final = 1 if TRACE_VARIABLE is None else 2
 """Number of context variables that a request sets by itself."""
 _id: Final = REQUEST_ID_VARIABLE
+_take_ids: Final = request.id_stock.pop
 _get: Final = dict.get
 """Does not create a missing span."""
 
@@ -50,13 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 class TelemetryLayer:
-    """Records every request, unmatched routes included.
-
-    Args:
-        app: The application, for its routes.
-        pipeline: The pipeline around it.
-        slow_s: Seconds from which a request is slow.
-    """
+    """Records every request, unmatched routes included; one of `slow_s` seconds or more is slow."""
 
     order: Final = LayerOrder.TELEMETRY
 
@@ -88,9 +74,9 @@ class TelemetryLayer:
         """Set the request id and the trace context."""
         # In one piece, as each call in here costs every request.
         try:
-            exchange.ids, exchange.id, exchange.id_bytes = id_stock.pop()
+            exchange.ids, exchange.id, exchange.id_bytes = _take_ids()
         except IndexError:
-            exchange.ids, exchange.id, exchange.id_bytes = request_ids()
+            exchange.ids, exchange.id, exchange.id_bytes = request.request_ids()
         if not self._is_timer_running:
             self._start_timer()
         context: Context
@@ -127,14 +113,17 @@ class TelemetryLayer:
                 route = self._route_of(exchange)
             method, path, _, peer, scheme, version, _ = exchange.facts
             headers = exchange.headers
-            host = headers.get(b"host") or target_of(exchange.facts)
+            host = headers.get(b"host") or request.target_of(exchange.facts)
             template = self._templates.get((method, route, status, scheme, version, host))
             if template is None:
                 template = self._batcher.create_template(exchange, route, status)
             client_key = peer and peer[0], headers.get(b"user-agent")
             client = self._clients.get(client_key) or self._batcher.create_client(client_key)
             if span is not None or result is not None or bound or not template.is_fast:
-                extras = self._extras(exchange, template.key, span, bound, result)
+                if not template.is_fast and span is None and result is None:
+                    span = self._span_of(exchange, template.key[0])
+                left = span if type(span) is ServerSpan and result is None else None
+                extras = RequestExtras(bound, left, result)
             times = exchange.received_ns, exchange.ended_ns
             self._batcher.records.append(
                 (template, client, path, *times, exchange.sent_bytes, exchange.ids, exchange.id, extras)
@@ -162,7 +151,7 @@ class TelemetryLayer:
         if is_health(exchange):
             return NO_PARENT
         if not self._trace_headers.isdisjoint(exchange.headers):
-            parent = parent_of(exchange)
+            parent = request.parent_of(exchange)
         elif self._is_foreign:
             parent = NO_PARENT
         elif self._makes_spans:
@@ -174,22 +163,13 @@ class TelemetryLayer:
             return NO_PARENT
         return set_span_in_context(start_request_span(exchange, parent), parent)
 
-    def _extras(
-        self,
-        exchange: Exchange,
-        key: Key,
-        span: Any,
-        bound: Mapping[str, Any],
-        result: SlowPathResult | None,
-    ) -> RequestExtras:
+    def _span_of(self, exchange: Exchange, method: str) -> Any:
+        """Return the span of a request that was not started on access, if its attributes need an object."""
         if is_health(exchange):
             exchange.ids = b""
-        elif (
-            span is None and result is None and (self._needs_spans or (self._makes_spans and key[0] == OTHER))
-        ):
-            span = start_request_span(exchange, NO_PARENT)
-        is_left = result is None and type(span) is ServerSpan
-        return RequestExtras(bound, span if is_left else None, result)
+        elif self._needs_spans or (self._makes_spans and method == request.OTHER):
+            return start_request_span(exchange, NO_PARENT)
+        return None
 
     def _read_globals(self) -> None:
         """Read what applications may set at any time, and seldom do."""
@@ -236,13 +216,13 @@ class TelemetryLayer:
             span = start_request_span(exchange, NO_PARENT)
         is_slow = exchange.ended_ns - exchange.received_ns >= self._slow_ns and not exchange.is_event_stream
         return report_slowly(
-            exchange, error, span, (method_label(exchange.method), route, status), is_slow=is_slow
+            exchange, error, span, (request.method_label(exchange.method), route, status), is_slow=is_slow
         )
 
     def _route_of(self, exchange: Exchange) -> str | None:
         """Return the template of a route that does not have the request's method; the router hides it."""
         with suppress(Exception):
-            return route_template(self._app, normalize_path(exchange.path[:LONGEST_PATH]))
+            return route_template(self._app, normalize_path(exchange.path[: request.LONGEST_PATH]))
         return None
 
 
@@ -254,13 +234,7 @@ def _bound_fields() -> Mapping[str, Any]:
 
 
 def _restore(token: Token[str], before: ContextVars, bound: Mapping[str, Any]) -> None:
-    """Restore structlog's context variables after a request, including those that the application bound.
-
-    Args:
-        token: Token of the request id's variable.
-        before: Context before the request.
-        bound: Fields bound at the end of the request.
-    """
+    """Restore structlog's context variables after a request, including those that the application bound."""
     if bound or len(before):
         clear_contextvars()
         bind_contextvars(**before.run(get_contextvars))

@@ -29,10 +29,7 @@ _logger: Final = LOGGERS(ACCESS_LOGGER)
 
 
 def line_path() -> Literal["rendered", "structlog", "none"]:
-    """Return how lines are written.
-
-    Rendered here if they are JSON and there are no further structlog processors; not at all at a level above.
-    """
+    """Return how lines are written: rendered here if they are JSON and structlog has no other processors."""
     sink = LOGGERS.sink
     if sink is None:
         return "structlog"
@@ -118,14 +115,7 @@ def _line_end(service: str, version: str) -> str:
 def log_request(
     method: Callable[..., Any], record: RequestRecord, ids: bytes, bound: Mapping[str, Any]
 ) -> None:
-    """Write a line through structlog, in the context of the request: for other formats and processors.
-
-    Args:
-        method: Method of the access logger.
-        record: The request.
-        ids: Trace id, 16 bytes, and span id, 8 bytes; empty if the request has no span.
-        bound: Fields bound in structlog's context variables.
-    """
+    """Write a line through structlog, in the context of the request: for other formats and processors."""
     template, client, path, began, ended, sent_bytes, _, request_id, _ = record
     fields = access_fields(template.key, path, ended - began, sent_bytes, client.address)
     trace_id, span_id = int.from_bytes(ids[:16], "big"), int.from_bytes(ids[16:], "big")

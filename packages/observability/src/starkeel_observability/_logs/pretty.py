@@ -6,28 +6,16 @@ import msgspec
 
 from .record import RESERVED, visible
 
-_RESET: Final = "\x1b[0m"
-_DIM: Final = "\x1b[2m"
-_BOLD: Final = "\x1b[1m"
-_COLOURS: Final = {
-    "TRACE": "\x1b[35m",
-    "DEBUG": "\x1b[34m",
-    "INFO": "\x1b[32m",
-    "WARN": "\x1b[33m",
-    "ERROR": "\x1b[31m",
-}
+# ANSI codes.
+_DIM, _BOLD = 2, 1
+_COLOURS: Final = {"TRACE": 35, "DEBUG": 34, "INFO": 32, "WARN": 33, "ERROR": 31}
 
 
 def pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
-    """Return the fields of a line as text.
+    """Return the fields of a line as text, with or without ANSI colours."""
 
-    Args:
-        line: Fields of the line.
-        colours: Whether to emit ANSI colours.
-    """
-
-    def paint(text: str, colour: str) -> str:
-        return f"{colour}{text}{_RESET}" if colours else text
+    def paint(text: str, code: int) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if colours else text
 
     level = line["level"]
     fields = [(name, value) for name, value in line.items() if name not in RESERVED]

@@ -30,7 +30,7 @@ def configure(
     Args:
         levels: Minimum levels.
         log_format: `auto` is `pretty` if stdout is a terminal, else `json`.
-        service: Service name.
+        service: Service name, in every line as the version.
         version: Service version.
         repeats_per_second: Limit for repeated lines; 0 disables it.
     """

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from .._config.log_levels import SEVERITIES, severity_of
 from .pretty import pretty_line
 from .record import LogRecord, json_line, line_fields
@@ -137,7 +139,9 @@ class LogSink:
         try:
             line = self._line(record)
         except Exception as error:  # noqa: BLE001 - a log call never raises
-            line = self._line(_unwritable(record, error))
+            record = replace(record, message="log event could not be written", error=None)
+            record.level, record.fields = max(record.level, _WARNING), {"error": type(error).__name__}
+            line = self._line(record)
         self._writer.write(record.level, line)
 
     def flush(self, *, timeout_s: float) -> None:
@@ -169,16 +173,4 @@ class LogSink:
 def _warning(message: str, fields: Mapping[str, Any]) -> LogRecord:
     return LogRecord(
         level=_WARNING, target="starkeel_observability", message=message, fields=fields, file=__file__, line=0
-    )
-
-
-def _unwritable(record: LogRecord, error: Exception) -> LogRecord:
-    return LogRecord(
-        level=max(record.level, _WARNING),
-        target=record.target,
-        message="log event could not be written",
-        fields={"error": type(error).__name__},
-        file=record.file,
-        line=record.line,
-        at=record.at,
     )

@@ -57,7 +57,8 @@ class LineQueue:
         taken: list[tuple[int, bytes, int]] = []
         left = max_bytes
         with self.lock:
-            while (rank := self._next_rank()) is not None:
+            while not self.is_empty:
+                _, rank = min((its[0][0], rank) for rank, its in enumerate(self._entries) if its)
                 entries = self._entries[rank]
                 # Usually all entries have one level, and need no merging.
                 is_only = sum(map(bool, self._entries)) == 1
@@ -86,13 +87,6 @@ class LineQueue:
     def is_empty(self) -> bool:
         return not any(self._entries)
 
-    def _next_rank(self) -> int | None:
-        found, number = None, 0
-        for rank, entries in enumerate(self._entries):
-            if entries and (found is None or entries[0][0] < number):
-                found, number = rank, entries[0][0]
-        return found
-
     def _make_room(self, size: int, rank: int) -> bool:
         """Drop less severe lines, the newest first: the older ones show what led to the problem."""
         for lower, entries in enumerate(self._entries[:rank]):
@@ -108,10 +102,8 @@ class LineQueue:
 class LineWriter:
     """Queues lines and writes them in the background.
 
-    Lines that cannot be written, as the reader is stalled or gone, are dropped and counted.
-
-    Args:
-        descriptor: File descriptor; `None` if the process was started without stdout.
+    Lines that cannot be written, as the reader is stalled or gone, are dropped and counted. Without a
+    descriptor, as in a process that was started without stdout, all are.
     """
 
     _is_asleep: bool

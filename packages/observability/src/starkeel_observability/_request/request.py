@@ -7,7 +7,7 @@ from itertools import chain
 from random import Random
 from struct import Struct
 from time import perf_counter_ns, time_ns
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from litestar.exceptions import HTTPException, LitestarException, WebSocketException
 from opentelemetry import propagate
@@ -109,32 +109,40 @@ def are_plain(paths: Sequence[str]) -> bool:
     )
 
 
-class Failure:
-    """A failure of a request that is the service's fault."""
+class Failure(NamedTuple):
+    """A failure of a request that is the service's fault.
 
-    def __init__(self, exchange: Exchange, raised: BaseException | None, status: int) -> None:
-        state: dict[str, Any] = exchange.scope.get("state") or {}
-        self.exception = _innermost(raised or exchange.error)
-        known = state.get("error_type")
-        is_logged = isinstance(known, str)
-        self.error_type = str(known if is_logged else _type_name(self.exception) or status)
-        self.must_log = not is_logged and _is_unexpected(self.exception)
-        """Whether to log a stack trace: the exception is unexpected and has not been logged."""
+    Attributes:
+        exception: The innermost exception.
+        error_type: Value of `error.type`.
+        must_log: Whether to log a stack trace: the exception is unexpected and has not been logged.
+    """
+
+    exception: BaseException | None
+    error_type: str
+    must_log: bool
 
 
 def failure_of(exchange: Exchange, raised: BaseException | None, status: int) -> Failure | None:
     """Return the failure of a request; `None` if it succeeded or the client is at fault."""
     if raised is None and status < 500 and status != 101:
         return None
-    failure = Failure(exchange, raised, status)
+    exception = _innermost(raised or exchange.error)
+    is_unexpected = isinstance(exception, Exception) and not isinstance(
+        exception, (HTTPException, WebSocketException)
+    )
     # A cancelled request has failed if its response was incomplete.
-    is_failure = (
+    if not (
         status >= 500
         or isinstance(raised, Exception)
         or (raised is not None and 200 <= status < 300)
-        or (status == 101 and _is_unexpected(failure.exception))
-    )
-    return failure if is_failure else None
+        or (status == 101 and is_unexpected)
+    ):
+        return None
+    known = (exchange.scope.get("state") or {}).get("error_type")
+    if isinstance(known, str):
+        return Failure(exception, known, must_log=False)
+    return Failure(exception, _type_name(exception) or str(status), must_log=is_unexpected)
 
 
 def _innermost(exception: BaseException | None) -> BaseException | None:
@@ -144,10 +152,6 @@ def _innermost(exception: BaseException | None) -> BaseException | None:
     if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
         return _innermost(exception.exceptions[0])
     return exception
-
-
-def _is_unexpected(exception: BaseException | None) -> bool:
-    return isinstance(exception, Exception) and not isinstance(exception, (HTTPException, WebSocketException))
 
 
 def _type_name(exception: BaseException | None) -> str | None:

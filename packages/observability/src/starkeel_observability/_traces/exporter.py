@@ -30,13 +30,7 @@ _MIN_TIMEOUT_S: Final = 0.1
 
 
 class Exporter:
-    """Queues spans and sends them in the background.
-
-    Args:
-        send: Sends one request.
-        resource: Result of `encode_resource`.
-        settings: Sizes of queue and batches, interval and timeout.
-    """
+    """Queues spans and sends them in the background; `resource` is a result of `encode_resource`."""
 
     def __init__(self, send: Sender, resource: bytes, settings: TelemetrySettings) -> None:
         self._send = send

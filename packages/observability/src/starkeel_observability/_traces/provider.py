@@ -1,5 +1,6 @@
 """Tracer provider, and its set-up in a process."""
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -61,7 +62,7 @@ class Tracing:
         settings = self._settings
         if settings.sdk_disabled or has_provider():
             return
-        on_end: OnEnd = _discard_span
+        on_end: OnEnd = deque[RecordedSpan](maxlen=0).append
         put_encoded: PutEncoded | None = discard_encoded
         if settings.traces_url is not None:
             from .exporter import create_exporter
@@ -87,7 +88,3 @@ class Tracing:
 def has_provider() -> bool:
     """Return whether a tracer provider is installed."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-
-
-def _discard_span(_: RecordedSpan) -> None:
-    """Without an exporter, spans are discarded."""

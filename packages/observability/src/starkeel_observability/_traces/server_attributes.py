@@ -71,16 +71,7 @@ def encode_records(records: "Iterable[RequestRecord]", offset_ns: int) -> list[b
 
 
 def encode_message(ids: bytes, start_ns: int, end_ns: int, shared: bytes, client: bytes, path: str) -> bytes:
-    """Encode a span.
-
-    Args:
-        ids: Trace id, 16 bytes, and span id, 8 bytes.
-        start_ns: Nanoseconds since 1970, as `end_ns`.
-        end_ns: End.
-        shared: Result of `encode_shared`.
-        client: Result of `encode_client`.
-        path: Redacted path.
-    """
+    """Encode a span with the results of `encode_shared` and `encode_client`, and a redacted path."""
     head = _HEAD(_TRACE_ID, ids[:16], _SPAN_ID, ids[16:], _START, start_ns, _END, end_ns)
     encoded = path.encode()
     try:

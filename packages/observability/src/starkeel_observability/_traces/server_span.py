@@ -6,16 +6,9 @@ from opentelemetry.trace import Span, StatusCode
 from starkeel_asgi import Exchange
 
 from .._request.request import LONGEST_HEADER, OTHER, Failure, Key, are_plain, clock_offset_ns, target_of
+from . import server_attributes as encoding
 from .otlp_encoding import encode_span
-from .server_attributes import (
-    clean_path,
-    encode_client,
-    encode_message,
-    encode_shared,
-    request_attributes,
-    response_attributes,
-    span_name,
-)
+from .server_attributes import request_attributes, response_attributes, span_name
 from .span import RecordedSpan, exception_attributes
 
 
@@ -80,12 +73,12 @@ class ServerSpan(RecordedSpan):
             return encode_span(self)
         path, peer = facts[1], facts[3]
         host = headers.get(b"host", b"")[:LONGEST_HEADER]
-        shared = encode_shared(key, host, target_of(facts), is_parent_remote=self.is_parent_remote)
+        shared = encoding.encode_shared(key, host, target_of(facts), is_parent_remote=self.is_parent_remote)
         if self.parent:
             shared += b"\x22\x08" + self.parent
-        client = encode_client(peer and peer[0], headers.get(b"user-agent", b"")[:LONGEST_HEADER])
-        path = path if are_plain([path]) else clean_path(path)
-        return encode_message(self.ids, self.start_ns, self.end_ns, shared, client, path)
+        client = encoding.encode_client(peer and peer[0], headers.get(b"user-agent", b"")[:LONGEST_HEADER])
+        path = path if are_plain([path]) else encoding.clean_path(path)
+        return encoding.encode_message(self.ids, self.start_ns, self.end_ns, shared, client, path)
 
 
 def encode_ended(span: RecordedSpan) -> bytes:

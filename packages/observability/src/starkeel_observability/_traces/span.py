@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from msgspec import Struct
 from opentelemetry.trace import (
     DEFAULT_TRACE_STATE,
     Link,
@@ -31,16 +32,13 @@ SpanEvent = tuple[int, str, dict[str, Any], int]
 """Nanoseconds since 1970, name, attributes, number of dropped attributes."""
 
 
-class InstrumentationScope:
+class InstrumentationScope(Struct, frozen=True, eq=False):
     """Library that creates spans."""
 
-    __slots__ = ("attributes", "name", "schema_url", "version")
-
-    def __init__(self, name: str, version: str, schema_url: str, attributes: Attributes) -> None:
-        self.name = name
-        self.version = version
-        self.schema_url = schema_url
-        self.attributes = dict(attributes or {})
+    name: str
+    version: str
+    schema_url: str
+    attributes: Mapping[str, AttributeValue] | None
 
 
 OnEnd = Callable[["RecordedSpan"], None]

@@ -24,9 +24,7 @@ ShouldSample = Callable[[SpanContext | None, bytes], bool]
 def sampler(name: SamplerName, ratio: float) -> ShouldSample:
     """Return the sampling function of a sampler that OpenTelemetry specifies.
 
-    Args:
-        name: Value of `OTEL_TRACES_SAMPLER`.
-        ratio: Share of traces to record, for the `traceidratio` samplers.
+    `ratio` is the share of traces to record, for the `traceidratio` samplers.
     """
     if name == "parentbased_always_on":
         return unless_parent_unsampled
@@ -177,12 +175,7 @@ def request_tracer() -> trace.Tracer:
 
 
 def start_request_span(exchange: Exchange, context: Context) -> Span:
-    """Start the span of a request, as in OpenTelemetry's conventions for HTTP servers (stable since 1.23).
-
-    Args:
-        exchange: The request.
-        context: Incoming trace context; `NO_PARENT` without.
-    """
+    """Start the span of a request, as in OpenTelemetry's conventions for HTTP servers (stable since 1.23)."""
     tracer = request_tracer()
     if isinstance(tracer, Tracer):
         return tracer.start_request_span(exchange, _parent(context))
