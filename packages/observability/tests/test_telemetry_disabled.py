@@ -1,4 +1,4 @@
-"""Requests with some of the telemetry turned off: the rest is unchanged, and no work is left for what is off."""
+"""With some telemetry turned off the rest is unchanged, and no work is left for what is off."""
 
 import asyncio
 import gc
@@ -37,6 +37,14 @@ async def in_span() -> None:
     tasks.append(weakref.ref(task))
 
 
+read: list[Any] = []
+
+
+@get("/read")
+async def reads() -> None:
+    read.append(trace.get_current_span())
+
+
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RecordedSpan]]:
     ended: list[RecordedSpan] = []
@@ -45,11 +53,12 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RecordedSpan]]:
     yield ended
     left_behind.clear()
     tasks.clear()
+    read.clear()
 
 
 async def serve(plugin: ObservabilityPlugin, *paths: str) -> None:
     """Serve requests in one batch, which is left to be reported."""
-    app = Litestar([quick, in_span], plugins=[plugin], openapi_config=None)
+    app = Litestar([quick, in_span, reads], plugins=[plugin], openapi_config=None)
     async with app.lifespan():
         assert plugin._layer is not None
         plugin._layer.start(is_batching=True)
@@ -118,6 +127,24 @@ async def test_without_a_provider_a_request_has_no_trace(monkeypatch: pytest.Mon
 
     assert seen
     assert set(seen) == {b""}
+
+
+async def test_a_span_that_was_only_read_is_reported_with_the_batch(
+    spans: list[RecordedSpan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[bytes] = []
+    monkeypatch.setattr(
+        batch.RequestBatcher, "flush", lambda self: waiting.extend(r[6] for r in self.records if r[8] is None)
+    )
+
+    await serve(plugin(), "/read")
+
+    (span,) = read
+    assert waiting == [span.ids]
+    span.set_attribute("customer", "late")
+    assert not span.is_recording()
+    assert "customer" not in span.attributes
+    assert spans == []
 
 
 async def test_a_request_is_released_before_it_is_reported(spans: list[RecordedSpan]) -> None:

@@ -82,8 +82,10 @@ class RequestBatcher:
         else:
             slow = records
         for record in slow:
-            with _logged("request not reported"):
+            try:
                 batch.add_slow(record)
+            except Exception:
+                log.exception("request not reported")
         if slow:
             batch.lines.sort(key=_end_of)
         batch.report(self._metrics)

@@ -21,7 +21,7 @@ from .._compat import REQUEST_ID_VARIABLE, SPAN_KEY, TRACE_VARIABLE, attach, det
 from .._metrics.http import http_metrics
 from .._request import request
 from .._request.request import is_health
-from .._request.request_record import RequestExtras, SlowPathResult
+from .._request.request_record import RequestExtras, RequestTemplate, SlowPathResult
 from .._traces.server_span import ServerSpan
 from .._traces.tracer import NO_PARENT, RequestContext, Tracer, request_tracer, start_request_span
 from .batch import RequestBatcher
@@ -61,7 +61,7 @@ class TelemetryLayer:
         Args:
             is_batching: Whether `flush` is called in the end; otherwise each request is reported at once.
         """
-        self._batcher.set_batching(is_enabled=is_batching)
+        self._set_batching(is_enabled=is_batching)
         self._is_timer_running = False
         self._read_globals()
 
@@ -96,14 +96,14 @@ class TelemetryLayer:
         span: Any = _get(context, SPAN_KEY)
         try:
             extras = result = None
-            status = exchange.status
-            route = None if exchange.route is None else exchange.route.template
+            status, matched = exchange.status, exchange.route
+            route = None if matched is None else matched.template
             if not (
                 error is None
                 and status < 500
                 and exchange.is_complete
                 and not exchange.is_event_stream
-                and not exchange.client_disconnected
+                and not exchange.is_abandoned  # type: ignore[union-attr]  # a WebSocket is an event stream
                 and exchange.ended_ns - exchange.received_ns < self._slow_ns
                 and (span is None or type(span) is ServerSpan)
             ):
@@ -120,14 +120,9 @@ class TelemetryLayer:
             client_key = peer and peer[0], headers.get(b"user-agent")
             client = self._clients.get(client_key) or self._batcher.create_client(client_key)
             if span is not None or result is not None or bound or not template.is_fast:
-                if not template.is_fast and span is None and result is None:
-                    span = self._span_of(exchange, template.key[0])
-                left = span if type(span) is ServerSpan and result is None else None
-                extras = RequestExtras(bound, left, result)
-            times = exchange.received_ns, exchange.ended_ns
-            self._batcher.records.append(
-                (template, client, path, *times, exchange.sent_bytes, exchange.ids, exchange.id, extras)
-            )
+                extras = self._extras(exchange, template, span, bound, result)
+            began, ended, sent_bytes = exchange.received_ns, exchange.ended_ns, exchange.sent_bytes
+            self._add((template, client, path, began, ended, sent_bytes, exchange.ids, exchange.id, extras))
         except Exception:
             log.exception("request not reported")
         exchange.context = None
@@ -163,13 +158,28 @@ class TelemetryLayer:
             return NO_PARENT
         return set_span_in_context(start_request_span(exchange, parent), parent)
 
-    def _span_of(self, exchange: Exchange, method: str) -> Any:
-        """Return the span of a request that was not started on access, if its attributes need an object."""
-        if is_health(exchange):
-            exchange.ids = b""
-        elif self._needs_spans or (self._makes_spans and method == request.OTHER):
-            return start_request_span(exchange, NO_PARENT)
-        return None
+    def _extras(
+        self,
+        exchange: Exchange,
+        template: RequestTemplate,
+        span: Any,
+        bound: Mapping[str, Any],
+        result: SlowPathResult | None,
+    ) -> RequestExtras | None:
+        if result is not None:
+            return RequestExtras(bound, None, result)
+        if not template.is_fast:
+            if is_health(exchange):
+                exchange.ids = b""
+            elif span is None and (
+                self._needs_spans or (self._makes_spans and template.key[0] == request.OTHER)
+            ):
+                span = start_request_span(exchange, NO_PARENT)
+            return RequestExtras(bound, span if isinstance(span, ServerSpan) else None, None)
+        if span is not None and span.is_plain:
+            # Reported as one that was never created: its encoded form is the same.
+            span.end_ns, span = exchange.ended_ns, None
+        return RequestExtras(bound, span, None) if span is not None or bound else None
 
     def _read_globals(self) -> None:
         """Read what applications may set at any time, and seldom do."""
@@ -183,13 +193,17 @@ class TelemetryLayer:
         )
         self._relevant_headers = self._trace_headers | {REQUEST_ID}
 
+    def _set_batching(self, *, is_enabled: bool) -> None:
+        self._batcher.set_batching(is_enabled=is_enabled)
+        self._add = self._batcher.records.append
+
     def _start_timer(self) -> None:
         """Start the timer that all requests share: a timer per request would cost more than it saves."""
         try:
             asyncio.get_running_loop().call_later(_FLUSH_INTERVAL_S, self._on_timer)
         except RuntimeError:
             # Some test clients run a loop that is not asyncio's.
-            self._batcher.set_batching(is_enabled=False)
+            self._set_batching(is_enabled=False)
         else:
             self._is_timer_running = True
 

@@ -64,8 +64,9 @@ def encode_records(records: "Iterable[RequestRecord]", offset_ns: int) -> list[b
         records: Requests; their paths are redacted.
         offset_ns: Offset from `perf_counter_ns()` to Unix time.
     """
+    encode = encode_message
     return [
-        encode_message(ids, start + offset_ns, end + offset_ns, template.span, client.span, path)
+        encode(ids, start + offset_ns, end + offset_ns, template.span, client.span, path)
         for template, client, path, start, end, _, ids, _, _ in records
     ]
 

@@ -128,6 +128,11 @@ class RecordedSpan(Span):
             self._attributes = {}
         return self._attributes
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has no parent, and was neither changed nor ended since it was created."""
+        return not (self.is_modified or self.parent or self.end_ns)
+
     def set_parent(self, parent: SpanContext) -> None:
         self.parent = parent.span_id.to_bytes(8, "big")
         self.is_parent_remote = parent.is_remote
