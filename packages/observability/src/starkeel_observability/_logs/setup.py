@@ -55,10 +55,7 @@ def loggers() -> dict[str, Any]:
     """Return the configured levels and the effective level of each logger."""
     levels = structlog.LOGGERS.levels
     names = {*structlog.LOGGERS.names(), *logging.root.manager.loggerDict}
-    return {
-        "levels": str(levels),
-        "loggers": {name: _level_name(levels.of(name)) for name in sorted(names)},
-    }
+    return {"levels": str(levels), "loggers": {name: _level_name(levels.of(name)) for name in sorted(names)}}
 
 
 def _level_name(level: int) -> str:

@@ -34,11 +34,7 @@ def counter(name: str, documentation: str, *, labels: Sequence[str] = ()) -> Cou
 
 
 def histogram(
-    name: str,
-    documentation: str,
-    *,
-    labels: Sequence[str] = (),
-    buckets: Sequence[float] = DURATION_BUCKETS,
+    name: str, documentation: str, *, labels: Sequence[str] = (), buckets: Sequence[float] = DURATION_BUCKETS
 ) -> Histogram:
     """Create a histogram, at module level.
 

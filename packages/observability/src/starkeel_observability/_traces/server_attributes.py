@@ -92,11 +92,7 @@ def encode_shared(key: Key, host: bytes, target: tuple[Any, ...], *, is_parent_r
     The results are cached: the header must be cut to `LONGEST_HEADER`, as for `encode_client`.
     """
     method, route, _ = key
-    attributes = {
-        "http.request.method": method,
-        **_target(host, target),
-        **response_attributes(key, None),
-    }
+    attributes = {"http.request.method": method, **_target(host, target), **response_attributes(key, None)}
     name = encode_name(span_name(method, route), SpanKind.SERVER)
     return name + encode_attributes(attributes) + NO_STATUS + encode_flags(is_parent_remote=is_parent_remote)
 
