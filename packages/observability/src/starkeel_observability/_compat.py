@@ -1,6 +1,6 @@
 """Private names of other libraries that this package uses, each checked when the process starts."""
 
-# ruff: noqa: PLC2701, SLF001 - private names are the subject of this module
+# ruff: noqa: PLC2701 - private names are the subject of this module
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token, copy_context
@@ -12,7 +12,6 @@ from opentelemetry.context import Context
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 _PACKAGE: Final = "starkeel-observability"
-_DOUBLE_BYTES: Final = 8
 
 
 class UnsupportedLibraryError(RuntimeError):
@@ -110,28 +109,8 @@ def check_metric(metric: Any, *names: str) -> None:
     for name in names:
         found = getattr(metric, name, None)
         values = found if isinstance(found, list) else [found]
-        methods = ("get", "set", "set_exemplar")
-        is_supported = all(hasattr(value, method) for value in values for method in methods)
+        is_supported = all(hasattr(value, method) for value in values for method in ("inc", "set_exemplar"))
         _require(is_supported, "prometheus-client", f"{kind}.{name}")
-
-
-def shared_values(values: list[Any]) -> "tuple[memoryview[float], list[int]] | None":
-    """Return the memory of values that processes share, as floats, and the index of each; else `None`."""
-    from prometheus_client.values import MutexValue
-
-    if isinstance(values[0], MutexValue):
-        return None
-    try:
-        file = values[0]._file
-        # When the file grows it is mapped again; writes to the old mapping still reach the file.
-        memory = memoryview(file._m).cast("d")
-        indexes = [file._positions[value._key] // _DOUBLE_BYTES for value in values]
-        numbers = [file.read_value(value._key)[0] for value in values]
-        is_supported = [memory[index] for index in indexes] == numbers
-    except (AttributeError, LookupError, TypeError, ValueError):
-        is_supported = False
-    _require(is_supported, "prometheus-client", "MmapedDict._positions")
-    return memory, indexes
 
 
 def route_template(app: Any, path: str) -> str:
