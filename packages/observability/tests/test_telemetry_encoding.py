@@ -15,8 +15,15 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from starkeel_asgi import ExchangeConfig, HttpExchange
 from starkeel_observability._logs import access_line
 from starkeel_observability._logs.sanitize import encodable, mask
-from starkeel_observability._request.request import LONGEST_PATH, are_plain, method_label, request_ids
-from starkeel_observability._request.request_record import ClientInfo, RequestRecord, RequestTemplate
+from starkeel_observability._request.request import (
+    LONGEST_PATH,
+    ClientInfo,
+    RequestRecord,
+    RequestTemplate,
+    are_plain,
+    method_label,
+    request_ids,
+)
 from starkeel_observability._traces.otlp_encoding import encode_request, encode_resource
 from starkeel_observability._traces.server_span import ServerSpan, encode_ended
 from starkeel_observability._traces.span import InstrumentationScope as OwnScope

@@ -16,17 +16,15 @@ from .._request.request import (
     HEALTH,
     LONGEST_HEADER,
     OTHER,
-    are_plain,
-    clock_offset_ns,
-    method_label,
-    target_of,
-)
-from .._request.request_record import (
     ClientInfo,
     RequestExtras,
     RequestRecord,
     RequestTemplate,
     SlowPathResult,
+    are_plain,
+    clock_offset_ns,
+    method_label,
+    target_of,
 )
 from .._traces.server_attributes import clean_path, encode_client, encode_records, encode_shared
 from .._traces.span import PutEncoded, discard_encoded

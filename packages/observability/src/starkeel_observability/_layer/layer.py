@@ -20,8 +20,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from .._compat import REQUEST_ID_VARIABLE, SPAN_KEY, TRACE_VARIABLE, attach, detach, route_template
 from .._metrics.http import http_metrics
 from .._request import request
-from .._request.request import is_health
-from .._request.request_record import RequestExtras, RequestTemplate, SlowPathResult
+from .._request.request import RequestExtras, RequestTemplate, SlowPathResult, is_health
 from .._traces.server_span import ServerSpan
 from .._traces.tracer import NO_PARENT, RequestContext, Tracer, request_tracer, start_request_span
 from .batch import RequestBatcher

@@ -8,8 +8,7 @@ from starkeel_asgi import HttpExchange, WebSocketExchange
 
 from .._logs.access_line import access_fields
 from .._logs.sink import ACCESS_LOGGER
-from .._request.request import Failure, Key, failure_of, is_health
-from .._request.request_record import SlowPathResult
+from .._request.request import Failure, Key, SlowPathResult, failure_of, is_health
 from .._traces.server_span import end_span
 
 _CLIENT_CLOSED_REQUEST: Final = 499

@@ -11,8 +11,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_conte
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from .._compat import attach
-from .._request.request import LONGEST_PATH, Key
-from .._request.request_record import RequestRecord, RequestTemplate
+from .._request.request import LONGEST_PATH, Key, RequestRecord, RequestTemplate
 from .record import RESERVED, format_second, json_line, shorten_path
 from .sanitize import Sanitizer, encodable, mask, sanitize_name
 from .sink import ACCESS_LOGGER

@@ -2,7 +2,8 @@
 
 import atexit
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Literal
 
 from prometheus_client import Counter
@@ -36,9 +37,9 @@ def configure(
     """
     writer = LineWriter.stdout()
     form: Format = log_format if log_format != "auto" else "pretty" if writer.is_terminal else "json"
-    writer.on_drop = _increment(dropped_records())
+    writer.on_drop = partial(_count, dropped_records())
     sink = LogSink(writer, form, service=service, version=version, repeats_per_second=repeats_per_second)
-    sink.on_suppressed = _increment(suppressed_records())
+    sink.on_suppressed = partial(_count, suppressed_records())
     structlog.configure(sink, levels)
     stdlib.configure(sink, levels)
     atexit.register(sink.close, timeout_s=_EXIT_S)
@@ -62,9 +63,6 @@ def _level_name(level: int) -> str:
     return "OFF" if level >= OFF else SEVERITIES[severity_of(level)]
 
 
-def _increment(counter: Counter) -> Callable[[Mapping[str, int]], None]:
-    def increment(counts: Mapping[str, int]) -> None:
-        for level, count in counts.items():
-            counter.labels(level).inc(count)
-
-    return increment
+def _count(counter: Counter, counts: Mapping[str, int]) -> None:
+    for level, count in counts.items():
+        counter.labels(level).inc(count)

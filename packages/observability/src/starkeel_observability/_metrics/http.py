@@ -11,8 +11,7 @@ from .api import DURATION_BUCKETS
 from .cardinality import EXEMPLAR_INTERVAL_S, CappedCounter, CappedGauge, CappedHistogram
 
 if TYPE_CHECKING:
-    from .._request.request import Key
-    from .._request.request_record import RequestRecord
+    from .._request.request import Key, RequestRecord
 
 UNMATCHED: Final = "__unmatched__"
 """Path label of requests that match no route."""

@@ -40,9 +40,6 @@ class Exporter:
         self._interval_s = settings.bsp_schedule_delay_ms / 1000
         self._timeout_s = settings.timeout_s
         self._queue: deque[tuple[InstrumentationScope, bytes]] = deque()
-        self._overflowed = 0
-        self._published_overflow = 0
-        self._overflow_lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._warned_at = 0.0
@@ -80,11 +77,13 @@ class Exporter:
         return not self._thread.is_alive()
 
     def _drop_oldest(self) -> None:
+        dropped = 0
         # The sending thread may have removed the last span.
-        with self._overflow_lock, suppress(IndexError):
+        with suppress(IndexError):
             while len(self._queue) > self._max_queue_size:
                 self._queue.popleft()
-                self._overflowed += 1
+                dropped += 1
+        self._count_dropped("queue_full", dropped)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -97,7 +96,6 @@ class Exporter:
                 log.exception("span export failed")
 
     def _send_queued(self) -> None:
-        self._publish_overflow()
         # Send what is queued now, in full batches; spans that arrive meanwhile wait for the next interval.
         left = len(self._queue)
         while left > 0 or (self._stopping.is_set() and self._queue):
@@ -131,18 +129,9 @@ class Exporter:
             # A requested delay is followed once even if it exceeds the timeout.
             is_first_request = result.retry_after_s is not None and attempt == 1
             is_in_time = is_first_request or time.monotonic() + delay_s < until
-            if not (result.is_retryable and is_in_time and self._sleep(delay_s)):
+            if not (result.is_retryable and is_in_time) or self._stopping.wait(delay_s):
                 self._drop_batch(batch, result)
                 return
-
-    def _sleep(self, delay_s: float) -> bool:
-        """Wait before the next attempt; return False if the exporter is stopping."""
-        until = time.monotonic() + delay_s
-        while not self._stopping.wait(max(0.0, min(1.0, until - time.monotonic()))):
-            self._publish_overflow()
-            if time.monotonic() >= until:
-                return True
-        return False
 
     def _drop_batch(self, batch: list[tuple[InstrumentationScope, bytes]], result: ExportResult) -> None:
         self._count_dropped("unavailable" if result.is_retryable else "refused", len(batch))
@@ -150,11 +139,6 @@ class Exporter:
         if not self._warned_at or now - self._warned_at >= _WARN_EVERY_S:
             self._warned_at = now
             log.warning("spans dropped", count=len(batch), error=result.error)
-
-    def _publish_overflow(self) -> None:
-        overflowed = self._overflowed
-        self._count_dropped("queue_full", overflowed - self._published_overflow)
-        self._published_overflow = overflowed
 
     def _count_dropped(self, reason: str, count: int) -> None:
         if count > 0:

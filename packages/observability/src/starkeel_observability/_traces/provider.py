@@ -1,6 +1,7 @@
 """Tracer provider, and its set-up in a process."""
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,22 +19,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False)
 class Provider(trace.TracerProvider):
-    """Creates a tracer per instrumentation scope.
+    """Creates a tracer per instrumentation scope; see `SpanOutput`."""
 
-    Args:
-        should_sample: Sampling function.
-        on_end: Called with every span that has ended.
-        put_encoded: Accepts the encoded spans of requests for which no span object was created; `None` to
-            create an object for every request.
-    """
-
-    def __init__(
-        self, should_sample: ShouldSample, on_end: OnEnd, put_encoded: PutEncoded | None = None
-    ) -> None:
-        self._should_sample = should_sample
-        self._on_end = on_end
-        self._put_encoded = put_encoded
+    should_sample: ShouldSample
+    on_end: OnEnd
+    put_encoded: PutEncoded | None = None
 
     def get_tracer(
         self,
@@ -46,7 +38,7 @@ class Provider(trace.TracerProvider):
         scope = InstrumentationScope(
             instrumenting_module_name or "", instrumenting_library_version or "", schema_url or "", attributes
         )
-        return Tracer(SpanOutput(scope, self._on_end, self._put_encoded), self._should_sample)
+        return Tracer(SpanOutput(scope, self.on_end, self.put_encoded), self.should_sample)
 
 
 class Tracing:

@@ -13,7 +13,7 @@ from .._request.request import LONGEST_HEADER, LONGEST_PATH, OTHER, Key, method_
 from .otlp_encoding import NO_STATUS, encode_attributes, encode_flags, encode_name, encode_varint, nest
 
 if TYPE_CHECKING:
-    from .._request.request_record import RequestRecord
+    from .._request.request import RequestRecord
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _HEAD: Final = Struct("<2s16s2s8sBQBQ").pack

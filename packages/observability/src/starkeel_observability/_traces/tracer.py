@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -53,12 +54,12 @@ def _root_sampler(name: str, ratio: float) -> ShouldSample:
     return lambda _parent, trace_id: int.from_bytes(trace_id[8:16], "big") < bound
 
 
+@dataclass(eq=False)
 class Tracer(trace.Tracer):
     """Creates the spans of one instrumentation scope."""
 
-    def __init__(self, output: SpanOutput, should_sample: ShouldSample) -> None:
-        self.output = output
-        self.should_sample = should_sample
+    output: SpanOutput
+    should_sample: ShouldSample
 
     def start_request_span(self, exchange: Exchange, parent: SpanContext | None) -> Span:
         # A root span has the ids of the request: a span that is created late has the ids that were reported.
