@@ -192,7 +192,7 @@ class _Batch:
             self._count((template, client, path, began, ended, sent_bytes, exemplar, request_id, _NO_EXTRAS))
         if not needs_line or self._line_path == "none":
             return
-        if self._line_path == "structlog" or access_line.has_conflict(bound):
+        if self._line_path == "structlog" or not access_line.FIELDS.isdisjoint(bound):
             access_line.log_request(access_log.info, record, ids, bound)
         else:
             template = access_line.with_bound_fields(template, bound) if bound else template

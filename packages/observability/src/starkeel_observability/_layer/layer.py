@@ -119,7 +119,7 @@ class TelemetryLayer:
             client_key = peer and peer[0], headers.get(b"user-agent")
             client = self._clients.get(client_key) or self._batcher.create_client(client_key)
             if span is not None or result is not None or bound or not template.is_fast:
-                extras = self._extras(exchange, template, span, bound, result)
+                extras = self._extras(exchange, template, RequestExtras(bound, span, result))
             began, ended, sent_bytes = exchange.received_ns, exchange.ended_ns, exchange.sent_bytes
             self._add((template, client, path, began, ended, sent_bytes, exchange.ids, exchange.id, extras))
         except Exception:
@@ -158,13 +158,10 @@ class TelemetryLayer:
         return set_span_in_context(start_request_span(exchange, parent), parent)
 
     def _extras(
-        self,
-        exchange: Exchange,
-        template: RequestTemplate,
-        span: Any,
-        bound: Mapping[str, Any],
-        result: SlowPathResult | None,
+        self, exchange: Exchange, template: RequestTemplate, extras: RequestExtras
     ) -> RequestExtras | None:
+        """Return what must be kept with the record."""
+        bound, span, result = extras
         if result is not None:
             return RequestExtras(bound, None, result)
         if not template.is_fast:

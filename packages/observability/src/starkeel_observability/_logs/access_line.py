@@ -18,7 +18,8 @@ from .sink import ACCESS_LOGGER
 from .structlog import LOGGERS, PROCESSORS, deliver
 
 _INFO: Final = 20
-_FIELDS: Final = RESERVED | {"method", "path", "status", "route", "duration_ms", "bytes", "client"}
+FIELDS: Final = RESERVED | {"method", "path", "status", "route", "duration_ms", "bytes", "client"}
+"""Names of the fields of a line."""
 _NO_IDS: Final = ',"trace_id":"","span_id":""'
 _SECOND_NS: Final = 1_000_000_000
 _THREE_DIGITS: Final = tuple(f"{number:03d}" for number in range(1000))
@@ -36,11 +37,6 @@ def line_path() -> Literal["rendered", "structlog", "none"]:
         return "none"
     is_rendered = sink.is_json and len(PROCESSORS) == 1 and PROCESSORS[0] is deliver
     return "rendered" if is_rendered else "structlog"
-
-
-def has_conflict(bound: Mapping[str, Any]) -> bool:
-    """Return whether a bound field has the name of a field of the line."""
-    return not _FIELDS.isdisjoint(bound)
 
 
 def write(records: Sequence[RequestRecord], offset_ns: int) -> None:

@@ -120,11 +120,7 @@ def to_text(value: object) -> str:
     try:
         return value if type(value) is str else str(value)
     except Exception:  # noqa: BLE001 - a value that cannot be formatted must not lose the line
-        return _placeholder(value)
-
-
-def _placeholder(value: object) -> str:
-    return f"<{type(value).__name__} that cannot be shown>"
+        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def encodable(text: str) -> str:
@@ -186,18 +182,17 @@ class Sanitizer:
             return value
         if kind is int:
             self._left -= 8
-            return value if -_MAX_INT < value < _MAX_INT else self._large_int(value)
+            # Conversion to decimal takes time quadratic in the length.
+            if value.bit_length() > 256:
+                return f"<int of {value.bit_length()} bits>"
+            return value if -_MAX_INT < value < _MAX_INT else str(value)
         if kind is float:
             self._left -= 8
             return value if math.isfinite(value) else str(value)
         try:
             return self._other(value, depth)
         except Exception:  # noqa: BLE001 - as above
-            return _placeholder(value)
-
-    def _large_int(self, value: int) -> str:
-        # Conversion to decimal takes time quadratic in the length.
-        return f"<int of {value.bit_length()} bits>" if value.bit_length() > 256 else str(value)
+            return f"<{type(value).__name__} that cannot be shown>"
 
     def _other(self, value: Any, depth: int) -> Any:
         if isinstance(value, Secret):

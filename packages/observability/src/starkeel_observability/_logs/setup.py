@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Literal
@@ -35,7 +36,8 @@ def configure(
         version: Service version.
         repeats_per_second: Limit for repeated lines; 0 disables it.
     """
-    writer = LineWriter.stdout()
+    # `None` if stdout was closed at start: its number may be reused for another file.
+    writer = LineWriter(None if sys.__stdout__ is None else sys.__stdout__.fileno())
     form: Format = log_format if log_format != "auto" else "pretty" if writer.is_terminal else "json"
     writer.on_drop = partial(_count, dropped_records())
     sink = LogSink(writer, form, service=service, version=version, repeats_per_second=repeats_per_second)

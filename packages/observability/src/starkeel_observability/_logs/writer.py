@@ -1,7 +1,6 @@
 """Log writer: a background thread writes lines to stdout, so that log calls do not wait for the reader."""
 
 import os
-import sys
 import threading
 import time
 import weakref
@@ -128,12 +127,6 @@ class LineWriter:
                 found.restart_after_fork()
 
         os.register_at_fork(after_in_child=after_fork)
-
-    @classmethod
-    def stdout(cls) -> "LineWriter":
-        """Create a writer to the process's original stdout."""
-        # `None` if stdout was closed at start: its number may be reused for another file.
-        return cls(None if sys.__stdout__ is None else sys.__stdout__.fileno())
 
     @property
     def is_terminal(self) -> bool:

@@ -110,17 +110,12 @@ def are_plain(paths: Sequence[str]) -> bool:
 
 
 class Failure(NamedTuple):
-    """A failure of a request that is the service's fault.
-
-    Attributes:
-        exception: The innermost exception.
-        error_type: Value of `error.type`.
-        must_log: Whether to log a stack trace: the exception is unexpected and has not been logged.
-    """
+    """A failure of a request that is the service's fault."""
 
     exception: BaseException | None
     error_type: str
     must_log: bool
+    """Whether to log a stack trace: the exception is unexpected and has not been logged."""
 
 
 def failure_of(exchange: Exchange, raised: BaseException | None, status: int) -> Failure | None:
@@ -191,32 +186,23 @@ class RequestTemplate:
 
 
 class SlowPathResult(NamedTuple):
-    """Parts that the slow path has already reported for a request.
-
-    Attributes:
-        status: Response status.
-        ids: Trace id and span id of the ended span; empty if there is none.
-        is_sampled: Whether the span is exported.
-        needs_line: Whether the access log line is still to be written.
-    """
+    """Parts that the slow path has already reported for a request."""
 
     status: int
     ids: bytes
+    """Trace id and span id of the ended span; empty if there is none."""
     is_sampled: bool
     needs_line: bool
+    """Whether the access log line is still to be written."""
 
 
 class RequestExtras(NamedTuple):
-    """Data that only some requests have.
-
-    Attributes:
-        bound: Fields bound in `structlog.contextvars`.
-        span: The `ServerSpan`, if an object was created.
-        result: What the slow path has already reported.
-    """
+    """Data that only some requests have."""
 
     bound: Mapping[str, Any]
+    """Fields bound in `structlog.contextvars`."""
     span: Any
+    """The `ServerSpan`, if an object was created."""
     result: SlowPathResult | None
 
 

@@ -147,17 +147,16 @@ class Exporter:
 
 def create_exporter(settings: TelemetrySettings, url: str) -> Exporter:
     """Create an exporter that sends to a URL."""
-    return Exporter(_sender(settings, url), encode_resource(_resource_attributes(settings)), settings)
-
-
-def _sender(settings: TelemetrySettings, url: str) -> Sender:
+    send: Sender
     if settings.protocol == "grpc":
         from .otlp_grpc import GrpcSender
 
-        return GrpcSender(url, settings)
-    from .otlp_http import HttpSender
+        send = GrpcSender(url, settings)
+    else:
+        from .otlp_http import HttpSender
 
-    return HttpSender(url, settings)
+        send = HttpSender(url, settings)
+    return Exporter(send, encode_resource(_resource_attributes(settings)), settings)
 
 
 def _resource_attributes(settings: TelemetrySettings) -> Mapping[str, str | int]:

@@ -22,8 +22,8 @@ _FIXED32: Final = Struct("<I").pack
 _DOUBLE: Final = Struct("<d").pack
 _ONE_BYTE: Final = tuple(bytes([number]) for number in range(128))
 _CACHED_LENGTH: Final = 96
-_LOCAL_PARENT: Final = b"\x85\x01" + _FIXED32(0x100)
-_REMOTE_PARENT: Final = b"\x85\x01" + _FIXED32(0x300)
+LOCAL_PARENT: Final = b"\x85\x01" + _FIXED32(0x100)
+REMOTE_PARENT: Final = b"\x85\x01" + _FIXED32(0x300)
 NO_STATUS: Final = b"\x7a\x00"
 _INT64: Final = 1 << 63
 _scope_of: Final = itemgetter(0)
@@ -77,7 +77,7 @@ def encode_span(span: RecordedSpan) -> bytes:
         parts.append(_cached_attribute(name, value) if is_cached else _pair(b"\x4a", name, value))
     if span.dropped or span.events or span.dropped_events or span.links or span.dropped_links:
         parts.append(_rare_fields(span))
-    parts += (_status(span), encode_flags(is_parent_remote=span.is_parent_remote))
+    parts += (_status(span), REMOTE_PARENT if span.is_parent_remote else LOCAL_PARENT)
     return nest(b"\x12", b"".join(parts))
 
 
@@ -89,11 +89,6 @@ def encode_name(name: str, kind: SpanKind) -> bytes:
 def encode_attributes(attributes: Mapping[str, Any]) -> bytes:
     """Encode a span's attributes."""
     return _pairs(b"\x4a", attributes)
-
-
-def encode_flags(*, is_parent_remote: bool) -> bytes:
-    """Encode a span's flags."""
-    return _REMOTE_PARENT if is_parent_remote else _LOCAL_PARENT
 
 
 @lru_cache(maxsize=4096)

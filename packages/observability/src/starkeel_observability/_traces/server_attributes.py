@@ -10,7 +10,15 @@ from opentelemetry.util.types import AttributeValue
 
 from .._logs.sanitize import encodable, mask
 from .._request.request import LONGEST_HEADER, LONGEST_PATH, OTHER, Key, method_label, target_of
-from .otlp_encoding import NO_STATUS, encode_attributes, encode_flags, encode_name, encode_varint, nest
+from .otlp_encoding import (
+    LOCAL_PARENT,
+    NO_STATUS,
+    REMOTE_PARENT,
+    encode_attributes,
+    encode_name,
+    encode_varint,
+    nest,
+)
 
 if TYPE_CHECKING:
     from .._request.request import RequestRecord
@@ -94,7 +102,12 @@ def encode_shared(key: Key, host: bytes, target: tuple[Any, ...], *, is_parent_r
     method, route, _ = key
     attributes = {"http.request.method": method, **_target(host, target), **response_attributes(key, None)}
     name = encode_name(span_name(method, route), SpanKind.SERVER)
-    return name + encode_attributes(attributes) + NO_STATUS + encode_flags(is_parent_remote=is_parent_remote)
+    return (
+        name
+        + encode_attributes(attributes)
+        + NO_STATUS
+        + (REMOTE_PARENT if is_parent_remote else LOCAL_PARENT)
+    )
 
 
 @lru_cache(maxsize=4096)
