@@ -63,8 +63,7 @@ class FdWriter:
             return None
         written = 0
         try:
-            is_empty = not any(fcntl.ioctl(self._number, termios.FIONREAD, bytes(4)))
-            if is_empty:
+            if self._is_empty():
                 # Does not block even if a process that ignores the lock fills the pipe first.
                 written = os.write(self._nonblocking, lines)
         except OSError:
@@ -74,6 +73,9 @@ class FdWriter:
             if written in {0, len(lines)}:
                 self._unlock()
         return lines[written:] if written else None
+
+    def _is_empty(self) -> bool:
+        return not any(fcntl.ioctl(self._number, termios.FIONREAD, bytes(4)))
 
     def _wait_writable(self) -> None:
         # Waiting in poll() rather than in write() makes a stall observable.
