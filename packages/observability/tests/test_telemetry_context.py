@@ -6,12 +6,14 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from starkeel_asgi import ExchangeConfig, HttpExchange
 from starkeel_observability._compat import SPAN_KEY
-from starkeel_observability._request.request import request_ids
+from starkeel_observability._request.request import parent_of, request_ids
 from starkeel_observability._traces import tracer
 from starkeel_observability._traces.provider import Provider
 from starkeel_observability._traces.server_span import ServerSpan
@@ -136,3 +138,23 @@ async def test_a_response_without_headers_has_the_id() -> None:
     assert sent == [
         {"type": "http.response.start", "status": 204, "headers": [(b"x-request-id", b"made-up")]}
     ]
+
+
+TRACEPARENTS = st.from_regex(
+    rb"(0[01]|ff)-(0{32}|[0-9a-f]{32})-(0{16}|[0-9a-f]{16})-[0-9a-f]{2}(-x)?", fullmatch=True
+)
+
+
+@given(TRACEPARENTS | st.binary())
+@settings(deadline=None)
+def test_a_traceparent_is_read_as_by_the_propagator(header: bytes) -> None:
+    scope: Any = {"type": "http", "method": "GET", "path": "/x", "headers": [(b"traceparent", header)]}
+    exchange = make_exchange(scope)
+
+    fast, slow = (
+        trace.get_current_span(parent_of(exchange, is_traceparent=is_alone)).get_span_context()
+        for is_alone in (True, False)
+    )
+
+    assert fast == slow
+    assert fast.is_remote == slow.is_remote

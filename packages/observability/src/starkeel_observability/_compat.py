@@ -7,8 +7,10 @@ from contextvars import ContextVar, Token, copy_context
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 _PACKAGE: Final = "starkeel-observability"
@@ -95,6 +97,12 @@ attach: Final[Callable[[Context], Any]] = (
     otel_context.attach if TRACE_VARIABLE is None else TRACE_VARIABLE.set
 )
 detach: Final[Callable[[Any], None]] = otel_context.detach if TRACE_VARIABLE is None else TRACE_VARIABLE.reset
+
+
+def has_default_propagators() -> bool:
+    """Return whether the propagators are those of W3C; False as well if their attribute has another name."""
+    found = getattr(propagate.get_global_textmap(), "_propagators", ())
+    return [type(one) for one in found] == [TraceContextTextMapPropagator, W3CBaggagePropagator]
 
 
 def check_metric(metric: Any, *names: str) -> None:

@@ -17,7 +17,15 @@ from opentelemetry.trace import ProxyTracer, set_span_in_context
 from starkeel_asgi import REQUEST_ID, Exchange, HttpExchange, LayerOrder, Pipeline, WebSocketExchange
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
-from .._compat import REQUEST_ID_VARIABLE, SPAN_KEY, TRACE_VARIABLE, attach, detach, route_template
+from .._compat import (
+    REQUEST_ID_VARIABLE,
+    SPAN_KEY,
+    TRACE_VARIABLE,
+    attach,
+    detach,
+    has_default_propagators,
+    route_template,
+)
 from .._metrics.http import http_metrics
 from .._request import request
 from .._request.request import RequestExtras, RequestTemplate, SlowPathResult, is_health
@@ -144,8 +152,9 @@ class TelemetryLayer:
             exchange.id, exchange.id_bytes = sent.decode(), sent
         if is_health(exchange):
             return NO_PARENT
-        if not self._trace_headers.isdisjoint(exchange.headers):
-            parent = request.parent_of(exchange)
+        if sent_names := self._trace_headers.intersection(exchange.headers):
+            is_traceparent = self._has_default_propagators and sent_names == {b"traceparent"}
+            parent = request.parent_of(exchange, is_traceparent=is_traceparent)
         elif self._is_foreign:
             parent = NO_PARENT
         elif self._makes_spans:
@@ -187,6 +196,7 @@ class TelemetryLayer:
         self._trace_headers = frozenset(
             field.lower().encode() for field in propagate.get_global_textmap().fields
         )
+        self._has_default_propagators = has_default_propagators()
         self._relevant_headers = self._trace_headers | {REQUEST_ID}
 
     def _set_batching(self, *, is_enabled: bool) -> None:

@@ -12,7 +12,10 @@ from typing import Any, Final, NamedTuple
 from litestar.exceptions import HTTPException, LitestarException, WebSocketException
 from opentelemetry import propagate
 from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from starkeel_asgi import Exchange
+
+from .._compat import SPAN_KEY
 
 OTHER: Final = "_OTHER"
 """Label of methods that are not in `METHODS`, as OpenTelemetry's conventions for HTTP define it."""
@@ -28,6 +31,9 @@ LONGEST_HEADER: Final = 512
 """Bytes of a header that are reported and cached; clients may send much more."""
 HEALTH: Final = "/health/"
 """Prefix of the health endpoints' paths, which only the metrics report."""
+_TRACEPARENT: Final = re.compile(
+    rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+).fullmatch
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/_.~!$&()*+,;:\n-]*").fullmatch
 
 _BATCH_SIZE: Final = 64
@@ -86,8 +92,18 @@ def target_of(facts: tuple[Any, ...]) -> tuple[Any, ...]:
     return scheme, version, server and tuple(server)
 
 
-def parent_of(exchange: Exchange) -> Context:
-    """Return the trace context and baggage of the request headers; empty without."""
+def parent_of(exchange: Exchange, *, is_traceparent: bool) -> Context:
+    """Return the trace context and baggage of the request headers; empty without.
+
+    Args:
+        exchange: The request.
+        is_traceparent: Whether `traceparent` is all that the propagators would read; read here, faster.
+    """
+    found = _TRACEPARENT(exchange.headers.get(b"traceparent", b"")) if is_traceparent else None
+    if found is not None:
+        trace_id, span_id, flags = (int(part, 16) for part in found.groups())
+        parent = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+        return Context({SPAN_KEY: NonRecordingSpan(parent)})
     carrier = {name.decode("latin-1"): text.decode("latin-1") for name, text in exchange.headers.items()}
     return propagate.extract(carrier, context=Context())
 
