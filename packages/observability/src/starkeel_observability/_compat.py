@@ -102,7 +102,7 @@ detach: Final[Callable[[Any], None]] = otel_context.detach if TRACE_VARIABLE is 
 def has_default_propagators() -> bool:
     """Return whether the propagators are those of W3C; False as well if their attribute has another name."""
     found = getattr(propagate.get_global_textmap(), "_propagators", ())
-    return [type(one) for one in found] == [TraceContextTextMapPropagator, W3CBaggagePropagator]
+    return [type(propagator) for propagator in found] == [TraceContextTextMapPropagator, W3CBaggagePropagator]
 
 
 def check_metric(metric: Any, *names: str) -> None:

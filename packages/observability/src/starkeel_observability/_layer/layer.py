@@ -63,11 +63,7 @@ class TelemetryLayer:
         self.start(is_batching=False)
 
     def start(self, *, is_batching: bool) -> None:
-        """Serve in another event loop than before.
-
-        Args:
-            is_batching: Whether `flush` is called in the end; otherwise each request is reported at once.
-        """
+        """Serve in another event loop than before; without batching, each request is reported at once."""
         self._set_batching(is_enabled=is_batching)
         self._is_timer_running = False
         self._read_globals()
@@ -174,7 +170,7 @@ class TelemetryLayer:
         if result is not None:
             return RequestExtras(bound, None, result)
         if not template.is_fast:
-            if is_health(exchange):
+            if exchange.facts[1].startswith(request.HEALTH):
                 exchange.ids = b""
             elif span is None and (
                 self._needs_spans or (self._makes_spans and template.key[0] == request.OTHER)

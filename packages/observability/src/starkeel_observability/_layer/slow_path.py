@@ -36,15 +36,7 @@ def outcome(exchange: AnyExchange, error: BaseException | None) -> int:
 def report_slowly(
     exchange: AnyExchange, error: BaseException | None, span: Any, key: Key, *, is_slow: bool
 ) -> SlowPathResult:
-    """Write the lines of a failed or slow request, and end its span, if any.
-
-    Args:
-        exchange: The request.
-        error: The exception that is raised to the server.
-        span: A span of any provider, or `None`.
-        key: Method, route and status.
-        is_slow: Whether the line is a warning.
-    """
+    """Write the lines of a failed or slow request, and end its span, if any."""
     failure = failure_of(exchange, error, key[2])
     needs_line = failure is None and not is_health(exchange) and not is_slow
     if not needs_line:

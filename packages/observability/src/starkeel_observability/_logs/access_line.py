@@ -50,9 +50,7 @@ def write(records: Sequence[RequestRecord], offset_ns: int) -> None:
 def render_lines(records: Iterable[RequestRecord], offset_ns: int) -> list[str]:
     """Render lines without their end; fields and order are those of `record.line_fields`.
 
-    Args:
-        records: Requests; paths are escaped and redacted, ids empty for those without a span.
-        offset_ns: Offset from `perf_counter_ns()` to Unix time.
+    Paths are escaped and redacted before; `offset_ns` is that of `clock_offset_ns`.
     """
     where = f',"file":{_json(_FILE)},"line":1,"threadId":{threading.get_native_id()},"trace_id":"'
     lines: list[str] = []

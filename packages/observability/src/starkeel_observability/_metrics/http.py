@@ -5,13 +5,11 @@ from collections.abc import Callable
 from functools import cache
 from itertools import repeat
 from operator import itemgetter, sub
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from .._request.request import Key, RequestRecord
 from .api import DURATION_BUCKETS
 from .cardinality import EXEMPLAR_INTERVAL_S, CappedCounter, CappedGauge, CappedHistogram
-
-if TYPE_CHECKING:
-    from .._request.request import Key, RequestRecord
 
 UNMATCHED: Final = "__unmatched__"
 """Path label of requests that match no route."""
@@ -34,20 +32,16 @@ class HttpMetrics:
             _LABELS,
             buckets=DURATION_BUCKETS,
         )
-        self._in_flight = CappedGauge(
+        self.set_in_flight = CappedGauge(
             "http_requests_in_flight", "Open requests and WebSockets.", multiprocess_mode="livesum"
-        )
-        self.set_in_flight = self._in_flight.set
+        ).set
         # Cached per route and outcome: labels() takes a lock and builds keys.
         self._series: dict[Key, _Series] = {}
 
-    def observe(self, key: "Key", records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
+    def observe(self, key: Key, records: list[RequestRecord], is_sampled: IsSampled) -> None:
         """Count requests with the same key.
 
-        Args:
-            key: Method, route and status.
-            records: The requests; one with extras has ids only if its trace is sampled.
-            is_sampled: Returns whether the trace of a record without extras is sampled, given its ids.
+        A record with extras has ids only if its trace is sampled; `is_sampled` is called for the others.
         """
         series = self._series.get(key)
         if series is None:
@@ -68,7 +62,7 @@ class _Series:
         self._sum, *self._buckets = durations.values()
         self._due = [0] * len(self._buckets)
 
-    def observe(self, records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
+    def observe(self, records: list[RequestRecord], is_sampled: IsSampled) -> None:
         took_ns = list(map(sub, map(_ended, records), map(_began, records)))
         self._requests.inc(len(records))
         self._sum.inc(sum(took_ns) / 1e9)
@@ -83,7 +77,7 @@ class _Series:
                     is_sampled,
                 )
 
-    def _update_exemplar(self, bucket: int, records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
+    def _update_exemplar(self, bucket: int, records: list[RequestRecord], is_sampled: IsSampled) -> None:
         for _, _, _, began, ended, _, ids, _, extras in records:
             if ids and (extras is not None or is_sampled(None, ids)):
                 self._due[bucket] = ended + _EXEMPLAR_INTERVAL_NS

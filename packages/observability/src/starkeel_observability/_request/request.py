@@ -95,9 +95,7 @@ def target_of(facts: tuple[Any, ...]) -> tuple[Any, ...]:
 def parent_of(exchange: Exchange, *, is_traceparent: bool) -> Context:
     """Return the trace context and baggage of the request headers; empty without.
 
-    Args:
-        exchange: The request.
-        is_traceparent: Whether `traceparent` is all that the propagators would read; read here, faster.
+    If the propagators would read `traceparent` alone, it is read here, which is faster.
     """
     found = _TRACEPARENT(exchange.headers.get(b"traceparent", b"")) if is_traceparent else None
     if found is not None:

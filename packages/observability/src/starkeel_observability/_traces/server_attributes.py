@@ -3,13 +3,21 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from .._logs.sanitize import encodable, mask
-from .._request.request import LONGEST_HEADER, LONGEST_PATH, OTHER, Key, method_label, target_of
+from .._request.request import (
+    LONGEST_HEADER,
+    LONGEST_PATH,
+    OTHER,
+    Key,
+    RequestRecord,
+    method_label,
+    target_of,
+)
 from .otlp_encoding import (
     LOCAL_PARENT,
     NO_STATUS,
@@ -19,9 +27,6 @@ from .otlp_encoding import (
     encode_varint,
     nest,
 )
-
-if TYPE_CHECKING:
-    from .._request.request import RequestRecord
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _HEAD: Final = Struct("<2s16s2s8sBQBQ").pack
@@ -65,16 +70,10 @@ def clean_path(path: str) -> str:
     return encodable(mask(path[:LONGEST_PATH]))
 
 
-def encode_records(records: "Iterable[RequestRecord]", offset_ns: int) -> list[bytes]:
-    """Encode the spans of requests for which no span object exists.
-
-    Args:
-        records: Requests; their paths are redacted.
-        offset_ns: Offset from `perf_counter_ns()` to Unix time.
-    """
-    encode = encode_message
+def encode_records(records: Iterable[RequestRecord], offset_ns: int) -> list[bytes]:
+    """Encode the spans of requests with redacted paths; `offset_ns` is that of `clock_offset_ns`."""
     return [
-        encode(ids, start + offset_ns, end + offset_ns, template.span, client.span, path)
+        encode_message(ids, start + offset_ns, end + offset_ns, template.span, client.span, path)
         for template, client, path, start, end, _, ids, _, _ in records
     ]
 

@@ -18,12 +18,10 @@ class ServerSpan(RecordedSpan):
     It refers to the facts of the exchange, not to the exchange itself, which it may outlive.
     """
 
+    # As in `Exchange`.
     facts: tuple[Any, ...]
-    """`Exchange.facts`."""
     headers: dict[bytes, bytes]
-    """`Exchange.headers`."""
     received_ns: int
-    """`Exchange.received_ns`."""
     _key: Key | None = None
 
     @property
@@ -45,10 +43,7 @@ class ServerSpan(RecordedSpan):
     def complete(self, key: Key, error_type: str | None, times: tuple[int, int]) -> None:
         """Set the outcome and end the span, unless it has ended before.
 
-        Args:
-            key: Method, route and status.
-            error_type: Type of the error, for a failure of the service.
-            times: Start and end of the request, in nanoseconds since 1970.
+        `times` are start and end of the request in nanoseconds since 1970.
         """
         if self.end_ns:
             return

@@ -50,26 +50,19 @@ def discard_encoded(_scope: InstrumentationScope, _encoded: list[bytes]) -> None
 
 
 class SpanOutput(NamedTuple):
-    """Destination of the spans of one instrumentation scope.
-
-    Attributes:
-        scope: Instrumentation scope.
-        on_end: Called with every span that has ended.
-        put_encoded: Accepts several spans as OTLP messages instead; `None` if span objects are required.
-    """
+    """Destination of the spans of one instrumentation scope."""
 
     scope: InstrumentationScope
     on_end: OnEnd
+    """Called with every span that has ended."""
     put_encoded: PutEncoded | None = None
+    """Accepts several spans as OTLP messages instead; `None` if span objects are required."""
 
 
 class RecordedSpan(Span):
-    """A recording span.
+    """A recording span, created with redacted attributes, which it owns from then on.
 
-    Args:
-        ids: Trace id, 16 bytes, and span id, 8 bytes.
-        attributes: Redacted attributes; owned by the span from now on.
-        start_ns: Nanoseconds since 1970.
+    Times are in nanoseconds since 1970; `ids` are the trace id, 16 bytes, and the span id, 8 bytes.
     """
 
     # Defaults that most spans keep are class attributes, which saves time and memory per span.
