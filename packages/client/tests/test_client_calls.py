@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from starkeel_client import ClientPlugin, UpstreamSettings, UpstreamUrl
-from starkeel_client._call import url_of
+from starkeel_client._client import url_of
 from starkeel_config import FeaturesHook, misspelled_hooks
 
 Start = Callable[..., Any]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starkeel_observability._logs.redact import mask
+from starkeel_observability._logs.sanitize import mask
 
 OWN = ["timestamp", "level", "target", "message"]
 LAST = ["file", "line", "threadId", "trace_id", "span_id", "request_id", "service", "version"]

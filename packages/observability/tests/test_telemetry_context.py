@@ -6,16 +6,19 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from starkeel_asgi import ExchangeConfig, HttpExchange
-from starkeel_observability._request.ids import request_ids
-from starkeel_observability._traces import request_span
-from starkeel_observability._traces.context import NO_PARENT, SPAN, RequestContext
+from starkeel_observability._compat import SPAN_KEY
+from starkeel_observability._request.request import parent_of, request_ids
+from starkeel_observability._traces import tracer
+from starkeel_observability._traces.provider import Provider
 from starkeel_observability._traces.server_span import ServerSpan
 from starkeel_observability._traces.span import RecordedSpan
-from starkeel_observability._traces.tracer import Provider, sampler
+from starkeel_observability._traces.tracer import NO_PARENT, RequestContext, sampler
 
 
 def make_exchange(scope: Any) -> HttpExchange:
@@ -41,8 +44,8 @@ def request_() -> HttpExchange:
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[RecordedSpan]:
     spans: list[RecordedSpan] = []
-    tracer = Provider(sampler("parentbased_always_on", 1.0), spans.append).get_tracer("test")
-    monkeypatch.setattr(request_span, "_tracers", [tracer])
+    own = Provider(sampler("parentbased_always_on", 1.0), spans.append).get_tracer("test")
+    monkeypatch.setattr(tracer, "_tracers", [own])
     return spans
 
 
@@ -54,13 +57,13 @@ def context_of(request: HttpExchange) -> Context:
 
 def test_a_span_is_created_once_on_first_access(request_: HttpExchange, ended: list[RecordedSpan]) -> None:
     around = context_of(request_)
-    assert not dict.__contains__(around, SPAN)
+    assert not dict.__contains__(around, SPAN_KEY)
 
     span = trace.get_current_span(around)
 
     assert isinstance(span, ServerSpan)
     assert span.ids == request_.ids
-    assert trace.get_current_span(around) is span is around[SPAN]
+    assert trace.get_current_span(around) is span is around[SPAN_KEY]
     assert ended == []
 
 
@@ -70,7 +73,7 @@ def test_a_derived_context_has_the_span(request_: HttpExchange, ended: list[Reco
     further = baggage.set_baggage("tenant", "a", context=around)
     token = otel_context.attach(further)
     try:
-        child = request_span._tracers[0].start_span("child")
+        child = tracer._tracers[0].start_span("child")
     finally:
         otel_context.detach(token)
 
@@ -100,7 +103,7 @@ def test_the_span_does_not_record_after_the_request(
     request_: HttpExchange, ended: list[RecordedSpan]
 ) -> None:
     around = context_of(request_)
-    request_.ended_ns = request_.received_ns + 1
+    around.request = request_.ids
 
     span = trace.get_current_span(around)
 
@@ -135,3 +138,23 @@ async def test_a_response_without_headers_has_the_id() -> None:
     assert sent == [
         {"type": "http.response.start", "status": 204, "headers": [(b"x-request-id", b"made-up")]}
     ]
+
+
+TRACEPARENTS = st.from_regex(
+    rb"(0[01]|ff)-(0{32}|[0-9a-f]{32})-(0{16}|[0-9a-f]{16})-[0-9a-f]{2}(-x)?", fullmatch=True
+)
+
+
+@given(TRACEPARENTS | st.binary())
+@settings(deadline=None)
+def test_a_traceparent_is_read_as_by_the_propagator(header: bytes) -> None:
+    scope: Any = {"type": "http", "method": "GET", "path": "/x", "headers": [(b"traceparent", header)]}
+    exchange = make_exchange(scope)
+
+    fast, slow = (
+        trace.get_current_span(parent_of(exchange, is_traceparent=is_alone)).get_span_context()
+        for is_alone in (True, False)
+    )
+
+    assert fast == slow
+    assert fast.is_remote == slow.is_remote

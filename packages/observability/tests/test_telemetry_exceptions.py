@@ -2,8 +2,9 @@
 
 import pytest
 from opentelemetry.trace import StatusCode
+from starkeel_observability._traces.provider import Provider
 from starkeel_observability._traces.span import RecordedSpan
-from starkeel_observability._traces.tracer import Provider, sampler
+from starkeel_observability._traces.tracer import sampler
 
 
 @pytest.mark.parametrize("by", ["start_span", "start_as_current_span"])

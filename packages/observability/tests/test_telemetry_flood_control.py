@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from starkeel_observability._logs import flood_control
-from starkeel_observability._logs.flood_control import FloodControl, MessageKey
+from starkeel_observability._logs import sink
+from starkeel_observability._logs.sink import FloodControl, MessageKey
 from websockets.sync.client import connect
 
 
@@ -93,7 +93,7 @@ def test_flood_control_can_be_disabled(samples: Any) -> None:
 def moment(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A stopped clock."""
     now = [1000.0]
-    monkeypatch.setattr(flood_control.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sink.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import pytest
-from starkeel_observability._request import ids
+from starkeel_observability._request import request
 
 _CHILD_AND_PARENT = """
 import os
-from starkeel_observability._request.ids import request_ids
+from starkeel_observability._request.request import request_ids
 
 first = request_ids()[1]
 read, write = os.pipe()
@@ -34,11 +34,11 @@ def test_an_error_during_generation_affects_one_request(monkeypatch: pytest.Monk
     def fail(_: int) -> int:
         raise MemoryError
 
-    ids._stock.clear()
+    request.id_stock.clear()
     with monkeypatch.context() as failing:
-        failing.setattr(ids, "random_bits", fail)
+        failing.setattr(request, "random_bits", fail)
         with pytest.raises(MemoryError):
-            ids.request_ids()
+            request.request_ids()
 
-    made, text, text_bytes = ids.request_ids()
+    made, text, text_bytes = request.request_ids()
     assert made[:16].hex() == text == text_bytes.decode()

@@ -1,7 +1,9 @@
-"""A single attempt at a call, with its client span."""
+"""A call, and a single attempt at it with its client span."""
 
+import time
+from dataclasses import dataclass
 from math import floor
-from typing import Final
+from typing import Final, Literal
 
 import anyio
 import httpx2
@@ -10,15 +12,51 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from ._call import Call, Failure
+Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 """Larger responses are rejected: calls between services exchange messages, not files."""
 
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _TRACER = trace.get_tracer("starkeel_client")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Headers that describe the body as transferred, not as decoded.
 _HOP_HEADERS = ("content-encoding", "content-length", "transfer-encoding", "connection")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call to an upstream."""
+
+    method: Method
+    url: httpx2.URL
+    route: str | None
+    """Path template, for telemetry."""
+    headers: httpx2.Headers
+    content: bytes | None
+    ends_at: float
+    """Deadline in monotonic seconds."""
+    is_bound_by_request: bool
+    """Whether the deadline is that of the incoming request."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the call may be retried: the method is idempotent, or there is an idempotency key."""
+        return self.method in _IDEMPOTENT or "idempotency-key" in self.headers
+
+    def left_s(self) -> float:
+        """Return the seconds until the deadline."""
+        return self.ends_at - time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt without a response."""
+
+    error_type: str
+    is_transient: bool
+    """Whether another attempt may succeed."""
+    cause: Exception
 
 
 class InvalidResponseError(Exception):
@@ -32,13 +70,7 @@ UNREADABLE: Final = (httpx2.DecodingError, InvalidResponseError)
 async def attempt(
     transport: httpx2.AsyncBaseTransport, call: Call, *, resends: int, connect_timeout_s: float
 ) -> httpx2.Response | Failure:
-    """Make a call once, in its own client span.
-
-    Args:
-        transport: The upstream's connection pool.
-        call: The call.
-        resends: Number of previous attempts.
-        connect_timeout_s: Seconds to wait for a connection.
+    """Make a call once, in its own client span, after `resends` previous attempts.
 
     Raises:
         httpx2.LocalProtocolError: The caller's headers are invalid.
@@ -56,7 +88,12 @@ async def attempt(
         except BaseException as error:  # usually a cancellation
             _set_error(span, _qualified_name(error))
             raise
-        _set_outcome(span, outcome)
+        if isinstance(outcome, Failure):
+            _set_error(span, outcome.error_type)
+            return outcome
+        span.set_attribute("http.response.status_code", outcome.status_code)
+        if outcome.status_code >= 400:
+            _set_error(span, str(outcome.status_code))
         return outcome
 
 
@@ -127,15 +164,6 @@ def _request_attributes(call: Call, resends: int) -> dict[str, AttributeValue]:
     if resends:
         attributes["http.request.resend_count"] = resends
     return attributes
-
-
-def _set_outcome(span: Span, outcome: httpx2.Response | Failure) -> None:
-    if isinstance(outcome, Failure):
-        _set_error(span, outcome.error_type)
-        return
-    span.set_attribute("http.response.status_code", outcome.status_code)
-    if outcome.status_code >= 400:
-        _set_error(span, str(outcome.status_code))
 
 
 def _set_error(span: Span, error_type: str) -> None:

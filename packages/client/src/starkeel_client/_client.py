@@ -1,17 +1,24 @@
 """The client that handlers use."""
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, final
+from urllib.parse import unquote
 
 import httpx2
 from litestar.serialization import encode_json
+from litestar.types import Scope
 
-from ._call import Call, Method, url_of
+from ._attempt import Call, Method
 from ._upstream import Upstream
+
+_PATH = re.compile(r"/(?!/)[^\s?#\\]*")
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
 class UpstreamClient:
     """Calls one upstream on behalf of one request. Created by `ClientPlugin` for each request.
 
@@ -19,16 +26,11 @@ class UpstreamClient:
     retried if that is safe. Responses are returned whatever their status, except 502, 503 and 504. The
     request's credentials are not forwarded automatically: pass `Authorization` if the upstream needs it.
 
-    Args:
-        upstream: The upstream.
-        scope: ASGI scope of the request; empty for calls outside of a request.
+    The ASGI scope is empty for calls outside of a request.
     """
 
-    __slots__ = ("_scope", "_upstream")
-
-    def __init__(self, upstream: Upstream, scope: Mapping[str, Any]) -> None:
-        self._upstream = upstream
-        self._scope = scope
+    _upstream: Upstream
+    _scope: Mapping[str, Any]
 
     async def get(
         self,
@@ -98,3 +100,27 @@ class UpstreamClient:
         # Read for each call, because a route may change the deadline.
         deadline = self._scope.get("state", {}).get("deadline")
         return (deadline, True) if isinstance(deadline, int | float) and deadline <= own else (own, False)
+
+
+def provider(upstream: Upstream) -> Callable[..., UpstreamClient]:
+    """Return the dependency that provides clients."""
+
+    def provide(scope: Scope) -> UpstreamClient:
+        return UpstreamClient(upstream, scope)
+
+    return provide
+
+
+def url_of(base: str, path: str, params: Mapping[str, str] | None) -> httpx2.URL:
+    """Append a path to a base URL.
+
+    Raises:
+        ValueError: The path does not start with a single slash, contains dot segments, a query or a fragment.
+    """
+    # Unquoted, because some servers decode a path before they resolve dot segments.
+    if not _PATH.fullmatch(path) or {".", ".."} & set(unquote(path).split("/")):
+        raise ValueError(f"{path!r} is not a valid path: quote its parts, and pass the query as `params`")
+    try:
+        return httpx2.URL(base + path, params=params or None)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"{path!r} is not a valid path: {error}") from None

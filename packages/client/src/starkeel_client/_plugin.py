@@ -1,6 +1,6 @@
 """Litestar plugin that provides upstream clients."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self, final
 
@@ -8,10 +8,9 @@ from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
-from litestar.types import Scope
 from starkeel_config import ServiceContext
 
-from ._client import UpstreamClient
+from ._client import UpstreamClient, provider
 from ._settings import UpstreamSettings
 from ._upstream import Upstream
 
@@ -38,7 +37,7 @@ class ClientPlugin(InitPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependencies and open the pools during the lifespan."""
         for name, upstream in self._upstreams.items():
-            provide = Provide(_provider(upstream), sync_to_thread=False)
+            provide = Provide(provider(upstream), sync_to_thread=False)
             app_config.dependencies.setdefault(f"{name}_client", provide)
         app_config.lifespan.append(self._lifespan)
         return app_config
@@ -62,10 +61,3 @@ class ClientPlugin(InitPlugin):
             for upstream in self._upstreams.values():
                 await stack.enter_async_context(upstream.open())
             yield
-
-
-def _provider(upstream: Upstream) -> Callable[..., UpstreamClient]:
-    def provide(scope: Scope) -> UpstreamClient:
-        return UpstreamClient(upstream, scope)
-
-    return provide

@@ -4,20 +4,26 @@ import math
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import final
+from typing import Final, final
 
 import anyio
 import httpx2
 import structlog
 from litestar.exceptions import HTTPException, ServiceUnavailableException
+from starkeel_config import Backoff, parse_retry_after
 
-from ._attempt import UNREADABLE, attempt
-from ._call import Call, Failure
-from ._retry import BACKOFF, RetryBudget, is_response, is_transient, retry_after_s
+from ._attempt import UNREADABLE, Call, Failure, attempt
 from ._settings import UpstreamSettings
 
 _IDLE_S = 30.0
 """Keep-alive of idle connections in seconds; below the 75 s after which starkeel_server closes them."""
+
+_UNAVAILABLE: Final = frozenset({502, 503, 504})
+"""Statuses for which the service did not process the call completely."""
+_BACKOFF: Final = Backoff(base_s=0.05, cap_s=1.0)
+_MAX_RETRY_AFTER_S = 86_400.0
+_TOKENS_PER_CALL = 0.2
+_MAX_TOKENS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +36,9 @@ class Upstream:
         self.name = name
         self.settings = settings
         self._transport: httpx2.AsyncHTTPTransport | None = None
-        self._budget = RetryBudget()
+        # Token bucket that limits retries to a fifth of the calls: they would multiply the load of an
+        # upstream that fails under load. Full at start, so that a service with few calls can retry.
+        self._tokens = _MAX_TOKENS
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -62,14 +70,14 @@ class Upstream:
         transport = self._transport
         if transport is None:
             raise RuntimeError(f"the pool of {self.name} is not open: the application is not started")
-        self._budget.deposit()
+        self._tokens = min(self._tokens + _TOKENS_PER_CALL, _MAX_TOKENS)
         attempts = 0
         while call.left_s() > 0:
             outcome = await attempt(
                 transport, call, resends=attempts, connect_timeout_s=self.settings.connect_timeout_s
             )
             attempts += 1
-            if is_response(outcome):
+            if not isinstance(outcome, Failure) and outcome.status_code not in _UNAVAILABLE:
                 return outcome
             pause_s = self._retry_pause_s(call, outcome, attempts)
             if pause_s is None:
@@ -79,12 +87,15 @@ class Upstream:
 
     def _retry_pause_s(self, call: Call, outcome: httpx2.Response | Failure, attempts: int) -> float | None:
         """Return the seconds until the next attempt, or None when there is none."""
-        if attempts > self.settings.retries or not call.is_repeatable or not is_transient(outcome):
+        is_transient = not isinstance(outcome, Failure) or outcome.is_transient
+        if attempts > self.settings.retries or not call.is_repeatable or not is_transient:
             return None
-        at_least_s = retry_after_s(outcome) or 0.0
-        pause_s = BACKOFF.pause_within_s(attempts - 1, left_s=call.left_s(), at_least_s=at_least_s)
-        # The budget is checked last, because checking consumes it.
-        return pause_s if pause_s is not None and self._budget.withdraw() else None
+        at_least_s = _retry_after_s(outcome) or 0.0
+        pause_s = _BACKOFF.pause_within_s(attempts - 1, left_s=call.left_s(), at_least_s=at_least_s)
+        if pause_s is None or self._tokens < 1:
+            return None
+        self._tokens -= 1
+        return pause_s
 
     def _error(self, call: Call, outcome: httpx2.Response | Failure, attempts: int) -> HTTPException:
         """Return the exception for a failed call; the message never contains the upstream's address."""
@@ -96,7 +107,7 @@ class Upstream:
                 return HTTPException(detail=f"The response of {self.name} is invalid.", status_code=502)
             return self._unavailable(None)
         self._log(call, str(outcome.status_code), attempts)
-        return self._unavailable(retry_after_s(outcome))
+        return self._unavailable(_retry_after_s(outcome))
 
     def _timed_out(self, call: Call, attempts: int) -> HTTPException:
         self._log(call, "timeout", attempts)
@@ -121,3 +132,9 @@ class Upstream:
             error_type=error_type,
             attempts=attempts,
         )
+
+
+def _retry_after_s(outcome: httpx2.Response | Failure) -> float | None:
+    if isinstance(outcome, Failure):
+        return None
+    return parse_retry_after(outcome.headers.get("retry-after"), max_s=_MAX_RETRY_AFTER_S)

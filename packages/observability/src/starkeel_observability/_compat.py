@@ -1,18 +1,19 @@
 """Private names of other libraries that this package uses, each checked when the process starts."""
 
-# ruff: noqa: PLC2701, SLF001 - private names are the subject of this module
+# ruff: noqa: PLC2701 - private names are the subject of this module
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token, copy_context
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 _PACKAGE: Final = "starkeel-observability"
-_DOUBLE_BYTES: Final = 8
 
 
 class UnsupportedLibraryError(RuntimeError):
@@ -79,23 +80,29 @@ def _variable(bind: Callable[[], Any], read: Callable[[], Any], value: Any) -> C
     return token.var if copy_context().run(is_read) else None
 
 
-def _request_id_variable() -> ContextVar[str]:
-    found = _variable(
-        lambda: bind_contextvars(request_id="").get("request_id"),
-        lambda: get_contextvars().get("request_id"),
-        "a value",
-    )
-    if found is None:
-        raise UnsupportedLibraryError("structlog", "structlog.contextvars.bind_contextvars")
-    return found
-
-
-REQUEST_ID_VARIABLE: Final = _request_id_variable()
+_request_id = _variable(
+    lambda: bind_contextvars(request_id="").get("request_id"),
+    lambda: get_contextvars().get("request_id"),
+    "a value",
+)
+if _request_id is None:
+    raise UnsupportedLibraryError("structlog", "structlog.contextvars.bind_contextvars")
+REQUEST_ID_VARIABLE: Final = _request_id
 """Variable of structlog for the field `request_id`."""
 TRACE_VARIABLE: Final[ContextVar[Context] | None] = _variable(
     lambda: otel_context.attach(Context()), otel_context.get_current, Context()
 )
 """Variable of OpenTelemetry's context; `None` if `OTEL_PYTHON_CONTEXT` is not based on `contextvars`."""
+attach: Final[Callable[[Context], Any]] = (
+    otel_context.attach if TRACE_VARIABLE is None else TRACE_VARIABLE.set
+)
+detach: Final[Callable[[Any], None]] = otel_context.detach if TRACE_VARIABLE is None else TRACE_VARIABLE.reset
+
+
+def has_default_propagators() -> bool:
+    """Return whether the propagators are those of W3C; False as well if their attribute has another name."""
+    found = getattr(propagate.get_global_textmap(), "_propagators", ())
+    return [type(propagator) for propagator in found] == [TraceContextTextMapPropagator, W3CBaggagePropagator]
 
 
 def check_metric(metric: Any, *names: str) -> None:
@@ -110,28 +117,8 @@ def check_metric(metric: Any, *names: str) -> None:
     for name in names:
         found = getattr(metric, name, None)
         values = found if isinstance(found, list) else [found]
-        methods = ("get", "set", "set_exemplar")
-        is_supported = all(hasattr(value, method) for value in values for method in methods)
+        is_supported = all(hasattr(value, method) for value in values for method in ("inc", "set_exemplar"))
         _require(is_supported, "prometheus-client", f"{kind}.{name}")
-
-
-def shared_values(values: list[Any]) -> "tuple[memoryview[float], list[int]] | None":
-    """Return the memory of values that processes share, as floats, and the index of each; else `None`."""
-    from prometheus_client.values import MutexValue
-
-    if isinstance(values[0], MutexValue):
-        return None
-    try:
-        file = values[0]._file
-        # When the file grows it is mapped again; writes to the old mapping still reach the file.
-        memory = memoryview(file._m).cast("d")
-        indexes = [file._positions[value._key] // _DOUBLE_BYTES for value in values]
-        numbers = [file.read_value(value._key)[0] for value in values]
-        is_supported = [memory[index] for index in indexes] == numbers
-    except (AttributeError, LookupError, TypeError, ValueError):
-        is_supported = False
-    _require(is_supported, "prometheus-client", "MmapedDict._positions")
-    return memory, indexes
 
 
 def route_template(app: Any, path: str) -> str:

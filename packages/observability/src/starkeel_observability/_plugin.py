@@ -14,8 +14,8 @@ from starkeel_asgi import current, pipeline_of
 from starkeel_config import ServiceContext
 
 from ._compat import check_litestar
+from ._layer.layer import TelemetryLayer
 from ._metrics.process import LoopLag
-from ._middleware.layer import TelemetryLayer
 from ._process import ProcessSetup
 from ._settings import ObservabilitySettings
 from ._traces.provider import Tracing, has_provider
@@ -137,16 +137,12 @@ class StructlogConfig(BaseLoggingConfig):
         self.disable_stack_trace = set()
 
     def configure(self) -> Any:
-        return _logger
+        return lambda name=None: structlog.get_logger(name or "litestar")
 
     @staticmethod
     def set_level(logger: Any, level: int) -> None:
         """Do nothing: levels are set by `LOG_LEVEL`."""
         del logger, level
-
-
-def _logger(name: str | None = None) -> Any:
-    return structlog.get_logger(name or "litestar")
 
 
 def _is_default(config: object) -> bool:

@@ -1,7 +1,9 @@
 """Log levels, for all loggers and for single ones."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, Final, final
 
 from msgspec import Struct
@@ -23,20 +25,10 @@ _NAMES: Final = {number: name for name, number in reversed(list(_LEVELS.items())
 _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*")
 
 
-def level_name(level: int) -> str:
-    """Return the name of a level in log lines; an intermediate level has the name of the next lower one."""
-    if level >= 40:
-        return "ERROR"
-    if level >= 30:
-        return "WARN"
-    if level >= 20:
-        return "INFO"
-    return "DEBUG" if level >= 10 else "TRACE"
-
-
-def minimum_level_name(level: int) -> str:
-    """Return the name of a minimum level."""
-    return "OFF" if level >= OFF else level_name(level)
+SEVERITIES: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
+"""Names of levels in log lines, least severe first."""
+severity_of: Final = partial(bisect_right, (10, 20, 30, 40))
+"""Return the index in `SEVERITIES`; an intermediate level has that of the next lower one."""
 
 
 @final

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, final
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
+from starkeel_config import ParsedStr
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -21,35 +22,27 @@ SamplerName = Literal[
 ]
 
 
-@final
-class OtlpEndpoint(Struct, frozen=True):
-    """HTTP URL of a collector."""
+class OtlpEndpoint(ParsedStr):
+    """HTTP URL of a collector; may contain credentials."""
 
-    url: str
+    __slots__ = ()
 
-    accepts: ClassVar = "a URL that begins with http:// or https:// and names a host"
+    accepts = "a URL that begins with http:// or https:// and names a host"
 
     @classmethod
-    def parse(cls, text: str) -> "OtlpEndpoint":
-        """Validate a URL.
-
-        Raises:
-            ValueError: The text is not an HTTP URL with a host.
-        """
+    def canonical(cls, text: str) -> str:
+        """Return the URL without trailing slashes."""
         parts = urlsplit(text)
         if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"\s", text):
             raise ValueError
         if parts.port == 0:
             raise ValueError("its port is 0")
-        return cls(text.rstrip("/"))
+        return text.rstrip("/")
 
     @property
     def shown(self) -> str:
         """The URL without scheme and credentials."""
-        return self.url.rpartition("@")[2] if "@" in self.url else self.url.partition("://")[2]
-
-    def __str__(self) -> str:
-        return self.url
+        return self.rpartition("@")[2] if "@" in self else self.partition("://")[2]
 
     def __repr__(self) -> str:
         return f"OtlpEndpoint({self.shown!r})"

@@ -1,6 +1,7 @@
 """Settings for logs, metrics and traces."""
 
 from collections.abc import Collection, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -126,11 +127,11 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
         if self.sdk_disabled or self.traces_exporter == "none":
             return None
         if self.otlp_traces_endpoint is not None:
-            return self.otlp_traces_endpoint.url
+            return self.otlp_traces_endpoint
         if self.otlp_endpoint is None:
             return None
         path = "/v1/traces" if self.protocol == "http/protobuf" else ""
-        return self.otlp_endpoint.url + path
+        return self.otlp_endpoint + path
 
     @property
     def version(self) -> str:
@@ -185,11 +186,14 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     def problems(self, environment: Environment) -> Iterator[Problem]:
         """Report malformed headers, batches larger than the queue, and missing files or packages."""
         del environment
-        traces = "" if self.otlp_traces_headers is None else "TRACES_"
+
+        def name(setting: str, for_traces: object) -> str:
+            return f"OTEL_EXPORTER_OTLP_{'' if for_traces is None else 'TRACES_'}{setting}"
+
         try:
             self.collector_headers()
         except ValueError as error:
-            yield Problem(f"OTEL_EXPORTER_OTLP_{traces}HEADERS", f"is malformed: {error}", _HEADERS)
+            yield Problem(name("HEADERS", self.otlp_traces_headers), f"is malformed: {error}", _HEADERS)
         if self.bsp_max_export_batch_size > self.bsp_max_queue_size:
             yield Problem(
                 "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
@@ -197,25 +201,14 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
                 f"at most OTEL_BSP_MAX_QUEUE_SIZE, {self.bsp_max_queue_size}",
             )
         if self.certificate is not None and not self.certificate.is_file():
-            traces = "" if self.otlp_traces_certificate is None else "TRACES_"
             yield Problem(
-                f"OTEL_EXPORTER_OTLP_{traces}CERTIFICATE",
+                name("CERTIFICATE", self.otlp_traces_certificate),
                 f"is {str(self.certificate)!r}, which is not a file",
                 "an existing file",
             )
-        if self.protocol == "grpc" and not _has_grpc():
-            traces = "" if self.otlp_traces_protocol is None else "TRACES_"
+        if self.protocol == "grpc" and find_spec("grpc") is None:
             yield Problem(
-                f"OTEL_EXPORTER_OTLP_{traces}PROTOCOL",
+                name("PROTOCOL", self.otlp_traces_protocol),
                 "is 'grpc', but grpcio is not installed; install the extra starkeel-observability[grpc]",
                 "http/protobuf",
             )
-
-
-def _has_grpc() -> bool:
-    from importlib.util import find_spec
-
-    try:
-        return find_spec("grpc") is not None
-    except (ModuleNotFoundError, ValueError):
-        return False

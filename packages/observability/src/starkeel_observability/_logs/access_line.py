@@ -2,22 +2,24 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from .._request.context_vars import run_as_request
-from .._request.labels import Key
-from .._request.request import LONGEST_PATH
-from .._request.request_record import RequestRecord, RequestTemplate
-from .record import RESERVED, format_second, shorten_path
-from .redact import mask
-from .render import json_line
-from .sanitize import Sanitizer, encodable, sanitize_name
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from .._compat import attach
+from .._request.request import LONGEST_PATH, Key, RequestRecord, RequestTemplate
+from .record import RESERVED, format_second, json_line, shorten_path
+from .sanitize import Sanitizer, encodable, mask, sanitize_name
 from .sink import ACCESS_LOGGER
 from .structlog import LOGGERS, PROCESSORS, deliver
 
 _INFO: Final = 20
-_FIELDS: Final = RESERVED | {"method", "path", "status", "route", "duration_ms", "bytes", "client"}
+FIELDS: Final = RESERVED | {"method", "path", "status", "route", "duration_ms", "bytes", "client"}
+"""Names of the fields of a line."""
 _NO_IDS: Final = ',"trace_id":"","span_id":""'
 _SECOND_NS: Final = 1_000_000_000
 _THREE_DIGITS: Final = tuple(f"{number:03d}" for number in range(1000))
@@ -26,21 +28,15 @@ _FILE: Final = shorten_path(__file__)
 _logger: Final = LOGGERS(ACCESS_LOGGER)
 
 
-def is_enabled() -> bool:
-    """Return whether lines can be rendered directly: as JSON, without further structlog processors."""
+def line_path() -> Literal["rendered", "structlog", "none"]:
+    """Return how lines are written: rendered here if they are JSON and structlog has no other processors."""
     sink = LOGGERS.sink
-    return (
-        sink is not None
-        and sink.is_json
-        and _logger.level <= _INFO
-        and len(PROCESSORS) == 1
-        and PROCESSORS[0] is deliver
-    )
-
-
-def has_conflict(bound: Mapping[str, Any]) -> bool:
-    """Return whether a bound field has the name of a field of the line."""
-    return not _FIELDS.isdisjoint(bound)
+    if sink is None:
+        return "structlog"
+    if _logger.level > _INFO:
+        return "none"
+    is_rendered = sink.is_json and len(PROCESSORS) == 1 and PROCESSORS[0] is deliver
+    return "rendered" if is_rendered else "structlog"
 
 
 def write(records: Sequence[RequestRecord], offset_ns: int) -> None:
@@ -54,9 +50,7 @@ def write(records: Sequence[RequestRecord], offset_ns: int) -> None:
 def render_lines(records: Iterable[RequestRecord], offset_ns: int) -> list[str]:
     """Render lines without their end; fields and order are those of `record.line_fields`.
 
-    Args:
-        records: Requests; paths are escaped and redacted, ids empty for those without a span.
-        offset_ns: Offset from `perf_counter_ns()` to Unix time.
+    Paths are escaped and redacted before; `offset_ns` is that of `clock_offset_ns`.
     """
     where = f',"file":{_json(_FILE)},"line":1,"threadId":{threading.get_native_id()},"trace_id":"'
     lines: list[str] = []
@@ -93,9 +87,7 @@ def with_bound_fields(template: RequestTemplate, bound: Mapping[str, Any]) -> Re
     fields = {sanitize_name(name): sanitizer.field(name, value) for name, value in bound.items()}
     rendered = f"{json_line(fields)[1:-2].decode()},"
     line = f"{_HEAD}{rendered}{template.line_before.removeprefix(_HEAD)}", template.line_after
-    return RequestTemplate(
-        template.key, template.span, line, needs_request=template.needs_request, is_fast=False
-    )
+    return RequestTemplate(template.key, template.span, line, is_fast=False)
 
 
 def client_field(address: str | None) -> str:
@@ -116,10 +108,19 @@ def _line_end(service: str, version: str) -> str:
 def log_request(
     method: Callable[..., Any], record: RequestRecord, ids: bytes, bound: Mapping[str, Any]
 ) -> None:
-    """Write a line through structlog: for other formats, levels and processors."""
+    """Write a line through structlog, in the context of the request: for other formats and processors."""
     template, client, path, began, ended, sent_bytes, _, request_id, _ = record
     fields = access_fields(template.key, path, ended - began, sent_bytes, client.address)
-    run_as_request(request_id, ids, bound, lambda: method("request completed", **fields))
+    trace_id, span_id = int.from_bytes(ids[:16], "big"), int.from_bytes(ids[16:], "big")
+    span = NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=False))
+
+    def write_line() -> None:
+        clear_contextvars()
+        bind_contextvars(**{**bound, "request_id": request_id})
+        attach(set_span_in_context(span, Context()))
+        method("request completed", **fields)
+
+    copy_context().run(write_line)
 
 
 def access_fields(

@@ -6,8 +6,8 @@ import select
 import stat
 import termios
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 PIECE_BYTES: Final = 4096
@@ -40,15 +40,18 @@ class FdWriter:
         Raises:
             OSError: There is no reader any more.
         """
-        with self._exclusively():
+        # Locked, as more than `PIECE_BYTES` are written in several parts.
+        is_locked = self._is_pipe and self._lock()
+        try:
             left = memoryview(lines)
             while left:
                 self._wait_writable()
-                try:
+                # Another process may have made the shared pipe non-blocking and filled it first.
+                with suppress(BlockingIOError):
                     left = left[os.write(self._number, left[:PIECE_BYTES]) :]
-                except BlockingIOError:
-                    # Another process made the shared pipe non-blocking and filled it first.
-                    continue
+        finally:
+            if is_locked:
+                self._unlock()
 
     def write_at_once(self, lines: bytes) -> bytes | None:
         """Write lines if that does not block.
@@ -84,17 +87,6 @@ class FdWriter:
                 self._on_stall()
         finally:
             self.blocked_since = None
-
-    @contextmanager
-    def _exclusively(self) -> Generator[None]:
-        """Hold the lock of the pipe: more than `PIECE_BYTES` are written in several parts."""
-        if not self._is_pipe or not self._lock():
-            yield
-            return
-        try:
-            yield
-        finally:
-            self._unlock()
 
     def _lock(self) -> bool:
         began = reported = time.monotonic()

@@ -1,5 +1,6 @@
-"""Log records, and the fields of their lines."""
+"""Log records and their lines, as fields and as JSON."""
 
+import re
 import sys
 import threading
 import time
@@ -14,33 +15,25 @@ import msgspec
 import structlog
 from opentelemetry import trace
 
-from .._config.log_levels import level_name
-from .redact import mask
-from .sanitize import Sanitizer, encodable, sanitize_name, to_text
+from .._config.log_levels import SEVERITIES, severity_of
+from .sanitize import Sanitizer, encodable, mask, sanitize_name, to_text
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 RESERVED: Final = frozenset(
-    [
-        "timestamp",
-        "level",
-        "target",
-        "message",
-        "file",
-        "line",
-        "threadId",
-        "trace_id",
-        "span_id",
-        "request_id",
-        "service",
-        "version",
-        "exception",
-    ]
+    (
+        *("timestamp", "level", "target", "message", "file", "line", "threadId"),
+        *("trace_id", "span_id", "request_id", "service", "version", "exception"),
+    )
 )
 """Names that every line uses itself; another field of that name is renamed."""
 _STACK_HEAD: Final = 4096
 _STACK_TAIL: Final = 12_288
 _MAX_FRAMES: Final = 20
+# JSON escapes C0 controls only. Terminals and log viewers also act on DEL, C1 controls, line separators and
+# bidirectional overrides.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_encoder: Final = msgspec.json.Encoder()
 
 
 class LogRecord(msgspec.Struct, kw_only=True, eq=False):
@@ -69,7 +62,7 @@ def line_fields(record: LogRecord, *, service: str, version: str) -> dict[str, A
     request_id = context.pop("request_id", None)
     line: dict[str, Any] = {
         "timestamp": format_time(record.at),
-        "level": level_name(record.level),
+        "level": SEVERITIES[severity_of(record.level)],
         "target": record.target,
         "message": sanitizer.text(to_text(record.message)),
     }
@@ -154,3 +147,17 @@ def shorten_path(file: str) -> str:
         if file.startswith(f"{root}/"):
             return file[len(root) + 1 :]
     return file
+
+
+def json_line(line: dict[str, Any] | str) -> bytes:
+    """Return the fields of a line, or a text, as one line of JSON."""
+    encoded = _encoder.encode(line)
+    if not encoded.isascii() or b"\x7f" in encoded:
+        # What is left occurs only inside strings, where the escaped form is equivalent.
+        encoded = visible(encoded.decode()).encode()
+    return encoded + b"\n"
+
+
+def visible(text: str) -> str:
+    """Return a text with control characters escaped."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -2,12 +2,14 @@
 
 import atexit
 import logging
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Literal
 
 from prometheus_client import Counter
 
-from .._config.log_levels import LogLevels, minimum_level_name
+from .._config.log_levels import OFF, SEVERITIES, LogLevels, severity_of
 from .._metrics.drops import dropped_records, suppressed_records
 from . import stdlib, structlog
 from .sink import Format, LogSink
@@ -30,15 +32,16 @@ def configure(
     Args:
         levels: Minimum levels.
         log_format: `auto` is `pretty` if stdout is a terminal, else `json`.
-        service: Service name.
+        service: Service name, in every line as the version.
         version: Service version.
         repeats_per_second: Limit for repeated lines; 0 disables it.
     """
-    writer = LineWriter.stdout()
+    # `None` if stdout was closed at start: its number may be reused for another file.
+    writer = LineWriter(None if sys.__stdout__ is None else sys.__stdout__.fileno())
     form: Format = log_format if log_format != "auto" else "pretty" if writer.is_terminal else "json"
-    writer.on_drop = _increment(dropped_records())
+    writer.on_drop = partial(_count, dropped_records())
     sink = LogSink(writer, form, service=service, version=version, repeats_per_second=repeats_per_second)
-    sink.on_suppressed = _increment(suppressed_records())
+    sink.on_suppressed = partial(_count, suppressed_records())
     structlog.configure(sink, levels)
     stdlib.configure(sink, levels)
     atexit.register(sink.close, timeout_s=_EXIT_S)
@@ -55,15 +58,13 @@ def loggers() -> dict[str, Any]:
     """Return the configured levels and the effective level of each logger."""
     levels = structlog.LOGGERS.levels
     names = {*structlog.LOGGERS.names(), *logging.root.manager.loggerDict}
-    return {
-        "levels": str(levels),
-        "loggers": {name: minimum_level_name(levels.of(name)) for name in sorted(names)},
-    }
+    return {"levels": str(levels), "loggers": {name: _level_name(levels.of(name)) for name in sorted(names)}}
 
 
-def _increment(counter: Counter) -> Callable[[Mapping[str, int]], None]:
-    def increment(counts: Mapping[str, int]) -> None:
-        for level, count in counts.items():
-            counter.labels(level).inc(count)
+def _level_name(level: int) -> str:
+    return "OFF" if level >= OFF else SEVERITIES[severity_of(level)]
 
-    return increment
+
+def _count(counter: Counter, counts: Mapping[str, int]) -> None:
+    for level, count in counts.items():
+        counter.labels(level).inc(count)

@@ -1,17 +1,112 @@
-"""Log sink: the single path by which log lines leave the process."""
+"""Log sink: the single path by which log lines leave the process, with flood control."""
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
 
-from .flood_control import FloodControl, Suppressed
-from .record import LogRecord, line_fields
-from .render import json_line, pretty_line
+from msgspec.structs import replace
+
+from .._config.log_levels import SEVERITIES, severity_of
+from .pretty import pretty_line
+from .record import LogRecord, json_line, line_fields
 from .writer import LineWriter
 
 Format = Literal["json", "pretty"]
 ACCESS_LOGGER: Final = "starkeel_observability.access"
+SAMPLE_EVERY: Final = 100
+"""Above the limit, every hundredth line is still written."""
+ERROR_FACTOR: Final = 5
+"""Factor of the limit for errors."""
+_MAX_KEYS: Final = 1000
+_MAX_MESSAGE: Final = 200
+_REPORT_S: Final = 1.0
+_WARNING: Final = 30
+_ERROR: Final = 40
 _MAX_REPORTED: Final = 5
+
+
+class MessageKey(NamedTuple):
+    """Identifies repeated lines; their fields may differ."""
+
+    target: str
+    level: str
+    message: str
+
+
+Suppressed = Counter[MessageKey]
+
+
+class FloodControl:
+    """Decides whether a line is written, and reports once per second how many were not.
+
+    Args:
+        limit: Warnings per second for each key; 0 disables the limit.
+        report: Called with the suppressed lines; in a thread of its own.
+    """
+
+    def __init__(self, limit: int, report: Callable[[Suppressed], None]) -> None:
+        self._limit = limit
+        self._report = report
+        self._lock = threading.RLock()
+        self._second = 0
+        self._counts: dict[MessageKey, int] = {}
+        self._suppressed: Suppressed = Counter()
+        self._due = 0.0
+
+    def admits(self, target: str, level: int, message: object) -> bool:
+        """Return whether to write a line with a message, given before interpolation."""
+        if level < _WARNING or not self._limit:
+            return True
+        text = message[:_MAX_MESSAGE] if isinstance(message, str) else type(message).__name__
+        key, now = MessageKey(target, SEVERITIES[severity_of(level)], text), time.monotonic()
+        with self._lock:
+            key, number = self._count(key, int(now))
+            excess = number - self._limit * (ERROR_FACTOR if level >= _ERROR else 1)
+            if excess <= 0 or excess % SAMPLE_EVERY == 0:
+                return True
+            self._suppressed[key] += 1
+            # A report that is overdue was lost in a fork.
+            must_report = now > self._due + _REPORT_S
+            if must_report:
+                self._due = now + _REPORT_S
+        if must_report:
+            self._schedule_report()
+        return False
+
+    def flush(self) -> None:
+        with self._lock:
+            suppressed, self._suppressed = self._suppressed, Counter()
+            self._due = 0.0
+        if suppressed:
+            self._report(suppressed)
+
+    def close(self) -> None:
+        """Report the suppressed lines and suppress none from now on, as a later report may be lost."""
+        self._limit = 0
+        self.flush()
+
+    def _count(self, key: MessageKey, second: int) -> tuple[MessageKey, int]:
+        counts = self._counts
+        if second != self._second:
+            self._second = second
+            counts.clear()
+        if key not in counts and len(counts) >= _MAX_KEYS:
+            # A flood of distinct messages shares one limit.
+            key = key._replace(message="")
+        number = counts[key] = counts.get(key, 0) + 1
+        return key, number
+
+    def _schedule_report(self) -> None:
+        try:
+            timer = threading.Timer(_REPORT_S, self.flush)
+            timer.daemon = True
+            timer.start()
+        except RuntimeError:
+            # The interpreter is shutting down and cannot start threads; `close` reports.
+            return
 
 
 class LogSink:
@@ -26,16 +121,15 @@ class LogSink:
         self.is_json = form == "json"
         self.write = writer.write
         self._render: Callable[[dict[str, Any]], bytes] = (
-            json_line if form == "json" else pretty_line(colours=writer.is_terminal)
+            json_line if self.is_json else partial(pretty_line, colours=writer.is_terminal)
         )
         self._flood_control = FloodControl(repeats_per_second, self._report_suppressed)
-        self.on_suppressed: Callable[[Mapping[str, int]], None] = _ignore
+        self.on_suppressed: Callable[[Mapping[str, int]], object] = dict
         """Called with the number of newly suppressed lines by level."""
         writer.render_dropped = self._render_dropped
 
     def send(self, record: LogRecord) -> None:
-        """Write a record as a line, unless flood control suppresses it."""
-        # Access log lines are exempt: every request has its line.
+        """Write a record as a line, unless flood control suppresses it: access log lines are exempt."""
         if record.target == ACCESS_LOGGER or self._flood_control.admits(
             record.target, record.level, record.message if record.pattern is None else record.pattern
         ):
@@ -45,7 +139,9 @@ class LogSink:
         try:
             line = self._line(record)
         except Exception as error:  # noqa: BLE001 - a log call never raises
-            line = self._line(_unwritable(record, error))
+            record = replace(record, message="log event could not be written", error=None)
+            record.level, record.fields = max(record.level, _WARNING), {"error": type(error).__name__}
+            line = self._line(record)
         self._writer.write(record.level, line)
 
     def flush(self, *, timeout_s: float) -> None:
@@ -74,23 +170,7 @@ class LogSink:
         return self._render(line_fields(record, service=self.service, version=self.version))
 
 
-def _ignore(_: Mapping[str, int]) -> None:
-    """Default of `on_suppressed`."""
-
-
 def _warning(message: str, fields: Mapping[str, Any]) -> LogRecord:
     return LogRecord(
-        level=30, target="starkeel_observability", message=message, fields=fields, file=__file__, line=0
-    )
-
-
-def _unwritable(record: LogRecord, error: Exception) -> LogRecord:
-    return LogRecord(
-        level=max(record.level, 30),
-        target=record.target,
-        message="log event could not be written",
-        fields={"error": type(error).__name__},
-        file=record.file,
-        line=record.line,
-        at=record.at,
+        level=_WARNING, target="starkeel_observability", message=message, fields=fields, file=__file__, line=0
     )

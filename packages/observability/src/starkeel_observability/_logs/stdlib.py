@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from types import TracebackType
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from .._config.log_levels import LogLevels
 from .record import LogRecord
@@ -133,7 +133,7 @@ class _UncaughtHooks:
         sys.excepthook = self._in_main
         threading.excepthook = self._in_thread
         sys.unraisablehook = self._unraisable
-        warnings.showwarning = self._warning
+        warnings.showwarning = self._warning  # type: ignore[assignment]  # accepts the other arguments, too
 
     def _in_main(self, kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
@@ -171,27 +171,14 @@ class _UncaughtHooks:
         )
 
     def _warning(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
+        self, message: object, category: type[Warning], filename: str, lineno: int, *_: object
     ) -> None:
-        del file, line
-        logger = logging.getLogger("py.warnings")
-        if logger.isEnabledFor(logging.WARNING):
-            self._sink.send(
-                LogRecord(
-                    level=logging.WARNING,
-                    target=logger.name,
-                    message=message,
-                    fields={"category": category.__name__},
-                    file=filename,
-                    line=lineno,
-                )
+        target, fields = "py.warnings", {"category": category.__name__}
+        if logging.getLogger(target).isEnabledFor(logging.WARNING):
+            record = LogRecord(
+                level=30, target=target, message=message, fields=fields, file=filename, line=lineno
             )
+            self._sink.send(record)
 
 
 def _origin(frames: TracebackType | None) -> tuple[str, int]:

@@ -1,11 +1,13 @@
 """structlog integration: loggers whose level can change at run time, and delivery to the log sink."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+import traceback
+from collections.abc import Callable, Mapping, MutableMapping
 from types import FrameType
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct
 
 from .._config.log_levels import OFF, TRACE, LogLevels
 from .record import ExcInfo, LogRecord
@@ -18,23 +20,16 @@ _METHODS: Final[Mapping[str, int]] = {
     "msg": 20,
     "warning": 30,
     "warn": 30,
-    "error": 40,
-    "err": 40,
-    "exception": 40,
-    "failure": 40,
-    "critical": 50,
-    "fatal": 50,
+    **dict.fromkeys(("error", "err", "exception", "failure"), 40),
+    **dict.fromkeys(("critical", "fatal"), 50),
 }
 
 
-class LoggerHandle:
+class LoggerHandle(Struct):
     """Name and minimum level of a logger, shared by all loggers of that name."""
 
-    __slots__ = ("level", "name")
-
-    def __init__(self, name: str, level: int) -> None:
-        self.name = name
-        self.level = level
+    name: str
+    level: int
 
 
 class LoggerRegistry:
@@ -47,9 +42,8 @@ class LoggerRegistry:
 
     def __call__(self, *names: Any) -> LoggerHandle:
         """Return the handle for a logger name; default: the calling module."""
-        name = (
-            names[0] if names and isinstance(names[0], str) else _caller().f_globals.get("__name__", "root")
-        )
+        is_named = names and isinstance(names[0], str)
+        name = names[0] if is_named else _caller().f_globals.get("__name__", "root")
         found = self._handles.get(name)
         if found is None:
             found = self._handles.setdefault(name, LoggerHandle(name, self.levels.of(name)))
@@ -151,7 +145,7 @@ def _send(handle: LoggerHandle, level: int, message: object, fields: MutableMapp
         return
     error = _exc_info(fields.pop("exc_info", None))
     if fields.pop("stack_info", None):
-        fields["stack"] = _stack(frame)
+        fields["stack"] = "".join(traceback.format_stack(frame)).rstrip("\n")
     sink.send(
         LogRecord(
             level=level,
@@ -192,20 +186,11 @@ def _method_of(level: int) -> str:
 
 
 def _caller() -> FrameType:
-    for frame in _frames(sys._getframe(1)):  # noqa: SLF001 - there is no public function
+    here = sys._getframe(1)  # noqa: SLF001 - there is no public function
+    frame: FrameType | None = here
+    while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if name != __name__ and not name.startswith("structlog."):
             return frame
-    return sys._getframe(1)  # noqa: SLF001 - as above
-
-
-def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
         frame = frame.f_back
-
-
-def _stack(frame: FrameType) -> str:
-    import traceback
-
-    return "".join(traceback.format_stack(frame)).rstrip("\n")
+    return here

@@ -1,16 +1,16 @@
 """Log writer: a background thread writes lines to stdout, so that log calls do not wait for the reader."""
 
 import os
-import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from .._config.log_levels import SEVERITIES, severity_of
 from .fd_writer import PIECE_BYTES, FdWriter
-from .queue import LineQueue
 
 _GATHER_S: Final = 0.005
 """Seconds that a line waits for others, to be written together."""
@@ -18,16 +18,91 @@ _GIVE_UP_S: Final = 0.25
 """Seconds after which `flush` stops waiting for a stalled reader."""
 _WARN: Final = 30
 
+_MAX_BYTES: Final = 4 * 1024 * 1024
+"""Memory limit for the queue of one process."""
+_OVERHEAD: Final = 160
+"""Memory that an entry takes in addition to its lines."""
+
+_Entry = tuple[int, bytes, int]
+"""Sequence number, lines that stay together, number of lines."""
 Counts = Mapping[str, int]
+
+
+class LineQueue:
+    """Accepts lines from any thread and returns them in order; when full, drops the least severe first."""
+
+    def __init__(self) -> None:
+        self._entries: tuple[deque[_Entry], ...] = tuple(deque() for _ in SEVERITIES)
+        self._bytes = 0
+        self._number = 0
+        self._dropped = [0] * len(SEVERITIES)
+        # Reentrant: garbage collection within `put` may run finalizers that log.
+        self.lock = threading.RLock()
+
+    def put(self, level: int, lines: bytes, count: int = 1) -> None:
+        """Add `count` lines, which stay together; a full queue drops less severe ones, or these."""
+        rank = severity_of(level)
+        size = len(lines) + _OVERHEAD
+        with self.lock:
+            if self._bytes + size > _MAX_BYTES and not self._make_room(size, rank):
+                self._dropped[rank] += count
+                return
+            self._number += 1
+            self._entries[rank].append((self._number, lines, count))
+            self._bytes += size
+
+    def take(self, max_bytes: int) -> list[tuple[int, bytes, int]]:
+        """Remove and return entries of up to `max_bytes`, at least one: rank, lines, number of lines."""
+        taken: list[tuple[int, bytes, int]] = []
+        left = max_bytes
+        with self.lock:
+            while not self.is_empty:
+                _, rank = min((its[0][0], rank) for rank, its in enumerate(self._entries) if its)
+                entries = self._entries[rank]
+                # Usually all entries have one level, and need no merging.
+                is_only = sum(map(bool, self._entries)) == 1
+                while entries:
+                    _, lines, count = entries[0]
+                    if taken and len(lines) > left:
+                        return taken
+                    entries.popleft()
+                    self._bytes -= len(lines) + _OVERHEAD
+                    left -= len(lines)
+                    taken.append((rank, lines, count))
+                    if not is_only:
+                        break
+        return taken
+
+    def count_lost(self, taken: list[tuple[int, bytes, int]]) -> None:
+        """Count taken entries that could not be written as dropped."""
+        with self.lock:
+            for rank, _, count in taken:
+                self._dropped[rank] += count
+
+    def dropped(self) -> dict[str, int]:
+        return dict(zip(SEVERITIES, self._dropped, strict=True))
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self._entries)
+
+    def _make_room(self, size: int, rank: int) -> bool:
+        """Drop less severe lines, the newest first: the older ones show what led to the problem."""
+        for lower, entries in enumerate(self._entries[:rank]):
+            while entries:
+                _, lines, count = entries.pop()
+                self._bytes -= len(lines) + _OVERHEAD
+                self._dropped[lower] += count
+                if self._bytes + size <= _MAX_BYTES:
+                    return True
+        return False
 
 
 class LineWriter:
     """Queues lines and writes them in the background.
 
-    Lines that cannot be written, as the reader is stalled or gone, are dropped and counted.
-
-    Args:
-        descriptor: File descriptor; `None` if the process was started without stdout.
+    Lines that cannot be written, as the reader is stalled or gone, are dropped and counted. Without a
+    descriptor, as in a process that was started without stdout, all are.
     """
 
     _is_asleep: bool
@@ -40,19 +115,18 @@ class LineWriter:
         self._published: Counts = self._queue.dropped()
         self._reported = self._published
         self._is_closed = False
-        self.on_drop: Callable[[Counts], None] = _ignore
+        self.on_drop: Callable[[Counts], object] = dict
         """Called in the background thread with the number of newly dropped lines by level."""
         self.render_dropped: Callable[[Counts], bytes] | None = None
         """Renders the line that reports dropped lines."""
         self._start()
-        after_fork = weakref.WeakMethod(self._after_fork)
-        os.register_at_fork(after_in_child=lambda: _call(after_fork))
+        writer = weakref.ref(self)
 
-    @classmethod
-    def stdout(cls) -> "LineWriter":
-        """Create a writer to the process's original stdout."""
-        # `None` if stdout was closed at start: its number may be reused for another file.
-        return cls(None if sys.__stdout__ is None else sys.__stdout__.fileno())
+        def after_fork() -> None:
+            if (found := writer()) is not None:
+                found.restart_after_fork()
+
+        os.register_at_fork(after_in_child=after_fork)
 
     @property
     def is_terminal(self) -> bool:
@@ -82,7 +156,8 @@ class LineWriter:
         self._hurry.set()
         try:
             while not self._is_asleep:
-                if time.monotonic() >= until or self._is_stalled() or not self._is_thread_alive():
+                is_running = self._thread is not None and self._thread.is_alive()
+                if time.monotonic() >= until or self._is_stalled() or not is_running:
                     return False
                 self._idle.wait(0.01)
         finally:
@@ -106,14 +181,11 @@ class LineWriter:
             )
             self._thread.start()
 
-    def _after_fork(self) -> None:
+    def restart_after_fork(self) -> None:
         # Queued lines are written by the parent.
         self._queue = LineQueue()
         self._published = self._reported = self._queue.dropped()
         self._start()
-
-    def _is_thread_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
 
     def _is_stalled(self) -> bool:
         since = None if self._fd_writer is None else self._fd_writer.blocked_since
@@ -162,13 +234,3 @@ class LineWriter:
 
 def _increase(before: Counts, now: Counts) -> Counts:
     return {level: count - before[level] for level, count in now.items() if count > before[level]}
-
-
-def _ignore(_: Counts) -> None:
-    """Default of `on_drop`."""
-
-
-def _call(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    found = method()
-    if found is not None:
-        found()

@@ -10,8 +10,6 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from .cardinality import CappedCounter, CappedGauge, CappedHistogram
 
-__all__ = ["DURATION_BUCKETS", "counter", "gauge", "histogram"]
-
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds, up to the default request timeout."""
 
@@ -36,11 +34,7 @@ def counter(name: str, documentation: str, *, labels: Sequence[str] = ()) -> Cou
 
 
 def histogram(
-    name: str,
-    documentation: str,
-    *,
-    labels: Sequence[str] = (),
-    buckets: Sequence[float] = DURATION_BUCKETS,
+    name: str, documentation: str, *, labels: Sequence[str] = (), buckets: Sequence[float] = DURATION_BUCKETS
 ) -> Histogram:
     """Create a histogram, at module level.
 

@@ -28,10 +28,6 @@ class _Capped(MetricWrapperBase):
         super().__init__(*args, **kwargs)
         check_metric(self, *self._value_names)
 
-    def values(self: Any) -> list[Any]:
-        """Return the value objects; of a histogram the sum, then the count of each bucket, not cumulative."""
-        return [self._value]
-
     def labels(self: Any, *labelvalues: Any, **labelkwargs: Any) -> Any:
         if len(self._metrics) >= MAX_SERIES and self._key(labelvalues, labelkwargs) not in self._metrics:
             labelvalues, labelkwargs = (OTHER,) * len(self._labelnames), {}
@@ -67,6 +63,7 @@ class CappedHistogram(_Capped, Histogram):
         super().observe(amount, exemplar)
 
     def values(self) -> list[Any]:
+        """Return the value objects: the sum, then the count of each bucket, not cumulative."""
         return [self._sum, *self._buckets]
 
     def set_exemplar(self, bucket: int, amount: float, labels: dict[str, str]) -> None:

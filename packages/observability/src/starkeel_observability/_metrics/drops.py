@@ -5,34 +5,31 @@ from functools import cache
 
 from prometheus_client import Counter
 
+from .._config.log_levels import SEVERITIES
 from .api import counter
-
-_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
 
 @cache
 def dropped_records() -> Counter:
     """Return the counter of log lines that could not be written."""
-    made = counter("log_records_dropped_total", "Log lines that could not be written.", labels=("level",))
-    return _initialize(made, _LEVELS)
+    return _counter("log_records_dropped_total", "Log lines that could not be written.", level=SEVERITIES)
 
 
 @cache
 def suppressed_records() -> Counter:
     """Return the counter of log lines that flood control suppressed."""
-    made = counter(
+    return _counter(
         "log_records_sampled_out_total",
         "Repeated warnings and errors that flood control suppressed.",
-        labels=("level",),
+        level=("WARN", "ERROR"),
     )
-    return _initialize(made, ("WARN", "ERROR"))
 
 
 @cache
 def dropped_spans() -> Counter:
     """Return the counter of spans that no collector accepted."""
-    made = counter("starkeel_spans_dropped_total", "Spans that no collector accepted.", labels=("reason",))
-    return _initialize(made, ("queue_full", "unavailable", "refused", "rejected"))
+    reasons = ("queue_full", "unavailable", "refused", "rejected")
+    return _counter("starkeel_spans_dropped_total", "Spans that no collector accepted.", reason=reasons)
 
 
 @cache
@@ -41,8 +38,10 @@ def exported_spans() -> Counter:
     return counter("starkeel_spans_exported_total", "Spans that a collector accepted.")
 
 
-def _initialize(made: Counter, values: Iterable[str]) -> Counter:
-    """Create every series at 0: `increase()` misses the first value of a series that appears later."""
+def _counter(name: str, documentation: str, **labels: Iterable[str]) -> Counter:
+    """Create a counter, every series at 0: `increase()` misses the first value of one that appears later."""
+    ((label, values),) = labels.items()
+    made = counter(name, documentation, labels=(label,))
     for value in values:
         made.labels(value)
     return made

@@ -5,15 +5,11 @@ from collections.abc import Callable
 from functools import cache
 from itertools import repeat
 from operator import itemgetter, sub
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final
 
-from .._compat import shared_values
+from .._request.request import Key, RequestRecord
 from .api import DURATION_BUCKETS
 from .cardinality import EXEMPLAR_INTERVAL_S, CappedCounter, CappedGauge, CappedHistogram
-
-if TYPE_CHECKING:
-    from .._request.labels import Key
-    from .._request.request_record import RequestRecord
 
 UNMATCHED: Final = "__unmatched__"
 """Path label of requests that match no route."""
@@ -23,38 +19,6 @@ _BUCKETS_NS: Final = tuple(round(bound * 1e9) for bound in DURATION_BUCKETS)
 _EXEMPLAR_INTERVAL_NS: Final = round(EXEMPLAR_INTERVAL_S * 1e9)
 
 IsSampled = Callable[[Any, bytes], bool]
-
-
-class Values(Protocol):
-    """Metric values by index, changed without a call or a lock."""
-
-    def __getitem__(self, index: int, /) -> float: ...
-
-    def __setitem__(self, index: int, value: float, /) -> None: ...
-
-
-class _ProcessValues:
-    """Values that are not shared with other processes."""
-
-    def __init__(self, values: list[Any]) -> None:
-        self._values = values
-
-    def __getitem__(self, index: int) -> float:
-        value: float = self._values[index].get()
-        return value
-
-    def __setitem__(self, index: int, value: float) -> None:
-        self._values[index].set(value)
-
-
-def values_of(metric: CappedCounter | CappedGauge | CappedHistogram) -> tuple[Values, list[int]]:
-    """Return the values of a metric, which must not be changed in another way, and the index of each.
-
-    Values that processes share are in a memory-mapped file. Each update is one store in place, so that no
-    count is lost however the process ends. Only one thread may change them.
-    """
-    values = metric.values()
-    return shared_values(values) or (_ProcessValues(values), list(range(len(values))))
 
 
 class HttpMetrics:
@@ -68,28 +32,21 @@ class HttpMetrics:
             _LABELS,
             buckets=DURATION_BUCKETS,
         )
-        in_flight = CappedGauge(
+        self.set_in_flight = CappedGauge(
             "http_requests_in_flight", "Open requests and WebSockets.", multiprocess_mode="livesum"
-        )
-        self._in_flight, (self._open,) = values_of(in_flight)
+        ).set
         # Cached per route and outcome: labels() takes a lock and builds keys.
         self._series: dict[Key, _Series] = {}
 
-    def observe(self, key: "Key", records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
+    def observe(self, key: Key, records: list[RequestRecord], is_sampled: IsSampled) -> None:
         """Count requests with the same key.
 
-        Args:
-            key: Method, route and status.
-            records: The requests; one with extras has ids only if its trace is sampled.
-            is_sampled: Returns whether the trace of a record without extras is sampled, given its ids.
+        A record with extras has ids only if its trace is sampled; `is_sampled` is called for the others.
         """
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = self._create(*key)
         series.observe(records, is_sampled)
-
-    def set_in_flight(self, count: int) -> None:
-        self._in_flight[self._open] = float(count)
 
     def _create(self, method: str, route: str | None, status: int) -> "_Series":
         labels = (method, route or UNMATCHED, str(status))
@@ -99,23 +56,20 @@ class HttpMetrics:
 class _Series:
     """Count and durations of the requests of one key."""
 
-    __slots__ = ("_buckets", "_count", "_due", "_durations", "_requests", "_set_exemplar", "_sum")
-
     def __init__(self, requests: CappedCounter, durations: CappedHistogram) -> None:
-        self._requests, (self._count,) = values_of(requests)
-        self._durations, (self._sum, *self._buckets) = values_of(durations)
+        self._requests = requests
         self._set_exemplar = durations.set_exemplar
+        self._sum, *self._buckets = durations.values()
         self._due = [0] * len(self._buckets)
 
-    def observe(self, records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
-        durations = self._durations
+    def observe(self, records: list[RequestRecord], is_sampled: IsSampled) -> None:
         took_ns = list(map(sub, map(_ended, records), map(_began, records)))
-        self._requests[self._count] += len(records)
-        durations[self._sum] += sum(took_ns) / 1e9
+        self._requests.inc(len(records))
+        self._sum.inc(sum(took_ns) / 1e9)
         buckets = list(map(bisect_left, repeat(_BUCKETS_NS), took_ns))
         now = records[-1][4]
         for bucket in set(buckets):
-            durations[self._buckets[bucket]] += buckets.count(bucket)
+            self._buckets[bucket].inc(buckets.count(bucket))
             if now >= self._due[bucket]:
                 self._update_exemplar(
                     bucket,
@@ -123,7 +77,7 @@ class _Series:
                     is_sampled,
                 )
 
-    def _update_exemplar(self, bucket: int, records: "list[RequestRecord]", is_sampled: IsSampled) -> None:
+    def _update_exemplar(self, bucket: int, records: list[RequestRecord], is_sampled: IsSampled) -> None:
         for _, _, _, began, ended, _, ids, _, extras in records:
             if ids and (extras is not None or is_sampled(None, ids)):
                 self._due[bucket] = ended + _EXEMPLAR_INTERVAL_NS

@@ -27,45 +27,31 @@ _LAG_EVERY_S: Final = 0.5
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class _Metrics:
-    """Resource metrics with a label for the process.
-
-    The process collectors of `prometheus_client` report only the process that is scraped, main. These are not
-    registered: the default registry already has collectors of the same names, which main does not expose.
-    """
-
-    def __init__(self) -> None:
-        self.cpu = _counter("process_cpu_seconds_total", "CPU time used.")
-        self.memory = _gauge("process_resident_memory_bytes", "Resident memory.")
-        self.files = _gauge("process_open_fds", "Open file descriptors.")
-        self.max_files = _gauge("process_max_fds", "Limit of open file descriptors.")
-        self.threads = _gauge("process_threads", "Threads.")
-        self.started = _gauge("process_start_time_seconds", "Start time in seconds since 1970.")
-        self.collections = _counter("python_gc_collections_total", "Garbage collections.", "generation")
-        self.collected = _counter(
-            "python_gc_objects_collected_total", "Objects collected as garbage.", "generation"
-        )
-
-
-def _counter(name: str, documentation: str, *labels: str) -> Counter:
-    return Counter(name, documentation, ["process", *labels], registry=None)
-
-
-def _gauge(name: str, documentation: str) -> Gauge:
-    return Gauge(name, documentation, ["process"], registry=None, multiprocess_mode="livesum")
-
-
-_metrics = cache(_Metrics)
-
-
 class ProcessMetrics:
-    """Measures the resource usage of this process every five seconds, where `/proc` exists."""
+    """Measures the resource usage of this process every five seconds, where `/proc` exists.
+
+    The process collectors of `prometheus_client` report only the process that is scraped, main. These metrics
+    are not registered: the default registry already has collectors of the same names, which main does not
+    expose.
+    """
 
     def __init__(self, process: str) -> None:
         self._process = process
         self._stopped = threading.Event()
         self._cpu_s = 0.0
         self._gc: dict[int, tuple[int, int]] = {}
+        self._cpu = _counter("process_cpu_seconds_total", "CPU time used.")
+        self._gauges = [
+            _gauge("process_threads", "Threads."),
+            _gauge("process_start_time_seconds", "Start time in seconds since 1970."),
+            _gauge("process_resident_memory_bytes", "Resident memory."),
+            _gauge("process_open_fds", "Open file descriptors."),
+            _gauge("process_max_fds", "Limit of open file descriptors."),
+        ]
+        self._collections = _counter("python_gc_collections_total", "Garbage collections.", "generation")
+        self._collected = _counter(
+            "python_gc_objects_collected_total", "Objects collected as garbage.", "generation"
+        )
 
     def start(self) -> None:
         if not _STAT.exists():
@@ -79,29 +65,36 @@ class ProcessMetrics:
     def measure(self) -> None:
         # The second field, a name in parentheses, may contain any character.
         stat = _STAT.read_text().rpartition(")")[2].split()
-        made, process = _metrics(), self._process
         cpu_s = (int(stat[11]) + int(stat[12])) / _TICKS_PER_S
-        made.cpu.labels(process).inc(max(0.0, cpu_s - self._cpu_s))
+        self._cpu.labels(self._process).inc(max(0.0, cpu_s - self._cpu_s))
         self._cpu_s = cpu_s
-        made.threads.labels(process).set(int(stat[17]))
-        made.started.labels(process).set(_boot_time() + int(stat[19]) / _TICKS_PER_S)
-        made.memory.labels(process).set(int(stat[21]) * _PAGE_BYTES)
-        made.files.labels(process).set(sum(1 for _ in _FILES.iterdir()))
-        made.max_files.labels(process).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        self._measure_gc(made)
-
-    def _measure_gc(self, made: _Metrics) -> None:
+        started_s = _boot_time() + int(stat[19]) / _TICKS_PER_S
+        open_files, max_files = (
+            sum(1 for _ in _FILES.iterdir()),
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        )
+        measured = int(stat[17]), started_s, int(stat[21]) * _PAGE_BYTES, open_files, max_files
+        for gauge, value in zip(self._gauges, measured, strict=True):
+            gauge.labels(self._process).set(value)
         for generation, stats in enumerate(gc.get_stats()):
             now = (stats["collections"], stats["collected"])
             before = self._gc.get(generation, (0, 0))
             labels = (self._process, str(generation))
-            made.collections.labels(*labels).inc(now[0] - before[0])
-            made.collected.labels(*labels).inc(now[1] - before[1])
+            self._collections.labels(*labels).inc(now[0] - before[0])
+            self._collected.labels(*labels).inc(now[1] - before[1])
             self._gc[generation] = now
 
     def _run(self) -> None:
         while not self._stopped.wait(_MEASURE_EVERY_S):
             self.measure()
+
+
+def _counter(name: str, documentation: str, *labels: str) -> Counter:
+    return Counter(name, documentation, ["process", *labels], registry=None)
+
+
+def _gauge(name: str, documentation: str) -> Gauge:
+    return Gauge(name, documentation, ["process"], registry=None, multiprocess_mode="livesum")
 
 
 @cache

@@ -1,15 +1,12 @@
-"""Result of an export request, and retry delays."""
+"""Result of an export request."""
 
-import random
-from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
 from msgspec import Struct
+from starkeel_config import Backoff
 
-MAX_DELAY_S: Final = 60.0
-"""Upper bound for delays, in seconds; a longer `Retry-After` is cut."""
+BACKOFF: Final = Backoff(base_s=1.0, cap_s=60.0, jitter=0.5)
+"""Pauses between attempts; a longer `Retry-After` is cut to `cap_s`."""
 
 
 class ExportResult(Struct, frozen=True):
@@ -32,28 +29,6 @@ class Sender(Protocol):
     """Sends an encoded `ExportTraceServiceRequest`; never raises."""
 
     def __call__(self, body: bytes, *, timeout_s: float) -> ExportResult: ...
-
-
-def backoff_s(attempt: int) -> float:
-    """Return the delay before the next attempt: 1, 2, 4, ... seconds, with jitter."""
-    return min(MAX_DELAY_S, 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-
-
-def retry_after_s(
-    header: str | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> float | None:
-    """Return the delay that a `Retry-After` header requests (seconds or a date); `None` if it is invalid."""
-    if header is None:
-        return None
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), MAX_DELAY_S)
-    try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - now()).total_seconds()), MAX_DELAY_S)
 
 
 def rejected_spans(response: bytes) -> int:

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from .._config.settings import TelemetrySettings
 from .._metrics.drops import dropped_spans, exported_spans
-from .export_result import ExportResult, Sender, backoff_s
+from .export_result import BACKOFF, ExportResult, Sender
 from .otlp_encoding import encode_request, encode_resource
 from .server_span import encode_ended
 from .span import InstrumentationScope, RecordedSpan, clean_value
@@ -30,13 +30,7 @@ _MIN_TIMEOUT_S: Final = 0.1
 
 
 class Exporter:
-    """Queues spans and sends them in the background.
-
-    Args:
-        send: Sends one request.
-        resource: Result of `encode_resource`.
-        settings: Sizes of queue and batches, interval and timeout.
-    """
+    """Queues spans and sends them in the background; `resource` is a result of `encode_resource`."""
 
     def __init__(self, send: Sender, resource: bytes, settings: TelemetrySettings) -> None:
         self._send = send
@@ -46,9 +40,6 @@ class Exporter:
         self._interval_s = settings.bsp_schedule_delay_ms / 1000
         self._timeout_s = settings.timeout_s
         self._queue: deque[tuple[InstrumentationScope, bytes]] = deque()
-        self._overflowed = 0
-        self._published_overflow = 0
-        self._overflow_lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._warned_at = 0.0
@@ -86,11 +77,13 @@ class Exporter:
         return not self._thread.is_alive()
 
     def _drop_oldest(self) -> None:
+        dropped = 0
         # The sending thread may have removed the last span.
-        with self._overflow_lock, suppress(IndexError):
+        with suppress(IndexError):
             while len(self._queue) > self._max_queue_size:
                 self._queue.popleft()
-                self._overflowed += 1
+                dropped += 1
+        self._count_dropped("queue_full", dropped)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -103,7 +96,6 @@ class Exporter:
                 log.exception("span export failed")
 
     def _send_queued(self) -> None:
-        self._publish_overflow()
         # Send what is queued now, in full batches; spans that arrive meanwhile wait for the next interval.
         left = len(self._queue)
         while left > 0 or (self._stopping.is_set() and self._queue):
@@ -132,23 +124,14 @@ class Exporter:
                 self._exported.inc(len(batch) - result.rejected)
                 self._count_dropped("rejected", result.rejected)
                 return
-            delay_s = backoff_s(attempt) if result.retry_after_s is None else result.retry_after_s
+            delay_s = BACKOFF.pause_s(attempt) if result.retry_after_s is None else result.retry_after_s
             attempt += 1
             # A requested delay is followed once even if it exceeds the timeout.
             is_first_request = result.retry_after_s is not None and attempt == 1
             is_in_time = is_first_request or time.monotonic() + delay_s < until
-            if not (result.is_retryable and is_in_time and self._sleep(delay_s)):
+            if not (result.is_retryable and is_in_time) or self._stopping.wait(delay_s):
                 self._drop_batch(batch, result)
                 return
-
-    def _sleep(self, delay_s: float) -> bool:
-        """Wait before the next attempt; return False if the exporter is stopping."""
-        until = time.monotonic() + delay_s
-        while not self._stopping.wait(max(0.0, min(1.0, until - time.monotonic()))):
-            self._publish_overflow()
-            if time.monotonic() >= until:
-                return True
-        return False
 
     def _drop_batch(self, batch: list[tuple[InstrumentationScope, bytes]], result: ExportResult) -> None:
         self._count_dropped("unavailable" if result.is_retryable else "refused", len(batch))
@@ -157,11 +140,6 @@ class Exporter:
             self._warned_at = now
             log.warning("spans dropped", count=len(batch), error=result.error)
 
-    def _publish_overflow(self) -> None:
-        overflowed = self._overflowed
-        self._count_dropped("queue_full", overflowed - self._published_overflow)
-        self._published_overflow = overflowed
-
     def _count_dropped(self, reason: str, count: int) -> None:
         if count > 0:
             self._dropped.labels(reason).inc(count)
@@ -169,17 +147,16 @@ class Exporter:
 
 def create_exporter(settings: TelemetrySettings, url: str) -> Exporter:
     """Create an exporter that sends to a URL."""
-    return Exporter(_sender(settings, url), encode_resource(_resource_attributes(settings)), settings)
-
-
-def _sender(settings: TelemetrySettings, url: str) -> Sender:
+    send: Sender
     if settings.protocol == "grpc":
         from .otlp_grpc import GrpcSender
 
-        return GrpcSender(url, settings)
-    from .otlp_http import HttpSender
+        send = GrpcSender(url, settings)
+    else:
+        from .otlp_http import HttpSender
 
-    return HttpSender(url, settings)
+        send = HttpSender(url, settings)
+    return Exporter(send, encode_resource(_resource_attributes(settings)), settings)
 
 
 def _resource_attributes(settings: TelemetrySettings) -> Mapping[str, str | int]:

@@ -6,6 +6,7 @@ eight plus the wire type.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from struct import Struct
@@ -20,19 +21,13 @@ _FIXED64: Final = Struct("<Q").pack
 _FIXED32: Final = Struct("<I").pack
 _DOUBLE: Final = Struct("<d").pack
 _ONE_BYTE: Final = tuple(bytes([number]) for number in range(128))
-_CACHE_SIZE: Final = 4096
 _CACHED_LENGTH: Final = 96
-_LOCAL_PARENT: Final = b"\x85\x01" + _FIXED32(0x100)
-_REMOTE_PARENT: Final = b"\x85\x01" + _FIXED32(0x300)
+LOCAL_PARENT: Final = b"\x85\x01" + _FIXED32(0x100)
+REMOTE_PARENT: Final = b"\x85\x01" + _FIXED32(0x300)
 NO_STATUS: Final = b"\x7a\x00"
 _INT64: Final = 1 << 63
 _scope_of: Final = itemgetter(0)
 _encoded: Final = itemgetter(1)
-
-_text_cache: dict[tuple[str, str], bytes] = {}
-"""Encoded attributes; most spans have the same ones as earlier spans."""
-_int_cache: dict[tuple[str, int], bytes] = {}
-"""The same for integers; separate because 1, 1.0 and True are the same key."""
 
 
 def encode_resource(attributes: Mapping[str, Any]) -> bytes:
@@ -65,7 +60,7 @@ def _length(parts: list[bytes]) -> bytes:
 
 def _scope(scope: InstrumentationScope) -> bytes:
     body = _text(b"\x0a", scope.name) + _text(b"\x12", scope.version)
-    return nest(b"\x0a", body + _pairs(b"\x1a", scope.attributes))
+    return nest(b"\x0a", body + _pairs(b"\x1a", scope.attributes or {}))
 
 
 def encode_span(span: RecordedSpan) -> bytes:
@@ -76,16 +71,13 @@ def encode_span(span: RecordedSpan) -> bytes:
     if span.parent:
         parts += (b"\x22\x08", span.parent)
     parts += (encode_name(span.name, span.kind), _TIMES(0x39, span.start_ns, 0x41, span.end_ns))
-    texts, ints = _text_cache, _int_cache
     for name, value in span.attributes.items():
         kind = type(value)
-        found = texts.get((name, value)) if kind is str else None
-        if kind is int:
-            found = ints.get((name, value))
-        parts.append(_attribute(name, value) if found is None else found)
+        is_cached = kind is int or (kind is str and len(value) <= _CACHED_LENGTH)
+        parts.append(_cached_attribute(name, value) if is_cached else _pair(b"\x4a", name, value))
     if span.dropped or span.events or span.dropped_events or span.links or span.dropped_links:
         parts.append(_rare_fields(span))
-    parts += (_status(span), encode_flags(is_parent_remote=span.is_parent_remote))
+    parts += (_status(span), REMOTE_PARENT if span.is_parent_remote else LOCAL_PARENT)
     return nest(b"\x12", b"".join(parts))
 
 
@@ -99,22 +91,10 @@ def encode_attributes(attributes: Mapping[str, Any]) -> bytes:
     return _pairs(b"\x4a", attributes)
 
 
-def encode_flags(*, is_parent_remote: bool) -> bytes:
-    """Encode a span's flags."""
-    return _REMOTE_PARENT if is_parent_remote else _LOCAL_PARENT
-
-
-def _attribute(name: str, value: Any) -> bytes:
-    encoded = _pair(b"\x4a", name, value)
-    if type(value) is str and len(value) <= _CACHED_LENGTH:
-        if len(_text_cache) >= _CACHE_SIZE:
-            _text_cache.clear()
-        _text_cache[name, value] = encoded
-    elif type(value) is int:
-        if len(_int_cache) >= _CACHE_SIZE:
-            _int_cache.clear()
-        _int_cache[name, value] = encoded
-    return encoded
+@lru_cache(maxsize=4096)
+def _cached_attribute(name: str, value: str | int) -> bytes:
+    """Encode an attribute; most spans have the same ones as earlier spans."""
+    return _pair(b"\x4a", name, value)
 
 
 def _rare_fields(span: RecordedSpan) -> bytes:

@@ -8,8 +8,10 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from starkeel_config import parse_retry_after
+
 from .._config.settings import TelemetrySettings
-from .export_result import ExportResult, rejected_spans, retry_after_s
+from .export_result import BACKOFF, ExportResult, rejected_spans
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """From the OTLP specification."""
@@ -66,7 +68,8 @@ class HttpSender:
         if 200 <= response.status < 300:
             return ExportResult(rejected=rejected_spans(content))
         is_retryable = response.status in _RETRYABLE
-        delay_s = retry_after_s(response.headers.get("retry-after")) if is_retryable else None
+        header = response.headers.get("retry-after") if is_retryable else None
+        delay_s = parse_retry_after(header, max_s=BACKOFF.cap_s)
         return ExportResult(f"status {response.status}", is_retryable=is_retryable, retry_after_s=delay_s)
 
     def _connect(self, timeout_s: float) -> http.client.HTTPConnection:

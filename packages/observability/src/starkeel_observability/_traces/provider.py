@@ -1,19 +1,44 @@
-"""Set-up of tracing in a process: tracer provider and exporter."""
+"""Tracer provider, and its set-up in a process."""
 
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 from opentelemetry import trace
+from opentelemetry.util.types import Attributes
 
 from .._config.settings import TelemetrySettings
-from .span import InstrumentationScope, OnEnd, PutEncoded, RecordedSpan
-from .tracer import Provider, sampler
+from .span import InstrumentationScope, OnEnd, PutEncoded, RecordedSpan, SpanOutput, discard_encoded
+from .tracer import ShouldSample, Tracer, sampler
 
 if TYPE_CHECKING:
     from .exporter import Exporter
     from .recent import RecentTraces
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False)
+class Provider(trace.TracerProvider):
+    """Creates a tracer per instrumentation scope; see `SpanOutput`."""
+
+    should_sample: ShouldSample
+    on_end: OnEnd
+    put_encoded: PutEncoded | None = None
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> Tracer:
+        """Return a tracer; see `opentelemetry.trace.TracerProvider.get_tracer`."""
+        scope = InstrumentationScope(
+            instrumenting_module_name or "", instrumenting_library_version or "", schema_url or "", attributes
+        )
+        return Tracer(SpanOutput(scope, self.on_end, self.put_encoded), self.should_sample)
 
 
 class Tracing:
@@ -29,8 +54,8 @@ class Tracing:
         settings = self._settings
         if settings.sdk_disabled or has_provider():
             return
-        on_end: OnEnd = _discard_span
-        put_encoded: PutEncoded | None = _discard_encoded
+        on_end: OnEnd = deque[RecordedSpan](maxlen=0).append
+        put_encoded: PutEncoded | None = discard_encoded
         if settings.traces_url is not None:
             from .exporter import create_exporter
 
@@ -55,11 +80,3 @@ class Tracing:
 def has_provider() -> bool:
     """Return whether a tracer provider is installed."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-
-
-def _discard_encoded(_scope: InstrumentationScope, _encoded: list[bytes]) -> None:
-    """Without an exporter, encoded spans are discarded."""
-
-
-def _discard_span(_: RecordedSpan) -> None:
-    """Without an exporter, spans are discarded."""

@@ -24,12 +24,7 @@ _Kept = tuple[Rank, int, list[RecordedSpan]]
 
 
 class RecentTraces:
-    """Receives spans that have ended and keeps, for each second, those of the highest rank.
-
-    Args:
-        service: Service name.
-        on_end: Called with every span first.
-    """
+    """Passes spans that have ended to `on_end`, and keeps, for each second, those of the highest rank."""
 
     def __init__(self, service: str, on_end: OnEnd) -> None:
         self._service = service

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from msgspec import Struct
 from opentelemetry.trace import (
     DEFAULT_TRACE_STATE,
     Link,
@@ -18,7 +19,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import Attributes, AttributeValue
 
-from .._logs.redact import HIDDEN, is_secret, mask
+from .._logs.sanitize import HIDDEN, is_secret, mask
 
 MAX_COUNT: Final = 128
 """Limit for attributes, events and links of a span, each: the specification's default."""
@@ -31,43 +32,37 @@ SpanEvent = tuple[int, str, dict[str, Any], int]
 """Nanoseconds since 1970, name, attributes, number of dropped attributes."""
 
 
-class InstrumentationScope:
+class InstrumentationScope(Struct, frozen=True, eq=False):
     """Library that creates spans."""
 
-    __slots__ = ("attributes", "name", "schema_url", "version")
-
-    def __init__(self, name: str, version: str, schema_url: str, attributes: Attributes) -> None:
-        self.name = name
-        self.version = version
-        self.schema_url = schema_url
-        self.attributes = dict(attributes or {})
+    name: str
+    version: str
+    schema_url: str
+    attributes: Mapping[str, AttributeValue] | None
 
 
 OnEnd = Callable[["RecordedSpan"], None]
 PutEncoded = Callable[[InstrumentationScope, list[bytes]], None]
 
 
-class SpanOutput(NamedTuple):
-    """Destination of the spans of one instrumentation scope.
+def discard_encoded(_scope: InstrumentationScope, _encoded: list[bytes]) -> None:
+    """Accept encoded spans without an exporter; they need not be encoded."""
 
-    Attributes:
-        scope: Instrumentation scope.
-        on_end: Called with every span that has ended.
-        put_encoded: Accepts several spans as OTLP messages instead; `None` if span objects are required.
-    """
+
+class SpanOutput(NamedTuple):
+    """Destination of the spans of one instrumentation scope."""
 
     scope: InstrumentationScope
     on_end: OnEnd
+    """Called with every span that has ended."""
     put_encoded: PutEncoded | None = None
+    """Accepts several spans as OTLP messages instead; `None` if span objects are required."""
 
 
 class RecordedSpan(Span):
-    """A recording span.
+    """A recording span, created with redacted attributes, which it owns from then on.
 
-    Args:
-        ids: Trace id, 16 bytes, and span id, 8 bytes.
-        attributes: Redacted attributes; owned by the span from now on.
-        start_ns: Nanoseconds since 1970.
+    Times are in nanoseconds since 1970; `ids` are the trace id, 16 bytes, and the span id, 8 bytes.
     """
 
     # Defaults that most spans keep are class attributes, which saves time and memory per span.
@@ -125,6 +120,11 @@ class RecordedSpan(Span):
         if self._attributes is None:
             self._attributes = {}
         return self._attributes
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has no parent, and was neither changed nor ended since it was created."""
+        return not (self.is_modified or self.parent or self.end_ns)
 
     def set_parent(self, parent: SpanContext) -> None:
         self.parent = parent.span_id.to_bytes(8, "big")

@@ -1,7 +1,9 @@
-"""Tracer provider and tracers: OpenTelemetry's interface over `RecordedSpan`."""
+"""Start of spans: OpenTelemetry's interface over `RecordedSpan`, and the context of a request."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -9,19 +11,12 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 from opentelemetry.util.types import Attributes
 from starkeel_asgi import Exchange
 
-from .._compat import agnostic_context_manager
+from .._compat import SPAN_KEY, agnostic_context_manager
 from .._config.otel_types import SamplerName
-from .._request.ids import random_bits
+from .._request.request import HEALTH, method_label, random_bits
+from .server_attributes import request_attributes, span_name
 from .server_span import ServerSpan
-from .span import (
-    RANDOM_ID,
-    InstrumentationScope,
-    OnEnd,
-    PutEncoded,
-    RecordedSpan,
-    SpanOutput,
-    clean_attributes,
-)
+from .span import RANDOM_ID, SAMPLED, RecordedSpan, SpanOutput, clean_attributes
 
 ShouldSample = Callable[[SpanContext | None, bytes], bool]
 """Return whether a span is recorded, given its parent and its trace id (16 bytes, more are ignored)."""
@@ -30,9 +25,7 @@ ShouldSample = Callable[[SpanContext | None, bytes], bool]
 def sampler(name: SamplerName, ratio: float) -> ShouldSample:
     """Return the sampling function of a sampler that OpenTelemetry specifies.
 
-    Args:
-        name: Value of `OTEL_TRACES_SAMPLER`.
-        ratio: Share of traces to record, for the `traceidratio` samplers.
+    `ratio` is the share of traces to record, for the `traceidratio` samplers.
     """
     if name == "parentbased_always_on":
         return unless_parent_unsampled
@@ -61,20 +54,20 @@ def _root_sampler(name: str, ratio: float) -> ShouldSample:
     return lambda _parent, trace_id: int.from_bytes(trace_id[8:16], "big") < bound
 
 
+@dataclass(eq=False)
 class Tracer(trace.Tracer):
     """Creates the spans of one instrumentation scope."""
 
-    def __init__(self, output: SpanOutput, should_sample: ShouldSample) -> None:
-        self.output = output
-        self.should_sample = should_sample
+    output: SpanOutput
+    should_sample: ShouldSample
 
-    def start_request_span(self, request: Exchange, context: Context) -> Span:
-        parent = _parent(context)
+    def start_request_span(self, exchange: Exchange, parent: SpanContext | None) -> Span:
         # A root span has the ids of the request: a span that is created late has the ids that were reported.
-        ids = request.ids if parent is None else _new_ids(parent)
+        ids = exchange.ids if parent is None else _new_ids(parent)
         if not self.should_sample(parent, ids):
             return _unrecorded(parent, ids)
-        made = ServerSpan(self.output, request, ids)
+        made = ServerSpan(self.output, "", SpanKind.SERVER, ids=ids, attributes=None, start_ns=0)
+        made.facts, made.headers, made.received_ns = exchange.facts, exchange.headers, exchange.received_ns
         if parent is not None:
             made.set_parent(parent)
         return made
@@ -131,35 +124,65 @@ class Tracer(trace.Tracer):
             yield span
 
 
-class Provider(trace.TracerProvider):
-    """Creates a tracer per instrumentation scope.
+class RequestContext(Context):
+    """Context of a request without an incoming trace; creates its span on first access.
 
-    Args:
-        should_sample: Sampling function.
-        on_end: Called with every span that has ended.
-        put_encoded: Accepts the encoded spans of requests for which no span object was created; `None` to
-            create an object for every request.
+    Most requests never access it; they are reported without a span object. From then on it is an ordinary
+    context.
     """
 
-    def __init__(
-        self, should_sample: ShouldSample, on_end: OnEnd, put_encoded: PutEncoded | None = None
-    ) -> None:
-        self._should_sample = should_sample
-        self._on_end = on_end
-        self._put_encoded = put_encoded
+    request: Exchange | bytes
+    """The exchange; once it has ended, its ids, which are empty for a health check."""
 
-    def get_tracer(
-        self,
-        instrumenting_module_name: str,
-        instrumenting_library_version: str | None = None,
-        schema_url: str | None = None,
-        attributes: Attributes = None,
-    ) -> Tracer:
-        """Return a tracer; see `opentelemetry.trace.TracerProvider.get_tracer`."""
-        scope = InstrumentationScope(
-            instrumenting_module_name or "", instrumenting_library_version or "", schema_url or "", attributes
-        )
-        return Tracer(SpanOutput(scope, self._on_end, self._put_encoded), self._should_sample)
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value; creates the span if `key` is that of the current span."""
+        if key != SPAN_KEY or SPAN_KEY in self:
+            return _get(self, key, default)
+        request = self.request
+        if not request or (not isinstance(request, bytes) and request.facts[1].startswith(HEALTH)):
+            return default
+        span = _ended(request) if isinstance(request, bytes) else start_request_span(request, NO_PARENT)
+        # Several threads may get here at once; all must return the same span.
+        found = dict.setdefault(self, SPAN_KEY, span)
+        self.__class__ = Context  # type: ignore[assignment]  # from now on `get` is that of `dict`
+        return found
+
+    def copy(self) -> dict[str, object]:
+        self.get(SPAN_KEY)
+        return dict.copy(self)
+
+    def __missing__(self, key: str) -> Any:
+        found = self.get(key, _MISSING)
+        if found is _MISSING:
+            raise KeyError(key)
+        return found
+
+
+NO_PARENT: Final = Context()
+_MISSING: Final = object()
+_get: Final = dict.get
+_tracers: Final[list[trace.Tracer]] = []
+"""The tracer, once a provider is installed."""
+
+
+def request_tracer() -> trace.Tracer:
+    """Return the tracer of requests: a `Tracer`, another provider's, or a `ProxyTracer` without provider."""
+    if _tracers:
+        return _tracers[0]
+    tracer = trace.get_tracer("starkeel_observability")
+    if not isinstance(tracer, trace.ProxyTracer):
+        _tracers.append(tracer)
+    return tracer
+
+
+def start_request_span(exchange: Exchange, context: Context) -> Span:
+    """Start the span of a request, as in OpenTelemetry's conventions for HTTP servers (stable since 1.23)."""
+    tracer = request_tracer()
+    if isinstance(tracer, Tracer):
+        return tracer.start_request_span(exchange, _parent(context))
+    name = span_name(method_label(exchange.method), None)
+    attributes = request_attributes(exchange.facts, exchange.headers)
+    return tracer.start_span(name, context=context, kind=SpanKind.SERVER, attributes=attributes)
 
 
 def _parent(context: Context | None) -> SpanContext | None:
@@ -179,7 +202,18 @@ def _new_ids(parent: SpanContext | None) -> bytes:
 
 def _unrecorded(parent: SpanContext | None, ids: bytes) -> Span:
     """Return a span that is propagated as not sampled."""
-    state = TraceState() if parent is None else parent.trace_state
-    flags = 0 if parent is None else parent.trace_flags & RANDOM_ID
+    if parent is None:
+        return _propagated(ids, 0, TraceState())
+    return _propagated(ids, parent.trace_flags & RANDOM_ID, parent.trace_state)
+
+
+def _ended(ids: bytes) -> Span:
+    """Return the span of a request that has ended: it is propagated, but does not record."""
+    tracer = request_tracer()
+    is_sampled = isinstance(tracer, Tracer) and tracer.should_sample(None, ids)
+    return _propagated(ids, SAMPLED if is_sampled else 0, TraceState())
+
+
+def _propagated(ids: bytes, flags: int, state: TraceState) -> Span:
     trace_id, span_id = int.from_bytes(ids[:16], "big"), int.from_bytes(ids[16:], "big")
     return NonRecordingSpan(SpanContext(trace_id, span_id, False, TraceFlags(flags), state))
