@@ -28,11 +28,10 @@ class UnsupportedLibraryError(DatabaseError):
 
 
 class ExtensiblePool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool with access to its idle connections and to its size."""
+    """SQLAlchemy's pool with access to its idle connections and to its size.
 
-    def take(self) -> ConnectionPoolEntry:
-        """Check out a connection, as a subclass may extend."""
-        return super()._do_get()
+    Its `_do_get` checks out a connection; a subclass may extend it.
+    """
 
     def put(self, record: ConnectionPoolEntry) -> None:
         """Return a connection to the top of the pool, without events."""
@@ -55,9 +54,6 @@ class ExtensiblePool(AsyncAdaptedQueuePool):
     def forget(self) -> None:
         """Reduce the size by a connection that was removed."""
         self._dec_overflow()
-
-    def _do_get(self) -> ConnectionPoolEntry:
-        return self.take()
 
 
 def connect_unnamed(dbapi: Any, open_connection: Callable[[], Awaitable[Any]]) -> Any:
@@ -112,7 +108,7 @@ def _is_pool_known() -> bool:
     first = pool.create()
     assert first is not None
     pool.put(first)
-    is_known = pool.take() is first and pool.checkedout() == 1
+    is_known = pool._do_get() is first and pool.checkedout() == 1  # noqa: SLF001
     pool.put(first)
     second = pool.create()
     assert second is not None

@@ -13,7 +13,6 @@ from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
-from litestar.types import Scope
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from starkeel_asgi import pipeline_of
@@ -28,7 +27,6 @@ from ._engine.engine import Share, unpooled_engine, wait_until_answering
 from ._migrations.runner import Migrations, set_pending
 from ._migrations.scripts import Scripts
 from ._session.conflict_retry import add_retries, note_conflict
-from ._session.session import Sessions
 from ._session.unit_of_work import UnitOfWorkProvider, close
 
 log = structlog.get_logger(__name__)
@@ -57,7 +55,9 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         self._share = Share.of(settings, index=0, workers=1)
         self._database: Database | None = None
         self._is_schema_current = False
-        self._units_of_work = UnitOfWorkProvider(self._sessions)
+        self._units_of_work = UnitOfWorkProvider()
+        self.request_session = self._units_of_work.request_session
+        """Returns the session of a request's unit of work; the dependency `session`."""
 
     @classmethod
     def for_service(cls, groups: Mapping[str, DatabaseSettings], service: ServiceContext) -> Self:
@@ -93,15 +93,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
             add_retries(handler)
 
-    def request_session(self, scope: Scope) -> AsyncSession:
-        """Return the session of a request's unit of work; the dependency `session`.
-
-        Raises:
-            ImproperlyConfiguredException: The connection is a WebSocket, which would occupy a database
-                connection for its whole lifetime.
-        """
-        return self._units_of_work.provide(scope)
-
     @asynccontextmanager
     async def session(self, *, reads_only: bool = False) -> AsyncGenerator[AsyncSession]:
         """Open a unit of work outside of requests: for streams, WebSockets and background tasks.
@@ -115,7 +106,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             DatabaseUnavailable: The database cannot be used.
             ReadOnlySessionError: A session with `reads_only` executed a statement that writes.
         """
-        session = self._sessions().make(read_only=reads_only)
+        session = self._opened().sessions.make(read_only=reads_only)
         try:
             yield session
             await session.commit()
@@ -262,9 +253,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             raise RuntimeError("the database is not open: the application's lifespan is not running")
         return self._database
 
-    def _sessions(self) -> Sessions:
-        return self._opened().sessions
-
     @asynccontextmanager
     async def _unpooled(self, target: DatabaseUrl | None = None) -> AsyncGenerator[AsyncEngine]:
         engine = unpooled_engine(self.settings, name=self._name, target=target)
@@ -276,7 +264,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
         database = Database(self.settings, self._share, name=self._name)
-        self._database = database
+        self._database, self._units_of_work.sessions = database, database.sessions
         try:
             async with database.running():
                 yield

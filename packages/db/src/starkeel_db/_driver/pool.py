@@ -29,10 +29,6 @@ WAITED_S = "starkeel_waited_s"
 _EXPIRES_AT, _USED_AT = "starkeel_expires_at", "starkeel_used_at"
 
 
-def _ignore(_reason: str) -> None:
-    pass
-
-
 class ElasticPool(ExtensiblePool):
     """SQLAlchemy's pool with a minimum size, an idle timeout and a jittered connection lifetime.
 
@@ -46,18 +42,13 @@ class ElasticPool(ExtensiblePool):
     """Number of checkouts that timed out."""
     lifetime_s = 1800.0
     """Maximum lifetime of a connection in seconds."""
-    on_timeout: Callable[[str], None] = staticmethod(_ignore)
+    on_timeout: Callable[[str], object] = staticmethod(lambda _: None)
     """Called with the reason when a checkout times out."""
     prefer_read_only = False
     """Whether the next checkout is for a read-only transaction: a hint, which saves a switch of the mode."""
     _has_read_only = False
 
-    def take(self) -> ConnectionPoolEntry:
-        """Check out a connection.
-
-        Raises:
-            DatabaseUnavailable: None was free in time, or it could not be opened.
-        """
+    def _do_get(self) -> ConnectionPoolEntry:
         read_only, self.prefer_read_only = self.prefer_read_only, False
         self._has_read_only |= read_only
         if self._has_read_only:
@@ -65,7 +56,7 @@ class ElasticPool(ExtensiblePool):
         self.waiting += 1
         began = time.perf_counter()
         try:
-            record = super().take()
+            record = super()._do_get()
         except PoolTimeoutError as error:
             self.timeouts += 1
             reason = f"no connection was free within {self.timeout():g} s"
@@ -141,7 +132,10 @@ class ElasticPool(ExtensiblePool):
 
 def check_connections(pool: ElasticPool) -> None:
     """Give every connection a lifetime, and replace expired and dead connections at checkout."""
-    _set_log_level()
+    logger = logging.getLogger(ElasticPool.__module__)
+    if logger.level == logging.NOTSET:
+        # SQLAlchemy's default level: the logger of this pool has a name of its own.
+        logger.setLevel(logging.WARNING)
 
     @event.listens_for(pool, "connect")
     def set_lifetime(_: Any, record: ConnectionPoolEntry) -> None:
@@ -158,13 +152,6 @@ def check_connections(pool: ElasticPool) -> None:
         if _is_unusable(record) or not _is_alive(connection, record):
             # SQLAlchemy replaces the connection.
             raise DisconnectionError("the connection is too old, or dead")
-
-
-def _set_log_level() -> None:
-    """Apply SQLAlchemy's default level to the logger of this pool, which has a name of its own."""
-    logger = logging.getLogger(ElasticPool.__module__)
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)
 
 
 def _note_use(record: ConnectionPoolEntry) -> None:
@@ -195,10 +182,6 @@ class PoolMetrics:
     def __init__(self, pool: ElasticPool, *, minimum: int) -> None:
         self._pool = pool
         self._minimum = minimum
-        self._connections = _gauge("count", "Open connections of the pool.", "state")
-        self._maximum = _gauge("max", "Maximum number of connections.")
-        self._idle_minimum = _gauge("idle_min", "Minimum number of connections, kept open while idle.")
-        self._pending = _gauge("pending_requests", "Requests that wait for a connection.")
         self._timeouts = counter(
             "db_client_connection_timeouts_total", "Requests that timed out waiting for a connection."
         )
@@ -207,20 +190,22 @@ class PoolMetrics:
     def update(self) -> None:
         """Set the metrics from the state of the pool."""
         pool = self._pool
-        self._connections.labels(state="idle").set(pool.checkedin())
-        self._connections.labels(state="used").set(pool.checkedout())
-        self._maximum.set(pool.size())
-        self._idle_minimum.set(self._minimum)
-        self._pending.set(pool.waiting)
+        _set_gauges(pool.checkedin(), pool.checkedout(), pool.size(), self._minimum, pool.waiting)
         self._timeouts.inc(pool.timeouts - self._counted_timeouts)
         self._counted_timeouts = pool.timeouts
 
     def clear(self) -> None:
         """Set the gauges to zero when the pool is closed."""
-        for state in ("idle", "used"):
-            self._connections.labels(state=state).set(0)
-        for metric in (self._maximum, self._idle_minimum, self._pending):
-            metric.set(0)
+        _set_gauges(0, 0, 0, 0, 0)
+
+
+def _set_gauges(idle: int, used: int, maximum: int, minimum: int, pending: int) -> None:
+    count = _gauge("count", "Open connections of the pool.", "state")
+    count.labels(state="idle").set(idle)
+    count.labels(state="used").set(used)
+    _gauge("max", "Maximum number of connections.").set(maximum)
+    _gauge("idle_min", "Minimum number of connections, kept open while idle.").set(minimum)
+    _gauge("pending_requests", "Requests that wait for a connection.").set(pending)
 
 
 def _gauge(name: str, text: str, *labels: str) -> "Gauge":

@@ -9,7 +9,7 @@ import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 
 from .._base.dsn import Address, PostgresUrl
 from .._base.errors import DatabaseUnavailable
-from .error_mapping import Open
+from .statements import Open
 
 _REASONS = {
     "28P01": "the password is wrong",

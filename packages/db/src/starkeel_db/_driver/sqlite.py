@@ -12,7 +12,7 @@ from sqlalchemy.engine import ExceptionContext
 
 from .._base.errors import DatabaseUnavailable, NotADatabase, sqlite_code
 from .._compat import set_daemon
-from .error_mapping import Open
+from .statements import Open
 
 _ABANDON_S = 1.0
 _INTERRUPT_EVERY_S = 0.02
@@ -82,15 +82,6 @@ def _cannot_use(path: Path, error: sqlite3.Error) -> DatabaseUnavailable:
 
 def _is_busy(error: sqlite3.Error) -> bool:
     return sqlite_code(error) == sqlite3.SQLITE_BUSY
-
-
-def roll_back_failed_commits(engine: Engine) -> None:
-    """Roll back a transaction whose commit failed: SQLite keeps it open, SQLAlchemy assumes it is closed."""
-
-    @event.listens_for(engine, "reset")
-    def roll_back(connection: Any, record: Any, _: Any) -> None:
-        if record.driver_connection is not None and record.driver_connection.in_transaction:
-            connection.rollback()
 
 
 def interrupt_when_cancelled(engine: Engine) -> None:

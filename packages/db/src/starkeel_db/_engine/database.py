@@ -4,20 +4,20 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import structlog
 from litestar.plugins import InitPlugin
-from sqlalchemy import Connection, event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from .._base.errors import DatabaseUnavailable
 from .._base.metrics import gauge
 from .._base.settings import DatabaseSettings
 from .._driver.pool import ElasticPool, PoolMetrics
+from .._driver.statements import StatementMonitor
 from .._driver.transactions import BEGIN, READING
-from .._session.session import Sessions
+from .._session.unit_of_work import Sessions
 from .engine import Share, pool_of, pooled_engine
 
 log = structlog.get_logger(__name__)
@@ -36,18 +36,14 @@ class PoolMaintenance:
         self._pool = pool
         self._share = share
         self._idle_timeout_s = min(idle_timeout_s, 86_400.0)
-        self._metrics = PoolMetrics(pool, minimum=share.minimum)
+        self.metrics = PoolMetrics(pool, minimum=share.minimum)
 
     async def run(self) -> None:
         """Run once a second until cancelled."""
         while True:
             await self._maintain()
-            self._metrics.update()
+            self.metrics.update()
             await anyio.sleep(_MAINTENANCE_EVERY_S)
-
-    def clear_metrics(self) -> None:
-        """Set the metrics to zero when the pool is closed."""
-        self._metrics.clear()
 
     async def _maintain(self) -> None:
         try:
@@ -69,20 +65,15 @@ class Database:
     """Engine, pool and session factory of a running application."""
 
     def __init__(self, settings: DatabaseSettings, share: Share, *, name: str) -> None:
-        self.engine = pooled_engine(settings, share, name=name)
+        self._monitor = StatementMonitor(settings.target)
+        self.engine = pooled_engine(settings, share, self._monitor, name=name)
         # On SQLite, checks must not wait for the write lock.
         self.reading = self.engine.execution_options(**{BEGIN: READING})
-        self.sessions = Sessions(
-            self.engine,
-            statement_timeout_s=settings.statement_timeout_s,
-            has_session_settings=not settings.pgbouncer,
-        )
+        self.sessions = Sessions(self.engine, pool_of(self.engine), settings)
         self._maintenance = PoolMaintenance(
             pool_of(self.engine), share, idle_timeout_s=settings.idle_timeout_s
         )
-        self._answered_at = float("-inf")
         self._check_lock = asyncio.Lock()
-        event.listen(self.engine.sync_engine, "after_cursor_execute", self._note_answer)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -105,7 +96,7 @@ class Database:
         Raises:
             DatabaseUnavailable: It does not answer.
         """
-        if time.monotonic() - self._answered_at < _FRESH_S:
+        if time.monotonic() - self._monitor.answered_at < _FRESH_S:
             return
         async with self.check_connection() as connection:
             await connection.execute(text("SELECT 1"))
@@ -121,9 +112,6 @@ class Database:
             async with self.reading.connect() as connection:
                 yield connection
 
-    def _note_answer(self, _connection: Connection, *_: Any) -> None:
-        self._answered_at = time.monotonic()
-
     async def _close(self) -> None:
         log.info("closing database connections")
         with anyio.move_on_after(DISPOSE_S, shield=True) as scope:
@@ -131,7 +119,7 @@ class Database:
             await self.engine.dispose()
         if scope.cancelled_caught:
             log.warning("database connections dropped: closing timed out")
-        self._maintenance.clear_metrics()
+        self._maintenance.metrics.clear()
 
     async def _close_idle(self) -> None:
         """Close idle connections to PostgreSQL concurrently; one after another, 200 take seconds."""

@@ -1,33 +1,39 @@
 """Engines: a pooled one for requests, an unpooled one for the start and for migrations."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import anyio
 import structlog
-from sqlalchemy import URL, Engine, make_url, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from starkeel_config import Backoff
 
 from .._base.dsn import DatabaseUrl, SqliteUrl
 from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError, reason_of
 from .._base.settings import DatabaseSettings
 from .._compat import check, connect_unnamed
-from .._driver.error_mapping import Open, OutageMonitor
 from .._driver.pool import ElasticPool, check_connections
-from .._driver.spans import record_spans
-from .._driver.statement_timeout import enforce_deadlines, session_settings
-from .._driver.transactions import BEGIN, READING, begin_explicitly, switch_read_only
-from .._session.session import note_failures
+from .._driver.statements import Open, StatementMonitor
+from .._driver.transactions import (
+    BEGIN,
+    READING,
+    begin_explicitly,
+    enforce_deadlines,
+    session_settings,
+    switch_read_only,
+)
+from .._session.unit_of_work import note_failures
 
 log = structlog.get_logger(__name__)
 
 LOCK_TIMEOUT_S = 5
 """Seconds a migration waits for the lock of a table; meanwhile all other statements on the table queue up."""
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 2.0
+_BACKOFF = Backoff(base_s=0.1, cap_s=2.0, jitter=0.0)
 
 
 class Share(NamedTuple):
@@ -49,9 +55,10 @@ class Share(NamedTuple):
         return cls(part(settings.min_connections), max(1, part(settings.max_connections)))
 
 
-def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> AsyncEngine:
+def pooled_engine(
+    settings: DatabaseSettings, share: Share, monitor: StatementMonitor, *, name: str
+) -> AsyncEngine:
     """Create the engine for requests; `name` is sent as `application_name`. It opens no connection yet."""
-    outages = OutageMonitor()
     is_direct = not settings.pgbouncer
     opener = _opener(
         settings,
@@ -62,7 +69,7 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
     )
     engine = _engine(
         settings,
-        outages.wrap(opener),
+        monitor.wrap(opener),
         is_prepared=is_direct,
         poolclass=ElasticPool,
         pool_size=share.maximum,
@@ -72,18 +79,17 @@ def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> Asy
     )
     pool = pool_of(engine)
     pool.lifetime_s = settings.max_lifetime_s
-    pool.on_timeout = outages.report
+    pool.on_timeout = monitor.report
     check_connections(pool)
-    outages.watch(engine.sync_engine)
+    monitor.watch(engine.sync_engine)
     # Behind a pooler in transaction mode the session settings belong to all clients.
     if is_direct:
-        switch_read_only(engine.sync_engine, on_failure=outages.report)
+        switch_read_only(engine.sync_engine, on_failure=monitor.report)
     if isinstance(settings.target, SqliteUrl):
         _add_sqlite_listeners(engine.sync_engine)
     else:
         enforce_deadlines(engine.sync_engine)
         note_failures(engine.sync_engine)
-    record_spans(engine.sync_engine, settings.target)
     return engine
 
 
@@ -130,16 +136,12 @@ def _engine(
             return connect_unnamed(engine.sync_engine.dialect.dbapi, open_connection)
 
         options["creator"] = connect
-    url = _dialect(settings)
+    # Selects the dialect only; the opener has the address.
+    is_file = isinstance(settings.target, SqliteUrl)
+    url = make_url("sqlite+aiosqlite:///database" if is_file else "postgresql+asyncpg://")
     check(url)
     engine = create_async_engine(url, hide_parameters=True, **options)
     return engine
-
-
-def _dialect(settings: DatabaseSettings) -> URL:
-    # Selects the dialect only; the opener has the address.
-    is_file = isinstance(settings.target, SqliteUrl)
-    return make_url("sqlite+aiosqlite:///database" if is_file else "postgresql+asyncpg://")
 
 
 def _opener(
@@ -170,11 +172,10 @@ def _opener(
 
 
 def _add_sqlite_listeners(engine: Engine) -> None:
-    from .._driver.sqlite import interrupt_when_cancelled, roll_back_failed_commits
+    from .._driver.sqlite import interrupt_when_cancelled
 
     begin_explicitly(engine)
     interrupt_when_cancelled(engine)
-    roll_back_failed_commits(engine)
 
 
 async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) -> None:
@@ -185,8 +186,7 @@ async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) 
         NotADatabaseError: The file is not a database.
     """
     ends_at = time.monotonic() + settings.startup_timeout_s
-    pause_s = _FIRST_PAUSE_S
-    while True:
+    for attempt in itertools.count():
         reason = await _attempt(engine, settings, left_s=ends_at - time.monotonic())
         if reason is None:
             return
@@ -195,8 +195,7 @@ async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) 
             waited = f"waited {settings.startup_timeout_s:g} s, DB_STARTUP_TIMEOUT_SECONDS"
             raise DatabaseAwayError(f"DATABASE_URL: {reason} ({waited})")
         log.warning("database not connected", reason=reason, seconds_left=round(left_s, 1))
-        await anyio.sleep(min(pause_s, left_s))
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        await anyio.sleep(min(_BACKOFF.pause_s(attempt), left_s))
 
 
 async def _attempt(engine: AsyncEngine, settings: DatabaseSettings, *, left_s: float) -> str | None:

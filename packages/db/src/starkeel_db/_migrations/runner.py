@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from .._base.errors import MigrationError, reason_of
 from .._base.metrics import gauge
-from .._driver.error_mapping import outage
+from .._driver.statements import outage
 from .._driver.transactions import BEGIN, READING
 from .scripts import Scripts
 

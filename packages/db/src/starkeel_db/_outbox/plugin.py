@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from .._plugin import DatabasePlugin, database_of
 from .._retention import delete_batch, deleting
-from .._session.session import after_commit
+from .._session.unit_of_work import after_commit
 from .relay import Broker, Relay
-from .subscriptions import Notifier, Subscription, Subscriptions, current_traceparent
+from .subscriptions import Subscription, Subscriptions
 from .table import outbox_table
-from .writer import PendingEvent, write_last
+from .writer import Notifier, write_last
 
 _CLOSE_S: Final = 2.0
 
@@ -88,7 +88,7 @@ class OutboxPlugin(InitPlugin):
         Raises:
             UnitOfWorkIsOverError: The response has started.
         """
-        await write_last(session, PendingEvent(key, kind, payload, current_traceparent()))
+        await write_last(session, key=key, kind=kind, payload=payload)
         after_commit(session, self._notifier.notify_all)
 
     def following(self, key: str, *, after: int | None = None) -> AbstractAsyncContextManager[Subscription]:
@@ -105,11 +105,8 @@ class OutboxPlugin(InitPlugin):
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Yield the features for the start log: name, whether it is on, and the reason."""
-        yield (
-            "outbox",
-            True,
-            f"events are published {'to a broker' if self._broker else 'within the service'}",
-        )
+        place = "to a broker" if self._broker else "within the service"
+        yield "outbox", True, f"events are published {place}"
 
     async def forget_old(self) -> int:
         """Delete at most 1000 events older than the retention and return their number."""

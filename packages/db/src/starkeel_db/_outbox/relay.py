@@ -1,6 +1,5 @@
 """Message relay: publishes events to a broker, at least once and in order for each key."""
 
-import random
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,12 +10,14 @@ import structlog
 from sqlalchemy import Table, func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_config import Backoff
 
 from .._base.errors import DatabaseUnavailable
 from .._base.metrics import counter, gauge
 from .._plugin import DatabasePlugin
-from .subscriptions import Notifier
-from .table import Event, is_postgres, lock_number
+from .._session.unit_of_work import is_postgres
+from .table import Event
+from .writer import Notifier, lock_number
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,7 @@ _ROUND_S: Final = 2.0
 _PUBLISH_S: Final = 2.0
 _POLL_EVERY_S: Final = 0.5
 _COUNT_EVERY_S: Final = 5.0
-_MAX_PAUSE_S: Final = 30.0
+_BACKOFF: Final = Backoff(base_s=0.2, cap_s=30.0, jitter=0.5)
 
 
 class BrokerAwayError(Exception):
@@ -73,7 +74,7 @@ class Relay:
                 with anyio.move_on_after(_ROUND_S, shield=True):
                     await self._count()
             if self._failures:
-                await anyio.sleep(_pause_s(self._failures))
+                await anyio.sleep(_BACKOFF.pause_s(self._failures - 1))
             elif not is_more:
                 await self._notifier.wait(timeout_s=_POLL_EVERY_S)
 
@@ -164,7 +165,9 @@ class Relay:
                 update(table).where(is_this).values(attempts=table.c.attempts + 1).returning(table.c.attempts)
             )
             is_dead = (attempts or 0) >= MAX_ATTEMPTS
-            values: dict[str, Any] = {"retry_at": now + timedelta(seconds=_pause_s(attempts or 1))}
+            values: dict[str, Any] = {
+                "retry_at": now + timedelta(seconds=_BACKOFF.pause_s((attempts or 1) - 1))
+            }
             if is_dead:
                 values = {"dead_at": now}
                 log.error("event put aside", position=event.position, kind=event.kind, error=repr(error))
@@ -203,8 +206,3 @@ def _counts(table: Table) -> Any:
         func.count().filter(is_dead),
         func.min(table.c.created_at).filter(~is_dead),
     ).where(table.c.published_at.is_(None))
-
-
-# To become `starkeel_config.Backoff(base_s=0.2, cap_s=30.0, jitter=0.5).pause_s(failures - 1)`.
-def _pause_s(failures: int) -> float:
-    return min(_MAX_PAUSE_S, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter

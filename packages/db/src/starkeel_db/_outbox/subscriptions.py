@@ -1,6 +1,7 @@
 """Subscriptions to events of all processes: one background task polls the table for all subscribers."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -8,13 +9,13 @@ from typing import Final
 import anyio
 import structlog
 from opentelemetry.trace import Link, SpanKind, get_current_span, get_tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from .._base.errors import DatabaseUnavailable
 from .._plugin import DatabasePlugin
 from .table import Event, events_after, last_position
+from .writer import TRACEPARENT, Notifier, propagator
 
 log = structlog.get_logger(__name__)
 
@@ -23,43 +24,16 @@ _POLL_EVERY_S: Final = 0.2
 _PAUSE_S: Final = 1.0
 _POLL_S: Final = 2.0
 _MAX_QUEUED: Final = 500
-_HEADER: Final = "traceparent"
-_propagator: Final = TraceContextTextMapPropagator()
 
 
-class Notifier:
-    """In-process notifier: `notify_all` wakes every waiter."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def notify_all(self) -> None:
-        """Wake every waiter."""
-        self._event.set()
-        self._event = anyio.Event()
-
-    async def wait(self, *, timeout_s: float) -> None:
-        """Wait for a notification, or until `timeout_s` seconds have passed."""
-        with anyio.move_on_after(timeout_s):
-            await self._event.wait()
-
-
-def current_traceparent() -> str | None:
-    """Return the current span as a W3C `traceparent`, or None without a span."""
-    carrier: dict[str, str] = {}
-    # Always W3C, whatever propagator the process uses: the value is stored and read later.
-    _propagator.inject(carrier)
-    return carrier.get(_HEADER)
-
-
-def record_receipt(event: Event) -> None:
+def _record_receipt(event: Event) -> None:
     """Record a span for the receipt of an event, linked to the span in which the event happened.
 
     A link and not a parent: the event may be hours old, and many subscribers receive it.
     """
     if event.traceparent is None or not get_current_span().is_recording():
         return
-    origin = get_current_span(_propagator.extract({_HEADER: event.traceparent})).get_span_context()
+    origin = get_current_span(propagator.extract({TRACEPARENT: event.traceparent})).get_span_context()
     get_tracer("starkeel_db").start_span(
         f"receive {event.kind}",
         kind=SpanKind.CONSUMER,
@@ -96,7 +70,7 @@ class Subscription:
         event = await self._queue.get()
         if was_full:
             self._notifier.notify_all()
-        record_receipt(event)
+        _record_receipt(event)
         return event
 
     def put(self, event: Event) -> None:
@@ -117,6 +91,7 @@ class Subscriptions:
         self._table = table
         self._notifier = notifier
         self._all: set[Subscription] = set()
+        self._subscribed = Notifier()
 
     @asynccontextmanager
     async def following(self, key: str, *, after: int | None) -> AsyncGenerator[Subscription]:
@@ -126,6 +101,7 @@ class Subscriptions:
                 after = await last_position(session, self._table, key)
         subscription = Subscription(key, seen=after, notifier=self._notifier)
         self._all.add(subscription)
+        self._subscribed.notify_all()
         self._notifier.notify_all()
         try:
             yield subscription
@@ -136,9 +112,13 @@ class Subscriptions:
         """Poll for events until cancelled."""
         is_away = False
         while True:
-            await self._notifier.wait(timeout_s=_POLL_EVERY_S)
+            if self._all:
+                await self._notifier.wait(timeout_s=_POLL_EVERY_S)
+            else:
+                # No commit wakes this task while there is no subscription.
+                await self._subscribed.wait(timeout_s=math.inf)
             try:
-                while self._all and await self._poll_shielded():
+                while await self._poll_shielded():
                     await anyio.lowlevel.checkpoint()
             except (DatabaseUnavailable, SQLAlchemyError) as error:
                 if not is_away:

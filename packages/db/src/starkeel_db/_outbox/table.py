@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from advanced_alchemy.types import DateTimeUTC
@@ -22,11 +21,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
+
+from .._session.unit_of_work import is_postgres
 
 TABLE: Final = "outbox"
 _READ_AT_ONCE: Final = 1000
-_LOCK_BYTES: Final = 8
 
 
 class Event(NamedTuple):
@@ -77,16 +76,6 @@ def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
         Index("ix_outbox_unpublished", "position", **where),
         **options,
     )
-
-
-def is_postgres(session: AsyncSession | Session) -> bool:
-    """Return whether the database of a session is PostgreSQL."""
-    return session.get_bind().dialect.name == "postgresql"
-
-
-def lock_number(name: str) -> int:
-    """Return the number of a PostgreSQL advisory lock."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=_LOCK_BYTES).digest(), "big", signed=True)
 
 
 async def last_position(session: AsyncSession, table: Table, key: str) -> int:

@@ -5,18 +5,25 @@ only for a moment; written in the order of their keys, they cannot deadlock.
 """
 
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+import anyio
 from advanced_alchemy.types import DateTimeUTC
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy import BindParameter, String, Text, bindparam, text
 from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
-from .._session.session import RequestSession
-from .table import TABLE, is_postgres, lock_number
+from .._session.unit_of_work import RequestSession, is_postgres
+from .table import TABLE
 
 _PENDING: Final = "starkeel_events"
+_LOCK_BYTES: Final = 8
+TRACEPARENT: Final = "traceparent"
+# Always W3C, whatever propagator the process uses: the value is stored and read later.
+propagator: Final = TraceContextTextMapPropagator()
 
 
 class PendingEvent(NamedTuple):
@@ -26,6 +33,24 @@ class PendingEvent(NamedTuple):
     kind: str
     payload: str
     traceparent: str | None
+
+
+class Notifier:
+    """In-process notifier: `notify_all` wakes every waiter."""
+
+    _event: anyio.Event | None = None
+
+    def notify_all(self) -> None:
+        """Wake every waiter."""
+        if self._event is not None:
+            self._event.set()
+            self._event = None
+
+    async def wait(self, *, timeout_s: float) -> None:
+        """Wait for a notification, or until `timeout_s` seconds have passed."""
+        event = self._event = self._event or anyio.Event()
+        with anyio.move_on_after(timeout_s):
+            await event.wait()
 
 
 EVENT_TYPES: Final[tuple[BindParameter[Any], ...]] = (
@@ -47,13 +72,21 @@ _ON_POSTGRES: Final = text(INSERT_IN_TURN).bindparams(*EVENT_TYPES)
 _ON_SQLITE: Final = text(_INSERT).bindparams(*EVENT_TYPES)
 
 
-async def write_last(session: AsyncSession, event: PendingEvent) -> None:
+def lock_number(name: str) -> int:
+    """Return the number of a PostgreSQL advisory lock."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=_LOCK_BYTES).digest(), "big", signed=True)
+
+
+async def write_last(session: AsyncSession, *, key: str, kind: str, payload: str) -> None:
     """Write an event when its session commits; at once within a savepoint, which may be rolled back.
 
     Raises:
         UnitOfWorkIsOverError: The response has started.
     """
     session.get_bind()
+    carrier: dict[str, str] = {}
+    propagator.inject(carrier)
+    event = PendingEvent(key, kind, payload, carrier.get(TRACEPARENT))
     if session.in_nested_transaction():
         await session.run_sync(_write, event)
         return

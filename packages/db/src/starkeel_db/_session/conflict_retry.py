@@ -2,8 +2,7 @@
 
 import random
 import time
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 import structlog
@@ -14,9 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from starkeel_asgi import GateOrder, HttpExchange, Response, current
 
 from .._base.errors import DatabaseUnavailable
-
-if TYPE_CHECKING:
-    from prometheus_client import Counter
+from .._base.metrics import counter
 
 log = structlog.get_logger(__name__)
 
@@ -61,11 +58,7 @@ class ConflictLost(Exception):
 
 
 class ConflictRetry(ASGIMiddleware):
-    """Executes a route again when it lost a conflict.
-
-    Args:
-        attempts: Number of executions at most, the first included.
-    """
+    """Executes a route again when it lost a conflict, up to a number of attempts, the first included."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -101,7 +94,8 @@ class ConflictRetry(ASGIMiddleware):
 
 
 def _count_retry(reason: str) -> None:
-    _retries().labels(reason=reason).inc()
+    text = "Requests retried after a transaction conflict."
+    counter("db_unit_of_work_retries_total", text, "reason").labels(reason=reason).inc()
     log.debug("request retried", reason=reason)
 
 
@@ -109,14 +103,3 @@ def _pause_s(ends_at: float | None) -> float:
     # Random: requests that collided must not collide again.
     pause_s = random.uniform(0, _PAUSE_S)  # noqa: S311
     return pause_s if ends_at is None else max(0.0, min(pause_s, ends_at - time.monotonic()))
-
-
-@cache
-def _retries() -> "Counter":
-    from prometheus_client import Counter
-
-    return Counter(
-        "db_unit_of_work_retries_total",
-        "Requests retried after a transaction conflict.",
-        ["reason"],
-    )
