@@ -1,6 +1,7 @@
 """Undocumented names of SQLAlchemy and aiosqlite that this package uses; `check` probes each of them."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import requires, version
 from threading import Thread
@@ -83,40 +84,37 @@ def check(url: URL) -> None:
     _require(_is_pool_known, "sqlalchemy", "the internals of its pool have changed")
     if url.get_backend_name() == "sqlite":
         _require(_is_thread_known, "aiosqlite", "a connection has no `_thread`, which could delay the exit")
-        return
-    dbapi = url.get_dialect().import_dbapi()
-    _require(
-        lambda: _is_creator_known(dbapi),
-        "sqlalchemy",
-        "its adapter of asyncpg does not accept `async_creator_fn`, which DB_PGBOUNCER requires",
-    )
+    else:
+        dbapi = url.get_dialect().import_dbapi()
+        effect = "its adapter of asyncpg does not accept `async_creator_fn`, which DB_PGBOUNCER requires"
+        _require(lambda: _is_creator_known(dbapi), "sqlalchemy", effect)
 
 
 def _require(probe: Callable[[], bool], distribution: str, effect: str) -> None:
     try:
-        is_known = probe()
-    except Exception as error:
-        raise UnsupportedLibraryError(distribution, effect) from error
+        is_known, cause = probe(), None
+    except Exception as error:  # noqa: BLE001 - whatever a changed library raises
+        is_known, cause = False, error
     if not is_known:
-        raise UnsupportedLibraryError(distribution, effect)
+        raise UnsupportedLibraryError(distribution, effect) from cause
 
 
 def _is_pool_known() -> bool:
     """Open, check out, return and remove two placeholders of connections."""
     placeholder: Any = object
     pool = ExtensiblePool(placeholder, pool_size=2, max_overflow=0, use_lifo=True)
-    first = pool.create()
-    assert first is not None
-    pool.put(first)
-    is_known = pool._do_get() is first and pool.checkedout() == 1  # noqa: SLF001
-    pool.put(first)
-    second = pool.create()
-    assert second is not None
-    pool.put(second)
+    opened = []
+    for _ in range(2):
+        record = pool.create()
+        assert record is not None
+        pool.put(record)
+        opened.append(record)
+    is_known = pool._do_get() is opened[1] and pool.checkedout() == 1  # noqa: SLF001
+    pool.put(opened[1])
     is_known &= pool.create() is None and (pool.checkedin(), pool.checkedout()) == (2, 0)
-    is_known &= pool.take_idle() is second and pool.take_idle() is first
-    pool.forget()
-    pool.forget()
+    for record in reversed(opened):
+        is_known &= pool.take_idle() is record
+        pool.forget()
     return is_known and (pool.checkedin(), pool.checkedout()) == (0, 0)
 
 
@@ -128,16 +126,13 @@ def _is_thread_known() -> bool:
     return isinstance(connection._thread, Thread) and connection._thread.daemon  # noqa: SLF001
 
 
-class _CalledError(Exception):
-    pass
-
-
 def _is_creator_known(dbapi: Any) -> bool:
-    def open_connection() -> Any:
-        raise _CalledError
+    calls = []
 
-    try:
+    def open_connection() -> Any:
+        calls.append(1)
+        raise ConnectionError
+
+    with suppress(ConnectionError):
         connect_unnamed(dbapi, open_connection)
-    except _CalledError:
-        return True
-    return False
+    return bool(calls)

@@ -13,7 +13,7 @@ from litestar.plugins import InitPlugin
 from litestar.types import Scope
 from sqlalchemy import BindParameter, Column, LargeBinary, MetaData, SmallInteger, Table, bindparam, text
 
-from ._outbox.writer import EVENT_TYPES, INSERT_IN_TURN, event_parameters, last_to_write
+from ._outbox.writer import EVENT_TYPES, INSERT_IN_TURN, last_to_write
 from ._plugin import DatabasePlugin, database_of
 from ._retention import delete_batch, deleting
 from ._session.unit_of_work import is_postgres
@@ -78,21 +78,16 @@ class IdempotencyPlugin(InitPlugin):
         metadata: MetaData | None = None,
         lifetime: timedelta,
     ) -> None:
+        self._given = database
         self._metadata = metadata
         self._lifetime = lifetime
-        if database is not None:
-            self._bind(database)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the table and the deletion of expired responses."""
-        if not hasattr(self, "_database"):
-            self._bind(database_of(app_config))
+        self._database = self._given or database_of(app_config)
+        self._table = _idempotency_table(self._metadata or self._database.metadata)
         app_config.lifespan.append(self._lifespan)
         return app_config
-
-    def _bind(self, database: DatabasePlugin) -> None:
-        self._database = database
-        self._table = _idempotency_table(self._metadata or database.metadata)
 
     async def claim_idempotency_key(
         self, scope: Scope, key: bytes
@@ -107,13 +102,11 @@ class IdempotencyPlugin(InitPlugin):
             key: 32 bytes.
         """
         session = self._database.request_session(scope)
-        parameters: dict[str, Any] = {"key": key, "now": datetime.now(UTC)}
+        statement, parameters = _CLAIM_ON_SQLITE, {"key": key, "now": datetime.now(UTC)}
         if is_postgres(session):
+            statement = _CLAIM_ON_POSTGRES
             parameters["turn"] = int.from_bytes(key[:_LOCK_BYTES], "big", signed=True)
-            found = await session.execute(_CLAIM_ON_POSTGRES, parameters)
-        else:
-            found = await session.execute(_CLAIM_ON_SQLITE, parameters)
-        row = found.one()
+        row = (await session.execute(statement, parameters)).one()
         if not row.is_acquired:
             return "taken"
         if row.fingerprint is None:
@@ -146,7 +139,7 @@ class IdempotencyPlugin(InitPlugin):
         if is_postgres(session) and (event := await last_to_write(session)) is not None:
             # One statement instead of two saves a round trip.
             statement = _KEEP_WITH_EVENT
-            parameters |= event_parameters(event)
+            parameters |= event
         return (await session.execute(statement, parameters)).first() is not None
 
     async def forget_expired(self) -> int:
@@ -171,9 +164,8 @@ def _unpacked(packed: bytes) -> list[tuple[bytes, bytes]]:
 
 def _idempotency_table(metadata: MetaData) -> Table:
     """Return the table; add it to the metadata if necessary."""
-    found = metadata.tables.get(_TABLE)
-    if found is not None:
-        return found
+    if _TABLE in metadata.tables:
+        return metadata.tables[_TABLE]
     return Table(
         _TABLE,
         metadata,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, final
 
@@ -24,6 +24,8 @@ from ._base.settings import DatabaseSettings
 from ._driver.transactions import BEGIN, READING
 from ._engine.database import Database, WritableCheck
 from ._engine.engine import Share, unpooled_engine, wait_until_answering
+from ._migrations.autogenerate import write_revision
+from ._migrations.lint import blocking_operations, pending_sql
 from ._migrations.runner import Migrations, set_pending
 from ._migrations.scripts import Scripts
 from ._session.conflict_retry import add_retries, note_conflict
@@ -156,8 +158,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         Raises:
             NewerDatabaseError: The database has revisions that the code does not have.
         """
-        from ._migrations.lint import pending_sql
-
         scripts = Scripts(self._package)
         async with self._unpooled(self.settings.migrations_target) as engine:
             missing = await Migrations(engine, scripts, self.metadata).missing()
@@ -168,8 +168,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
 
         A revision that blocks on purpose has a module variable `blocking` with the reason.
         """
-        from ._migrations.lint import blocking_operations
-
         return blocking_operations(Scripts(self._package), self.metadata)
 
     def revision(self, message: str) -> list[Path]:
@@ -178,7 +176,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         Raises:
             SchemaBehindError: The database lacks an existing migration.
         """
-        from ._migrations.autogenerate import write_revision
 
         async def write() -> list[Path]:
             async with self._unpooled() as engine:
@@ -253,13 +250,8 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             raise RuntimeError("the database is not open: the application's lifespan is not running")
         return self._database
 
-    @asynccontextmanager
-    async def _unpooled(self, target: DatabaseUrl | None = None) -> AsyncGenerator[AsyncEngine]:
-        engine = unpooled_engine(self.settings, name=self._name, target=target)
-        try:
-            yield engine
-        finally:
-            await engine.dispose()
+    def _unpooled(self, target: DatabaseUrl | None = None) -> AbstractAsyncContextManager[AsyncEngine]:
+        return unpooled_engine(self.settings, name=self._name, target=target)
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:

@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import anyio
@@ -60,17 +61,12 @@ def pooled_engine(
 ) -> AsyncEngine:
     """Create the engine for requests; `name` is sent as `application_name`. It opens no connection yet."""
     is_direct = not settings.pgbouncer
-    opener = _opener(
-        settings,
-        settings.target,
-        name,
-        server_settings=session_settings(settings.statement_timeout_s) if is_direct else {},
-        is_prepared=is_direct,
-    )
+    limits = session_settings(settings.statement_timeout_s)
+    opener = _opener(settings, settings.target, name, limits=limits, is_direct=is_direct)
     engine = _engine(
         settings,
         monitor.wrap(opener),
-        is_prepared=is_direct,
+        is_direct=is_direct,
         poolclass=ElasticPool,
         pool_size=share.maximum,
         max_overflow=0,
@@ -100,9 +96,10 @@ def pool_of(engine: AsyncEngine) -> ElasticPool:
     return pool
 
 
-def unpooled_engine(
+@asynccontextmanager
+async def unpooled_engine(
     settings: DatabaseSettings, *, name: str, target: DatabaseUrl | None = None
-) -> AsyncEngine:
+) -> AsyncGenerator[AsyncEngine]:
     """Create the engine for the start and for migrations; it has no statement timeout.
 
     `target` is the database, if it differs from the database of requests.
@@ -110,37 +107,30 @@ def unpooled_engine(
     target = target or settings.target
     is_direct = not settings.pgbouncer or target != settings.target
     limits = {"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"}
-    opener = _opener(
-        settings,
-        target,
-        f"{name} migrations",
-        server_settings=limits if is_direct else {},
-        is_prepared=is_direct,
-        foreign_keys=False,
-    )
-    engine = _engine(settings, opener, is_prepared=is_direct, poolclass=NullPool)
+    name = f"{name} migrations"
+    opener = _opener(settings, target, name, limits=limits, is_direct=is_direct, foreign_keys=False)
+    engine = _engine(settings, opener, is_direct=is_direct, poolclass=NullPool)
     if isinstance(target, SqliteUrl):
         _add_sqlite_listeners(engine.sync_engine)
-    return engine
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
 
 
 def _engine(
-    settings: DatabaseSettings, open_connection: Open, *, is_prepared: bool, **options: Any
+    settings: DatabaseSettings, open_connection: Open, *, is_direct: bool, **options: Any
 ) -> AsyncEngine:
-    if is_prepared:
-        options["async_creator"] = open_connection
-    else:
-
-        def connect() -> Any:
-            # Unnamed statements leave nothing behind in the server session that the pooler assigned.
-            return connect_unnamed(engine.sync_engine.dialect.dbapi, open_connection)
-
-        options["creator"] = connect
     # Selects the dialect only; the opener has the address.
     is_file = isinstance(settings.target, SqliteUrl)
     url = make_url("sqlite+aiosqlite:///database" if is_file else "postgresql+asyncpg://")
     check(url)
-    engine = create_async_engine(url, hide_parameters=True, **options)
+    if is_direct:
+        options["async_creator"] = open_connection
+    else:
+        # Unnamed statements leave nothing behind in the server session that the pooler assigned.
+        options["creator"] = lambda: connect_unnamed(engine.dialect.dbapi, open_connection)
+    engine: AsyncEngine = create_async_engine(url, hide_parameters=True, **options)
     return engine
 
 
@@ -149,25 +139,24 @@ def _opener(
     target: DatabaseUrl,
     name: str,
     *,
-    server_settings: Mapping[str, str],
-    is_prepared: bool,
+    limits: Mapping[str, str],
+    is_direct: bool,
     foreign_keys: bool = True,
 ) -> Open:
+    timeout_s = settings.acquire_timeout_s
     # A service imports only its own driver.
     if isinstance(target, SqliteUrl):
         from .._driver.sqlite import sqlite_opener
 
-        return sqlite_opener(
-            target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=foreign_keys
-        )
+        return sqlite_opener(target.path, busy_timeout_s=timeout_s, foreign_keys=foreign_keys)
     from .._driver.postgres import postgres_opener
 
     return postgres_opener(
         target,
         application_name=name,
-        connect_timeout_s=settings.acquire_timeout_s,
-        server_settings=server_settings,
-        is_prepared=is_prepared,
+        connect_timeout_s=timeout_s,
+        server_settings=limits if is_direct else {},
+        is_prepared=is_direct,
     )
 
 

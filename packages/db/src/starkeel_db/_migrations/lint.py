@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from alembic import command
 from sqlalchemy import MetaData
 
 from .scripts import Scripts
@@ -35,15 +34,17 @@ def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str 
         after: Last applied revision, or None for an empty database.
         upto: Last revision to render.
     """
+    # Not before `Scripts` has set the level of Alembic's logger: its import logs, too.
+    from alembic import command
+
     buffer = io.StringIO()
-    options = {
-        "dialect_name": dialect,
-        "literal_binds": True,
-        "output_buffer": buffer,
-        "version_table": scripts.version_table,
-        "transaction_per_migration": dialect != "sqlite",
-    }
-    command.upgrade(scripts.config(connection=None, options=options), f"{after or 'base'}:{upto}", sql=True)
+    config = scripts.config(
+        dialect_name=dialect,
+        literal_binds=True,
+        output_buffer=buffer,
+        transaction_per_migration=dialect != "sqlite",
+    )
+    command.upgrade(config, f"{after or 'base'}:{upto}", sql=True)
     return buffer.getvalue()
 
 
@@ -62,7 +63,7 @@ def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:
     Columns of the models, given as `metadata`, must not be dropped.
     """
     found: list[str] = []
-    after: str | None = None
+    after = None
     for name in scripts.names():
         if not scripts.reason_to_block(name):
             sql = upgrade_sql(scripts, dialect="postgresql", after=after, upto=name)

@@ -51,23 +51,18 @@ class OutboxPlugin(InitPlugin):
         retention: timedelta,
         broker: Broker | None = None,
     ) -> None:
+        self._given = database
         self._metadata = metadata
         self._retention = retention
         self._broker = broker
         self._notifier = Notifier()
-        if database is not None:
-            self._bind(database)
-
-    def _bind(self, database: DatabasePlugin) -> None:
-        self._database = database
-        metadata, dialect = self._metadata or database.metadata, database.settings.target.dialect
-        self._table = outbox_table(metadata, dialect=dialect)
-        self._subscriptions = Subscriptions(database, self._table, self._notifier)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the table, the dependency and the background tasks."""
-        if not hasattr(self, "_database"):
-            self._bind(database_of(app_config))
+        self._database = database = self._given or database_of(app_config)
+        metadata, dialect = self._metadata or database.metadata, database.settings.target.dialect
+        self._table = outbox_table(metadata, dialect=dialect)
+        self._subscriptions = Subscriptions(database, self._table, self._notifier)
         app_config.dependencies.setdefault("outbox", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(OutboxPlugin)
         app_config.lifespan.append(self._lifespan)

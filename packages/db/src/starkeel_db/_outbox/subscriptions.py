@@ -1,7 +1,9 @@
 """Subscriptions to events of all processes: one background task polls the table for all subscribers."""
 
 import asyncio
+import json
 import math
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -9,12 +11,14 @@ from typing import Final
 import anyio
 import structlog
 from opentelemetry.trace import Link, SpanKind, get_current_span, get_tracer
-from sqlalchemy import Table
+from sqlalchemy import Table, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from .._base.errors import DatabaseUnavailable
 from .._plugin import DatabasePlugin
-from .table import Event, events_after, last_position
+from .._retention import shielded
+from .._session.unit_of_work import is_postgres
+from .table import Event
 from .writer import TRACEPARENT, Notifier, propagator
 
 log = structlog.get_logger(__name__)
@@ -24,6 +28,16 @@ _POLL_EVERY_S: Final = 0.2
 _PAUSE_S: Final = 1.0
 _POLL_S: Final = 2.0
 _MAX_QUEUED: Final = 500
+_EVENTS: Final = "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o JOIN "
+_REST: Final = " ORDER BY o.position LIMIT 1000"
+_ON_POSTGRES: Final = text(
+    f"{_EVENTS} unnest(CAST(:keys AS text[]), CAST(:seen AS bigint[])) AS w(key, seen)"
+    f" ON o.key = w.key AND o.position > w.seen {_REST}"
+)
+_ON_SQLITE: Final = text(
+    f"{_EVENTS} json_each(:seen) AS w"
+    f" ON o.key = json_extract(w.value, '$[0]') AND o.position > json_extract(w.value, '$[1]') {_REST}"
+)
 
 
 def _record_receipt(event: Event) -> None:
@@ -98,7 +112,9 @@ class Subscriptions:
         """Subscribe to the events of a key; see `OutboxPlugin.following`."""
         if after is None:
             async with self._database.session(reads_only=True) as session:
-                after = await last_position(session, self._table, key)
+                columns = self._table.c
+                last = select(func.max(columns.position)).where(columns.key == key)
+                after = await session.scalar(last) or 0
         subscription = Subscription(key, seen=after, notifier=self._notifier)
         self._all.add(subscription)
         self._subscribed.notify_all()
@@ -118,7 +134,8 @@ class Subscriptions:
                 # No commit wakes this task while there is no subscription.
                 await self._subscribed.wait(timeout_s=math.inf)
             try:
-                while await self._poll_shielded():
+                # A stop must not abandon a connection in the middle of a statement.
+                while await shielded(self._poll, within_s=_POLL_S):
                     await anyio.lowlevel.checkpoint()
             except (DatabaseUnavailable, SQLAlchemyError) as error:
                 if not is_away:
@@ -130,23 +147,22 @@ class Subscriptions:
                     log.info("events resumed")
                 is_away = False
 
-    async def _poll_shielded(self) -> bool:
-        # A stop must not abandon a connection in the middle of a statement.
-        with anyio.move_on_after(_POLL_S, shield=True):
-            return await self._poll()
-        return False
-
     async def _poll(self) -> bool:
         """Deliver new events; return whether there may be more."""
-        by_key: dict[str, list[Subscription]] = {}
+        by_key: defaultdict[str, list[Subscription]] = defaultdict(list)
         for subscription in self._all:
             if subscription.has_room:
-                by_key.setdefault(subscription.key, []).append(subscription)
+                by_key[subscription.key].append(subscription)
         if not by_key:
             return False
         seen = {key: min(each.seen for each in subscriptions) for key, subscriptions in by_key.items()}
         async with self._database.session(reads_only=True) as session:
-            events = await events_after(session, seen)
+            if is_postgres(session):
+                lists = {"keys": list(seen), "seen": list(seen.values())}
+                rows = await session.execute(_ON_POSTGRES, lists)
+            else:
+                rows = await session.execute(_ON_SQLITE, {"seen": json.dumps(list(seen.items()))})
+            events = [Event(*row) for row in rows]
         for event in events:
             for subscription in by_key[event.key]:
                 subscription.put(event)

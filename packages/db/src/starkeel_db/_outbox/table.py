@@ -1,31 +1,11 @@
-"""The outbox table and its queries."""
+"""The outbox table and its events."""
 
-import json
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    MetaData,
-    SmallInteger,
-    String,
-    Table,
-    Text,
-    bindparam,
-    func,
-    select,
-    text,
-)
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from .._session.unit_of_work import is_postgres
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text, text
 
 TABLE: Final = "outbox"
-_READ_AT_ONCE: Final = 1000
 
 
 class Event(NamedTuple):
@@ -34,7 +14,6 @@ class Event(NamedTuple):
     Args:
         position: Position in the outbox; it increases among the events of a key.
         key: Ordering key: events with the same key are published in order.
-        kind: Kind of event.
         payload: Content, as JSON.
         traceparent: Span in which the event happened, as a W3C `traceparent`, or None if it was not traced.
     """
@@ -51,9 +30,8 @@ def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
 
     It has options of the given dialect only, because SQLAlchemy imports the dialects of options.
     """
-    found = metadata.tables.get(TABLE)
-    if found is not None:
-        return found
+    if TABLE in metadata.tables:
+        return metadata.tables[TABLE]
     # SQLite: positions must not be reused after the last rows are deleted.
     options: dict[str, Any] = {"sqlite_autoincrement": True} if dialect == "sqlite" else {}
     where: dict[str, Any] = {f"{dialect}_where": text("published_at IS NULL")}
@@ -76,31 +54,3 @@ def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
         Index("ix_outbox_unpublished", "position", **where),
         **options,
     )
-
-
-async def last_position(session: AsyncSession, table: Table, key: str) -> int:
-    """Return the position of the last event of a key; 0 if there is none."""
-    last = await session.scalar(select(func.max(table.c.position)).where(table.c.key == key))
-    return last or 0
-
-
-_EVENTS: Final = "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o JOIN "
-_REST: Final = f" ORDER BY o.position LIMIT {_READ_AT_ONCE}"
-_ON_POSTGRES: Final = text(
-    f"{_EVENTS} unnest(CAST(:keys AS text[]), CAST(:seen AS bigint[])) AS w(key, seen)"
-    f" ON o.key = w.key AND o.position > w.seen {_REST}"
-).bindparams(bindparam("keys"), bindparam("seen"))
-_ON_SQLITE: Final = text(
-    f"{_EVENTS} json_each(:seen) AS w"
-    f" ON o.key = json_extract(w.value, '$[0]') AND o.position > json_extract(w.value, '$[1]') {_REST}"
-)
-
-
-async def events_after(session: AsyncSession, seen: Mapping[str, int]) -> list[Event]:
-    """Return at most 1000 events in order, given the last seen position of each key."""
-    if is_postgres(session):
-        parameters: dict[str, Any] = {"keys": list(seen), "seen": list(seen.values())}
-        rows = await session.execute(_ON_POSTGRES, parameters)
-    else:
-        rows = await session.execute(_ON_SQLITE, {"seen": json.dumps(list(seen.items()))})
-    return [Event(*row) for row in rows]

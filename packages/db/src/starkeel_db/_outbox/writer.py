@@ -6,7 +6,7 @@ only for a moment; written in the order of their keys, they cannot deadlock.
 
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import anyio
 from advanced_alchemy.types import DateTimeUTC
@@ -21,18 +21,14 @@ from .table import TABLE
 
 _PENDING: Final = "starkeel_events"
 _LOCK_BYTES: Final = 8
+_TURN: Final = "event_turn"
 TRACEPARENT: Final = "traceparent"
 # Always W3C, whatever propagator the process uses: the value is stored and read later.
 propagator: Final = TraceContextTextMapPropagator()
 
 
-class PendingEvent(NamedTuple):
-    """An event that is not written yet."""
-
-    key: str
-    kind: str
-    payload: str
-    traceparent: str | None
+PendingEvent = dict[str, Any]
+"""Parameters of the statement that writes an event."""
 
 
 class Notifier:
@@ -83,10 +79,17 @@ async def write_last(session: AsyncSession, *, key: str, kind: str, payload: str
     Raises:
         UnitOfWorkIsOverError: The response has started.
     """
-    session.get_bind()
     carrier: dict[str, str] = {}
     propagator.inject(carrier)
-    event = PendingEvent(key, kind, payload, carrier.get(TRACEPARENT))
+    event: PendingEvent = {
+        "event_key": key,
+        "event_kind": kind,
+        "event_payload": payload,
+        "event_traceparent": carrier.get(TRACEPARENT),
+        "event_created_at": datetime.now(UTC),
+    }
+    if is_postgres(session):
+        event[_TURN] = lock_number(f"{TABLE}:{key}")
     if session.in_nested_transaction():
         await session.run_sync(_write, event)
         return
@@ -103,11 +106,6 @@ async def last_to_write(session: AsyncSession) -> PendingEvent | None:
     for event in pending[:-1]:
         await session.run_sync(_write, event)
     return pending[-1] if pending else None
-
-
-def event_parameters(event: PendingEvent) -> dict[str, Any]:
-    """Return the parameters of `INSERT_IN_TURN`."""
-    return _parameters(event) | {"event_turn": lock_number(f"{TABLE}:{event.key}")}
 
 
 @listens_for(RequestSession, "before_commit")
@@ -127,21 +125,8 @@ def _discard_pending(session: Session, transaction: SessionTransaction) -> None:
 def _take_pending(session: Session) -> list[PendingEvent]:
     pending: list[PendingEvent] = session.info.pop(_PENDING, [])
     # The sort is stable: events of a key stay in order.
-    return sorted(pending, key=lambda event: event.key) if len(pending) > 1 else pending
+    return sorted(pending, key=lambda event: event["event_key"]) if len(pending) > 1 else pending
 
 
 def _write(session: Session, event: PendingEvent) -> None:
-    if is_postgres(session):
-        session.execute(_ON_POSTGRES, event_parameters(event))
-    else:
-        session.execute(_ON_SQLITE, _parameters(event))
-
-
-def _parameters(event: PendingEvent) -> dict[str, Any]:
-    return {
-        "event_key": event.key,
-        "event_kind": event.kind,
-        "event_payload": event.payload,
-        "event_traceparent": event.traceparent,
-        "event_created_at": datetime.now(UTC),
-    }
+    session.execute(_ON_POSTGRES if _TURN in event else _ON_SQLITE, event)
