@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._outbox.plugin import OutboxPlugin
     from ._outbox.relay import Broker, BrokerAwayError
     from ._outbox.subscriptions import Subscription
-    from ._outbox.table import Event
+    from ._outbox.writer import Event
     from ._plugin import DatabasePlugin
     from ._session.conflict_retry import repeat_conflicts
     from ._session.unit_of_work import UnitOfWorkIsOverError, after_commit, read_only
@@ -46,7 +46,7 @@ else:
             "_outbox.plugin": ["OutboxPlugin"],
             "_outbox.relay": ["Broker", "BrokerAwayError"],
             "_outbox.subscriptions": ["Subscription"],
-            "_outbox.table": ["Event"],
+            "_outbox.writer": ["Event"],
             "_plugin": ["DatabasePlugin"],
             "_session.conflict_retry": ["repeat_conflicts"],
             "_session.unit_of_work": ["UnitOfWorkIsOverError", "after_commit", "read_only"],

@@ -73,10 +73,7 @@ def set_daemon(connection: Any) -> None:
 
 @cache
 def check(url: URL) -> None:
-    """Probe the names above, once per process.
-
-    Args:
-        url: URL with the dialect and the driver in use.
+    """Probe the names above, once per process, for the dialect and the driver of a URL.
 
     Raises:
         UnsupportedLibraryError: The installed release of a library changed one of them.

@@ -95,11 +95,7 @@ class IdempotencyPlugin(InitPlugin):
         """Lock a key until the end of the request's unit of work, or return the stored response.
 
         Does not wait for a locked key on PostgreSQL. On SQLite it waits for the write lock and then finds the
-        response that the other request stored.
-
-        Args:
-            scope: Scope of the request.
-            key: 32 bytes.
+        response that the other request stored. A key has 32 bytes.
         """
         session = self._database.request_session(scope)
         statement, parameters = _CLAIM_ON_SQLITE, {"key": key, "now": datetime.now(UTC)}

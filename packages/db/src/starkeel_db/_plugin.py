@@ -135,22 +135,23 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             NewerDatabaseError: The database has revisions that the code does not have; checked in any case.
             MigrationError: A migration failed and was rolled back.
         """
-        async with self._unpooled(self.settings.migrations_target) as engine:
+        settings = self.settings
+        async with self._unpooled(settings.migrations_target) as engine:
             migrations = Migrations(engine, Scripts(self._package), self.metadata)
-            if self.settings.run_migrations or not at_start:
-                if self.settings.pgbouncer and self.settings.migrations_url is None:
-                    raise MigrationError(
-                        "migrations need a session-level lock, which PgBouncer (DB_PGBOUNCER) does not"
-                        " support: set MIGRATIONS_DATABASE_URL to a URL of the server itself"
-                    )
-                applied = await migrations.apply()
-                # Saves the worker that ran the migrations the check.
-                self._is_schema_current = True
-                return applied
-            missing = await migrations.missing()
-            if missing:
-                log.warning("migrations missing, and RUN_MIGRATIONS is off", revisions=missing)
-            return None
+            if at_start and not settings.run_migrations:
+                missing = await migrations.missing()
+                if missing:
+                    log.warning("migrations missing, and RUN_MIGRATIONS is off", revisions=missing)
+                return None
+            if settings.pgbouncer and settings.migrations_url is None:
+                raise MigrationError(
+                    "migrations need a session-level lock, which PgBouncer (DB_PGBOUNCER) does not"
+                    " support: set MIGRATIONS_DATABASE_URL to a URL of the server itself"
+                )
+            applied = await migrations.apply()
+            # Saves the worker that ran the migrations the check.
+            self._is_schema_current = True
+            return applied
 
     async def migration_sql(self) -> str:
         """Return the SQL that `migrate` would run.

@@ -70,16 +70,11 @@ class ElasticPool(ExtensiblePool):
     def _prefer(self, *, read_only: bool) -> None:
         """Move the connection in the given mode that was returned last to the top of the pool."""
         others: list[ConnectionPoolEntry] = []
-        for _ in range(self.checkedin()):
+        found: list[ConnectionPoolEntry] = []
+        while self.checkedin() and not found:
             record = self.take_idle()
-            if record.info.get(READ_ONLY, False) is read_only:
-                break
-            others.append(record)
-        else:
-            record = None
-        for other in reversed(others):
-            self.put(other)
-        if record is not None:
+            (found if record.info.get(READ_ONLY, False) is read_only else others).append(record)
+        for record in (*reversed(others), *found):
             self.put(record)
 
     @property
@@ -91,16 +86,10 @@ class ElasticPool(ExtensiblePool):
         """Open an idle connection, unless the pool has its maximum size."""
         record = self.create()
         if record is not None:
-            _note_use(record)
             self.put(record)
 
     def close_unneeded(self, *, minimum: int, idle_timeout_s: float) -> None:
-        """Close idle connections that are closed or expired, or idle for too long.
-
-        Args:
-            minimum: Number of connections that the idle timeout leaves open.
-            idle_timeout_s: Idle timeout in seconds.
-        """
+        """Close connections that are closed or expired, and above the minimum those idle for too long."""
         kept: list[ConnectionPoolEntry] = []
         unneeded: list[ConnectionPoolEntry] = []
         unused_since = time.monotonic() - idle_timeout_s

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span, get_tracer
@@ -97,15 +97,14 @@ class StatementMonitor:
     def _start_span(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if not get_current_span().is_recording():
             return
-        summary = summarize(statement)
-        if summary.operation == "BEGIN":
+        name, operation, described = _summary(statement)
+        if operation == "BEGIN":
             return
-        info, attributes = connection.info, {**self._server, **summary.attributes}
-        # Recorded once per checkout, on its first statement.
-        waited_s = info.pop(WAITED_S, None)
-        if waited_s is not None:
-            attributes[_WAIT_TIME] = waited_s
-        info[_SPAN] = self._tracer.start_span(summary.name, kind=SpanKind.CLIENT, attributes=attributes)
+        info, attributes = connection.info, {**self._server, **described}
+        if WAITED_S in info:
+            # Recorded once per checkout, on its first statement.
+            attributes[_WAIT_TIME] = info.pop(WAITED_S)
+        info[_SPAN] = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
     def _note_success(self, connection: Connection, *_: Any) -> None:
         self.answered_at = time.monotonic()
@@ -124,7 +123,8 @@ class StatementMonitor:
             return None
         state = getattr(error, "sqlstate", None)
         is_refused_write = state == _READ_ONLY_TRANSACTION or sqlite_code(error) == _SQLITE_READONLY
-        if is_refused_write and _is_read_only(context.connection):
+        options = {} if context.connection is None else context.connection.get_execution_options()
+        if is_refused_write and options.get(READ_ONLY, False):
             log.error("write refused in read-only session", reason=reason)
             return ReadOnlySessionError(reason)
         if isinstance(error, OSError) or _is_broken(error) or state == _READ_ONLY_TRANSACTION:
@@ -161,10 +161,6 @@ def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
     return reason_of(error) if is_passing else None
 
 
-def _is_read_only(connection: Connection | None) -> bool:
-    return connection is not None and connection.get_execution_options().get(READ_ONLY, False)
-
-
 def _is_broken(error: BaseException) -> bool:
     # asyncpg raises this when a statement is sent while the server is closing the connection. An error of
     # asyncpg exists only if the module is loaded.
@@ -174,17 +170,9 @@ def _is_broken(error: BaseException) -> bool:
     )
 
 
-class StatementSummary(NamedTuple):
-    """Name, operation and span attributes of a statement."""
-
-    name: str
-    operation: str
-    attributes: dict[str, str]
-
-
 @lru_cache(maxsize=1024)
-def summarize(statement: str) -> StatementSummary:
-    """Return the operation and target of a statement, and its text without literals."""
+def _summary(statement: str) -> tuple[str, str, dict[str, str]]:
+    """Return the name and the operation of a statement, and its attributes: the text has no literals."""
     operation = (statement.split(None, 1) or ["?"])[0].upper()[:32]
     if operation == "WITH" and (verb := _VERB.search(statement)):
         operation = verb[0].upper()
@@ -197,7 +185,7 @@ def summarize(statement: str) -> StatementSummary:
     if not _UNSUPPORTED.search(statement):
         text = _NUMBER.sub("?", _STRING.sub("?", statement))
         attributes["db.query.text"] = text[:_MAX_TEXT]
-    return StatementSummary(name, operation, attributes)
+    return name, operation, attributes
 
 
 def _server_attributes(target: DatabaseUrl) -> dict[str, str | int | float]:

@@ -1,11 +1,13 @@
 """Transactions: write lock of SQLite, read-only mode of connections, statement timeout of PostgreSQL."""
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from .._base.errors import DatabaseUnavailable, reason_of
@@ -26,6 +28,9 @@ _SWITCH: Final = {
     "sqlite": {True: "PRAGMA query_only = ON", False: "PRAGMA query_only = OFF"},
 }
 
+_ABANDON_S: Final = 1.0
+_INTERRUPT_EVERY_S: Final = 0.02
+
 _TIMEOUT: Final = "starkeel_statement_timeout"
 _IDLE_MS: Final = "60000"
 """Milliseconds after which the server ends an idle transaction and frees its locks; longer than a request."""
@@ -37,8 +42,8 @@ _TOLERANCE_S: Final = 0.1
 """Seconds by which the current timeout may exceed the remaining time; setting it costs a round trip."""
 
 
-def begin_explicitly(engine: Engine) -> None:
-    """Begin SQLite's transactions with the statement of the `BEGIN` option, by default `BEGIN IMMEDIATE`.
+def control_sqlite(engine: Engine) -> None:
+    """Control SQLite's transactions; each begins with the `BEGIN` option, by default `BEGIN IMMEDIATE`.
 
     A transaction that reads first and writes later fails at once if another one wrote in between, whatever
     the busy timeout; one that takes the write lock first waits for it.
@@ -53,6 +58,27 @@ def begin_explicitly(engine: Engine) -> None:
         # SQLite keeps the transaction open; SQLAlchemy assumes that it is closed.
         if record.driver_connection is not None and record.driver_connection.in_transaction:
             connection.rollback()
+
+    @event.listens_for(engine, "handle_error")
+    def interrupt(context: ExceptionContext) -> None:
+        # The driver's thread would otherwise finish the statement of a cancelled request.
+        if not isinstance(context.original_exception, asyncio.CancelledError) or context.connection is None:
+            return
+        adapted: Any = context.connection.connection.dbapi_connection
+        adapted.run_async(_abandon)
+
+
+async def _abandon(connection: Any) -> None:
+    # Closing alone would keep the lock while anything, such as a traceback, refers to the cursor.
+    rolling_back = asyncio.ensure_future(connection.rollback())
+    until = time.monotonic() + _ABANDON_S
+    while not rolling_back.done() and time.monotonic() < until:
+        # Repeatedly: the thread may not have started the statement yet.
+        await connection.interrupt()
+        await asyncio.wait([rolling_back], timeout=_INTERRUPT_EVERY_S)
+    if rolling_back.done() and not rolling_back.cancelled():
+        # Retrieve the exception so that it is not logged; the connection is dropped in any case.
+        rolling_back.exception()
 
 
 def switch_read_only(engine: Engine, *, on_failure: Callable[[str], None]) -> None:
@@ -117,8 +143,8 @@ class _StatementTimeout:
 
 def is_shortened(state: MutableMapping[str, Any] | None, timeout_s: float) -> bool:
     """Return whether a request, given the `state` of its scope, has less time left than `timeout_s`."""
-    ends_at = None if state is None else state.get("deadline")
-    return ends_at is not None and ends_at - time.monotonic() < timeout_s - _TOLERANCE_S
+    ends_at = math.inf if state is None else state.get("deadline", math.inf)
+    return ends_at - time.monotonic() < timeout_s - _TOLERANCE_S
 
 
 def set_deadline(
@@ -136,13 +162,9 @@ def set_deadline(
         timeout_s: Statement timeout in seconds.
         is_session_default: Whether `timeout_s` is the session's setting; it is not behind a pooler.
     """
-    ends_at = None if state is None else state.get("deadline")
-    if ends_at is None and is_session_default:
-        connection.info[_TIMEOUT] = None
-    else:
-        connection.info[_TIMEOUT] = _StatementTimeout(
-            math.inf if ends_at is None else ends_at, timeout_s, timeout_s if is_session_default else math.inf
-        )
+    ends_at = math.inf if state is None else state.get("deadline", math.inf)
+    current_s = timeout_s if is_session_default else math.inf
+    connection.info[_TIMEOUT] = _StatementTimeout(ends_at, timeout_s, current_s)
 
 
 def enforce_deadlines(engine: Engine) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import anyio
 import structlog
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -23,7 +23,7 @@ from .._driver.statements import Open, StatementMonitor
 from .._driver.transactions import (
     BEGIN,
     READING,
-    begin_explicitly,
+    control_sqlite,
     enforce_deadlines,
     session_settings,
     switch_read_only,
@@ -45,20 +45,15 @@ class Share(NamedTuple):
 
     @classmethod
     def of(cls, settings: DatabaseSettings, *, index: int, workers: int) -> "Share":
-        """Return a worker's share of the connections: 20 for 3 workers are 7, 7 and 6.
-
-        `index` counts from 0.
-        """
-
-        def part(of: int) -> int:
-            return of // workers + (index < of % workers)
-
-        return cls(part(settings.min_connections), max(1, part(settings.max_connections)))
+        """Return the share of worker `index`, from 0: 20 connections for 3 workers are 7, 7 and 6."""
+        limits = settings.min_connections, settings.max_connections
+        minimum, maximum = (limit // workers + (index < limit % workers) for limit in limits)
+        return cls(minimum, max(1, maximum))
 
 
 def pooled_engine(
     settings: DatabaseSettings, share: Share, monitor: StatementMonitor, *, name: str
-) -> AsyncEngine:
+) -> tuple[AsyncEngine, ElasticPool]:
     """Create the engine for requests; `name` is sent as `application_name`. It opens no connection yet."""
     is_direct = not settings.pgbouncer
     limits = session_settings(settings.statement_timeout_s)
@@ -73,7 +68,8 @@ def pooled_engine(
         pool_timeout=settings.acquire_timeout_s,
         pool_use_lifo=True,
     )
-    pool = pool_of(engine)
+    pool = engine.pool
+    assert isinstance(pool, ElasticPool)
     pool.lifetime_s = settings.max_lifetime_s
     pool.on_timeout = monitor.report
     check_connections(pool)
@@ -82,18 +78,11 @@ def pooled_engine(
     if is_direct:
         switch_read_only(engine.sync_engine, on_failure=monitor.report)
     if isinstance(settings.target, SqliteUrl):
-        _add_sqlite_listeners(engine.sync_engine)
+        control_sqlite(engine.sync_engine)
     else:
         enforce_deadlines(engine.sync_engine)
         note_failures(engine.sync_engine)
-    return engine
-
-
-def pool_of(engine: AsyncEngine) -> ElasticPool:
-    """Return the pool of an engine made by `pooled_engine`."""
-    pool = engine.pool
-    assert isinstance(pool, ElasticPool)
-    return pool
+    return engine, pool
 
 
 @asynccontextmanager
@@ -111,7 +100,7 @@ async def unpooled_engine(
     opener = _opener(settings, target, name, limits=limits, is_direct=is_direct, foreign_keys=False)
     engine = _engine(settings, opener, is_direct=is_direct, poolclass=NullPool)
     if isinstance(target, SqliteUrl):
-        _add_sqlite_listeners(engine.sync_engine)
+        control_sqlite(engine.sync_engine)
     try:
         yield engine
     finally:
@@ -158,13 +147,6 @@ def _opener(
         server_settings=limits if is_direct else {},
         is_prepared=is_direct,
     )
-
-
-def _add_sqlite_listeners(engine: Engine) -> None:
-    from .._driver.sqlite import interrupt_when_cancelled
-
-    begin_explicitly(engine)
-    interrupt_when_cancelled(engine)
 
 
 async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,10 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from .._base.errors import SchemaBehindError
 from .runner import Migrations
 from .scripts import VERSION_TABLES, Scripts
-
-if TYPE_CHECKING:
-    from alembic.autogenerate.api import AutogenContext
-    from alembic.migration import MigrationContext
 
 _MAX_NAME = 32
 """Maximum length of a revision's name: the width of the column in Alembic's version table."""
@@ -68,7 +64,7 @@ def _is_compared(name: str | None, kind: str, _: Any) -> bool:
     return kind != "table" or not str(name).startswith(VERSION_TABLES)
 
 
-def _differ(context: "MigrationContext", *columns_and_types: Any) -> bool | None:
+def _differ(context: Any, *columns_and_types: Any) -> bool | None:
     """Use Alembic's comparison, except for types whose SQLite form is reflected as another type."""
     is_reflected = context.dialect.name != "sqlite" or not _is_from_advanced_alchemy(columns_and_types[-1])
     return None if is_reflected else False
@@ -78,7 +74,7 @@ def _is_from_advanced_alchemy(item: object) -> bool:
     return type(item).__module__.startswith("advanced_alchemy.types")
 
 
-def _render_item(kind: str, item: Any, context: "AutogenContext") -> str | Literal[False]:
+def _render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:
     """Render advanced-alchemy's types with their public names."""
     if kind != "type" or not _is_from_advanced_alchemy(item):
         return False

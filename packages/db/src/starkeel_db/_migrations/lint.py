@@ -26,14 +26,7 @@ _DROPPED_COLUMN: Final = re.compile(r"DROP COLUMN (\S+)", re.IGNORECASE)
 
 
 def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str = "head") -> str:
-    """Return the SQL of migrations.
-
-    Args:
-        scripts: The migrations.
-        dialect: `postgresql` or `sqlite`.
-        after: Last applied revision, or None for an empty database.
-        upto: Last revision to render.
-    """
+    """Return the SQL of the migrations after the last applied one, None for an empty database."""
     # Not before `Scripts` has set the level of Alembic's logger: its import logs, too.
     from alembic import command
 
@@ -50,10 +43,10 @@ def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str 
 
 def pending_sql(scripts: Scripts, missing: Sequence[str], *, dialect: str) -> str:
     """Return the SQL of the missing migrations; empty if there are none."""
-    names = scripts.names()
-    done = len(names) - len(missing)
-    after = names[done - 1] if done else None
-    return upgrade_sql(scripts, dialect=dialect, after=after) if missing else ""
+    if not missing:
+        return ""
+    applied = scripts.names()[: -len(missing)]
+    return upgrade_sql(scripts, dialect=dialect, after=applied[-1] if applied else None)
 
 
 def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:

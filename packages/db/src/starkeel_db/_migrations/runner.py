@@ -31,11 +31,7 @@ _INVALID_INDEXES = text(
 
 
 class Migrations:
-    """Applies the migrations of a service.
-
-    Args:
-        engine: An unpooled engine without statement timeout.
-    """
+    """Applies the migrations of a service with an unpooled engine, which has no statement timeout."""
 
     def __init__(self, engine: AsyncEngine, scripts: Scripts, metadata: MetaData) -> None:
         self._engine = engine

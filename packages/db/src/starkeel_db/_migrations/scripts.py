@@ -46,12 +46,7 @@ class Scripts:
         self._line = revisions_in_line(self._folder)
 
     def config(self, connection: Connection | None = None, **options: Any) -> "Config":
-        """Return an Alembic configuration, which replaces `alembic.ini`.
-
-        Args:
-            connection: Connection to migrate, if any.
-            options: Of Alembic's environment.
-        """
+        """Return an Alembic configuration, which replaces `alembic.ini`; options are of its environment."""
         from alembic.config import Config
 
         options["version_table"] = self.version_table
@@ -123,9 +118,9 @@ class Scripts:
         """
         names = self.names()
         unknown = applied.difference(names)
-        if unknown and tolerate_newer:
-            return []
         if unknown:
+            if tolerate_newer:
+                return []
             raise NewerDatabaseError(
                 f"the database is newer than the code: it is at {', '.join(sorted(unknown))}, "
                 f"and the newest revision here is {names[-1] if names else 'none'}; "
@@ -158,11 +153,9 @@ def revisions_in_line(folder: Path) -> list[str] | None:
                 following[found["down_revision"]] = found["revision"]
     except (KeyError, TypeError, ValueError, SyntaxError):
         return None
-    line = []
-    before = None
-    while before in following:
-        before = following.pop(before)
-        line.append(before)
+    line: list[str] = []
+    while (before := line[-1] if line else None) in following:
+        line.append(following.pop(before))
     return None if following else line
 
 

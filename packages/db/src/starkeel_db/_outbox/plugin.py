@@ -18,8 +18,7 @@ from .._retention import delete_batch, deleting
 from .._session.unit_of_work import after_commit
 from .relay import Broker, Relay
 from .subscriptions import Subscription, Subscriptions
-from .table import outbox_table
-from .writer import Notifier, write_last
+from .writer import Notifier, outbox_table, write_last
 
 _CLOSE_S: Final = 2.0
 
@@ -74,11 +73,8 @@ class OutboxPlugin(InitPlugin):
         The row is written at the end of the transaction; within a savepoint it is written at once, and other
         writers of the key wait until the commit.
 
-        Args:
-            session: Session of the unit of work.
-            key: Ordering key, such as the ID of the changed object; at most 64 characters.
-            kind: Kind of event; at most 64 characters.
-            payload: Content of the event, as JSON.
+        `key` orders events, such as the ID of the changed object; it and `kind` have at most 64 characters.
+        `payload` is JSON.
 
         Raises:
             UnitOfWorkIsOverError: The response has started.
@@ -87,11 +83,7 @@ class OutboxPlugin(InitPlugin):
         after_commit(session, self._notifier.notify_all)
 
     def following(self, key: str, *, after: int | None = None) -> AbstractAsyncContextManager[Subscription]:
-        """Subscribe to the events of a key.
-
-        Args:
-            key: Key of the events.
-            after: Position of the last known event; None to receive new events only.
+        """Subscribe to the events of a key after the last known position, or to new events only.
 
         Raises:
             DatabaseUnavailable: The current position cannot be read.

@@ -18,8 +18,7 @@ from .._base.errors import DatabaseUnavailable
 from .._plugin import DatabasePlugin
 from .._retention import shielded
 from .._session.unit_of_work import is_postgres
-from .table import Event
-from .writer import TRACEPARENT, Notifier, propagator
+from .writer import TRACEPARENT, Event, Notifier, propagator
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Writes events to the outbox at the end of their transaction.
+"""The outbox table; events are written to it at the end of their transaction.
 
 A writer of an event blocks other writers of the same key until it commits. Written last, the events block
 only for a moment; written in the order of their keys, they cannot deadlock.
@@ -6,25 +6,86 @@ only for a moment; written in the order of their keys, they cannot deadlock.
 
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import anyio
 from advanced_alchemy.types import DateTimeUTC
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from sqlalchemy import BindParameter, String, Text, bindparam, text
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    bindparam,
+    text,
+)
 from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from .._session.unit_of_work import RequestSession, is_postgres
-from .table import TABLE
 
+TABLE: Final = "outbox"
 _PENDING: Final = "starkeel_events"
 _LOCK_BYTES: Final = 8
 _TURN: Final = "event_turn"
 TRACEPARENT: Final = "traceparent"
 # Always W3C, whatever propagator the process uses: the value is stored and read later.
 propagator: Final = TraceContextTextMapPropagator()
+
+
+class Event(NamedTuple):
+    """An event as it is published.
+
+    Args:
+        position: Position in the outbox; it increases among the events of a key.
+        key: Ordering key: events with the same key are published in order.
+        payload: Content, as JSON.
+        traceparent: Span in which the event happened, as a W3C `traceparent`, or None if it was not traced.
+    """
+
+    position: int
+    key: str
+    kind: str
+    payload: str
+    traceparent: str | None = None
+
+
+def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
+    """Return the table; add it to the metadata if necessary.
+
+    It has options of the given dialect only, because SQLAlchemy imports the dialects of options.
+    """
+    if TABLE in metadata.tables:
+        return metadata.tables[TABLE]
+    # SQLite: positions must not be reused after the last rows are deleted.
+    options: dict[str, Any] = {"sqlite_autoincrement": True} if dialect == "sqlite" else {}
+    where: dict[str, Any] = {f"{dialect}_where": text("published_at IS NULL")}
+    return Table(
+        TABLE,
+        metadata,
+        Column(
+            "position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+        ),
+        Column("key", String(64), nullable=False),
+        Column("kind", String(64), nullable=False),
+        Column("payload", Text, nullable=False),
+        Column("created_at", DateTimeUTC(timezone=True), nullable=False, index=True),
+        Column("published_at", DateTimeUTC(timezone=True)),
+        Column("attempts", SmallInteger, nullable=False, server_default="0"),
+        Column("retry_at", DateTimeUTC(timezone=True)),
+        Column("dead_at", DateTimeUTC(timezone=True)),
+        Column("traceparent", String(55)),
+        Index("ix_outbox_key_position", "key", "position"),
+        Index("ix_outbox_unpublished", "position", **where),
+        **options,
+    )
 
 
 PendingEvent = dict[str, Any]

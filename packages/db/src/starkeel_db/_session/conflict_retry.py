@@ -43,7 +43,7 @@ def repeat_conflicts(attempts: int = 3) -> dict[str, Any]:
 def add_retries(handler: HTTPRouteHandler) -> None:
     """Add the retries of a route with `repeat_conflicts`."""
     present = handler.middleware or ()
-    if _ATTEMPTS in handler.opt and not any(isinstance(middleware, ConflictRetry) for middleware in present):
+    if _ATTEMPTS in handler.opt and not any(isinstance(each, ConflictRetry) for each in present):
         handler.middleware = [*present, ConflictRetry(handler.opt[_ATTEMPTS])]
 
 

@@ -178,9 +178,7 @@ def _refuse_failed_transaction(session: RequestSession) -> None:
 def after_commit(session: AsyncSession, action: Callable[[], None]) -> None:
     """Run `action` after the session is committed; it is discarded on a rollback.
 
-    Args:
-        session: Session of the unit of work.
-        action: Must neither block nor raise: the commit cannot be undone.
+    It must neither block nor raise: the commit cannot be undone.
 
     Raises:
         TypeError: The session was not created by a `DatabasePlugin`.
