@@ -72,11 +72,7 @@ class IdempotencyPlugin(InitPlugin):
     _table: Table
 
     def __init__(
-        self,
-        database: DatabasePlugin | None = None,
-        *,
-        metadata: MetaData | None = None,
-        lifetime: timedelta,
+        self, database: DatabasePlugin | None = None, *, metadata: MetaData | None = None, lifetime: timedelta
     ) -> None:
         self._given = database
         self._metadata = metadata

@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
@@ -15,9 +15,6 @@ from .._base.errors import DatabaseUnavailable
 from .._base.metrics import counter, gauge
 from .._compat import ExtensiblePool
 from .transactions import READ_ONLY
-
-if TYPE_CHECKING:
-    from prometheus_client import Gauge
 
 PING_AFTER_S = 5.0
 """Seconds without use after which a connection is tested at checkout. The driver notices that a server closed
@@ -189,13 +186,12 @@ class PoolMetrics:
 
 
 def _set_gauges(idle: int, used: int, maximum: int, minimum: int, pending: int) -> None:
-    count = _gauge("count", "Open connections of the pool.", "state")
+    count = gauge("db_client_connection_count", "Open connections of the pool.", "livesum", "state")
     count.labels(state="idle").set(idle)
     count.labels(state="used").set(used)
-    _gauge("max", "Maximum number of connections.").set(maximum)
-    _gauge("idle_min", "Minimum number of connections, kept open while idle.").set(minimum)
-    _gauge("pending_requests", "Requests that wait for a connection.").set(pending)
-
-
-def _gauge(name: str, text: str, *labels: str) -> "Gauge":
-    return gauge(f"db_client_connection_{name}", text, "livesum", *labels)
+    for name, text, value in (
+        ("max", "Maximum number of connections.", maximum),
+        ("idle_min", "Minimum number of connections, kept open while idle.", minimum),
+        ("pending_requests", "Requests that wait for a connection.", pending),
+    ):
+        gauge(f"db_client_connection_{name}", text, "livesum").set(value)

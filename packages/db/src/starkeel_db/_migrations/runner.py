@@ -107,10 +107,7 @@ class Migrations:
         from alembic import command
 
         config = self._scripts.config(
-            connection,
-            target_metadata=self._metadata,
-            transaction_per_migration=True,
-            on_version_apply=note,
+            connection, target_metadata=self._metadata, transaction_per_migration=True, on_version_apply=note
         )
         command.upgrade(config, "head")
         is_sqlite = connection.dialect.name == "sqlite"

@@ -104,11 +104,7 @@ class Sessions:
             self._read_only_transaction = self._read_only
 
     def make(
-        self,
-        state: MutableMapping[str, Any] | None = None,
-        *,
-        read_only: bool = False,
-        is_safe: bool = False,
+        self, state: MutableMapping[str, Any] | None = None, *, read_only: bool = False, is_safe: bool = False
     ) -> AsyncSession:
         """Create a session; it checks out a connection when it is first used.
 
