@@ -48,12 +48,30 @@ class ElasticPool(ExtensiblePool):
     def _do_get(self) -> ConnectionPoolEntry:
         read_only, self.prefer_read_only = self.prefer_read_only, False
         self._has_read_only |= read_only
-        if self._has_read_only:
-            self._prefer(read_only=read_only)
-        self.waiting += 1
         began = time.perf_counter()
+        record = self._take_in_mode(read_only=read_only) if self._has_read_only else None
+        record = record or self._take_any()
+        record.info[WAITED_S] = time.perf_counter() - began
+        return record
+
+    def _take_in_mode(self, *, read_only: bool) -> ConnectionPoolEntry | None:
+        """Take the idle connection in the given mode that was returned last."""
+        others: list[ConnectionPoolEntry] = []
+        found = None
+        while found is None and self.checkedin():
+            record = self.take_idle()
+            if record.info.get(READ_ONLY, False) is read_only:
+                found = record
+            else:
+                others.append(record)
+        for record in reversed(others):
+            self.put(record)
+        return found
+
+    def _take_any(self) -> ConnectionPoolEntry:
+        self.waiting += 1
         try:
-            record = super()._do_get()
+            return super()._do_get()
         except PoolTimeoutError as error:
             self.timeouts += 1
             reason = f"no connection was free within {self.timeout():g} s"
@@ -61,18 +79,6 @@ class ElasticPool(ExtensiblePool):
             raise DatabaseUnavailable(reason) from error
         finally:
             self.waiting -= 1
-        record.info[WAITED_S] = time.perf_counter() - began
-        return record
-
-    def _prefer(self, *, read_only: bool) -> None:
-        """Move the connection in the given mode that was returned last to the top of the pool."""
-        others: list[ConnectionPoolEntry] = []
-        found: list[ConnectionPoolEntry] = []
-        while self.checkedin() and not found:
-            record = self.take_idle()
-            (found if record.info.get(READ_ONLY, False) is read_only else others).append(record)
-        for record in (*reversed(others), *found):
-            self.put(record)
 
     @property
     def open(self) -> int:
@@ -127,21 +133,17 @@ def check_connections(pool: ElasticPool) -> None:
     def set_lifetime(_: Any, record: ConnectionPoolEntry) -> None:
         lifetime_s = pool.lifetime_s * random.uniform(1 - _JITTER, 1)  # noqa: S311 - jitter
         record.info[_EXPIRES_AT] = time.monotonic() + lifetime_s
-        _note_use(record)
+        record.info[_USED_AT] = time.monotonic()
 
     @event.listens_for(pool, "checkin")
     def note_use(_: Any, record: ConnectionPoolEntry) -> None:
-        _note_use(record)
+        record.info[_USED_AT] = time.monotonic()
 
     @event.listens_for(pool, "checkout")
     def check(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
         if _is_unusable(record) or not _is_alive(connection, record):
             # SQLAlchemy replaces the connection.
             raise DisconnectionError("the connection is too old, or dead")
-
-
-def _note_use(record: ConnectionPoolEntry) -> None:
-    record.info[_USED_AT] = time.monotonic()
 
 
 def _is_unusable(record: ConnectionPoolEntry) -> bool:

@@ -139,9 +139,8 @@ class StatementMonitor:
             return
         span: Span | None = context.connection.info.pop(_SPAN, None)
         if span is not None:
-            state = getattr(context.original_exception, "sqlstate", None)
-            kind = state if isinstance(state, str) else type(context.original_exception).__qualname__
-            span.set_attribute("error.type", kind)
+            error = context.original_exception
+            span.set_attribute("error.type", getattr(error, "sqlstate", None) or type(error).__qualname__)
             span.set_status(Status(StatusCode.ERROR))
             span.end()
 

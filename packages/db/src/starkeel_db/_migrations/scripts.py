@@ -162,12 +162,7 @@ def revisions_in_line(folder: Path) -> list[str] | None:
 def _variables(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the variables that identify a revision."""
     for node in ast.parse(path.read_bytes()).body:
-        if isinstance(node, ast.Assign):
-            targets, value = node.targets, node.value
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            targets, value = [node.target], node.value
-        else:
-            continue
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id in _NAMES:
-                yield target.id, ast.literal_eval(value)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name) and target.id in _NAMES:
+                    yield target.id, ast.literal_eval(node.value)

@@ -91,17 +91,16 @@ class Sessions:
         # Behind a pooler in transaction mode session settings do not last.
         self.has_session_settings = has_session_settings = not settings.pgbouncer
         self._read_write = self._safe = engine
-        self._read_only_transaction = self._read_only = engine.execution_options(**{READ_ONLY: True})
+        read_only = engine.execution_options(**{READ_ONLY: True})
         if not is_postgres:
             self._safe = engine.execution_options(**{BEGIN: READING})
-            self._read_only = self._read_only.execution_options(**{BEGIN: READING})
-            self._read_only_transaction = self._read_only
-        elif has_session_settings:
+            read_only = read_only.execution_options(**{BEGIN: READING})
+        elif not has_session_settings:
+            read_only = read_only.execution_options(postgresql_readonly=True)
+        self._read_only_transaction = self._read_only = read_only
+        if is_postgres and has_session_settings:
             # Without BEGIN and COMMIT; the mode of the connection refuses writes.
-            self._read_only = self._read_only.execution_options(isolation_level="AUTOCOMMIT")
-        else:
-            self._read_only = self._read_only.execution_options(postgresql_readonly=True)
-            self._read_only_transaction = self._read_only
+            self._read_only = read_only.execution_options(isolation_level="AUTOCOMMIT")
 
     def make(
         self, state: MutableMapping[str, Any] | None = None, *, read_only: bool = False, is_safe: bool = False
