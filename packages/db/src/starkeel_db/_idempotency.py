@@ -18,7 +18,6 @@ from ._plugin import DatabasePlugin, database_of
 from ._retention import delete_batch, deleting
 from ._session.unit_of_work import is_postgres
 
-_LOCK_BYTES: Final = 8
 _TABLE: Final = "idempotency_keys"
 
 # A transaction-level lock: released at the end of the transaction, and compatible with a pooler.
@@ -97,7 +96,7 @@ class IdempotencyPlugin(InitPlugin):
         statement, parameters = _CLAIM_ON_SQLITE, {"key": key, "now": datetime.now(UTC)}
         if is_postgres(session):
             statement = _CLAIM_ON_POSTGRES
-            parameters["turn"] = int.from_bytes(key[:_LOCK_BYTES], "big", signed=True)
+            parameters["turn"] = int.from_bytes(key[:8], "big", signed=True)
         row = (await session.execute(statement, parameters)).one()
         if not row.is_acquired:
             return "taken"

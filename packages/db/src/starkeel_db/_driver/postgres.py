@@ -21,7 +21,6 @@ _REASONS = {
 }
 _LASTING = frozenset({"28P01", "28000", "3D000"})
 _FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)
-_PGBOUNCER = "unsupported startup parameter"
 
 
 def postgres_opener(
@@ -90,7 +89,7 @@ def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:
 
 def _unavailable(url: PostgresUrl, error: Exception) -> DatabaseUnavailable:
     state = getattr(error, "sqlstate", None)
-    if _PGBOUNCER in str(error):
+    if "unsupported startup parameter" in str(error):
         why = "it is a PgBouncer, which does not support session parameters: set DB_PGBOUNCER=true"
     elif isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         why = f"no server is {url.session_attrs}"

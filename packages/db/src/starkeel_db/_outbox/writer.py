@@ -33,7 +33,6 @@ from .._session.unit_of_work import RequestSession, is_postgres
 
 TABLE: Final = "outbox"
 _PENDING: Final = "starkeel_events"
-_LOCK_BYTES: Final = 8
 _TURN: Final = "event_turn"
 TRACEPARENT: Final = "traceparent"
 # Always W3C, whatever propagator the process uses: the value is stored and read later.
@@ -131,7 +130,7 @@ _ON_SQLITE: Final = text(_INSERT).bindparams(*EVENT_TYPES)
 
 def lock_number(name: str) -> int:
     """Return the number of a PostgreSQL advisory lock."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=_LOCK_BYTES).digest(), "big", signed=True)
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 async def write_last(session: AsyncSession, *, key: str, kind: str, payload: str) -> None:

@@ -84,19 +84,15 @@ class ConflictRetry(ASGIMiddleware):
                 await next_app(scope, receive, send)
             except ConflictLost:
                 left -= 1
-                _count_retry(state[_CONFLICT])
+                reason, text = state[_CONFLICT], "Requests retried after a transaction conflict."
+                counter("db_unit_of_work_retries_total", text, "reason").labels(reason=reason).inc()
+                log.debug("request retried", reason=reason)
                 await exchange.restart()
                 state.clear()
                 state.update(before)
                 await anyio.sleep(_pause_s(before.get("deadline")))
             else:
                 return
-
-
-def _count_retry(reason: str) -> None:
-    text = "Requests retried after a transaction conflict."
-    counter("db_unit_of_work_retries_total", text, "reason").labels(reason=reason).inc()
-    log.debug("request retried", reason=reason)
 
 
 def _pause_s(ends_at: float | None) -> float:
