@@ -36,7 +36,7 @@ class Contender(NamedTuple):
     """A stack that serves the handlers with one worker.
 
     Attributes:
-        module: What is started, `starkeel` or a module with an `app`.
+        module: What is started, the service `starkeel` or a module with an `app`.
         has_telemetry: Whether it has its usual telemetry, with a span for each request.
         operations: What it serves: `read`, `write`, `write_once`.
     """
@@ -57,13 +57,16 @@ class Contender(NamedTuple):
     def _command(self) -> list[str]:
         if self.module == "starkeel":
             return [sys.executable, "-m", "starkeel"]
-        same = tuple(f"{name}=={version(name)}" for name in _SAME_VERSIONS[self.module])
-        python = installed_python(f"database-{self.module}", (*_PACKAGES[self.module], *same))
+        python = sys.executable
+        if self.module in _PACKAGES:
+            same = tuple(f"{name}=={version(name)}" for name in _SAME_VERSIONS[self.module])
+            python = installed_python(f"database-{self.module}", (*_PACKAGES[self.module], *same))
         return granian(self.module, python)
 
 
 CONTENDERS = {
     "starkeel": Contender("starkeel", has_telemetry=True, operations=("read", "write", "write_once")),
+    "starkeel_database": Contender("starkeel_database", has_telemetry=False),
     "litestar_otel": Contender("litestar_advanced_alchemy", has_telemetry=True),
     "fastapi_otel": Contender("fastapi_sqlalchemy", has_telemetry=True),
     "litestar_bare": Contender("litestar_advanced_alchemy", has_telemetry=False),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -198,6 +198,32 @@ def test_the_migrate_verb_prints_sql_without_running_it(shop: Shop, database_url
     assert "CREATE TABLE things" in output
     assert "migration applied" not in output
     assert shop.ended(database_url, "migrate")[1].count("migration applied") == 1
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_the_migrate_verb_prints_nothing_but_sql(tmp_path: Path, level: str) -> None:
+    """Log lines of this package and of Alembic would break the script."""
+    env = {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/orders.db",
+        "ENVIRONMENT": "development",
+        "LOG_LEVEL": level,
+        "PATH": "/usr/bin:/bin",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "orders", "migrate", "--sql"],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(done.stdout)
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables >= {"orders", "outbox", "idempotency_keys"}
+    assert ("DEBUG" in done.stderr) is (level == "debug")
 
 
 def test_a_stop_during_a_migration_rolls_it_back(shop: Shop, tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from .conftest import Book, Open, until
 
 INSERT = text("INSERT INTO books (title) VALUES ('momo')")
 PID = text("SELECT pg_backend_pid()")
+SWITCHING = text(
+    "SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND state = 'active' AND query LIKE 'SELECT pg_sleep%'"
+)
 MODE = text("SHOW default_transaction_read_only")
 
 
@@ -161,8 +164,13 @@ async def test_a_cancelled_switch_drops_its_connection(
         with monkeypatch.context() as patch:
             patch.setitem(transactions._SWITCH["postgresql"], True, "SELECT pg_sleep(3600)")
             request = asyncio.create_task(opened.client.get("/"))
-            await until(lambda: not pool.idle_drivers())
-            await asyncio.sleep(0.2)
+            async with (
+                asyncio.timeout(30),
+                opened.database._unpooled() as engine,
+                engine.connect() as watcher,
+            ):
+                while not await watcher.scalar(SWITCHING, {"pid": driver.get_server_pid()}):
+                    await watcher.rollback()
             request.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await request

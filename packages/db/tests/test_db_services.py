@@ -9,6 +9,7 @@ from advanced_alchemy.base import orm_registry
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from litestar import Litestar
 from sqlalchemy import Connection, MetaData, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from starkeel_config import Secret
@@ -28,8 +29,8 @@ async def test_models_and_migrations_agree(database_url: str, service: str, mode
     metadata = _metadata(models, table)
     plugin = _plugin(database_url, service, metadata)
     if service == "orders":
-        IdempotencyPlugin(plugin, metadata=metadata, lifetime=timedelta(hours=1))
-        OutboxPlugin(plugin, metadata=metadata, retention=timedelta(hours=1))
+        hour = timedelta(hours=1)
+        Litestar(plugins=[plugin, IdempotencyPlugin(lifetime=hour), OutboxPlugin(retention=hour)])
 
     assert (await plugin.migrate() or 0) > 0
     assert await _differences(database_url, metadata, f"alembic_version_{service}") == []
@@ -61,17 +62,15 @@ def _plugin(url: str, service: str, metadata: MetaData) -> DatabasePlugin:
 
 
 def _downgrade(connection: Connection, scripts: Scripts, steps: int) -> None:
-    options = {"version_table": scripts.version_table, "transaction_per_migration": True}
     if connection.dialect.name != "sqlite":
         connection.rollback()
-    command.downgrade(scripts.config(connection=connection, options=options), f"-{steps}")
+    command.downgrade(scripts.config(connection, transaction_per_migration=True), f"-{steps}")
 
 
 async def _differences(url: str, metadata: MetaData, version_table: str) -> Any:
     def compare(connection: Connection) -> Any:
-        context = MigrationContext.configure(
-            connection, opts=comparison(metadata, version_table=version_table)
-        )
+        opts = {**comparison(metadata), "version_table": version_table}
+        context = MigrationContext.configure(connection, opts=opts)
         return compare_metadata(context, metadata)
 
     if url.startswith("sqlite"):

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
         SchemaBehindError,
     )
     from ._base.settings import DatabaseSettings
-    from ._idempotency.plugin import IdempotencyPlugin
+    from ._idempotency import IdempotencyPlugin
     from ._outbox.plugin import OutboxPlugin
     from ._outbox.relay import Broker, BrokerAwayError
     from ._outbox.subscriptions import Subscription
-    from ._outbox.table import Event
+    from ._outbox.writer import Event
     from ._plugin import DatabasePlugin
     from ._session.conflict_retry import repeat_conflicts
-    from ._session.session import UnitOfWorkIsOverError, after_commit, read_only
+    from ._session.unit_of_work import UnitOfWorkIsOverError, after_commit, read_only
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -42,14 +42,14 @@ else:
                 "SchemaBehindError",
             ],
             "_base.settings": ["DatabaseSettings"],
-            "_idempotency.plugin": ["IdempotencyPlugin"],
+            "_idempotency": ["IdempotencyPlugin"],
             "_outbox.plugin": ["OutboxPlugin"],
             "_outbox.relay": ["Broker", "BrokerAwayError"],
             "_outbox.subscriptions": ["Subscription"],
-            "_outbox.table": ["Event"],
+            "_outbox.writer": ["Event"],
             "_plugin": ["DatabasePlugin"],
             "_session.conflict_retry": ["repeat_conflicts"],
-            "_session.session": ["UnitOfWorkIsOverError", "after_commit", "read_only"],
+            "_session.unit_of_work": ["UnitOfWorkIsOverError", "after_commit", "read_only"],
         },
         renamed={
             "Follower": "Subscription",

@@ -1,6 +1,7 @@
 """Undocumented names of SQLAlchemy and aiosqlite that this package uses; `check` probes each of them."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import requires, version
 from threading import Thread
@@ -28,11 +29,10 @@ class UnsupportedLibraryError(DatabaseError):
 
 
 class ExtensiblePool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool with access to its idle connections and to its size."""
+    """SQLAlchemy's pool with access to its idle connections and to its size.
 
-    def take(self) -> ConnectionPoolEntry:
-        """Check out a connection, as a subclass may extend."""
-        return super()._do_get()
+    Its `_do_get` checks out a connection; a subclass may extend it.
+    """
 
     def put(self, record: ConnectionPoolEntry) -> None:
         """Return a connection to the top of the pool, without events."""
@@ -56,9 +56,6 @@ class ExtensiblePool(AsyncAdaptedQueuePool):
         """Reduce the size by a connection that was removed."""
         self._dec_overflow()
 
-    def _do_get(self) -> ConnectionPoolEntry:
-        return self.take()
-
 
 def connect_unnamed(dbapi: Any, open_connection: Callable[[], Awaitable[Any]]) -> Any:
     """Open a connection to PostgreSQL whose statements are prepared without a name."""
@@ -76,10 +73,7 @@ def set_daemon(connection: Any) -> None:
 
 @cache
 def check(url: URL) -> None:
-    """Probe the names above, once per process.
-
-    Args:
-        url: URL with the dialect and the driver in use.
+    """Probe the names above, once per process, for the dialect and the driver of a URL.
 
     Raises:
         UnsupportedLibraryError: The installed release of a library changed one of them.
@@ -87,40 +81,37 @@ def check(url: URL) -> None:
     _require(_is_pool_known, "sqlalchemy", "the internals of its pool have changed")
     if url.get_backend_name() == "sqlite":
         _require(_is_thread_known, "aiosqlite", "a connection has no `_thread`, which could delay the exit")
-        return
-    dbapi = url.get_dialect().import_dbapi()
-    _require(
-        lambda: _is_creator_known(dbapi),
-        "sqlalchemy",
-        "its adapter of asyncpg does not accept `async_creator_fn`, which DB_PGBOUNCER requires",
-    )
+    else:
+        dbapi = url.get_dialect().import_dbapi()
+        effect = "its adapter of asyncpg does not accept `async_creator_fn`, which DB_PGBOUNCER requires"
+        _require(lambda: _is_creator_known(dbapi), "sqlalchemy", effect)
 
 
 def _require(probe: Callable[[], bool], distribution: str, effect: str) -> None:
     try:
-        is_known = probe()
-    except Exception as error:
-        raise UnsupportedLibraryError(distribution, effect) from error
+        is_known, cause = probe(), None
+    except Exception as error:  # noqa: BLE001 - whatever a changed library raises
+        is_known, cause = False, error
     if not is_known:
-        raise UnsupportedLibraryError(distribution, effect)
+        raise UnsupportedLibraryError(distribution, effect) from cause
 
 
 def _is_pool_known() -> bool:
     """Open, check out, return and remove two placeholders of connections."""
     placeholder: Any = object
     pool = ExtensiblePool(placeholder, pool_size=2, max_overflow=0, use_lifo=True)
-    first = pool.create()
-    assert first is not None
-    pool.put(first)
-    is_known = pool.take() is first and pool.checkedout() == 1
-    pool.put(first)
-    second = pool.create()
-    assert second is not None
-    pool.put(second)
+    opened = []
+    for _ in range(2):
+        record = pool.create()
+        assert record is not None
+        pool.put(record)
+        opened.append(record)
+    is_known = pool._do_get() is opened[1] and pool.checkedout() == 1  # noqa: SLF001
+    pool.put(opened[1])
     is_known &= pool.create() is None and (pool.checkedin(), pool.checkedout()) == (2, 0)
-    is_known &= pool.take_idle() is second and pool.take_idle() is first
-    pool.forget()
-    pool.forget()
+    for record in reversed(opened):
+        is_known &= pool.take_idle() is record
+        pool.forget()
     return is_known and (pool.checkedin(), pool.checkedout()) == (0, 0)
 
 
@@ -132,16 +123,13 @@ def _is_thread_known() -> bool:
     return isinstance(connection._thread, Thread) and connection._thread.daemon  # noqa: SLF001
 
 
-class _CalledError(Exception):
-    pass
-
-
 def _is_creator_known(dbapi: Any) -> bool:
-    def open_connection() -> Any:
-        raise _CalledError
+    calls = []
 
-    try:
+    def open_connection() -> Any:
+        calls.append(1)
+        raise ConnectionError
+
+    with suppress(ConnectionError):
         connect_unnamed(dbapi, open_connection)
-    except _CalledError:
-        return True
-    return False
+    return bool(calls)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, final
 
@@ -13,7 +13,6 @@ from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
-from litestar.types import Scope
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from starkeel_asgi import pipeline_of
@@ -25,10 +24,11 @@ from ._base.settings import DatabaseSettings
 from ._driver.transactions import BEGIN, READING
 from ._engine.database import Database, WritableCheck
 from ._engine.engine import Share, unpooled_engine, wait_until_answering
+from ._migrations.autogenerate import write_revision
+from ._migrations.lint import blocking_operations, pending_sql
 from ._migrations.runner import Migrations, set_pending
 from ._migrations.scripts import Scripts
 from ._session.conflict_retry import add_retries, note_conflict
-from ._session.session import Sessions
 from ._session.unit_of_work import UnitOfWorkProvider, close
 
 log = structlog.get_logger(__name__)
@@ -57,7 +57,9 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         self._share = Share.of(settings, index=0, workers=1)
         self._database: Database | None = None
         self._is_schema_current = False
-        self._units_of_work = UnitOfWorkProvider(self._sessions)
+        self._units_of_work = UnitOfWorkProvider()
+        self.request_session = self._units_of_work.request_session
+        """Returns the session of a request's unit of work; the dependency `session`."""
 
     @classmethod
     def for_service(cls, groups: Mapping[str, DatabaseSettings], service: ServiceContext) -> Self:
@@ -93,15 +95,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
             add_retries(handler)
 
-    def request_session(self, scope: Scope) -> AsyncSession:
-        """Return the session of a request's unit of work; the dependency `session`.
-
-        Raises:
-            ImproperlyConfiguredException: The connection is a WebSocket, which would occupy a database
-                connection for its whole lifetime.
-        """
-        return self._units_of_work.provide(scope)
-
     @asynccontextmanager
     async def session(self, *, reads_only: bool = False) -> AsyncGenerator[AsyncSession]:
         """Open a unit of work outside of requests: for streams, WebSockets and background tasks.
@@ -115,7 +108,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             DatabaseUnavailable: The database cannot be used.
             ReadOnlySessionError: A session with `reads_only` executed a statement that writes.
         """
-        session = self._sessions().make(read_only=reads_only)
+        session = self._opened().sessions.make(read_only=reads_only)
         try:
             yield session
             await session.commit()
@@ -142,22 +135,23 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             NewerDatabaseError: The database has revisions that the code does not have; checked in any case.
             MigrationError: A migration failed and was rolled back.
         """
-        async with self._unpooled(self.settings.migrations_target) as engine:
+        settings = self.settings
+        async with self._unpooled(settings.migrations_target) as engine:
             migrations = Migrations(engine, Scripts(self._package), self.metadata)
-            if self.settings.run_migrations or not at_start:
-                if self.settings.pgbouncer and self.settings.migrations_url is None:
-                    raise MigrationError(
-                        "migrations need a session-level lock, which PgBouncer (DB_PGBOUNCER) does not"
-                        " support: set MIGRATIONS_DATABASE_URL to a URL of the server itself"
-                    )
-                applied = await migrations.apply()
-                # Saves the worker that ran the migrations the check.
-                self._is_schema_current = True
-                return applied
-            missing = await migrations.missing()
-            if missing:
-                log.warning("migrations missing, and RUN_MIGRATIONS is off", revisions=missing)
-            return None
+            if at_start and not settings.run_migrations:
+                missing = await migrations.missing()
+                if missing:
+                    log.warning("migrations missing, and RUN_MIGRATIONS is off", revisions=missing)
+                return None
+            if settings.pgbouncer and settings.migrations_url is None:
+                raise MigrationError(
+                    "migrations need a session-level lock, which PgBouncer (DB_PGBOUNCER) does not"
+                    " support: set MIGRATIONS_DATABASE_URL to a URL of the server itself"
+                )
+            applied = await migrations.apply()
+            # Saves the worker that ran the migrations the check.
+            self._is_schema_current = True
+            return applied
 
     async def migration_sql(self) -> str:
         """Return the SQL that `migrate` would run.
@@ -165,8 +159,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         Raises:
             NewerDatabaseError: The database has revisions that the code does not have.
         """
-        from ._migrations.lint import pending_sql
-
         scripts = Scripts(self._package)
         async with self._unpooled(self.settings.migrations_target) as engine:
             missing = await Migrations(engine, scripts, self.metadata).missing()
@@ -177,8 +169,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
 
         A revision that blocks on purpose has a module variable `blocking` with the reason.
         """
-        from ._migrations.lint import blocking_operations
-
         return blocking_operations(Scripts(self._package), self.metadata)
 
     def revision(self, message: str) -> list[Path]:
@@ -187,7 +177,6 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         Raises:
             SchemaBehindError: The database lacks an existing migration.
         """
-        from ._migrations.autogenerate import write_revision
 
         async def write() -> list[Path]:
             async with self._unpooled() as engine:
@@ -262,21 +251,13 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             raise RuntimeError("the database is not open: the application's lifespan is not running")
         return self._database
 
-    def _sessions(self) -> Sessions:
-        return self._opened().sessions
-
-    @asynccontextmanager
-    async def _unpooled(self, target: DatabaseUrl | None = None) -> AsyncGenerator[AsyncEngine]:
-        engine = unpooled_engine(self.settings, name=self._name, target=target)
-        try:
-            yield engine
-        finally:
-            await engine.dispose()
+    def _unpooled(self, target: DatabaseUrl | None = None) -> AbstractAsyncContextManager[AsyncEngine]:
+        return unpooled_engine(self.settings, name=self._name, target=target)
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
         database = Database(self.settings, self._share, name=self._name)
-        self._database = database
+        self._database, self._units_of_work.sessions = database, database.sessions
         try:
             async with database.running():
                 yield

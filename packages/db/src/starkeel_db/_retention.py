@@ -38,13 +38,7 @@ async def deleting(delete_expired: Callable[[], Awaitable[int]], what: str) -> A
 
 
 async def delete_batch(session: AsyncSession, column: Column[Any], is_expired: ColumnElement[bool]) -> int:
-    """Delete at most 1000 rows and return their number.
-
-    Args:
-        session: A session.
-        column: Primary key of the table.
-        is_expired: Condition of the rows to delete.
-    """
+    """Delete at most 1000 rows, of the table with the primary key `column`, and return their number."""
     # Rows locked by another process are deleted by it; SQLite has no row locks, and the clause is omitted.
     expired = select(column).where(is_expired).limit(_DELETED_AT_ONCE).with_for_update(skip_locked=True)
     deleted = await session.execute(delete(column.table).where(column.in_(expired)).returning(column))
@@ -55,7 +49,8 @@ async def _run(delete_expired: Callable[[], Awaitable[int]], what: str) -> None:
     while True:
         await anyio.sleep(_EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter between processes
         try:
-            while await _shielded(delete_expired) >= _DELETED_AT_ONCE:
+            # A stop must not abandon a connection in the middle of a statement.
+            while await shielded(delete_expired, within_s=_DELETE_S) >= _DELETED_AT_ONCE:
                 await anyio.lowlevel.checkpoint()
         except DatabaseUnavailable as error:
             log.debug("expired rows not deleted", what=what, reason=error.reason)
@@ -63,8 +58,8 @@ async def _run(delete_expired: Callable[[], Awaitable[int]], what: str) -> None:
             log.warning("expired rows not deleted", what=what, error=type(error).__name__)
 
 
-async def _shielded(delete_expired: Callable[[], Awaitable[int]]) -> int:
-    # A stop must not abandon a connection in the middle of a statement.
-    with anyio.move_on_after(_DELETE_S, shield=True):
-        return await delete_expired()
+async def shielded(run: Callable[[], Awaitable[int]], *, within_s: float) -> int:
+    """Run a function to its end even if the process stops, for some seconds; return 0 after a timeout."""
+    with anyio.move_on_after(within_s, shield=True):
+        return await run()
     return 0

@@ -48,17 +48,19 @@ def back_up(database: Path, file: Path) -> None:
     with _mapped_errors(database, file), _removed(part):
         part.touch(mode=0o600)
         part.chmod(0o600)
-        _copy(database, part)
+        with closing(_opened(database)) as source, closing(_opened(part)) as target:
+            # In one step: readers do not block writers in WAL mode, and every write restarts a stepwise copy.
+            source.backup(target)
+            # A single file, which does not depend on a `-wal` file.
+            target.execute("PRAGMA journal_mode = DELETE")
+        _sync(part)
         _check_integrity(part)
         os.replace(part, file)
         _sync(file.parent)
 
 
 def restore(database: Path, file: Path, scripts: Scripts) -> Path | None:
-    """Replace a database, which no process may have open, with a backup.
-
-    Returns:
-        Path of the backup of the previous database, if there was one.
+    """Replace a database, which no process may have open, with a backup; return that of the previous one.
 
     Raises:
         BackupError: The restore failed.
@@ -84,16 +86,6 @@ def restore(database: Path, file: Path, scripts: Scripts) -> Path | None:
             source.backup(target)
         _check_integrity(database)
     return kept
-
-
-def _copy(source: Path, target: Path) -> None:
-    with closing(_opened(source)) as reading, closing(_opened(target)) as writing:
-        # In one step: readers do not block writers in WAL mode; a stepwise copy restarts with every write.
-        reading.backup(writing)
-        # A single file, which does not depend on a `-wal` file.
-        writing.execute("PRAGMA journal_mode = DELETE")
-    with target.open("rb") as written:
-        os.fsync(written.fileno())
 
 
 def _check_integrity(file: Path) -> None:
@@ -141,8 +133,8 @@ def _opened(file: Path) -> sqlite3.Connection:
     )
 
 
-def _sync(directory: Path) -> None:
-    number = os.open(directory, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

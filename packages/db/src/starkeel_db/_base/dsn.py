@@ -99,11 +99,7 @@ def _sqlite(parts: SplitResult) -> SqliteUrl:
 
 
 def _addresses(parts: SplitResult) -> tuple[Address, ...]:
-    """Return the addresses in a URL; a URL without a host has one address with an empty host.
-
-    Raises:
-        ValueError: A host or port is malformed.
-    """
+    """Return the addresses in a URL, an empty host if it has none; raise ValueError if one is malformed."""
     found = []
     for text in parts.netloc.rpartition("@")[2].split(","):
         split = urlsplit(f"//{text}")
@@ -120,14 +116,18 @@ def _postgres(parts: SplitResult, addresses: tuple[Address, ...]) -> PostgresUrl
     session_attrs = parameters.pop("target_session_attrs", "any")
     if parameters:
         raise UnusableUrl(f"has an unsupported parameter: {', '.join(sorted(parameters))[:80]!r}")
-    _require_choice("sslmode", ssl_mode, get_args(SslMode))
-    _require_choice("target_session_attrs", session_attrs, get_args(SessionAttrs))
+    for name, value, accepted in (
+        ("sslmode", ssl_mode, get_args(SslMode)),
+        ("target_session_attrs", session_attrs, get_args(SessionAttrs)),
+    ):
+        if value not in accepted:
+            raise UnusableUrl(f"has an invalid {name}, which must be one of {', '.join(accepted)}")
     if socket and not any(address.host for address in addresses):
         addresses = (Address(socket, addresses[0].port),)
     database = unquote(parts.path.removeprefix("/"))
     has_hosts = all(address.host for address in addresses)
-    for value, what in ((has_hosts, "host"), (parts.username, "user"), (database, "database")):
-        if not value:
+    for is_named, what in ((has_hosts, "host"), (parts.username, "user"), (database, "database")):
+        if not is_named:
             raise UnusableUrl(f"names no {what}")
     return PostgresUrl(
         addresses=addresses,
@@ -139,8 +139,3 @@ def _postgres(parts: SplitResult, addresses: tuple[Address, ...]) -> PostgresUrl
         application_name=application_name,
         session_attrs=cast("SessionAttrs", session_attrs),
     )
-
-
-def _require_choice(name: str, value: str, accepted: tuple[str, ...]) -> None:
-    if value not in accepted:
-        raise UnusableUrl(f"has an invalid {name}, which must be one of {', '.join(accepted)}")

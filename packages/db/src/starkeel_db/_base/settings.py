@@ -12,9 +12,8 @@ from .dsn import ACCEPTED, DatabaseUrl, PostgresUrl, parse_url
 
 def _check_url(url: Secret) -> None:
     target = parse_url(url.reveal())
-    if not isinstance(target, PostgresUrl) or target.ssl_root_cert in {None, "", "system"}:
-        return
-    if not Path(str(target.ssl_root_cert)).is_file():
+    root_cert = target.ssl_root_cert if isinstance(target, PostgresUrl) else None
+    if root_cert and root_cert != "system" and not Path(root_cert).is_file():
         raise ValueError("has an sslrootcert that is neither the path of a PEM file nor `system`")
 
 

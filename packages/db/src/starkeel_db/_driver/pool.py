@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
@@ -16,9 +16,6 @@ from .._base.metrics import counter, gauge
 from .._compat import ExtensiblePool
 from .transactions import READ_ONLY
 
-if TYPE_CHECKING:
-    from prometheus_client import Gauge
-
 PING_AFTER_S = 5.0
 """Seconds without use after which a connection is tested at checkout. The driver notices that a server closed
 a connection, but not that it disappeared."""
@@ -27,10 +24,6 @@ _JITTER = 0.1
 WAITED_S = "starkeel_waited_s"
 """Key in a connection's `info`: seconds that its checkout waited, until they are recorded."""
 _EXPIRES_AT, _USED_AT = "starkeel_expires_at", "starkeel_used_at"
-
-
-def _ignore(_reason: str) -> None:
-    pass
 
 
 class ElasticPool(ExtensiblePool):
@@ -46,26 +39,39 @@ class ElasticPool(ExtensiblePool):
     """Number of checkouts that timed out."""
     lifetime_s = 1800.0
     """Maximum lifetime of a connection in seconds."""
-    on_timeout: Callable[[str], None] = staticmethod(_ignore)
+    on_timeout: Callable[[str], object] = staticmethod(lambda _: None)
     """Called with the reason when a checkout times out."""
     prefer_read_only = False
     """Whether the next checkout is for a read-only transaction: a hint, which saves a switch of the mode."""
     _has_read_only = False
 
-    def take(self) -> ConnectionPoolEntry:
-        """Check out a connection.
-
-        Raises:
-            DatabaseUnavailable: None was free in time, or it could not be opened.
-        """
+    def _do_get(self) -> ConnectionPoolEntry:
         read_only, self.prefer_read_only = self.prefer_read_only, False
         self._has_read_only |= read_only
-        if self._has_read_only:
-            self._prefer(read_only=read_only)
-        self.waiting += 1
         began = time.perf_counter()
+        record = self._take_in_mode(read_only=read_only) if self._has_read_only else None
+        record = record or self._take_any()
+        record.info[WAITED_S] = time.perf_counter() - began
+        return record
+
+    def _take_in_mode(self, *, read_only: bool) -> ConnectionPoolEntry | None:
+        """Take the idle connection in the given mode that was returned last."""
+        others: list[ConnectionPoolEntry] = []
+        found = None
+        while found is None and self.checkedin():
+            record = self.take_idle()
+            if record.info.get(READ_ONLY, False) is read_only:
+                found = record
+            else:
+                others.append(record)
+        for record in reversed(others):
+            self.put(record)
+        return found
+
+    def _take_any(self) -> ConnectionPoolEntry:
+        self.waiting += 1
         try:
-            record = super().take()
+            return super()._do_get()
         except PoolTimeoutError as error:
             self.timeouts += 1
             reason = f"no connection was free within {self.timeout():g} s"
@@ -73,23 +79,6 @@ class ElasticPool(ExtensiblePool):
             raise DatabaseUnavailable(reason) from error
         finally:
             self.waiting -= 1
-        record.info[WAITED_S] = time.perf_counter() - began
-        return record
-
-    def _prefer(self, *, read_only: bool) -> None:
-        """Move the connection in the given mode that was returned last to the top of the pool."""
-        others: list[ConnectionPoolEntry] = []
-        for _ in range(self.checkedin()):
-            record = self.take_idle()
-            if record.info.get(READ_ONLY, False) is read_only:
-                break
-            others.append(record)
-        else:
-            record = None
-        for other in reversed(others):
-            self.put(other)
-        if record is not None:
-            self.put(record)
 
     @property
     def open(self) -> int:
@@ -100,16 +89,10 @@ class ElasticPool(ExtensiblePool):
         """Open an idle connection, unless the pool has its maximum size."""
         record = self.create()
         if record is not None:
-            _note_use(record)
             self.put(record)
 
     def close_unneeded(self, *, minimum: int, idle_timeout_s: float) -> None:
-        """Close idle connections that are closed or expired, or idle for too long.
-
-        Args:
-            minimum: Number of connections that the idle timeout leaves open.
-            idle_timeout_s: Idle timeout in seconds.
-        """
+        """Close connections that are closed or expired, and above the minimum those idle for too long."""
         kept: list[ConnectionPoolEntry] = []
         unneeded: list[ConnectionPoolEntry] = []
         unused_since = time.monotonic() - idle_timeout_s
@@ -141,34 +124,26 @@ class ElasticPool(ExtensiblePool):
 
 def check_connections(pool: ElasticPool) -> None:
     """Give every connection a lifetime, and replace expired and dead connections at checkout."""
-    _set_log_level()
+    logger = logging.getLogger(ElasticPool.__module__)
+    if logger.level == logging.NOTSET:
+        # SQLAlchemy's default level: the logger of this pool has a name of its own.
+        logger.setLevel(logging.WARNING)
 
     @event.listens_for(pool, "connect")
     def set_lifetime(_: Any, record: ConnectionPoolEntry) -> None:
         lifetime_s = pool.lifetime_s * random.uniform(1 - _JITTER, 1)  # noqa: S311 - jitter
         record.info[_EXPIRES_AT] = time.monotonic() + lifetime_s
-        _note_use(record)
+        record.info[_USED_AT] = time.monotonic()
 
     @event.listens_for(pool, "checkin")
     def note_use(_: Any, record: ConnectionPoolEntry) -> None:
-        _note_use(record)
+        record.info[_USED_AT] = time.monotonic()
 
     @event.listens_for(pool, "checkout")
     def check(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
         if _is_unusable(record) or not _is_alive(connection, record):
             # SQLAlchemy replaces the connection.
             raise DisconnectionError("the connection is too old, or dead")
-
-
-def _set_log_level() -> None:
-    """Apply SQLAlchemy's default level to the logger of this pool, which has a name of its own."""
-    logger = logging.getLogger(ElasticPool.__module__)
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)
-
-
-def _note_use(record: ConnectionPoolEntry) -> None:
-    record.info[_USED_AT] = time.monotonic()
 
 
 def _is_unusable(record: ConnectionPoolEntry) -> bool:
@@ -195,10 +170,6 @@ class PoolMetrics:
     def __init__(self, pool: ElasticPool, *, minimum: int) -> None:
         self._pool = pool
         self._minimum = minimum
-        self._connections = _gauge("count", "Open connections of the pool.", "state")
-        self._maximum = _gauge("max", "Maximum number of connections.")
-        self._idle_minimum = _gauge("idle_min", "Minimum number of connections, kept open while idle.")
-        self._pending = _gauge("pending_requests", "Requests that wait for a connection.")
         self._timeouts = counter(
             "db_client_connection_timeouts_total", "Requests that timed out waiting for a connection."
         )
@@ -207,21 +178,22 @@ class PoolMetrics:
     def update(self) -> None:
         """Set the metrics from the state of the pool."""
         pool = self._pool
-        self._connections.labels(state="idle").set(pool.checkedin())
-        self._connections.labels(state="used").set(pool.checkedout())
-        self._maximum.set(pool.size())
-        self._idle_minimum.set(self._minimum)
-        self._pending.set(pool.waiting)
+        _set_gauges(pool.checkedin(), pool.checkedout(), pool.size(), self._minimum, pool.waiting)
         self._timeouts.inc(pool.timeouts - self._counted_timeouts)
         self._counted_timeouts = pool.timeouts
 
     def clear(self) -> None:
         """Set the gauges to zero when the pool is closed."""
-        for state in ("idle", "used"):
-            self._connections.labels(state=state).set(0)
-        for metric in (self._maximum, self._idle_minimum, self._pending):
-            metric.set(0)
+        _set_gauges(0, 0, 0, 0, 0)
 
 
-def _gauge(name: str, text: str, *labels: str) -> "Gauge":
-    return gauge(f"db_client_connection_{name}", text, "livesum", *labels)
+def _set_gauges(idle: int, used: int, maximum: int, minimum: int, pending: int) -> None:
+    count = gauge("db_client_connection_count", "Open connections of the pool.", "livesum", "state")
+    count.labels(state="idle").set(idle)
+    count.labels(state="used").set(used)
+    for name, text, value in (
+        ("max", "Maximum number of connections.", maximum),
+        ("idle_min", "Minimum number of connections, kept open while idle.", minimum),
+        ("pending_requests", "Requests that wait for a connection.", pending),
+    ):
+        gauge(f"db_client_connection_{name}", text, "livesum").set(value)

@@ -3,13 +3,14 @@
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 
 from .._base.dsn import Address, PostgresUrl
 from .._base.errors import DatabaseUnavailable
-from .error_mapping import Open
+from .statements import Open
 
 _REASONS = {
     "28P01": "the password is wrong",
@@ -19,13 +20,7 @@ _REASONS = {
     "57P03": "it is starting or stopping",
 }
 _LASTING = frozenset({"28P01", "28000", "3D000"})
-_FAILURES = (
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.TargetServerAttributeNotMatched,
-)
-_PGBOUNCER = "unsupported startup parameter"
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)
 
 
 def postgres_opener(
@@ -38,12 +33,8 @@ def postgres_opener(
 ) -> Open:
     """Return a function that opens a connection.
 
-    Args:
-        url: URL of the database.
-        application_name: Default for `application_name`, which the URL may set.
-        connect_timeout_s: Seconds for all addresses together.
-        server_settings: Session parameters, set at connect.
-        is_prepared: Whether prepared statements may be cached.
+    The URL may override `application_name`; `connect_timeout_s` are seconds for all addresses together, and
+    `is_prepared` is whether prepared statements may be cached.
     """
     options = {} if is_prepared else {"statement_cache_size": 0}
     settings = {"application_name": url.application_name or application_name, **server_settings}
@@ -67,15 +58,13 @@ def postgres_opener(
 
     async def open_connection() -> Any:
         ends_at = time.monotonic() + connect_timeout_s
-        for number, address in enumerate(url.addresses, start=1):
+        *others, last = url.addresses
+        for number, address in enumerate(others):
             # An address that drops packets must leave time for the others.
-            left_s = max(0.0, ends_at - time.monotonic()) / (len(url.addresses) - number + 1)
-            try:
+            left_s = max(0.0, ends_at - time.monotonic()) / (len(url.addresses) - number)
+            with suppress(DatabaseUnavailable):
                 return await connect(address, left_s)
-            except DatabaseUnavailable:
-                if number == len(url.addresses):
-                    raise
-        raise AssertionError("a URL has an address")
+        return await connect(last, max(0.0, ends_at - time.monotonic()))
 
     return open_connection
 
@@ -100,7 +89,7 @@ def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:
 
 def _unavailable(url: PostgresUrl, error: Exception) -> DatabaseUnavailable:
     state = getattr(error, "sqlstate", None)
-    if _PGBOUNCER in str(error):
+    if "unsupported startup parameter" in str(error):
         why = "it is a PgBouncer, which does not support session parameters: set DB_PGBOUNCER=true"
     elif isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         why = f"no server is {url.session_attrs}"

@@ -4,21 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import structlog
 from litestar.plugins import InitPlugin
-from sqlalchemy import Connection, event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from .._base.errors import DatabaseUnavailable
 from .._base.metrics import gauge
 from .._base.settings import DatabaseSettings
-from .._driver.pool import ElasticPool, PoolMetrics
+from .._driver.pool import PoolMetrics
+from .._driver.statements import StatementMonitor
 from .._driver.transactions import BEGIN, READING
-from .._session.session import Sessions
-from .engine import Share, pool_of, pooled_engine
+from .._session.unit_of_work import Sessions
+from .engine import Share, pooled_engine
 
 log = structlog.get_logger(__name__)
 
@@ -29,73 +29,50 @@ _MAINTENANCE_EVERY_S = 1.0
 _READ_ONLY = text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean")
 
 
-class PoolMaintenance:
-    """Background task that keeps the minimum pool size, closes idle connections and updates the metrics."""
-
-    def __init__(self, pool: ElasticPool, share: Share, *, idle_timeout_s: float) -> None:
-        self._pool = pool
-        self._share = share
-        self._idle_timeout_s = min(idle_timeout_s, 86_400.0)
-        self._metrics = PoolMetrics(pool, minimum=share.minimum)
-
-    async def run(self) -> None:
-        """Run once a second until cancelled."""
-        while True:
-            await self._maintain()
-            self._metrics.update()
-            await anyio.sleep(_MAINTENANCE_EVERY_S)
-
-    def clear_metrics(self) -> None:
-        """Set the metrics to zero when the pool is closed."""
-        self._metrics.clear()
-
-    async def _maintain(self) -> None:
-        try:
-            # `run_sync` provides the greenlet; the session itself is not used.
-            await AsyncSession().run_sync(lambda _: self._close_and_open())
-        except DatabaseUnavailable as error:
-            log.debug("minimum pool size not reached", reason=error.reason)
-        except Exception as error:  # noqa: BLE001 - the pool works without maintenance; the next run retries
-            log.warning("pool maintenance failed", error=repr(error))
-
-    def _close_and_open(self) -> None:
-        minimum = self._share.minimum
-        self._pool.close_unneeded(minimum=minimum, idle_timeout_s=self._idle_timeout_s)
-        while self._pool.open < minimum:
-            self._pool.open_one()
-
-
 class Database:
     """Engine, pool and session factory of a running application."""
 
     def __init__(self, settings: DatabaseSettings, share: Share, *, name: str) -> None:
-        self.engine = pooled_engine(settings, share, name=name)
+        self._monitor = StatementMonitor(settings.target)
+        self.engine, self.pool = pooled_engine(settings, share, self._monitor, name=name)
         # On SQLite, checks must not wait for the write lock.
         self.reading = self.engine.execution_options(**{BEGIN: READING})
-        self.sessions = Sessions(
-            self.engine,
-            statement_timeout_s=settings.statement_timeout_s,
-            has_session_settings=not settings.pgbouncer,
-        )
-        self._maintenance = PoolMaintenance(
-            pool_of(self.engine), share, idle_timeout_s=settings.idle_timeout_s
-        )
-        self._answered_at = float("-inf")
+        self.sessions = Sessions(self.engine, self.pool, settings)
+        self._minimum = share.minimum
+        self._idle_timeout_s = settings.idle_timeout_s
+        self._metrics = PoolMetrics(self.pool, minimum=share.minimum)
         self._check_lock = asyncio.Lock()
-        event.listen(self.engine.sync_engine, "after_cursor_execute", self._note_answer)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Maintain the pool while the block runs, then close all connections."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._maintenance.run)
+                tasks.start_soon(self._maintain_pool)
                 try:
                     yield
                 finally:
                     tasks.cancel_scope.cancel()
         finally:
             await self._close()
+
+    async def _maintain_pool(self) -> None:
+        """Keep the minimum size, close idle connections and update the metrics, once a second."""
+        while True:
+            try:
+                # `run_sync` provides the greenlet; the session itself is not used.
+                await AsyncSession().run_sync(lambda _: self._close_and_open())
+            except DatabaseUnavailable as error:
+                log.debug("minimum pool size not reached", reason=error.reason)
+            except Exception as error:  # noqa: BLE001 - the pool works without maintenance; the next run retries
+                log.warning("pool maintenance failed", error=repr(error))
+            self._metrics.update()
+            await anyio.sleep(_MAINTENANCE_EVERY_S)
+
+    def _close_and_open(self) -> None:
+        self.pool.close_unneeded(minimum=self._minimum, idle_timeout_s=self._idle_timeout_s)
+        while self.pool.open < self._minimum:
+            self.pool.open_one()
 
     async def check(self) -> None:
         """Check that the database answers; skipped if it answered any statement within the last second.
@@ -105,7 +82,7 @@ class Database:
         Raises:
             DatabaseUnavailable: It does not answer.
         """
-        if time.monotonic() - self._answered_at < _FRESH_S:
+        if time.monotonic() - self._monitor.answered_at < _FRESH_S:
             return
         async with self.check_connection() as connection:
             await connection.execute(text("SELECT 1"))
@@ -117,12 +94,9 @@ class Database:
         Checks run one at a time: in parallel, each would keep a connection of its own from getting idle.
         """
         async with self._check_lock:
-            pool_of(self.engine).prefer_read_only = False
+            self.pool.prefer_read_only = False
             async with self.reading.connect() as connection:
                 yield connection
-
-    def _note_answer(self, _connection: Connection, *_: Any) -> None:
-        self._answered_at = time.monotonic()
 
     async def _close(self) -> None:
         log.info("closing database connections")
@@ -131,11 +105,11 @@ class Database:
             await self.engine.dispose()
         if scope.cancelled_caught:
             log.warning("database connections dropped: closing timed out")
-        self._maintenance.clear_metrics()
+        self._metrics.clear()
 
     async def _close_idle(self) -> None:
         """Close idle connections to PostgreSQL concurrently; one after another, 200 take seconds."""
-        drivers = [driver for driver in pool_of(self.engine).idle_drivers() if hasattr(driver, "is_closed")]
+        drivers = [driver for driver in self.pool.idle_drivers() if hasattr(driver, "is_closed")]
         # The pool closes or drops connections for which this fails.
         await asyncio.gather(*(driver.close() for driver in drivers), return_exceptions=True)
 
@@ -157,8 +131,7 @@ class WritableCheck(InitPlugin):
         """
         async with self._database().check_connection() as connection:
             is_read_only = await connection.scalar(_READ_ONLY)
-        gauge("db_writable", "Whether the database accepts writes, as of the last check.", "livemin").set(
-            0 if is_read_only else 1
-        )
+        meaning = "Whether the database accepts writes, as of the last check."
+        gauge("db_writable", meaning, "livemin").set(not is_read_only)
         if is_read_only:
             raise DatabaseUnavailable("the database is read only")

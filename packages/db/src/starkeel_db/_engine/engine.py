@@ -1,33 +1,40 @@
 """Engines: a pooled one for requests, an unpooled one for the start and for migrations."""
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import anyio
 import structlog
-from sqlalchemy import URL, Engine, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from starkeel_config import Backoff
 
 from .._base.dsn import DatabaseUrl, SqliteUrl
 from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError, reason_of
 from .._base.settings import DatabaseSettings
 from .._compat import check, connect_unnamed
-from .._driver.error_mapping import Open, OutageMonitor
 from .._driver.pool import ElasticPool, check_connections
-from .._driver.spans import record_spans
-from .._driver.statement_timeout import enforce_deadlines, session_settings
-from .._driver.transactions import BEGIN, READING, begin_explicitly, switch_read_only
-from .._session.session import note_failures
+from .._driver.statements import Open, StatementMonitor
+from .._driver.transactions import (
+    BEGIN,
+    READING,
+    control_sqlite,
+    enforce_deadlines,
+    session_settings,
+    switch_read_only,
+)
+from .._session.unit_of_work import note_failures
 
 log = structlog.get_logger(__name__)
 
 LOCK_TIMEOUT_S = 5
 """Seconds a migration waits for the lock of a table; meanwhile all other statements on the table queue up."""
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 2.0
+_BACKOFF = Backoff(base_s=0.1, cap_s=2.0, jitter=0.0)
 
 
 class Share(NamedTuple):
@@ -38,65 +45,50 @@ class Share(NamedTuple):
 
     @classmethod
     def of(cls, settings: DatabaseSettings, *, index: int, workers: int) -> "Share":
-        """Return a worker's share of the connections: 20 for 3 workers are 7, 7 and 6.
-
-        `index` counts from 0.
-        """
-
-        def part(of: int) -> int:
-            return of // workers + (index < of % workers)
-
-        return cls(part(settings.min_connections), max(1, part(settings.max_connections)))
+        """Return the share of worker `index`, from 0: 20 connections for 3 workers are 7, 7 and 6."""
+        limits = settings.min_connections, settings.max_connections
+        minimum, maximum = (limit // workers + (index < limit % workers) for limit in limits)
+        return cls(minimum, max(1, maximum))
 
 
-def pooled_engine(settings: DatabaseSettings, share: Share, *, name: str) -> AsyncEngine:
+def pooled_engine(
+    settings: DatabaseSettings, share: Share, monitor: StatementMonitor, *, name: str
+) -> tuple[AsyncEngine, ElasticPool]:
     """Create the engine for requests; `name` is sent as `application_name`. It opens no connection yet."""
-    outages = OutageMonitor()
     is_direct = not settings.pgbouncer
-    opener = _opener(
-        settings,
-        settings.target,
-        name,
-        server_settings=session_settings(settings.statement_timeout_s) if is_direct else {},
-        is_prepared=is_direct,
-    )
+    limits = session_settings(settings.statement_timeout_s)
+    opener = _opener(settings, settings.target, name, limits=limits, is_direct=is_direct)
     engine = _engine(
         settings,
-        outages.wrap(opener),
-        is_prepared=is_direct,
+        monitor.wrap(opener),
+        is_direct=is_direct,
         poolclass=ElasticPool,
         pool_size=share.maximum,
         max_overflow=0,
         pool_timeout=settings.acquire_timeout_s,
         pool_use_lifo=True,
     )
-    pool = pool_of(engine)
+    pool = engine.pool
+    assert isinstance(pool, ElasticPool)
     pool.lifetime_s = settings.max_lifetime_s
-    pool.on_timeout = outages.report
+    pool.on_timeout = monitor.report
     check_connections(pool)
-    outages.watch(engine.sync_engine)
+    monitor.watch(engine.sync_engine)
     # Behind a pooler in transaction mode the session settings belong to all clients.
     if is_direct:
-        switch_read_only(engine.sync_engine, on_failure=outages.report)
+        switch_read_only(engine.sync_engine, on_failure=monitor.report)
     if isinstance(settings.target, SqliteUrl):
-        _add_sqlite_listeners(engine.sync_engine)
+        control_sqlite(engine.sync_engine)
     else:
         enforce_deadlines(engine.sync_engine)
         note_failures(engine.sync_engine)
-    record_spans(engine.sync_engine, settings.target)
-    return engine
+    return engine, pool
 
 
-def pool_of(engine: AsyncEngine) -> ElasticPool:
-    """Return the pool of an engine made by `pooled_engine`."""
-    pool = engine.pool
-    assert isinstance(pool, ElasticPool)
-    return pool
-
-
-def unpooled_engine(
+@asynccontextmanager
+async def unpooled_engine(
     settings: DatabaseSettings, *, name: str, target: DatabaseUrl | None = None
-) -> AsyncEngine:
+) -> AsyncGenerator[AsyncEngine]:
     """Create the engine for the start and for migrations; it has no statement timeout.
 
     `target` is the database, if it differs from the database of requests.
@@ -104,42 +96,31 @@ def unpooled_engine(
     target = target or settings.target
     is_direct = not settings.pgbouncer or target != settings.target
     limits = {"lock_timeout": str(LOCK_TIMEOUT_S * 1000), "statement_timeout": "0"}
-    opener = _opener(
-        settings,
-        target,
-        f"{name} migrations",
-        server_settings=limits if is_direct else {},
-        is_prepared=is_direct,
-        foreign_keys=False,
-    )
-    engine = _engine(settings, opener, is_prepared=is_direct, poolclass=NullPool)
+    name = f"{name} migrations"
+    opener = _opener(settings, target, name, limits=limits, is_direct=is_direct, foreign_keys=False)
+    engine = _engine(settings, opener, is_direct=is_direct, poolclass=NullPool)
     if isinstance(target, SqliteUrl):
-        _add_sqlite_listeners(engine.sync_engine)
-    return engine
+        control_sqlite(engine.sync_engine)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
 
 
 def _engine(
-    settings: DatabaseSettings, open_connection: Open, *, is_prepared: bool, **options: Any
+    settings: DatabaseSettings, open_connection: Open, *, is_direct: bool, **options: Any
 ) -> AsyncEngine:
-    if is_prepared:
-        options["async_creator"] = open_connection
-    else:
-
-        def connect() -> Any:
-            # Unnamed statements leave nothing behind in the server session that the pooler assigned.
-            return connect_unnamed(engine.sync_engine.dialect.dbapi, open_connection)
-
-        options["creator"] = connect
-    url = _dialect(settings)
-    check(url)
-    engine = create_async_engine(url, hide_parameters=True, **options)
-    return engine
-
-
-def _dialect(settings: DatabaseSettings) -> URL:
     # Selects the dialect only; the opener has the address.
     is_file = isinstance(settings.target, SqliteUrl)
-    return make_url("sqlite+aiosqlite:///database" if is_file else "postgresql+asyncpg://")
+    url = make_url("sqlite+aiosqlite:///database" if is_file else "postgresql+asyncpg://")
+    check(url)
+    if is_direct:
+        options["async_creator"] = open_connection
+    else:
+        # Unnamed statements leave nothing behind in the server session that the pooler assigned.
+        options["creator"] = lambda: connect_unnamed(engine.dialect.dbapi, open_connection)
+    engine: AsyncEngine = create_async_engine(url, hide_parameters=True, **options)
+    return engine
 
 
 def _opener(
@@ -147,34 +128,25 @@ def _opener(
     target: DatabaseUrl,
     name: str,
     *,
-    server_settings: Mapping[str, str],
-    is_prepared: bool,
+    limits: Mapping[str, str],
+    is_direct: bool,
     foreign_keys: bool = True,
 ) -> Open:
+    timeout_s = settings.acquire_timeout_s
     # A service imports only its own driver.
     if isinstance(target, SqliteUrl):
         from .._driver.sqlite import sqlite_opener
 
-        return sqlite_opener(
-            target.path, busy_timeout_s=settings.acquire_timeout_s, foreign_keys=foreign_keys
-        )
+        return sqlite_opener(target.path, busy_timeout_s=timeout_s, foreign_keys=foreign_keys)
     from .._driver.postgres import postgres_opener
 
     return postgres_opener(
         target,
         application_name=name,
-        connect_timeout_s=settings.acquire_timeout_s,
-        server_settings=server_settings,
-        is_prepared=is_prepared,
+        connect_timeout_s=timeout_s,
+        server_settings=limits if is_direct else {},
+        is_prepared=is_direct,
     )
-
-
-def _add_sqlite_listeners(engine: Engine) -> None:
-    from .._driver.sqlite import interrupt_when_cancelled, roll_back_failed_commits
-
-    begin_explicitly(engine)
-    interrupt_when_cancelled(engine)
-    roll_back_failed_commits(engine)
 
 
 async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) -> None:
@@ -185,8 +157,7 @@ async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) 
         NotADatabaseError: The file is not a database.
     """
     ends_at = time.monotonic() + settings.startup_timeout_s
-    pause_s = _FIRST_PAUSE_S
-    while True:
+    for attempt in itertools.count():
         reason = await _attempt(engine, settings, left_s=ends_at - time.monotonic())
         if reason is None:
             return
@@ -195,8 +166,7 @@ async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) 
             waited = f"waited {settings.startup_timeout_s:g} s, DB_STARTUP_TIMEOUT_SECONDS"
             raise DatabaseAwayError(f"DATABASE_URL: {reason} ({waited})")
         log.warning("database not connected", reason=reason, seconds_left=round(left_s, 1))
-        await anyio.sleep(min(pause_s, left_s))
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        await anyio.sleep(min(_BACKOFF.pause_s(attempt), left_s))
 
 
 async def _attempt(engine: AsyncEngine, settings: DatabaseSettings, *, left_s: float) -> str | None:

@@ -4,9 +4,6 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from alembic import command
-from alembic.autogenerate.api import AutogenContext
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -32,9 +29,9 @@ async def write_revision(
     name = revision_name(len(scripts.names()) + 1, message)
 
     def write(connection: Connection) -> list[Path]:
-        config = scripts.config(
-            connection=connection, options=comparison(metadata, version_table=scripts.version_table)
-        )
+        from alembic import command
+
+        config = scripts.config(connection, **comparison(metadata))
         made = command.revision(config, message, autogenerate=True, rev_id=name)
         found = made if isinstance(made, list) else [made]
         return [Path(script.path) for script in found if script is not None]
@@ -49,10 +46,9 @@ def revision_name(number: int, message: str) -> str:
     return f"{number:04}_{slug}"[:_MAX_NAME].rstrip("_")
 
 
-def comparison(metadata: MetaData, *, version_table: str) -> dict[str, Any]:
+def comparison(metadata: MetaData) -> dict[str, Any]:
     """Return Alembic's options for comparing models with a database and rendering the difference."""
     return {
-        "version_table": version_table,
         "include_name": _is_compared,
         "target_metadata": metadata,
         "compare_type": _differ,
@@ -68,19 +64,17 @@ def _is_compared(name: str | None, kind: str, _: Any) -> bool:
     return kind != "table" or not str(name).startswith(VERSION_TABLES)
 
 
-def _differ(context: MigrationContext, *columns_and_types: Any) -> bool | None:
+def _differ(context: Any, *columns_and_types: Any) -> bool | None:
     """Use Alembic's comparison, except for types whose SQLite form is reflected as another type."""
-    metadata_type = columns_and_types[-1]
-    if context.dialect.name == "sqlite" and _is_from_advanced_alchemy(metadata_type):
-        return False
-    return None
+    is_reflected = context.dialect.name != "sqlite" or not _is_from_advanced_alchemy(columns_and_types[-1])
+    return None if is_reflected else False
 
 
 def _is_from_advanced_alchemy(item: object) -> bool:
     return type(item).__module__.startswith("advanced_alchemy.types")
 
 
-def _render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
+def _render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:
     """Render advanced-alchemy's types with their public names."""
     if kind != "type" or not _is_from_advanced_alchemy(item):
         return False

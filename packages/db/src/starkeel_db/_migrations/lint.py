@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from alembic import command
 from sqlalchemy import MetaData
 
 from .scripts import Scripts
@@ -27,32 +26,27 @@ _DROPPED_COLUMN: Final = re.compile(r"DROP COLUMN (\S+)", re.IGNORECASE)
 
 
 def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str = "head") -> str:
-    """Return the SQL of migrations.
+    """Return the SQL of the migrations after the last applied one, None for an empty database."""
+    # Not before `Scripts` has set the level of Alembic's logger: its import logs, too.
+    from alembic import command
 
-    Args:
-        scripts: The migrations.
-        dialect: `postgresql` or `sqlite`.
-        after: Last applied revision, or None for an empty database.
-        upto: Last revision to render.
-    """
     buffer = io.StringIO()
-    options = {
-        "dialect_name": dialect,
-        "literal_binds": True,
-        "output_buffer": buffer,
-        "version_table": scripts.version_table,
-        "transaction_per_migration": dialect != "sqlite",
-    }
-    command.upgrade(scripts.config(connection=None, options=options), f"{after or 'base'}:{upto}", sql=True)
+    config = scripts.config(
+        dialect_name=dialect,
+        literal_binds=True,
+        output_buffer=buffer,
+        transaction_per_migration=dialect != "sqlite",
+    )
+    command.upgrade(config, f"{after or 'base'}:{upto}", sql=True)
     return buffer.getvalue()
 
 
 def pending_sql(scripts: Scripts, missing: Sequence[str], *, dialect: str) -> str:
     """Return the SQL of the missing migrations; empty if there are none."""
-    names = scripts.names()
-    done = len(names) - len(missing)
-    after = names[done - 1] if done else None
-    return upgrade_sql(scripts, dialect=dialect, after=after) if missing else ""
+    if not missing:
+        return ""
+    applied = scripts.names()[: -len(missing)]
+    return upgrade_sql(scripts, dialect=dialect, after=applied[-1] if applied else None)
 
 
 def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:
@@ -62,7 +56,7 @@ def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:
     Columns of the models, given as `metadata`, must not be dropped.
     """
     found: list[str] = []
-    after: str | None = None
+    after = None
     for name in scripts.names():
         if not scripts.reason_to_block(name):
             sql = upgrade_sql(scripts, dialect="postgresql", after=after, upto=name)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from .._base.errors import MigrationError, reason_of
 from .._base.metrics import gauge
-from .._driver.error_mapping import outage
+from .._driver.statements import outage
 from .._driver.transactions import BEGIN, READING
 from .scripts import Scripts
 
@@ -31,16 +31,13 @@ _INVALID_INDEXES = text(
 
 
 class Migrations:
-    """Applies the migrations of a service.
-
-    Args:
-        engine: An unpooled engine without statement timeout.
-    """
+    """Applies the migrations of a service with an unpooled engine, which has no statement timeout."""
 
     def __init__(self, engine: AsyncEngine, scripts: Scripts, metadata: MetaData) -> None:
         self._engine = engine
         self._scripts = scripts
         self._metadata = metadata
+        self._has_waited = False
 
     async def missing(self) -> list[str]:
         """Return the revisions that the database lacks, oldest first.
@@ -109,24 +106,17 @@ class Migrations:
     def _upgrade(self, connection: Connection, note: Any) -> None:
         from alembic import command
 
-        is_sqlite = connection.dialect.name == "sqlite"
-        options = {"transaction_per_migration": True, "on_version_apply": note}
         config = self._scripts.config(
-            connection=connection,
-            options={
-                "target_metadata": self._metadata,
-                "version_table": self._scripts.version_table,
-                **options,
-            },
+            connection, target_metadata=self._metadata, transaction_per_migration=True, on_version_apply=note
         )
         command.upgrade(config, "head")
+        is_sqlite = connection.dialect.name == "sqlite"
         if is_sqlite and (found := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
             raise MigrationError(f"a row of {found[0]} refers to a row of {found[2]} that does not exist")
 
     @asynccontextmanager
     async def _writing(self) -> AsyncGenerator[AsyncConnection]:
         """SQLite: one write transaction for all migrations, which also excludes other processes."""
-        waiting = _WaitLog()
         async with self._engine.connect() as connection:
             while True:
                 try:
@@ -135,8 +125,7 @@ class Migrations:
                 except OperationalError as error:
                     if outage(error.orig or error, is_disconnect=False) is None:
                         raise
-                    waiting.note()
-                    await anyio.sleep(_POLL_S)
+                    await self._wait()
             yield connection
             # Without this commit, closing the connection rolls back.
             await transaction.commit()
@@ -144,25 +133,17 @@ class Migrations:
     @asynccontextmanager
     async def _locked(self) -> AsyncGenerator[None]:
         """PostgreSQL: a session-level advisory lock, released even if the process is killed."""
-        waiting = _WaitLog()
         async with self._engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
             while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY}):
-                waiting.note()
-                await anyio.sleep(_POLL_S)
+                await self._wait()
             yield
 
-
-class _WaitLog:
-    """Logs once that another process is migrating."""
-
-    def __init__(self) -> None:
-        self._is_logged = False
-
-    def note(self) -> None:
-        if not self._is_logged:
+    async def _wait(self) -> None:
+        if not self._has_waited:
             log.info("another process migrates: waiting for it")
-        self._is_logged = True
+        self._has_waited = True
+        await anyio.sleep(_POLL_S)
 
 
 def _failed(name: str, error: Exception) -> Exception:

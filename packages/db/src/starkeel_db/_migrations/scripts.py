@@ -36,24 +36,25 @@ class Scripts:
     """
 
     def __init__(self, package: str) -> None:
-        _set_log_level()
-        self.folder = Path(str(import_module(package).__path__[0]))
+        # Alembic's INFO messages repeat those of this package.
+        logger = logging.getLogger("alembic")
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)
+        self._folder = Path(str(import_module(package).__path__[0]))
         # One table per service, so that services can share a database.
         self.version_table = f"{VERSION_TABLES}_{package.partition('.')[0]}"
-        self._line = revisions_in_line(self.folder)
+        self._line = revisions_in_line(self._folder)
 
-    def config(self, **attributes: Any) -> "Config":
-        """Return an Alembic configuration, which replaces `alembic.ini`.
-
-        Args:
-            attributes: Read by `alembic/env.py`.
-        """
+    def config(self, connection: Connection | None = None, **options: Any) -> "Config":
+        """Return an Alembic configuration, which replaces `alembic.ini`; options are of its environment."""
         from alembic.config import Config
 
+        options["version_table"] = self.version_table
+        attributes = {"connection": connection, "options": options}
         config = Config(cmd_opts=Namespace(quiet=True), attributes=attributes)
         for name, value in (
             ("script_location", str(_ENVIRONMENT)),
-            ("version_locations", str(self.folder)),
+            ("version_locations", str(self._folder)),
             ("path_separator", "newline"),
             ("file_template", "%(rev)s"),
             ("output_encoding", "utf-8"),
@@ -83,7 +84,15 @@ class Scripts:
 
     async def applied(self, connection: AsyncConnection) -> frozenset[str]:
         """Return the content of the version table; empty if the table does not exist."""
-        return await connection.run_sync(self._applied)
+
+        def read(connection: Connection) -> frozenset[str]:
+            if not inspect(connection).has_table(self.version_table):
+                return frozenset()
+            found = column("version_num", String)
+            versions = select(found).select_from(table(self.version_table))
+            return frozenset(connection.execute(versions).scalars())
+
+        return await connection.run_sync(read)
 
     async def status(self, connection: AsyncConnection) -> dict[str, Any]:
         """Return the current revision of a database and the missing ones, for operators."""
@@ -109,9 +118,9 @@ class Scripts:
         """
         names = self.names()
         unknown = applied.difference(names)
-        if unknown and tolerate_newer:
-            return []
         if unknown:
+            if tolerate_newer:
+                return []
             raise NewerDatabaseError(
                 f"the database is newer than the code: it is at {', '.join(sorted(unknown))}, "
                 f"and the newest revision here is {names[-1] if names else 'none'}; "
@@ -126,13 +135,6 @@ class Scripts:
 
         return ScriptDirectory.from_config(self.config())
 
-    def _applied(self, connection: Connection) -> frozenset[str]:
-        if not inspect(connection).has_table(self.version_table):
-            return frozenset()
-        found = column("version_num", String)
-        versions = select(found).select_from(table(self.version_table))
-        return frozenset(connection.execute(versions).scalars())
-
 
 def revisions_in_line(folder: Path) -> list[str] | None:
     """Return the revisions in a folder, oldest first.
@@ -145,39 +147,22 @@ def revisions_in_line(folder: Path) -> list[str] | None:
         for path in folder.glob("*.py"):
             if path.name != "__init__.py":
                 found = dict(_variables(path))
-                if (
-                    found.get("branch_labels")
-                    or found.get("depends_on")
-                    or found["down_revision"] in following
-                ):
+                is_plain = not found.get("branch_labels") and not found.get("depends_on")
+                if not is_plain or found["down_revision"] in following:
                     return None
                 following[found["down_revision"]] = found["revision"]
     except (KeyError, TypeError, ValueError, SyntaxError):
         return None
-    line = []
-    before = None
-    while before in following:
-        before = following.pop(before)
-        line.append(before)
+    line: list[str] = []
+    while (before := line[-1] if line else None) in following:
+        line.append(following.pop(before))
     return None if following else line
 
 
 def _variables(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the variables that identify a revision."""
     for node in ast.parse(path.read_bytes()).body:
-        if isinstance(node, ast.Assign):
-            targets, value = node.targets, node.value
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            targets, value = [node.target], node.value
-        else:
-            continue
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id in _NAMES:
-                yield target.id, ast.literal_eval(value)
-
-
-def _set_log_level() -> None:
-    """Hide Alembic's INFO messages, which repeat those of this package, unless its level is configured."""
-    logger = logging.getLogger("alembic")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name) and target.id in _NAMES:
+                    yield target.id, ast.literal_eval(node.value)

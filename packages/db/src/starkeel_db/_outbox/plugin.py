@@ -15,11 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from .._plugin import DatabasePlugin, database_of
 from .._retention import delete_batch, deleting
-from .._session.session import after_commit
+from .._session.unit_of_work import after_commit
 from .relay import Broker, Relay
-from .subscriptions import Notifier, Subscription, Subscriptions, current_traceparent
-from .table import outbox_table
-from .writer import PendingEvent, write_last
+from .subscriptions import Subscription, Subscriptions
+from .writer import Notifier, outbox_table, write_last
 
 _CLOSE_S: Final = 2.0
 
@@ -51,23 +50,18 @@ class OutboxPlugin(InitPlugin):
         retention: timedelta,
         broker: Broker | None = None,
     ) -> None:
+        self._given = database
         self._metadata = metadata
         self._retention = retention
         self._broker = broker
         self._notifier = Notifier()
-        if database is not None:
-            self._bind(database)
-
-    def _bind(self, database: DatabasePlugin) -> None:
-        self._database = database
-        metadata, dialect = self._metadata or database.metadata, database.settings.target.dialect
-        self._table = outbox_table(metadata, dialect=dialect)
-        self._subscriptions = Subscriptions(database, self._table, self._notifier)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the table, the dependency and the background tasks."""
-        if not hasattr(self, "_database"):
-            self._bind(database_of(app_config))
+        self._database = database = self._given or database_of(app_config)
+        metadata, dialect = self._metadata or database.metadata, database.settings.target.dialect
+        self._table = outbox_table(metadata, dialect=dialect)
+        self._subscriptions = Subscriptions(database, self._table, self._notifier)
         app_config.dependencies.setdefault("outbox", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(OutboxPlugin)
         app_config.lifespan.append(self._lifespan)
@@ -79,24 +73,17 @@ class OutboxPlugin(InitPlugin):
         The row is written at the end of the transaction; within a savepoint it is written at once, and other
         writers of the key wait until the commit.
 
-        Args:
-            session: Session of the unit of work.
-            key: Ordering key, such as the ID of the changed object; at most 64 characters.
-            kind: Kind of event; at most 64 characters.
-            payload: Content of the event, as JSON.
+        `key` orders events, such as the ID of the changed object; it and `kind` have at most 64 characters.
+        `payload` is JSON.
 
         Raises:
             UnitOfWorkIsOverError: The response has started.
         """
-        await write_last(session, PendingEvent(key, kind, payload, current_traceparent()))
+        await write_last(session, key=key, kind=kind, payload=payload)
         after_commit(session, self._notifier.notify_all)
 
     def following(self, key: str, *, after: int | None = None) -> AbstractAsyncContextManager[Subscription]:
-        """Subscribe to the events of a key.
-
-        Args:
-            key: Key of the events.
-            after: Position of the last known event; None to receive new events only.
+        """Subscribe to the events of a key after the last known position, or to new events only.
 
         Raises:
             DatabaseUnavailable: The current position cannot be read.
@@ -105,11 +92,8 @@ class OutboxPlugin(InitPlugin):
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Yield the features for the start log: name, whether it is on, and the reason."""
-        yield (
-            "outbox",
-            True,
-            f"events are published {'to a broker' if self._broker else 'within the service'}",
-        )
+        place = "to a broker" if self._broker else "within the service"
+        yield "outbox", True, f"events are published {place}"
 
     async def forget_old(self) -> int:
         """Delete at most 1000 events older than the retention and return their number."""

@@ -1,22 +1,22 @@
 """Message relay: publishes events to a broker, at least once and in order for each key."""
 
-import random
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import anyio
 import structlog
 from sqlalchemy import Table, func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_config import Backoff
 
 from .._base.errors import DatabaseUnavailable
 from .._base.metrics import counter, gauge
 from .._plugin import DatabasePlugin
-from .subscriptions import Notifier
-from .table import Event, is_postgres, lock_number
+from .._session.unit_of_work import is_postgres
+from .writer import Event, Notifier, lock_number
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,15 @@ _ROUND_S: Final = 2.0
 _PUBLISH_S: Final = 2.0
 _POLL_EVERY_S: Final = 0.5
 _COUNT_EVERY_S: Final = 5.0
-_MAX_PAUSE_S: Final = 30.0
+_BACKOFF: Final = Backoff(base_s=0.2, cap_s=30.0, jitter=0.5)
+# A refused event holds back later events of its key only.
+_DUE: Final = text(
+    "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o"
+    " WHERE o.published_at IS NULL AND o.dead_at IS NULL AND NOT EXISTS ("
+    "SELECT 1 FROM outbox AS b WHERE b.published_at IS NULL AND b.dead_at IS NULL"
+    " AND b.key = o.key AND b.position <= o.position AND b.retry_at > :now)"
+    " ORDER BY o.position LIMIT :at_once"
+)
 
 
 class BrokerAwayError(Exception):
@@ -73,7 +81,7 @@ class Relay:
                 with anyio.move_on_after(_ROUND_S, shield=True):
                     await self._count()
             if self._failures:
-                await anyio.sleep(_pause_s(self._failures))
+                await anyio.sleep(_BACKOFF.pause_s(self._failures - 1))
             elif not is_more:
                 await self._notifier.wait(timeout_s=_POLL_EVERY_S)
 
@@ -101,9 +109,12 @@ class Relay:
         """Publish a batch; return whether there may be more."""
         away: BrokerAwayError | None = None
         async with self._database.session() as session:
-            if not await self._acquire_lock(session):
+            # On SQLite the transaction holds the write lock.
+            lock = select(func.pg_try_advisory_xact_lock(self._lock))
+            if is_postgres(session) and not await session.scalar(lock):
                 return False
-            events = await self._due(session)
+            rows = await session.execute(_DUE, {"now": datetime.now(UTC), "at_once": _AT_ONCE})
+            events = [Event(*row) for row in rows]
             published: list[int] = []
             refused: dict[Event, Exception] = {}
             try:
@@ -115,16 +126,6 @@ class Relay:
         if away is not None:
             raise away
         return len(events) == _AT_ONCE and bool(published)
-
-    async def _acquire_lock(self, session: AsyncSession) -> bool:
-        if not is_postgres(session):
-            # The transaction holds the write lock.
-            return True
-        return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(self._lock))))
-
-    async def _due(self, session: AsyncSession) -> Sequence[Event]:
-        rows = await session.execute(_DUE, {"now": datetime.now(UTC), "at_once": _AT_ONCE})
-        return [Event(*row) for row in rows]
 
     async def _publish(
         self, events: Sequence[Event], published: list[int], refused: dict[Event, Exception]
@@ -160,20 +161,25 @@ class Relay:
         for event, error in refused.items():
             self._failed.labels(reason="refused").inc()
             is_this = table.c.position == event.position
-            attempts = await session.scalar(
-                update(table).where(is_this).values(attempts=table.c.attempts + 1).returning(table.c.attempts)
-            )
-            is_dead = (attempts or 0) >= MAX_ATTEMPTS
-            values: dict[str, Any] = {"retry_at": now + timedelta(seconds=_pause_s(attempts or 1))}
-            if is_dead:
+            count = update(table).where(is_this).values(attempts=table.c.attempts + 1)
+            attempts = (await session.execute(count.returning(table.c.attempts))).scalar_one()
+            values = {"retry_at": now + timedelta(seconds=_BACKOFF.pause_s(attempts - 1))}
+            if attempts >= MAX_ATTEMPTS:
                 values = {"dead_at": now}
                 log.error("event put aside", position=event.position, kind=event.kind, error=repr(error))
             await session.execute(update(table).where(is_this).values(values))
 
     async def _count(self) -> None:
+        columns = self._table.c
+        is_dead = columns.dead_at.is_not(None)
+        counts = select(
+            func.count().filter(~is_dead),
+            func.count().filter(is_dead),
+            func.min(columns.created_at).filter(~is_dead),
+        ).where(columns.published_at.is_(None))
         try:
             async with self._database.session(reads_only=True) as session:
-                pending, dead, oldest = (await session.execute(_counts(self._table))).one()
+                pending, dead, oldest = (await session.execute(counts)).one()
         except (DatabaseUnavailable, SQLAlchemyError):
             return
         age_s = 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
@@ -184,27 +190,3 @@ class Relay:
         ):
             # All workers count the same rows.
             gauge(f"outbox_{name}", help_text, "mostrecent").set(value)
-
-
-# A refused event holds back later events of its key only.
-_DUE: Final = text(
-    "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o"
-    " WHERE o.published_at IS NULL AND o.dead_at IS NULL AND NOT EXISTS ("
-    "SELECT 1 FROM outbox AS b WHERE b.published_at IS NULL AND b.dead_at IS NULL"
-    " AND b.key = o.key AND b.position <= o.position AND b.retry_at > :now)"
-    " ORDER BY o.position LIMIT :at_once"
-)
-
-
-def _counts(table: Table) -> Any:
-    is_dead = table.c.dead_at.is_not(None)
-    return select(
-        func.count().filter(~is_dead),
-        func.count().filter(is_dead),
-        func.min(table.c.created_at).filter(~is_dead),
-    ).where(table.c.published_at.is_(None))
-
-
-# To become `starkeel_config.Backoff(base_s=0.2, cap_s=30.0, jitter=0.5).pause_s(failures - 1)`.
-def _pause_s(failures: int) -> float:
-    return min(_MAX_PAUSE_S, 0.1 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter

@@ -1,6 +1,9 @@
 """Subscriptions to events of all processes: one background task polls the table for all subscribers."""
 
 import asyncio
+import json
+import math
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -8,13 +11,14 @@ from typing import Final
 import anyio
 import structlog
 from opentelemetry.trace import Link, SpanKind, get_current_span, get_tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from sqlalchemy import Table
+from sqlalchemy import Table, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from .._base.errors import DatabaseUnavailable
 from .._plugin import DatabasePlugin
-from .table import Event, events_after, last_position
+from .._retention import shielded
+from .._session.unit_of_work import is_postgres
+from .writer import TRACEPARENT, Event, Notifier, propagator
 
 log = structlog.get_logger(__name__)
 
@@ -23,43 +27,26 @@ _POLL_EVERY_S: Final = 0.2
 _PAUSE_S: Final = 1.0
 _POLL_S: Final = 2.0
 _MAX_QUEUED: Final = 500
-_HEADER: Final = "traceparent"
-_propagator: Final = TraceContextTextMapPropagator()
+_EVENTS: Final = "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o JOIN "
+_REST: Final = " ORDER BY o.position LIMIT 1000"
+_ON_POSTGRES: Final = text(
+    f"{_EVENTS} unnest(CAST(:keys AS text[]), CAST(:seen AS bigint[])) AS w(key, seen)"
+    f" ON o.key = w.key AND o.position > w.seen {_REST}"
+)
+_ON_SQLITE: Final = text(
+    f"{_EVENTS} json_each(:seen) AS w"
+    f" ON o.key = json_extract(w.value, '$[0]') AND o.position > json_extract(w.value, '$[1]') {_REST}"
+)
 
 
-class Notifier:
-    """In-process notifier: `notify_all` wakes every waiter."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def notify_all(self) -> None:
-        """Wake every waiter."""
-        self._event.set()
-        self._event = anyio.Event()
-
-    async def wait(self, *, timeout_s: float) -> None:
-        """Wait for a notification, or until `timeout_s` seconds have passed."""
-        with anyio.move_on_after(timeout_s):
-            await self._event.wait()
-
-
-def current_traceparent() -> str | None:
-    """Return the current span as a W3C `traceparent`, or None without a span."""
-    carrier: dict[str, str] = {}
-    # Always W3C, whatever propagator the process uses: the value is stored and read later.
-    _propagator.inject(carrier)
-    return carrier.get(_HEADER)
-
-
-def record_receipt(event: Event) -> None:
+def _record_receipt(event: Event) -> None:
     """Record a span for the receipt of an event, linked to the span in which the event happened.
 
     A link and not a parent: the event may be hours old, and many subscribers receive it.
     """
     if event.traceparent is None or not get_current_span().is_recording():
         return
-    origin = get_current_span(_propagator.extract({_HEADER: event.traceparent})).get_span_context()
+    origin = get_current_span(propagator.extract({TRACEPARENT: event.traceparent})).get_span_context()
     get_tracer("starkeel_db").start_span(
         f"receive {event.kind}",
         kind=SpanKind.CONSUMER,
@@ -96,7 +83,7 @@ class Subscription:
         event = await self._queue.get()
         if was_full:
             self._notifier.notify_all()
-        record_receipt(event)
+        _record_receipt(event)
         return event
 
     def put(self, event: Event) -> None:
@@ -117,15 +104,19 @@ class Subscriptions:
         self._table = table
         self._notifier = notifier
         self._all: set[Subscription] = set()
+        self._subscribed = Notifier()
 
     @asynccontextmanager
     async def following(self, key: str, *, after: int | None) -> AsyncGenerator[Subscription]:
         """Subscribe to the events of a key; see `OutboxPlugin.following`."""
         if after is None:
             async with self._database.session(reads_only=True) as session:
-                after = await last_position(session, self._table, key)
+                columns = self._table.c
+                last = select(func.max(columns.position)).where(columns.key == key)
+                after = await session.scalar(last) or 0
         subscription = Subscription(key, seen=after, notifier=self._notifier)
         self._all.add(subscription)
+        self._subscribed.notify_all()
         self._notifier.notify_all()
         try:
             yield subscription
@@ -136,9 +127,14 @@ class Subscriptions:
         """Poll for events until cancelled."""
         is_away = False
         while True:
-            await self._notifier.wait(timeout_s=_POLL_EVERY_S)
+            if self._all:
+                await self._notifier.wait(timeout_s=_POLL_EVERY_S)
+            else:
+                # No commit wakes this task while there is no subscription.
+                await self._subscribed.wait(timeout_s=math.inf)
             try:
-                while self._all and await self._poll_shielded():
+                # A stop must not abandon a connection in the middle of a statement.
+                while await shielded(self._poll, within_s=_POLL_S):
                     await anyio.lowlevel.checkpoint()
             except (DatabaseUnavailable, SQLAlchemyError) as error:
                 if not is_away:
@@ -150,23 +146,22 @@ class Subscriptions:
                     log.info("events resumed")
                 is_away = False
 
-    async def _poll_shielded(self) -> bool:
-        # A stop must not abandon a connection in the middle of a statement.
-        with anyio.move_on_after(_POLL_S, shield=True):
-            return await self._poll()
-        return False
-
     async def _poll(self) -> bool:
         """Deliver new events; return whether there may be more."""
-        by_key: dict[str, list[Subscription]] = {}
+        by_key: defaultdict[str, list[Subscription]] = defaultdict(list)
         for subscription in self._all:
             if subscription.has_room:
-                by_key.setdefault(subscription.key, []).append(subscription)
+                by_key[subscription.key].append(subscription)
         if not by_key:
             return False
         seen = {key: min(each.seen for each in subscriptions) for key, subscriptions in by_key.items()}
         async with self._database.session(reads_only=True) as session:
-            events = await events_after(session, seen)
+            if is_postgres(session):
+                lists = {"keys": list(seen), "seen": list(seen.values())}
+                rows = await session.execute(_ON_POSTGRES, lists)
+            else:
+                rows = await session.execute(_ON_SQLITE, {"seen": json.dumps(list(seen.items()))})
+            events = [Event(*row) for row in rows]
         for event in events:
             for subscription in by_key[event.key]:
                 subscription.put(event)

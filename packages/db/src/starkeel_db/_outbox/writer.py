@@ -1,31 +1,112 @@
-"""Writes events to the outbox at the end of their transaction.
+"""The outbox table; events are written to it at the end of their transaction.
 
 A writer of an event blocks other writers of the same key until it commits. Written last, the events block
 only for a moment; written in the order of their keys, they cannot deadlock.
 """
 
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+import anyio
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import BindParameter, String, Text, bindparam, text
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    bindparam,
+    text,
+)
 from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
-from .._session.session import RequestSession
-from .table import TABLE, is_postgres, lock_number
+from .._session.unit_of_work import RequestSession, is_postgres
 
+TABLE: Final = "outbox"
 _PENDING: Final = "starkeel_events"
+_TURN: Final = "event_turn"
+TRACEPARENT: Final = "traceparent"
+# Always W3C, whatever propagator the process uses: the value is stored and read later.
+propagator: Final = TraceContextTextMapPropagator()
 
 
-class PendingEvent(NamedTuple):
-    """An event that is not written yet."""
+class Event(NamedTuple):
+    """An event as it is published.
 
+    Args:
+        position: Position in the outbox; it increases among the events of a key.
+        key: Ordering key: events with the same key are published in order.
+        payload: Content, as JSON.
+        traceparent: Span in which the event happened, as a W3C `traceparent`, or None if it was not traced.
+    """
+
+    position: int
     key: str
     kind: str
     payload: str
-    traceparent: str | None
+    traceparent: str | None = None
+
+
+def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
+    """Return the table; add it to the metadata if necessary.
+
+    It has options of the given dialect only, because SQLAlchemy imports the dialects of options.
+    """
+    if TABLE in metadata.tables:
+        return metadata.tables[TABLE]
+    # SQLite: positions must not be reused after the last rows are deleted.
+    options: dict[str, Any] = {"sqlite_autoincrement": True} if dialect == "sqlite" else {}
+    where: dict[str, Any] = {f"{dialect}_where": text("published_at IS NULL")}
+    return Table(
+        TABLE,
+        metadata,
+        Column(
+            "position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+        ),
+        Column("key", String(64), nullable=False),
+        Column("kind", String(64), nullable=False),
+        Column("payload", Text, nullable=False),
+        Column("created_at", DateTimeUTC(timezone=True), nullable=False, index=True),
+        Column("published_at", DateTimeUTC(timezone=True)),
+        Column("attempts", SmallInteger, nullable=False, server_default="0"),
+        Column("retry_at", DateTimeUTC(timezone=True)),
+        Column("dead_at", DateTimeUTC(timezone=True)),
+        Column("traceparent", String(55)),
+        Index("ix_outbox_key_position", "key", "position"),
+        Index("ix_outbox_unpublished", "position", **where),
+        **options,
+    )
+
+
+PendingEvent = dict[str, Any]
+"""Parameters of the statement that writes an event."""
+
+
+class Notifier:
+    """In-process notifier: `notify_all` wakes every waiter."""
+
+    _event: anyio.Event | None = None
+
+    def notify_all(self) -> None:
+        """Wake every waiter."""
+        if self._event is not None:
+            self._event.set()
+            self._event = None
+
+    async def wait(self, *, timeout_s: float) -> None:
+        """Wait for a notification, or until `timeout_s` seconds have passed."""
+        event = self._event = self._event or anyio.Event()
+        with anyio.move_on_after(timeout_s):
+            await event.wait()
 
 
 EVENT_TYPES: Final[tuple[BindParameter[Any], ...]] = (
@@ -47,13 +128,28 @@ _ON_POSTGRES: Final = text(INSERT_IN_TURN).bindparams(*EVENT_TYPES)
 _ON_SQLITE: Final = text(_INSERT).bindparams(*EVENT_TYPES)
 
 
-async def write_last(session: AsyncSession, event: PendingEvent) -> None:
+def lock_number(name: str) -> int:
+    """Return the number of a PostgreSQL advisory lock."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+async def write_last(session: AsyncSession, *, key: str, kind: str, payload: str) -> None:
     """Write an event when its session commits; at once within a savepoint, which may be rolled back.
 
     Raises:
         UnitOfWorkIsOverError: The response has started.
     """
-    session.get_bind()
+    carrier: dict[str, str] = {}
+    propagator.inject(carrier)
+    event: PendingEvent = {
+        "event_key": key,
+        "event_kind": kind,
+        "event_payload": payload,
+        "event_traceparent": carrier.get(TRACEPARENT),
+        "event_created_at": datetime.now(UTC),
+    }
+    if is_postgres(session):
+        event[_TURN] = lock_number(f"{TABLE}:{key}")
     if session.in_nested_transaction():
         await session.run_sync(_write, event)
         return
@@ -70,11 +166,6 @@ async def last_to_write(session: AsyncSession) -> PendingEvent | None:
     for event in pending[:-1]:
         await session.run_sync(_write, event)
     return pending[-1] if pending else None
-
-
-def event_parameters(event: PendingEvent) -> dict[str, Any]:
-    """Return the parameters of `INSERT_IN_TURN`."""
-    return _parameters(event) | {"event_turn": lock_number(f"{TABLE}:{event.key}")}
 
 
 @listens_for(RequestSession, "before_commit")
@@ -94,21 +185,8 @@ def _discard_pending(session: Session, transaction: SessionTransaction) -> None:
 def _take_pending(session: Session) -> list[PendingEvent]:
     pending: list[PendingEvent] = session.info.pop(_PENDING, [])
     # The sort is stable: events of a key stay in order.
-    return sorted(pending, key=lambda event: event.key) if len(pending) > 1 else pending
+    return sorted(pending, key=lambda event: event["event_key"]) if len(pending) > 1 else pending
 
 
 def _write(session: Session, event: PendingEvent) -> None:
-    if is_postgres(session):
-        session.execute(_ON_POSTGRES, event_parameters(event))
-    else:
-        session.execute(_ON_SQLITE, _parameters(event))
-
-
-def _parameters(event: PendingEvent) -> dict[str, Any]:
-    return {
-        "event_key": event.key,
-        "event_kind": event.kind,
-        "event_payload": event.payload,
-        "event_traceparent": event.traceparent,
-        "event_created_at": datetime.now(UTC),
-    }
+    session.execute(_ON_POSTGRES if _TURN in event else _ON_SQLITE, event)

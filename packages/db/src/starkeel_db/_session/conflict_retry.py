@@ -2,8 +2,7 @@
 
 import random
 import time
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 import structlog
@@ -14,9 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from starkeel_asgi import GateOrder, HttpExchange, Response, current
 
 from .._base.errors import DatabaseUnavailable
-
-if TYPE_CHECKING:
-    from prometheus_client import Counter
+from .._base.metrics import counter
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +43,7 @@ def repeat_conflicts(attempts: int = 3) -> dict[str, Any]:
 def add_retries(handler: HTTPRouteHandler) -> None:
     """Add the retries of a route with `repeat_conflicts`."""
     present = handler.middleware or ()
-    if _ATTEMPTS in handler.opt and not any(isinstance(middleware, ConflictRetry) for middleware in present):
+    if _ATTEMPTS in handler.opt and not any(isinstance(each, ConflictRetry) for each in present):
         handler.middleware = [*present, ConflictRetry(handler.opt[_ATTEMPTS])]
 
 
@@ -61,11 +58,7 @@ class ConflictLost(Exception):
 
 
 class ConflictRetry(ASGIMiddleware):
-    """Executes a route again when it lost a conflict.
-
-    Args:
-        attempts: Number of executions at most, the first included.
-    """
+    """Executes a route again when it lost a conflict, up to a number of attempts, the first included."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -91,7 +84,9 @@ class ConflictRetry(ASGIMiddleware):
                 await next_app(scope, receive, send)
             except ConflictLost:
                 left -= 1
-                _count_retry(state[_CONFLICT])
+                reason, text = state[_CONFLICT], "Requests retried after a transaction conflict."
+                counter("db_unit_of_work_retries_total", text, "reason").labels(reason=reason).inc()
+                log.debug("request retried", reason=reason)
                 await exchange.restart()
                 state.clear()
                 state.update(before)
@@ -100,23 +95,7 @@ class ConflictRetry(ASGIMiddleware):
                 return
 
 
-def _count_retry(reason: str) -> None:
-    _retries().labels(reason=reason).inc()
-    log.debug("request retried", reason=reason)
-
-
 def _pause_s(ends_at: float | None) -> float:
     # Random: requests that collided must not collide again.
     pause_s = random.uniform(0, _PAUSE_S)  # noqa: S311
     return pause_s if ends_at is None else max(0.0, min(pause_s, ends_at - time.monotonic()))
-
-
-@cache
-def _retries() -> "Counter":
-    from prometheus_client import Counter
-
-    return Counter(
-        "db_unit_of_work_retries_total",
-        "Requests retried after a transaction conflict.",
-        ["reason"],
-    )

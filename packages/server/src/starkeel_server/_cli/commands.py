@@ -1,11 +1,13 @@
 """Commands that do one thing and exit."""
 
 import asyncio
+import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from starkeel_config import ConfigurationError
@@ -38,7 +40,8 @@ def migrate(service: Service, options: Namespace) -> int:
     from .._app.plugin_hooks import connect_and_migrate
 
     if options.sql:
-        return _with_hooks(service, lambda hooks: sys.stdout.write(asyncio.run(hooks.migration_sql())))
+        with _reserved_stdout() as stdout:
+            return _with_hooks(service, lambda hooks: stdout.write(asyncio.run(hooks.migration_sql())))
     return _with_hooks(
         service, lambda hooks: asyncio.run(connect_and_migrate(hooks, log.info, at_start=False))
     )
@@ -82,6 +85,14 @@ def _sort_headers(schema: Any) -> Any:
         key: _sort_headers(dict(sorted(value.items())) if key == "headers" else value)
         for key, value in schema.items()
     }
+
+
+@contextmanager
+def _reserved_stdout() -> Iterator[TextIO]:
+    """Yield stdout, and send everything else that is written to its descriptor, such as logs, to stderr."""
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as stdout:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        yield stdout
 
 
 def _with_hooks(service: Service, run: Callable[[Any], object]) -> int:

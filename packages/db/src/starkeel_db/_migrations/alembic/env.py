@@ -3,9 +3,6 @@
 from alembic import context
 
 attributes = context.config.attributes
-if context.is_offline_mode():
-    context.configure(**attributes["options"])
-else:
-    context.configure(connection=attributes["connection"], **attributes["options"])
+context.configure(connection=attributes["connection"], **attributes["options"])
 with context.begin_transaction():
     context.run_migrations()
