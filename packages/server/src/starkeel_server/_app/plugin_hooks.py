@@ -30,7 +30,7 @@ class PluginHooks(ProcessHooks):
         """Set up the process, and warn about methods that are probably misspelled hooks."""
         super().start_process(role=role, index=index, workers=workers)
         if index == 0:
-            for plugin in self._parts:
+            for plugin in self.parts:
                 for method, hook in misspelled_hooks(plugin):
                     log.warning("hook misspelled", plugin=type(plugin).__qualname__, method=method, hook=hook)
 
@@ -40,7 +40,7 @@ class PluginHooks(ProcessHooks):
         Raises:
             StartError: The application has none.
         """
-        for plugin in self._parts:
+        for plugin in self.parts:
             if isinstance(plugin, ServerPlugin):
                 return plugin
         raise StartError("the application has no ServerPlugin in its list of plugins, so it cannot be served")

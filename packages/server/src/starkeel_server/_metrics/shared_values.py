@@ -1,7 +1,7 @@
-"""Exemplars of metrics shared between processes, which `prometheus_client` does not store.
+"""Metric values shared between processes, with exemplars, which `prometheus_client` does not store for them.
 
 Each values file has an exemplars file next to it: records of fixed size, each with the position of its value
-in the values file.
+in the values file. The private names used here are checked by `check_prometheus_client`.
 """
 
 import mmap
@@ -12,10 +12,12 @@ from threading import Lock
 from typing import Any, Final
 
 import msgspec
+from prometheus_client import Counter, values
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.samples import Exemplar, Sample
+from prometheus_client.samples import Exemplar
 
-from .._compat import read_values
+from .._compat import incompatible
 
 _RECORD: Final = Struct("<QddH166s")
 """Position of the value (8 is the first), exemplar value and time, size of its labels, labels as JSON."""
@@ -28,16 +30,64 @@ Name = tuple[str, tuple[tuple[str, str], ...]]
 """Name and labels of a sample."""
 
 
-class ExemplarFile:
-    """Latest exemplar of each value of this process.
+def name_values(name: str) -> None:
+    """Keep the values of this process in files named by `name`.
+
+    Unlike the original, values store exemplars and do not check the process id on each change.
+    """
+    lock = Lock()
+    stores: dict[str, ExemplarFile] = {}
+
+    class Value(values.MultiProcessValue(lambda: name)):  # type: ignore[misc]  # untyped upstream
+        def inc(self, amount: float) -> None:
+            with lock:
+                self._value += amount
+                self._file.write_value(self._key, self._value, 0.0)
+
+        def set(self, value: float, timestamp: float | None = None) -> None:
+            with lock:
+                self._value = value
+                self._file.write_value(self._key, value, timestamp or 0.0)
+
+        def set_exemplar(self, exemplar: Exemplar) -> None:
+            path = self._file._fname  # noqa: SLF001 - not public
+            with lock:
+                if path not in stores:
+                    stores[path] = ExemplarFile(_exemplars_path(Path(path)))
+                position = self._file._positions[self._key]  # noqa: SLF001 - not public
+                stores[path].put(position, exemplar)
+
+    values.ValueClass = Value
+
+
+def check_prometheus_client(directory: Path) -> None:
+    """Count with an exemplar, read the positions back, and remove the files.
 
     Args:
-        values: The values file it belongs to.
-    """
+        directory: Directory of the metrics files.
 
-    def __init__(self, values: Path) -> None:
-        self._lock = Lock()
-        path = values.with_name(f"{_PREFIX}{values.stem}.bin")
+    Raises:
+        StartError: The installed prometheus_client is not supported.
+    """
+    try:
+        name_values("probe")
+        Counter("probe", "Probe.", registry=None).inc(1.0, exemplar={"probe": "1"})
+        file = directory / "counter_probe.db"
+        exemplars_file = _exemplars_path(file)
+        stored = [position for _, position in _read_positions(file)]
+        positions = [position for position, _ in _read(exemplars_file.read_bytes())]
+        file.unlink()
+        exemplars_file.unlink()
+    except (ImportError, AttributeError, LookupError, TypeError, ValueError, OSError) as failure:
+        raise incompatible("prometheus-client", f"{type(failure).__name__}: {failure}") from failure
+    if not stored or stored != positions:
+        raise incompatible("prometheus-client", f"values are at {stored}, exemplars at {positions}")
+
+
+class ExemplarFile:
+    """Latest exemplar of each value of this process; not thread-safe."""
+
+    def __init__(self, path: Path) -> None:
         with path.open("a+b") as file:
             file.truncate(_MAX_RECORDS * _RECORD.size)
             self._memory = mmap.mmap(file.fileno(), _MAX_RECORDS * _RECORD.size)
@@ -50,13 +100,12 @@ class ExemplarFile:
         It is dropped if its labels are too long or the file is full.
         """
         labels = msgspec.json.encode(exemplar.labels)
-        with self._lock:
-            number = self._records.get(position, len(self._records))
-            if number >= _MAX_RECORDS or len(labels) > _MAX_LABELS_BYTES:
-                return
-            self._records[position] = number
-            record = _RECORD.pack(position, exemplar.value, _timestamp(exemplar), len(labels), labels)
-            self._memory[number * _RECORD.size : (number + 1) * _RECORD.size] = record
+        number = self._records.get(position, len(self._records))
+        if number >= _MAX_RECORDS or len(labels) > _MAX_LABELS_BYTES:
+            return
+        self._records[position] = number
+        fields = (position, exemplar.value, _timestamp(exemplar), len(labels), labels)
+        _RECORD.pack_into(self._memory, number * _RECORD.size, *fields)
 
 
 class ExemplarCollector(MultiProcessCollector):
@@ -75,21 +124,19 @@ class ExemplarCollector(MultiProcessCollector):
         metrics = list(super().collect())  # type: ignore[no-untyped-call]  # untyped upstream
         exemplars = _latest(self._directory)
         for metric in metrics if exemplars else ():
-            metric.samples = [_with_exemplar(sample, exemplars) for sample in metric.samples]
+            names = ((sample.name, tuple(sorted(sample.labels.items()))) for sample in metric.samples)
+            metric.samples = [
+                sample._replace(exemplar=exemplars.get(name, sample.exemplar))
+                for sample, name in zip(metric.samples, names, strict=True)
+            ]
         return metrics
-
-
-def _with_exemplar(sample: Sample, exemplars: dict[Name, Exemplar]) -> Sample:
-    exemplar = exemplars.get((sample.name, tuple(sorted(sample.labels.items()))))
-    return sample if exemplar is None else sample._replace(exemplar=exemplar)
 
 
 def _latest(directory: Path) -> dict[Name, Exemplar]:
     latest: dict[Name, Exemplar] = {}
     for path in directory.glob(f"{_PREFIX}*.bin"):
         for name, exemplar in _read_named(path):
-            before = latest.get(name)
-            if before is None or _timestamp(before) < _timestamp(exemplar):
+            if name not in latest or _timestamp(latest[name]) < _timestamp(exemplar):
                 latest[name] = exemplar
     return latest
 
@@ -98,11 +145,15 @@ def _timestamp(exemplar: Exemplar) -> float:
     return float(exemplar.timestamp or 0)
 
 
+def _exemplars_path(values_file: Path) -> Path:
+    return values_file.with_name(f"{_PREFIX}{values_file.stem}.bin")
+
+
 def _read_named(path: Path) -> Iterator[tuple[Name, Exemplar]]:
-    values = path.with_name(f"{path.stem.removeprefix(_PREFIX)}.db")
     try:
         exemplars = dict(_read(path.read_bytes()))
-        positions = read_values(values) if exemplars else []
+        values_file = path.with_name(f"{path.stem.removeprefix(_PREFIX)}.db")
+        positions = _read_positions(values_file) if exemplars else []
     except (OSError, error):
         # The files were removed, or have just been created.
         return
@@ -112,16 +163,21 @@ def _read_named(path: Path) -> Iterator[tuple[Name, Exemplar]]:
             yield (name, tuple(sorted(labels.items()))), exemplars[position]
 
 
+def _read_positions(file: Path) -> list[tuple[str, int]]:
+    """Return key and position of every value in a values file."""
+    rows = MmapedDict.read_all_values_from_file(file)  # type: ignore[no-untyped-call]  # untyped upstream
+    return [(key, position) for key, _, _, position in rows]
+
+
 def _read(memory: bytes | mmap.mmap) -> Iterator[tuple[int, Exemplar]]:
+    """Yield position and exemplar of each record."""
     for number in range(len(memory) // _RECORD.size):
         position, value, timestamp, size, labels = _RECORD.unpack_from(memory, number * _RECORD.size)
         if not position:
             return
         try:
-            yield (
-                position,
-                Exemplar(msgspec.json.decode(labels[:size], type=dict[str, str]), value, timestamp),
-            )
+            decoded = msgspec.json.decode(labels[:size], type=dict[str, str])
         except msgspec.DecodeError:
             # The record is being written.
             continue
+        yield position, Exemplar(decoded, value, timestamp)

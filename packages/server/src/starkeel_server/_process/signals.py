@@ -26,10 +26,10 @@ class SignalDispatcher:
     """
 
     def __init__(self) -> None:
-        self._on_stop: Callable[[signal.Signals], None] = _exit_before_start
-        self._on_second_stop: Callable[[signal.Signals], None] = _exit_before_start
-        self._on_reload: Callable[[], None] = _do_nothing
-        self._on_child: Callable[[], None] = _do_nothing
+        self._on_stop: Callable[[signal.Signals], object] = _exit_before_start
+        self._on_second_stop: Callable[[signal.Signals], object] = _exit_before_start
+        self._on_reload: Callable[[], object] = bool
+        self._on_child: Callable[[], object] = bool
         self._had_terminal = _has_terminal()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
@@ -96,10 +96,6 @@ def _exit_before_start(received: signal.Signals) -> None:
     # Logging is not set up, and there is nothing to flush or remove.
     os.write(2, f"{STOP_SIGNALS[received]}\nshutdown complete\n".encode())
     os._exit(0)
-
-
-def _do_nothing() -> None:
-    """No configuration has been read and no worker is running yet."""
 
 
 def _ignore_in_main_thread(_number: int, _frame: Any) -> None:

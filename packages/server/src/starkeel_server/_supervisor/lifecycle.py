@@ -22,6 +22,7 @@ class Lifecycle:
         self._lock = Lock()
         self._phase = Phase.PREPARING
         self._scoreboard: Scoreboard | None = None
+        self._notify: Callable[[], object] = bool
 
     @property
     def phase(self) -> Phase:
@@ -32,10 +33,10 @@ class Lifecycle:
         """Whether the service drains, stops or is being killed; no worker is started any more."""
         return self._phase >= Phase.DRAINING
 
-    def publish_to(self, scoreboard: Scoreboard) -> None:
-        """Publish this and all later phases on a scoreboard."""
+    def publish_to(self, scoreboard: Scoreboard, notify: Callable[[], object] = bool) -> None:
+        """Publish this and all later phases on a scoreboard, and notify its readers of later ones."""
         with self._lock:
-            self._scoreboard = scoreboard
+            self._scoreboard, self._notify = scoreboard, notify
             scoreboard.phase = self._phase
 
     def advance(self, phase: Phase, message: str, *, after: Phase | None = None, **fields: Any) -> bool:
@@ -72,3 +73,4 @@ class Lifecycle:
         self._phase = phase
         if self._scoreboard is not None:
             self._scoreboard.phase = phase
+            self._notify()

@@ -14,7 +14,7 @@ from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.worker_process import WorkerProcess
 from .config_reload import ReloadableConfig
 from .lifecycle import Lifecycle
-from .memory_limit import MemoryLimit
+from .memory_limit import SAMPLE_INTERVAL_S, MemoryLimit
 from .rolling_restart import MARGIN_S, RELOAD, RollingRestart
 from .worker_pool import WorkerPool
 
@@ -25,6 +25,7 @@ MAX_FAILED_STARTS = 5
 BACKOFF_S = 0.1
 """Seconds before a worker that was never up is restarted; doubled each time."""
 _TICK_S = 0.1
+"""Seconds between two steps of a rolling restart or a shutdown; everything else is an event."""
 
 
 class Supervisor:
@@ -77,7 +78,7 @@ class Supervisor:
     def run(self) -> int:
         """Supervise the started workers until the service stops, then drain; return the exit code."""
         while not self._lifecycle.is_stopping:
-            self._wait(_TICK_S)
+            self._wait(_TICK_S if self._rolling_restart.is_running else SAMPLE_INTERVAL_S)
             self._restart_exited()
             if self._lifecycle.phase is Phase.STARTING and self.pool.is_up:
                 self._lifecycle.advance(
@@ -93,9 +94,15 @@ class Supervisor:
         return self._config.active.server
 
     def _wait(self, timeout_s: float) -> None:
-        readable, _, _ = select.select([self._wakes], [], [], max(0.0, timeout_s))
-        if readable:
+        """Wait for an event: the end or a notice of a worker, a signal, or the timeout."""
+        channels = [worker.channel for worker in self.pool.all() if worker.channel.is_connected]
+        descriptors = [self._wakes.fileno(), *(channel.fileno() for channel in channels)]
+        readable, _, _ = select.select(descriptors, [], [], max(0.0, timeout_s))
+        if self._wakes.fileno() in readable:
             self._wakes.recv(4096)
+        for channel in channels:
+            if channel.fileno() in readable:
+                channel.read_notices()
 
     def _replace_workers(self) -> None:
         if self._reload_requested.is_set():
