@@ -63,9 +63,8 @@ class Sources:
 
     def names(self) -> dict[str, str]:
         """Return all variables that are set, declared or not."""
-        return {
-            name: text for _, layer in reversed(self._layers) for name, text in layer.items() if text.strip()
-        }
+        layers = (layer for _, layer in reversed(self._layers))
+        return {name: text for layer in layers for name, text in layer.items() if text.strip()}
 
     def find(self, leaf: Leaf, variables: Collection[str]) -> RawValue | Problem | None:
         """Return the text of a variable, the reason it cannot be read, or None when it is not set."""
@@ -121,17 +120,16 @@ def _read_text(path: Path) -> str:
             raise _FileError("it is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _FileError(error.strerror or type(error).__name__) from None
-    except ValueError:
-        raise _FileError("the path contains a NUL character") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise _FileError(f"it is larger than {MAX_FILE_BYTES // 1024} KiB")
-    try:
+        if len(content) > MAX_FILE_BYTES:
+            raise _FileError(f"it is larger than {MAX_FILE_BYTES // 1024} KiB")
         # utf-8-sig: Windows editors write a byte order mark.
         text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise _FileError(error.strerror or type(error).__name__) from None
     except UnicodeDecodeError:
         raise _FileError("it is not UTF-8") from None
+    except ValueError:
+        raise _FileError("the path contains a NUL character") from None
     if "\0" in text:
         raise _FileError("it contains a NUL character")
     return text
