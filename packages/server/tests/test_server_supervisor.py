@@ -1,5 +1,6 @@
 """The lifecycle, and races that are too rare to reproduce with real processes."""
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from starkeel_server._supervisor import supervisor as supervisor_module
 from starkeel_server._supervisor.lifecycle import Lifecycle
 from starkeel_server._supervisor.supervisor import Supervisor
 from starkeel_server._supervisor.worker_pool import WorkerPool
+from starkeel_server._worker.loop_watchdog import loop_watchdog
+
+from .sample import wait_until
 
 
 class StartingWorker:
@@ -174,6 +178,7 @@ class ConnectedWorker:
     def __init__(self, index: int, slot: Any, channel: SpareProcess) -> None:
         self.index, self.slot, self.pid, self.channel = index, slot, channel.process.pid, channel
         self.returncode: int | None = None
+        self.was_killed = False
 
     @property
     def is_up(self) -> bool:
@@ -219,3 +224,11 @@ def test_a_worker_that_is_up_is_noticed_without_polling(
     assert not running.is_alive()
     for end in (supervisor._waker, supervisor._wakes):
         end.close()
+
+
+async def test_the_limit_of_a_stall_does_not_delay_heartbeats(tmp_path: Path) -> None:
+    slot = Scoreboard.create(tmp_path / "scoreboard", slots=1).slot(0)
+
+    with loop_watchdog(slot, after_s=60):
+        slot.reset()
+        await asyncio.to_thread(wait_until, lambda: slot.heartbeat_age_s < 2, timeout_s=3, what="a heartbeat")

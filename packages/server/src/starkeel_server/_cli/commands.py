@@ -35,13 +35,14 @@ def config(service: Service, _: Namespace) -> int:
 
 def migrate(service: Service, options: Namespace) -> int:
     """Migrate as `serve` does, even if migrations at startup are disabled, or print the SQL."""
-    from .._app.plugin_hooks import connect_and_migrate
 
-    if options.sql:
-        return _with_hooks(service, lambda hooks: sys.stdout.write(asyncio.run(hooks.migration_sql())))
-    return _with_hooks(
-        service, lambda hooks: asyncio.run(connect_and_migrate(hooks, log.info, at_start=False))
-    )
+    def run(hooks: Any) -> None:
+        if options.sql:
+            sys.stdout.write(asyncio.run(hooks.migration_sql()))
+        else:
+            asyncio.run(hooks.connect_and_migrate(log.info, at_start=False))
+
+    return _with_hooks(service, run)
 
 
 def revision(service: Service, options: Namespace) -> int:

@@ -16,7 +16,7 @@ from .._admin.endpoints import OperatorEndpoints, metrics_endpoint, status_endpo
 from .._admin.http_server import serve_admin
 from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
 from .._config.service import Service
-from .._control.log_levels import LogLevelsFile, MainLogLevels
+from .._control.log_levels import MainLogLevels
 from .._control.process_hooks import ProcessHooks
 from .._ipc.scoreboard import Phase, Scoreboard
 from .._ipc.spawn import SpareProcess
@@ -42,10 +42,7 @@ _ROLL_BACK_S = 1.5
 
 def serve(service: Service, signals: SignalDispatcher, first: SpareProcess) -> NoReturn:
     """Serve until a stop signal, then exit; `first` is the interpreter of the first worker."""
-    main = _MainProcess(service, first)
-    signals.set_handlers(
-        main.on_stop, on_second_stop=main.on_second_stop, on_reload=main.on_reload, on_child=main.on_child
-    )
+    signals.handler = main = _MainProcess(service, first)
     leave(main.run())
 
 
@@ -165,7 +162,7 @@ class _MainProcess:
         self._hooks = hooks
         _log_start(self._service, resolved)
         config.log_levels = levels = MainLogLevels(
-            hooks.set_log_levels, LogLevelsFile(directory.path), configured=config.active.log_level_text
+            hooks.set_log_levels, directory.path, configured=config.active.log_level_text
         )
 
         def serving() -> list[WorkerProcess]:

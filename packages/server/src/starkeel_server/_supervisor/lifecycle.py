@@ -56,6 +56,7 @@ class Lifecycle:
                 return False
             self._enter(phase)
         self._log(message, phase=phase.name.lower(), **fields)
+        self._notify()
         return True
 
     def stop(self, message: str, **fields: Any) -> Phase:
@@ -67,10 +68,10 @@ class Lifecycle:
             elif before < Phase.DRAINING:
                 self._enter(Phase.STOPPING)
         self._log(message, phase=self._phase.name.lower(), **fields)
+        self._notify()
         return before
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         if self._scoreboard is not None:
             self._scoreboard.phase = phase
-            self._notify()

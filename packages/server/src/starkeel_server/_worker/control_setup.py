@@ -9,7 +9,7 @@ from litestar import Litestar
 from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
 
 from .._app.plugin_hooks import PluginHooks
-from .._control.log_levels import LogLevelsFile
+from .._control.log_levels import read_levels
 from .._control.server import ControlServer
 
 log = structlog.get_logger(__name__)
@@ -27,8 +27,7 @@ def start_control_server(
     own = {"routes": lambda _: {"routes": _routes(app)}, "set_log_levels": set_log_levels}
     control = ControlServer(directory, slot, {**hooks.inquiries(), **own})
     # After the socket is bound, before it answers: levels set meanwhile are in the file or in its backlog.
-    levels = LogLevelsFile(directory).read(environ)
-    if levels is not None:
+    if (levels := read_levels(directory, environ)) is not None:
         hooks.set_log_levels(levels)
         log.info("log levels applied", levels=levels)
     control.start()

@@ -15,7 +15,9 @@ log = structlog.get_logger(__name__)
 
 _MAX_FRAMES = 30
 _CHECKS, _HEARTBEATS = 4, 10
-"""Checks and heartbeats within the time the loop may be blocked."""
+"""Checks and minimum heartbeats within the time the loop may be blocked."""
+_MAX_INTERVAL_S = 0.1
+"""Maximum seconds between two heartbeats, which the admin port expects as well."""
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def loop_watchdog(slot: WorkerSlot, *, after_s: float) -> Iterator[None]:
     def record() -> None:
         slot.record_heartbeat()
         if not watchdog.stopped.is_set():
-            loop.call_later(after_s / _HEARTBEATS, record)
+            loop.call_later(min(after_s / _HEARTBEATS, _MAX_INTERVAL_S), record)
 
     record()
     Thread(target=watchdog.run, name="loop-watchdog", daemon=True).start()

@@ -16,13 +16,13 @@ from litestar import Litestar
 
 from .._app.drain import Drain
 from .._app.plugin import ServerPlugin
-from .._app.plugin_hooks import PluginHooks, connect_and_migrate, log_features
+from .._app.plugin_hooks import PluginHooks
 from .._compat import check_litestar, granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from .._config.service import NO_DOTENV
 from .._control.server import ControlServer
 from .._ipc.config_snapshot import read_environ
-from .._ipc.scoreboard import Phase, Scoreboard, WorkerSlot, WorkerState
+from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.spawn import CommandChannel
 from .._ipc.startup_channel import StartupReporter
 from .._ipc.worker_process import REPLACED_GRACE_S, WorkerSpec
@@ -43,11 +43,7 @@ close: responses on the way to slow clients, but also half-sent request heads.""
 
 
 def run(channel: CommandChannel) -> NoReturn:
-    """Serve until the main process stops this worker, then exit.
-
-    Args:
-        channel: Receives the `WorkerSpec` as JSON.
-    """
+    """Serve what the main process sends until it stops this worker, then exit."""
     command, descriptors = channel.receive()
     spec = msgspec.json.decode(command, type=WorkerSpec)
     sys.path[:] = spec.path
@@ -66,7 +62,6 @@ class _Worker:
 
     Args:
         received: Descriptors of this process by those of the main process.
-        channel: Connection to the main process.
     """
 
     def __init__(self, spec: WorkerSpec, received: Mapping[int, int], channel: CommandChannel) -> None:
@@ -74,9 +69,9 @@ class _Worker:
         self._received = received
         self._channel = channel
         self._noticed = asyncio.Event()
-        scoreboard = Path(spec.scoreboard)
-        lock(scoreboard.parent)
-        self._slot: WorkerSlot = Scoreboard(scoreboard).slot(spec.slot)
+        self._directory = Path(spec.scoreboard).parent
+        lock(self._directory)
+        self._slot = Scoreboard(Path(spec.scoreboard)).slot(spec.slot)
         self._reporter = None if spec.startup is None else StartupReporter(received[spec.startup])
 
     def run(self) -> int:
@@ -110,8 +105,9 @@ class _Worker:
         gc.enable()
         hooks.server_plugin().slot = self._slot
         hooks.start_process(role="worker", index=self._spec.index, workers=self._spec.workers)
-        directory = Path(self._spec.scoreboard).parent
-        control = start_control_server(directory, self._spec.slot, app=app, hooks=hooks, environ=environ)
+        control = start_control_server(
+            self._directory, self._spec.slot, app=app, hooks=hooks, environ=environ
+        )
         return app, hooks, control
 
     def _report_creation_failure(self, error: Exception) -> int:
@@ -134,7 +130,7 @@ class _Worker:
         """Connect and migrate; return whether the port may be opened."""
         self._slot.state = WorkerState.PREPARING
         async with asyncio.TaskGroup() as tasks:
-            preparation = tasks.create_task(_report_preparation(hooks, reporter))
+            preparation = tasks.create_task(_connect(hooks, reporter))
             stop = tasks.create_task(self._wait_until(lambda: self._must_end))
             await asyncio.wait([preparation, stop], return_when=asyncio.FIRST_COMPLETED)
             preparation.cancel()
@@ -227,10 +223,11 @@ class _Worker:
         await engine.wait_stopped(timeout_s=max(minimum, min(maximum, remaining_s())))
 
 
-async def _report_preparation(hooks: PluginHooks, reporter: StartupReporter) -> bool:
+async def _connect(hooks: PluginHooks, reporter: StartupReporter) -> bool:
+    """Connect and migrate, and report it to the main process; return whether it succeeded."""
     try:
-        log_features(hooks, reporter.log)
-        await connect_and_migrate(hooks, reporter.log, at_start=True)
+        hooks.log_features(reporter.log)
+        await hooks.connect_and_migrate(reporter.log, at_start=True)
     except Exception as error:  # noqa: BLE001 - the main process logs it
         reporter.fail(error)
         return False
