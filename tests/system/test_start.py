@@ -69,6 +69,48 @@ def test_reading_the_settings_imports_no_framework(service: str) -> None:
     assert done.stdout.split() == []
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_worker_imports_nothing_that_is_not_used(service: str) -> None:
+    code = (
+        f"import os, sys, starkeel_server._worker.worker\nfrom {service} import SERVICE\n"
+        "SERVICE.create_app(SERVICE.resolve(os.environ).settings)\n"
+        "unused = 'redis alembic mako jinja2 asyncpg grpc requests opentelemetry.sdk unittest'\n"
+        "print(*sorted(set(unused.split()) & set(sys.modules)))"
+    )
+    environ = {
+        "ENVIRONMENT": "development",
+        "DATABASE_URL": "sqlite:///unused.db",
+        "JWT_ISSUER": "https://accounts.example.com",
+        "JWT_AUDIENCE": "shop",
+        "JWT_JWKS_URL": "http://127.0.0.1:1/keys",
+        "ACCOUNTS_URL": "http://127.0.0.1:1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=environ
+    )
+
+    assert done.stdout.split() == []
+
+
+def test_starting_a_worker_waits_for_few_imports() -> None:
+    code = (
+        "import sys\nfrom orders import SERVICE\nfrom starkeel_server import run\n"
+        "from subprocess import Popen\n"
+        "used = 'asyncio argparse inspect logging msgspec pathlib structlog starkeel_config._read'\n"
+        "def found(event, _):\n"
+        "    if event == 'subprocess.Popen':\n"
+        "        print(*sorted(set(used.split()) & set(sys.modules)), 'end')\n"
+        "        sys.stdout.flush()\n"
+        "        import os; os._exit(0)\n"
+        "sys.addaudithook(found)\nsys.argv = ['orders']\nrun(SERVICE)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == ["end"]
+
+
 def test_an_unreachable_database_ends_the_start_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

@@ -13,7 +13,8 @@ from litestar.handlers import BaseRouteHandler
 from prometheus_client.mmap_dict import MmapedDict
 from starkeel_server import _compat
 from starkeel_server._config.exit_codes import CRASH_LOOP, StartError
-from starkeel_server._metrics.certificate import set_expiry_metric
+from starkeel_server._metrics import shared_values
+from starkeel_server._metrics.multiprocess import set_certificate_expiry
 from starkeel_server._worker import granian_engine
 from structlog.testing import capture_logs
 
@@ -82,7 +83,7 @@ def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_installed_prometheus_client_is_compatible(metrics: Path) -> None:
-    _compat.check_prometheus_client(metrics)
+    shared_values.check_prometheus_client(metrics)
 
     assert list(metrics.iterdir()) == []
 
@@ -93,7 +94,7 @@ def test_a_prometheus_client_without_a_private_name_is_reported(
     monkeypatch.delattr(prometheus_client.values, "MultiProcessValue")
 
     with pytest.raises(StartError, match=r"prometheus-client .* is not compatible .*MultiProcessValue"):
-        _compat.check_prometheus_client(metrics)
+        shared_values.check_prometheus_client(metrics)
 
 
 def test_a_prometheus_client_that_stores_values_differently_is_reported(
@@ -102,7 +103,7 @@ def test_a_prometheus_client_that_stores_values_differently_is_reported(
     monkeypatch.setattr(MmapedDict, "read_all_values_from_file", lambda _: [("key", 1.0, 0.0, 99)])
 
     with pytest.raises(StartError, match=r"values are at \[99\], exemplars at \[\d+\]"):
-        _compat.check_prometheus_client(metrics)
+        shared_values.check_prometheus_client(metrics)
 
 
 def test_without_cryptography_the_certificate_expiry_is_not_reported(
@@ -112,7 +113,7 @@ def test_without_cryptography_the_certificate_expiry_is_not_reported(
     monkeypatch.setitem(sys.modules, "cryptography.x509", missing)
 
     with capture_logs() as lines:
-        set_expiry_metric(certificate.cert)
+        set_certificate_expiry(certificate.cert)
 
     (line,) = lines
     assert line["event"] == "certificate expiry not reported"

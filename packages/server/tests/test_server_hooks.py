@@ -32,4 +32,6 @@ def test_plugins_start_in_list_order_and_stop_in_reverse_order() -> None:
     hooks.stop_process(timeout_s=1)
 
     assert calls == numbers + [-number for number in reversed(numbers)]
-    assert [name for name, _, _ in hooks.features()] == [str(number) for number in numbers]
+    logged: dict[str, list[str]] = {}
+    hooks.log_features(lambda _, **features: logged.update(features))
+    assert logged == {"on": [f"{number} (always)" for number in numbers], "off": []}

@@ -1,19 +1,27 @@
 """The lifecycle, and races that are too rare to reproduce with real processes."""
 
+import asyncio
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
+from queue import Queue
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starkeel_server._config.settings import ServerSettings
 from starkeel_server._ipc.scoreboard import Phase, Scoreboard, WorkerState
+from starkeel_server._ipc.spawn import SpareProcess
+from starkeel_server._supervisor import supervisor as supervisor_module
 from starkeel_server._supervisor.lifecycle import Lifecycle
 from starkeel_server._supervisor.supervisor import Supervisor
 from starkeel_server._supervisor.worker_pool import WorkerPool
+from starkeel_server._worker.loop_watchdog import loop_watchdog
+
+from .sample import wait_until
 
 
 class StartingWorker:
@@ -22,6 +30,7 @@ class StartingWorker:
     def __init__(self, index: int, slot: Any, state: WorkerState) -> None:
         self.index, self.slot, self.pid = index, slot, 0
         self.is_up = self.was_killed = False
+        self.channel = SimpleNamespace(is_connected=False)
         self._state = state
         self._process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
@@ -115,3 +124,111 @@ def test_a_stopping_service_starts_no_workers(tmp_path: Path) -> None:
 
     assert pool.start_replacement(0) is None
     assert pool.all() == []
+
+
+CHILD = """
+import sys
+from threading import Event
+from starkeel_server._ipc.spawn import CommandChannel
+
+channel = CommandChannel(int(sys.argv[1]))
+print(channel.receive()[0].decode(), flush=True)
+channel.on_notice = lambda: print("orphaned" if channel.orphaned.is_set() else "noticed", flush=True)
+channel.notify()
+Event().wait()
+"""
+
+
+@pytest.fixture
+def spare(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpareProcess]:
+    """A process that prints what it receives and notifies once when it follows notices."""
+
+    def spawn(descriptor: int) -> Any:
+        command = [sys.executable, "-c", CHILD, str(descriptor)]
+        return subprocess.Popen(command, pass_fds=(descriptor,), stdout=subprocess.PIPE, text=True)
+
+    monkeypatch.setattr("starkeel_server._ipc.spawn._spawn", spawn)
+    spare = SpareProcess()
+    yield spare
+    spare.process.kill()
+    spare.process.communicate()
+    spare._socket.close()
+
+
+def test_a_worker_is_notified_of_changes_and_of_the_end_of_the_main_process(spare: SpareProcess) -> None:
+    lines: Any = spare.process.stdout
+
+    spare.send_command(b"{}", [])
+    # Directly after the command; not part of it.
+    spare.notify()
+    assert lines.readline() == "{}\n"
+    spare._socket.recv(1)
+    spare.notify()
+    assert lines.readline() == "noticed\n"
+    spare._socket.close()
+
+    while (line := lines.readline()) == "noticed\n":
+        pass
+    assert line == "orphaned\n"
+
+
+class ConnectedWorker:
+    """A worker whose process is connected, but does nothing."""
+
+    def __init__(self, index: int, slot: Any, channel: SpareProcess) -> None:
+        self.index, self.slot, self.pid, self.channel = index, slot, channel.process.pid, channel
+        self.returncode: int | None = None
+        self.was_killed = False
+
+    @property
+    def is_up(self) -> bool:
+        return self.slot.state is WorkerState.UP
+
+
+def test_a_worker_that_is_up_is_noticed_without_polling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: SpareProcess
+) -> None:
+    monkeypatch.setattr(supervisor_module, "SAMPLE_INTERVAL_S", 3600)
+    scoreboard = Scoreboard.create(tmp_path / "scoreboard", slots=2)
+    phases: Queue[str] = Queue()
+    lifecycle = Lifecycle(lambda _, **fields: phases.put(fields["phase"]))
+    worker: Any = ConnectedWorker(0, scoreboard.slot(0), spare)
+    pool = WorkerPool(scoreboard, lifecycle, lambda *_: worker)
+    lifecycle.publish_to(scoreboard, pool.notify_all)
+    config: Any = SimpleNamespace(active=SimpleNamespace(server=ServerSettings()))
+    rolling_restart: Any = SimpleNamespace(is_running=False, step=list)
+    supervisor = Supervisor(
+        config,
+        lifecycle,
+        scoreboard,
+        socket.create_server(("127.0.0.1", 0)),
+        pool=pool,
+        rolling_restart=rolling_restart,
+        on_exit=lambda _worker, _has_died: None,
+        reload_requested=Event(),
+    )
+    pool.start(0)
+    lifecycle.advance(Phase.STARTING, "listening")
+    running = Thread(target=supervisor.run, daemon=True)
+    running.start()
+
+    worker.slot.state = WorkerState.UP
+    spare.send_command(b"{}", [])
+
+    assert [phases.get(timeout=10), phases.get(timeout=10)] == ["starting", "running"]
+    worker.returncode = 0
+    lifecycle.stop("received SIGTERM")
+    lifecycle.advance(Phase.STOPPING, "stopped accepting connections")
+    supervisor.wake()
+    running.join(10)
+    assert not running.is_alive()
+    for end in (supervisor._waker, supervisor._wakes):
+        end.close()
+
+
+async def test_the_limit_of_a_stall_does_not_delay_heartbeats(tmp_path: Path) -> None:
+    slot = Scoreboard.create(tmp_path / "scoreboard", slots=1).slot(0)
+
+    with loop_watchdog(slot, after_s=60):
+        slot.reset()
+        await asyncio.to_thread(wait_until, lambda: slot.heartbeat_age_s < 2, timeout_s=3, what="a heartbeat")

@@ -34,13 +34,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
         return max(limit_s * (1 - self.jitter * random.random()), at_least_s)  # noqa: S311  (not a secret)
 
     def pause_within_s(self, retry: int, *, left_s: float, at_least_s: float = 0.0) -> float | None:
-        """Return the seconds to wait before a retry, or None when the retry would start after the deadline.
-
-        Args:
-            retry: Number of previous retries.
-            left_s: Seconds until the deadline.
-            at_least_s: Minimum, such as the value of `Retry-After`.
-        """
+        """Return `pause_s`, or None when fewer than those seconds are left until the deadline."""
         pause_s = self.pause_s(retry, at_least_s=at_least_s)
         return pause_s if pause_s < left_s else None
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
-    from ._app.asgi import application
-    from ._app.build import build
+    from ._app.build import application, build
     from ._app.plugin import ServerPlugin
     from ._cli.parser import run
     from ._config.service import Service
@@ -19,8 +18,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "_app.asgi": ["application"],
-            "_app.build": ["build"],
+            "_app.build": ["application", "build"],
             "_app.plugin": ["ServerPlugin"],
             "_cli.parser": ["run"],
             "_config.service": ["Service"],

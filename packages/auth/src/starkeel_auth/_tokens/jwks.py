@@ -74,7 +74,9 @@ class RemoteKeys:
 
     async def run(self) -> None:
         """Fetch the keys now, then at every refresh interval and when `find` requests it, until cancelled."""
-        verify = ssl.create_default_context()
+        # The trusted authorities are loaded only for https, because loading delays the start.
+        is_tls = self._settings.jwks_url.startswith("https:")
+        verify = ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # A bare transport has no cookies, redirects, proxies or log lines.
         async with httpx2.AsyncHTTPTransport(verify=verify, trust_env=False) as transport:
             # Created here, because an event belongs to the event loop it is created in.

@@ -1,1 +1,0 @@
-"""Declaration of settings classes and of the types of their fields."""

@@ -2,7 +2,7 @@
 
 import re
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -51,13 +51,20 @@ def field_type_of(hint: Any, metas: Sequence[msgspec.Meta] = ()) -> FieldType:
         raise DeclarationError(f"a Meta has no effect on {hint!r}")
     if origin is Literal:
         return _literal(get_args(hint))
-    if isinstance(hint, type) and callable(getattr(hint, "parse", None)):
-        return _self_parsing(hint)
+    parse = getattr(hint, "parse", None)
+    if isinstance(hint, type) and callable(parse):
+        return FieldType(lambda text: parse(text.strip()), getattr(hint, "accepts", f"a {hint.__name__}"))
     raise DeclarationError(f"{hint!r} is not a supported type")
 
 
 def _literal(values: Sequence[object]) -> FieldType:
-    by_text = {str(value).lower(): value for value in values}
+    *words, last = map(str, values)
+    accepts = f"{', '.join(words)} or {last}" if words else last
+    return FieldType(_lookup({str(value).lower(): value for value in values}), accepts)
+
+
+def _lookup(by_text: Mapping[str, object]) -> Callable[[str], object]:
+    """Return a parser of fixed words, in any case."""
 
     def parse(text: str) -> object:
         try:
@@ -65,7 +72,7 @@ def _literal(values: Sequence[object]) -> FieldType:
         except KeyError:
             raise ValueError from None
 
-    return FieldType(parse, _enumerated([str(value) for value in values]))
+    return parse
 
 
 def _tuple(base: Any, metas: Sequence[msgspec.Meta]) -> FieldType:
@@ -81,7 +88,9 @@ def _tuple(base: Any, metas: Sequence[msgspec.Meta]) -> FieldType:
         _check((None,) * len(values), tuple, metas)
         return values
 
-    return FieldType(parse, _list_accepts(item, metas), item.secret)
+    counts = [f"{_lengths(meta)} items" for meta in metas if meta.min_length or meta.max_length]
+    accepts = ", ".join([f"a comma-separated list, each {item.accepts}", *counts])
+    return FieldType(parse, accepts, item.secret)
 
 
 def _item(item: FieldType, part: str) -> Any:
@@ -94,26 +103,17 @@ def _item(item: FieldType, part: str) -> Any:
         raise ValueError(f"{quoted(part.strip())}{reason}") from error
 
 
-def _self_parsing(base: Any) -> FieldType:
-    def parse(text: str) -> object:
-        return base.parse(text.strip())
-
-    return FieldType(parse, str(getattr(base, "accepts", "")) or f"a {base.__name__}")
-
-
 def _plain(base: Any, metas: Sequence[msgspec.Meta]) -> FieldType:
-    read = _PLAIN[base]
-    _check_declared(str if base is Secret else base, metas)
+    read, noun = _PLAIN[base]
+    checked = str if base is Secret else base
+    _check_declared(checked, metas)
 
     def parse(text: str) -> object:
         value = read(text)
-        if isinstance(value, Secret):
-            _check(value.reveal(), str, metas)
-        else:
-            _check(value, base, metas)
+        _check(value.reveal() if isinstance(value, Secret) else value, checked, metas)
         return value
 
-    return FieldType(parse, _accepts(base, metas), base is Secret)
+    return FieldType(parse, _accepts(noun, metas), base is Secret)
 
 
 def _check_declared(base: type, metas: Sequence[msgspec.Meta]) -> None:
@@ -141,13 +141,6 @@ def _text(text: str) -> str:
     return stripped
 
 
-def _bool(text: str) -> bool:
-    try:
-        return _WORDS[text.strip().lower()]
-    except KeyError:
-        raise ValueError from None
-
-
 def _int(text: str) -> int:
     # int() alone accepts underscores and the digits of every script.
     if not _INTEGER.fullmatch(text.strip()):
@@ -165,38 +158,31 @@ def _float(text: str) -> float:
     return value
 
 
-def _path(text: str) -> Path:
-    return Path(_text(text))
-
-
-_PLAIN: dict[Any, Callable[[str], object]] = {
-    str: _text,
-    bool: _bool,
-    int: _int,
-    float: _float,
-    Path: _path,
-    Secret: Secret,
+_PLAIN: dict[Any, tuple[Callable[[str], object], str]] = {
+    str: (_text, "text"),
+    bool: (_lookup(_WORDS), "true or false (also 1/0, yes/no, on/off)"),
+    int: (_int, "a whole number"),
+    float: (_float, "a number"),
+    Path: (lambda text: Path(_text(text)), "a path"),
+    Secret: (Secret, "text (secret)"),
 }
-_NOUNS = {str: "text", int: "a whole number", float: "a number", Path: "a path", Secret: "text (secret)"}
 
 
-def _accepts(base: Any, metas: Sequence[msgspec.Meta]) -> str:
+def _accepts(noun: str, metas: Sequence[msgspec.Meta]) -> str:
     described = next((meta.description for meta in reversed(metas) if meta.description), None)
     if described:
         return described
-    if base is bool:
-        return "true or false (also 1/0, yes/no, on/off)"
-    noun = _NOUNS[base]
     phrases = [phrase for meta in metas for phrase in _bounds(meta)]
-    return " ".join([noun, " and ".join(phrases)]) if phrases else noun
+    return f"{noun} {' and '.join(phrases)}" if phrases else noun
 
 
 def _bounds(meta: msgspec.Meta) -> list[str]:
-    phrases = []
     if meta.ge is not None and meta.le is not None:
-        phrases.append(f"from {rendered(meta.ge)} to {rendered(meta.le)}")
+        phrases = [f"from {rendered(meta.ge)} to {rendered(meta.le)}"]
     else:
-        phrases += [f"{word} {rendered(bound)}" for word, bound in _one_sided(meta) if bound is not None]
+        at_most = "of at most" if meta.gt is None else "at most"
+        bounds = {"greater than": meta.gt, "of at least": meta.ge, "less than": meta.lt, at_most: meta.le}
+        phrases = [f"{word} {rendered(bound)}" for word, bound in bounds.items() if bound is not None]
     if meta.multiple_of is not None:
         phrases.append(f"divisible by {rendered(meta.multiple_of)}")
     if meta.min_length is not None or meta.max_length is not None:
@@ -206,25 +192,9 @@ def _bounds(meta: msgspec.Meta) -> list[str]:
     return phrases
 
 
-def _one_sided(meta: msgspec.Meta) -> list[tuple[str, float | None]]:
-    at_most = "of at most" if meta.gt is None else "at most"
-    return [("greater than", meta.gt), ("of at least", meta.ge), ("less than", meta.lt), (at_most, meta.le)]
-
-
 def _lengths(meta: msgspec.Meta) -> str:
     if meta.min_length is None:
         return f"at most {meta.max_length}"
     if meta.max_length is None:
         return f"at least {meta.min_length}"
     return f"{meta.min_length} to {meta.max_length}"
-
-
-def _list_accepts(item: FieldType, metas: Sequence[msgspec.Meta]) -> str:
-    counts = [f"{_lengths(meta)} items" for meta in metas if meta.min_length or meta.max_length]
-    return ", ".join([f"a comma-separated list, each {item.accepts}", *counts])
-
-
-def _enumerated(words: list[str]) -> str:
-    if len(words) == 1:
-        return words[0]
-    return f"{', '.join(words[:-1])} or {words[-1]}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 from .._errors import DeclarationError, Problem
 from .._show.display import masked
@@ -15,34 +16,32 @@ _NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 
 
 class Leaf(NamedTuple):
-    """A field that is read from a variable. `declared` is the variable's name without the prefix."""
+    """A field that is read from a variable.
 
-    field: str
+    `declared` is the field's `Variable` with the development default that applies; its name lacks the prefix.
+    """
+
     owner: type[Settings]
-    declared: str
+    field: FieldInfo
     variable: str
+    declared: Variable
     type: FieldType
-    hint: Any
-    default: Any
-    default_factory: Any
-    development: str | None
-    service_default: str | None
-    required_in_production: bool
-    check: Any
 
     @property
     def has_default(self) -> bool:
         """Whether the field has a Python default."""
-        return self.default is not msgspec.NODEFAULT or self.default_factory is not msgspec.NODEFAULT
+        return not self.field.required
 
     @property
     def required(self) -> bool:
         """Whether the variable must be set in production."""
-        return self.service_default is None and (self.required_in_production or not self.has_default)
+        declared = self.declared
+        return declared.service_default is None and (declared.required_in_production or self.field.required)
 
     def default_value(self) -> Any:
         """Return the Python default of the field."""
-        return self.default if self.default_factory is msgspec.NODEFAULT else self.default_factory()
+        factory: Any = self.field.default_factory
+        return self.field.default if factory is msgspec.NODEFAULT else factory()
 
 
 class Group(NamedTuple):
@@ -61,7 +60,7 @@ class Group(NamedTuple):
 
     def with_prefix(self, problem: Problem) -> Problem:
         """Add the prefix to the variable of a problem that `Settings.problems` returned, and mask it."""
-        full = {leaf.declared: leaf.variable for leaf in self.leaves}
+        full = {leaf.declared.name: leaf.variable for leaf in self.leaves}
         variable = full.get(problem.variable, problem.variable)
         return Problem(variable, masked(problem.wrong), problem.accepted)
 
@@ -90,14 +89,14 @@ def group_of(struct: type[Settings], prefix: Prefix | None = None, path: str = "
         else:
             leaves.append(_leaf(struct, field, prefix, path))
     for name in prefix.development if prefix else ():
-        if name not in {leaf.declared for leaf in leaves}:
+        if name not in {leaf.declared.name for leaf in leaves}:
             raise DeclarationError(
                 f"{struct.__name__} does not declare {name}, but {path}* has a development default for it"
             )
     return Group(struct, path, tuple(leaves), tuple(groups))
 
 
-def _leaf(struct: type[Settings], field: Any, prefix: Prefix | None, path: str) -> Leaf:
+def _leaf(struct: type[Settings], field: FieldInfo, prefix: Prefix | None, path: str) -> Leaf:
     where = f"{struct.__name__}.{field.name}"
     extras = get_args(field.type)[1:] if get_origin(field.type) is Annotated else ()
     variables = [extra for extra in extras if isinstance(extra, Variable)]
@@ -105,46 +104,33 @@ def _leaf(struct: type[Settings], field: Any, prefix: Prefix | None, path: str) 
         raise DeclarationError(
             f"{where} must name exactly one variable: declare it as Annotated[..., Variable('NAME')]"
         )
-    variable = variables[0]
-    if not _NAME.fullmatch(path + variable.name):
-        raise DeclarationError(f"{where}: {path + variable.name!r} is not a valid variable name")
+    declared = variables[0]
+    variable = path + declared.name
+    if not _NAME.fullmatch(variable):
+        raise DeclarationError(f"{where}: {variable!r} is not a valid variable name")
+    if prefix is not None and declared.name in prefix.development:
+        declared = msgspec.structs.replace(declared, development=prefix.development[declared.name])
     try:
-        field_type = field_type_of(field.type)
+        return Leaf(struct, field, variable, declared, field_type_of(field.type))
     except DeclarationError as error:
         raise DeclarationError(f"{where}: {error}") from error
-    development = variable.development
-    if prefix is not None:
-        development = prefix.development.get(variable.name, development)
-    return Leaf(
-        field.name,
-        struct,
-        variable.name,
-        path + variable.name,
-        field_type,
-        _without_variable(field.type),
-        field.default,
-        field.default_factory,
-        development,
-        variable.service_default,
-        variable.required_in_production,
-        variable.check,
-    )
-
-
-def _without_variable(hint: Any) -> Any:
-    base, *extras = get_args(hint)
-    kept = tuple(extra for extra in extras if not isinstance(extra, Variable))
-    return Annotated[(base, *kept)] if kept else base
 
 
 def _check_same_declaration(first: Leaf, second: Leaf) -> None:
-    if first is second:
-        return
-    for attribute in ("hint", "default", "development", "service_default", "required_in_production", "check"):
-        one, other = getattr(first, attribute), getattr(second, attribute)
+    for (attribute, one), other in zip(
+        _declaration(first).items(), _declaration(second).values(), strict=True
+    ):
         if one != other:
             raise DeclarationError(
                 f"{first.variable} is declared twice with different {attribute}: "
-                f"{first.owner.__name__}.{first.field} has {one!r}, "
-                f"{second.owner.__name__}.{second.field} has {other!r}"
+                f"{first.owner.__name__}.{first.field.name} has {one!r}, "
+                f"{second.owner.__name__}.{second.field.name} has {other!r}"
             )
+
+
+def _declaration(leaf: Leaf) -> dict[str, Any]:
+    base, *extras = get_args(leaf.field.type)
+    kept = tuple(extra for extra in extras if not isinstance(extra, Variable))
+    declared = msgspec.structs.asdict(leaf.declared)
+    del declared["name"]
+    return {"hint": Annotated[(base, *kept)] if kept else base, "default": leaf.field.default, **declared}

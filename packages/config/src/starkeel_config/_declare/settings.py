@@ -49,22 +49,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `ServiceContext`."""
 
     def problems(self, environment: Environment) -> Iterable[Problem]:
-        """Return problems of valid values that contradict each other. Override as needed.
-
-        Args:
-            environment: Some values are rejected in production only.
-        """
+        """Return problems of values that contradict each other. Override as needed."""
         del environment  # used by overrides
         return ()
 
     @classmethod
     def ignored(cls, names: Collection[str]) -> Iterable[str]:
-        """Return variables that these settings might be expected to read. Override as needed.
+        """Return which of the variables that are set these settings might be expected to read.
 
-        Those that no settings class reads are warned about at start.
-
-        Args:
-            names: Names of all variables that are set.
+        Those that no settings class reads are warned about at start. Override as needed.
         """
         del names  # used by overrides
         return ()

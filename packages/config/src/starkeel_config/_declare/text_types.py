@@ -17,12 +17,12 @@ class ParsedStr(str):
 
     @classmethod
     def canonical(cls, text: str) -> str:
-        """Validate a text and return its canonical form.
+        """Validate a text and return its canonical form: by default the text itself.
 
         Raises:
             ValueError: The text is invalid. The message follows the variable's value: "has no host".
         """
-        raise NotImplementedError
+        return text
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -1,1 +1,0 @@
-"""Reference documentation generated from settings classes."""

@@ -1,10 +1,14 @@
 """Reference documentation of a service's variables, read from its settings classes."""
 
+import ast
+from inspect import cleandoc, get_annotations, getsource
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any
 
 import msgspec
 
-from .._declare.fields import Group, Leaf, group_of
+from .._declare.fields import Leaf, group_of
 from .._declare.settings import Settings
 from .._read.sources import file_variable
 from .._show.display import rendered
@@ -53,12 +57,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
     def undocumented(self) -> tuple[str, ...]:
         """Return the variables without a description."""
-        return tuple(
-            variable.name
-            for section in self.sections
-            for variable in section.variables
-            if not variable.description
-        )
+        variables = (variable for section in self.sections for variable in section.variables)
+        return tuple(variable.name for variable in variables if not variable.description)
 
 
 def reference(struct: type[Settings], *, service: str) -> Reference:
@@ -68,30 +68,28 @@ def reference(struct: type[Settings], *, service: str) -> Reference:
         DeclarationError: The class is declared incorrectly.
     """
     tree = group_of(struct)
-    leaves = tree.variables()
+    first = tree.variables()
     sections: dict[str, Section] = {}
-    documented: set[str] = set()
     for group in tree.walk():
         for leaf in group.leaves:
-            if leaf.variable not in documented:
-                documented.add(leaf.variable)
-                _add(sections, group, leaf, file_variable(leaf.variable, leaves))
+            if first[leaf.variable] is leaf:
+                owner = next(
+                    base for base in group.struct.__mro__ if leaf.field.name in get_annotations(base)
+                )
+                key = f"{owner.__module__}.{owner.__qualname__} {group.prefix}".strip()
+                section = sections.get(key) or Section(
+                    key=key, title=_title(owner), prefix=group.prefix, variables=()
+                )
+                description = _descriptions(owner).get(leaf.field.name, "")
+                variable = _documented(leaf, description, file_variable(leaf.variable, first))
+                sections[key] = msgspec.structs.replace(section, variables=(*section.variables, variable))
     return Reference(service=service, sections=tuple(sections.values()))
 
 
-def _add(sections: dict[str, Section], group: Group, leaf: Leaf, by_file: str | None) -> None:
-    owner = _owner(group.struct, leaf.field)
-    key = f"{owner.__module__}.{owner.__qualname__} {group.prefix}".strip()
-    section = sections.get(key) or _section(owner, key, group.prefix)
-    variable = _documented(leaf, _descriptions(owner).get(leaf.field, ""), by_file)
-    sections[key] = msgspec.structs.replace(section, variables=(*section.variables, variable))
-
-
 def _documented(leaf: Leaf, description: str, by_file: str | None) -> Documented:
-    default = leaf.service_default
+    default, development = leaf.declared.service_default, leaf.declared.development
     if default is None and not leaf.required:
         default = rendered(leaf.default_value())
-    development = leaf.development
     if development is None and leaf.required and leaf.has_default:
         development = rendered(leaf.default_value())
     return Documented(
@@ -105,28 +103,13 @@ def _documented(leaf: Leaf, description: str, by_file: str | None) -> Documented
     )
 
 
-def _section(owner: type[Any], key: str, prefix: str) -> Section:
-    from inspect import cleandoc
-
+def _title(owner: type[Any]) -> str:
     paragraph = cleandoc(owner.__doc__ or owner.__name__).partition("\n\n")[0]
-    title = " ".join(paragraph.split()).partition(". ")[0].removesuffix(".")
-    return Section(key=key, title=title, prefix=prefix, variables=())
-
-
-def _owner(struct: type[Any], field: str) -> type[Any]:
-    """Return the class that declares a field: `struct` or one of its bases."""
-    from inspect import get_annotations
-
-    return next(base for base in struct.__mro__ if field in get_annotations(base))
+    return " ".join(paragraph.split()).partition(". ")[0].removesuffix(".")
 
 
 def _descriptions(owner: type[Any]) -> dict[str, str]:
     """Return the strings below the fields of a class, by field; empty when its source is unavailable."""
-    import ast
-    from inspect import cleandoc, getsource
-    from itertools import pairwise
-    from textwrap import dedent
-
     try:
         (definition,) = ast.parse(dedent(getsource(owner))).body
     except OSError:

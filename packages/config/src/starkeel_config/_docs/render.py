@@ -1,6 +1,6 @@
 """Rendering of references as Markdown page and as `.env` template."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import NamedTuple
 
@@ -37,18 +37,16 @@ _ENV_HEAD = """\
 
 def render_markdown(references: Sequence[Reference]) -> str:
     """Render `docs/configuration.md`: one table per settings class, with the readers of each variable."""
-    sections = [f"## {section.title}\n\n{_table(section)}" for section in _merged(references)]
+    sections = [f"## {title}\n\n{_table(variables)}" for title, variables in _merged(references)]
     return "\n".join([_MARKDOWN_HEAD, *sections])
 
 
 def render_env_example(references: Sequence[Reference]) -> str:
     """Render `.env.example`: every variable with its default in development, commented out."""
     parts = [_ENV_HEAD]
-    for section in _merged(references):
-        examples = [
-            _example(variable) for variable in section.variables if variable.first.name != "ENVIRONMENT"
-        ]
-        parts += [f"# ---- {section.title} ----\n", *examples] if examples else []
+    for title, variables in _merged(references):
+        examples = [_example(variable) for variable in variables if variable.first.name != "ENVIRONMENT"]
+        parts += [f"# ---- {title} ----\n", *examples] if examples else []
     return "\n".join(parts)
 
 
@@ -56,15 +54,15 @@ class _Variable(NamedTuple):
     """One variable with its documentation in every service that reads it."""
 
     by_service: dict[str, Documented]
-    in_all_services: bool
+    readers: str
 
     @property
     def first(self) -> Documented:
         return next(iter(self.by_service.values()))
 
     @property
-    def readers(self) -> str:
-        return "all services" if self.in_all_services else ", ".join(self.by_service)
+    def description(self) -> str:
+        return " ".join(self.first.description.split())
 
     def describe(self, describe: Callable[[Documented], str]) -> str:
         """Return a description once if it is the same in all services, otherwise one per service."""
@@ -76,46 +74,41 @@ class _Variable(NamedTuple):
         return "; ".join(f"{text} ({', '.join(services)})" for text, services in texts.items())
 
 
-class _Merged(NamedTuple):
-    title: str
-    variables: list[_Variable]
-
-
-def _merged(references: Sequence[Reference]) -> list[_Merged]:
-    """Merge the sections of all services; each variable is listed where it first occurs."""
-    readers: dict[str, dict[str, Documented]] = {}
-    for reference, _, variable in _declared(references):
-        readers.setdefault(variable.name, {})[reference.service] = variable
-    sections: dict[str, _Merged] = {}
-    for _, section, variable in _declared(references):
-        if by_service := readers.pop(variable.name, None):
-            in_all_services = len(by_service) == len(references) > 1
-            empty = _Merged(_title(section), [])
-            sections.setdefault(section.key, empty).variables.append(_Variable(by_service, in_all_services))
+def _merged(references: Sequence[Reference]) -> list[tuple[str, list[_Variable]]]:
+    """Return the titles of all sections with their variables, each listed where it first occurs."""
+    declared = [
+        (reference.service, section, variable)
+        for reference in references
+        for section in reference.sections
+        for variable in section.variables
+    ]
+    by_name: dict[str, dict[str, Documented]] = {}
+    for service, _, variable in declared:
+        by_name.setdefault(variable.name, {})[service] = variable
+    sections: dict[str, tuple[str, list[_Variable]]] = {}
+    for _, section, variable in declared:
+        if by_service := by_name.pop(variable.name, None):
+            is_general = len(by_service) == len(references) > 1
+            readers = "all services" if is_general else ", ".join(by_service)
+            _, listed = sections.setdefault(section.key, (_title(section), []))
+            listed.append(_Variable(by_service, readers))
     return list(sections.values())
-
-
-def _declared(references: Sequence[Reference]) -> Iterator[tuple[Reference, Section, Documented]]:
-    for reference in references:
-        for section in reference.sections:
-            for variable in section.variables:
-                yield reference, section, variable
 
 
 def _title(section: Section) -> str:
     return f"{section.title} (`{section.prefix}*`)" if section.prefix else section.title
 
 
-def _table(section: _Merged) -> str:
+def _table(variables: list[_Variable]) -> str:
     rows = [["variable", "meaning", "accepted", "default", "read by"], ["---"] * 5]
-    rows += [_row(variable) for variable in section.variables]
+    rows += [_row(variable) for variable in variables]
     return "".join(f"| {' | '.join(map(_escaped, row))} |\n" for row in rows)
 
 
 def _row(variable: _Variable) -> list[str]:
     return [
         f"`{variable.first.name}`",
-        " ".join(variable.first.description.split()),
+        variable.description,
         variable.describe(lambda documented: documented.accepts),
         variable.describe(_default),
         variable.readers,
@@ -123,14 +116,14 @@ def _row(variable: _Variable) -> list[str]:
 
 
 def _default(documented: Documented) -> str:
-    if documented.default is None:
-        production = "required"
-    else:
-        production = f"`{documented.default}`" if documented.default else "none"
+    production = "required" if documented.default is None else _code(documented.default)
     if documented.development is None:
         return production
-    development = f"`{documented.development}`" if documented.development else "none"
-    return f"{production}; in development {development}"
+    return f"{production}; in development {_code(documented.development)}"
+
+
+def _code(value: str) -> str:
+    return f"`{value}`" if value else "none"
 
 
 def _escaped(text: str) -> str:
@@ -140,8 +133,6 @@ def _escaped(text: str) -> str:
 
 
 def _example(variable: _Variable) -> str:
-    documented = variable.first
-    description = " ".join(documented.description.split())
     notes = f"Accepted: {variable.describe(lambda each: each.accepts)}. Read by {variable.readers}."
     default = variable.describe(_example_value)
     # A value that differs between services cannot be in a file that several of them read.
@@ -149,8 +140,8 @@ def _example(variable: _Variable) -> str:
     is_shared = len(values) == 1 and "{service}" not in default
     if not is_shared:
         notes += f" Default: {default}."
-    comment = [f"# {line}" for text in (description, notes) for line in wrap(text, _WIDTH)]
-    return "\n".join([*comment, f"#{documented.name}={_quoted(default) if is_shared else ''}\n"])
+    comment = [f"# {line}" for text in (variable.description, notes) for line in wrap(text, _WIDTH)]
+    return "\n".join([*comment, f"#{variable.first.name}={_quoted(default) if is_shared else ''}\n"])
 
 
 def _example_value(documented: Documented) -> str:

@@ -1,1 +1,0 @@
-"""Contracts between plugins, settings sections and the server."""

@@ -13,89 +13,77 @@ from .._spelling import close_names
 
 @runtime_checkable
 class StartProcessHook(Protocol):
-    """Process-wide setup."""
+    """Process-wide setup: logging, a tracer provider, this worker's share of a resource.
 
-    def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
-        """Set up logging, a tracer provider, or this worker's share of a resource.
+    The role is `worker` in a worker, `main` in the main process and in commands. Workers have an index from
+    0; `workers` is the number of those that share resources.
+    """
 
-        Args:
-            role: `worker` in a worker, `main` in the main process and in commands.
-            index: Number of the worker, from 0.
-            workers: Number of workers that share resources.
-        """
+    def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None: ...
 
 
 @runtime_checkable
 class StopProcessHook(Protocol):
-    """Process-wide cleanup."""
+    """Process-wide cleanup: flush buffers before the process exits, within `timeout_s` seconds."""
 
-    def stop_process(self, *, timeout_s: float) -> None:
-        """Flush buffers before the process exits, within `timeout_s` seconds."""
+    def stop_process(self, *, timeout_s: float) -> None: ...
 
 
 @runtime_checkable
 class ConnectHook(Protocol):
-    """A dependency that the service cannot start without."""
+    """Wait for a dependency that the service cannot start without.
 
-    async def connect(self) -> None:
-        """Wait for the dependency. A raised exception with an `exit_code` ends the process with it."""
+    A raised exception with an `exit_code` ends the process with it.
+    """
+
+    async def connect(self) -> None: ...
 
 
 @runtime_checkable
 class MigrateHook(Protocol):
-    """Schema migrations."""
+    """Apply pending schema migrations, at the start or by the `migrate` command; may be cancelled.
 
-    async def migrate(self, *, at_start: bool) -> int | None:
-        """Apply pending migrations; may be cancelled.
+    Returns the number of applied migrations, or None when they are applied elsewhere.
+    """
 
-        Args:
-            at_start: Whether the service is starting, as opposed to the `migrate` command.
-
-        Returns:
-            Number of applied migrations, or None when they are applied elsewhere.
-        """
+    async def migrate(self, *, at_start: bool) -> int | None: ...
 
 
 @runtime_checkable
 class MigrationSqlHook(Protocol):
-    """Preview of schema migrations."""
+    """Return the SQL of pending migrations without applying them."""
 
-    async def migration_sql(self) -> str:
-        """Return the SQL of pending migrations without applying them."""
+    async def migration_sql(self) -> str: ...
 
 
 @runtime_checkable
 class RevisionHook(Protocol):
-    """Creation of schema migrations."""
+    """Write a new migration and return its files."""
 
-    def revision(self, message: str) -> list[Path]:
-        """Write a new migration and return its files."""
+    def revision(self, message: str) -> list[Path]: ...
 
 
 @runtime_checkable
 class BackupHook(Protocol):
-    """Backup of embedded data."""
+    """Copy embedded data to a file."""
 
-    def backup(self, file: Path) -> None:
-        """Copy the data to a file."""
+    def backup(self, file: Path) -> None: ...
 
 
 @runtime_checkable
 class RestoreHook(Protocol):
-    """Restore of embedded data."""
+    """Replace embedded data by the copy in a file."""
 
-    def restore(self, file: Path) -> None:
-        """Replace the data by the copy in a file."""
+    def restore(self, file: Path) -> None: ...
 
 
 @runtime_checkable
 class ReadinessHook(Protocol):
-    """A readiness check."""
+    """A readiness check, which raises when it fails."""
 
     readiness_name: str
 
-    async def check_ready(self) -> None:
-        """Raise when the check fails."""
+    async def check_ready(self) -> None: ...
 
 
 @runtime_checkable
@@ -107,70 +95,62 @@ class ReadinessCriticalHook(ReadinessHook, Protocol):
 
 @runtime_checkable
 class FeaturesHook(Protocol):
-    """Lines of the start report."""
+    """Lines of the start report: name of each feature, whether it is enabled, and a short explanation."""
 
-    def features(self) -> Iterable[tuple[str, bool, str]]:
-        """Return the name of each feature, whether it is enabled, and a short explanation."""
+    def features(self) -> Iterable[tuple[str, bool, str]]: ...
 
 
 @runtime_checkable
 class InquiriesHook(Protocol):
-    """Data for the pages of the admin port."""
+    """Data for the pages of the admin port: functions by page name.
 
-    def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
-        """Return functions by page name.
+    Each takes query parameters and returns data that is encoded as JSON. Coroutine functions run in the
+    event loop of the application.
+    """
 
-        Each takes query parameters and returns data that is encoded as JSON. Coroutine functions run in the
-        event loop of the application.
-        """
+    def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]: ...
 
 
 @runtime_checkable
 class SetLogLevelsHook(Protocol):
-    """Log levels that can be changed at run time."""
+    """Apply log levels at run time; raise ValueError when they are invalid."""
 
-    def set_log_levels(self, levels: str) -> None:
-        """Apply log levels; raise ValueError when they are invalid."""
+    def set_log_levels(self, levels: str) -> None: ...
 
 
 @runtime_checkable
 class IdempotencyStore(Protocol):
-    """Storage of responses for requests with an idempotency key."""
+    """Storage of responses for requests with an idempotency key of 32 bytes, in their unit of work.
+
+    A claim returns `free` when the key is claimed, `taken` when another request is processing it, or the
+    stored response: fingerprint of the request, status, headers and body. A response is not kept (False) when
+    another one has been stored.
+    """
 
     async def claim_idempotency_key(
         self, scope: Any, key: bytes
-    ) -> Literal["free", "taken"] | tuple[bytes, int, Iterable[tuple[bytes, bytes]], bytes]:
-        """Claim a key for the request's unit of work.
-
-        Args:
-            scope: ASGI scope of the request.
-            key: 32 bytes.
-
-        Returns:
-            `free` when the key is claimed, `taken` when another request is processing it, or the stored
-            response: fingerprint of the request, status, headers and body.
-        """
+    ) -> Literal["free", "taken"] | tuple[bytes, int, Iterable[tuple[bytes, bytes]], bytes]: ...
 
     async def keep_idempotent_answer(
         self, scope: Any, key: bytes, answer: tuple[bytes, int, list[tuple[bytes, bytes]], bytes]
-    ) -> bool:
-        """Store a response in the request's unit of work; return False when another one has been stored."""
+    ) -> bool: ...
 
 
 @runtime_checkable
 class MainProcessHook(Protocol):
-    """A settings section with a component for the main process."""
+    """A settings section with a component for the main process.
 
-    def main_process(self) -> object:
-        """Return the component; called once. Must not import a web framework."""
+    Called once; must not import a web framework.
+    """
+
+    def main_process(self) -> object: ...
 
 
 @runtime_checkable
 class CollectorsHook(Protocol):
-    """Metrics of the main process."""
+    """Prometheus collectors of the main process for `/metrics` of the admin port."""
 
-    def collectors(self) -> Iterable[Any]:
-        """Return Prometheus collectors for `/metrics` of the admin port."""
+    def collectors(self) -> Iterable[Any]: ...
 
 
 @runtime_checkable
@@ -182,25 +162,8 @@ class ExitCodeHook(Protocol):
 
 HOOKS: Final[Mapping[str, type]] = {
     name: protocol
-    for protocol in (
-        StartProcessHook,
-        StopProcessHook,
-        ConnectHook,
-        MigrateHook,
-        MigrationSqlHook,
-        RevisionHook,
-        BackupHook,
-        RestoreHook,
-        ReadinessHook,
-        ReadinessCriticalHook,
-        FeaturesHook,
-        InquiriesHook,
-        SetLogLevelsHook,
-        IdempotencyStore,
-        MainProcessHook,
-        CollectorsHook,
-        ExitCodeHook,
-    )
+    for protocol in list(globals().values())
+    if isinstance(protocol, type) and protocol.__module__ == __name__
     for name in (*protocol.__annotations__, *vars(protocol))
     if not name.startswith("_")
 }

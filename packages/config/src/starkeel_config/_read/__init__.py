@@ -1,1 +1,0 @@
-"""Reading of settings from environment variables, mounted files and `.env`."""

@@ -84,7 +84,7 @@ def resolve(
     loader.determine_environment(dotenv)
     entries = tuple(loader.entries())
     settings = loader.build(tree)
-    warnings = (*loader.misspelled(), *loader.ignored(tree))
+    warnings = tuple(loader.warnings(tree))
     if loader.problems:
         raise ConfigurationError(service, list(loader.problems), warnings)
     return Resolved(cast("S", settings), entries, warnings, loader.texts)
@@ -132,14 +132,13 @@ class _Loader:
             return
         self._values[leaf.variable] = value
         self._report(self._check(leaf, value))
-        self._report(self._placeholders(leaf, value))
         text, source = (None, "default") if found is None else (found.text, found.source)
         yield Entry(leaf.variable, rendered(value, text), source)
 
     def _declared_text(self, leaf: Leaf) -> RawValue | None:
-        text, source = leaf.service_default, "default"
-        if self._environment == "development" and leaf.development is not None:
-            text, source = leaf.development, "development default"
+        text, source = leaf.declared.service_default, "default"
+        if self._environment == "development" and leaf.declared.development is not None:
+            text, source = leaf.declared.development, "development default"
         return None if text is None else RawValue(text.replace("{service}", self._service), source)
 
     def _is_required(self, leaf: Leaf) -> bool:
@@ -148,7 +147,7 @@ class _Loader:
     def _missing(self, leaf: Leaf) -> Problem:
         by_file = file_variable(leaf.variable, self._leaves)
         wrong = f"is not set, nor is {by_file}" if by_file and leaf.type.secret else "is not set"
-        if leaf.development is not None or leaf.has_default:
+        if leaf.declared.development is not None or leaf.has_default:
             wrong += " (only development has a default)"
         return Problem(leaf.variable, wrong, leaf.type.accepts)
 
@@ -166,53 +165,43 @@ class _Loader:
             return None
 
     def _check(self, leaf: Leaf, value: object) -> Iterator[Problem]:
-        if leaf.check is None or value is None:
-            return
-        try:
-            leaf.check(value)
-        except ValueError as error:
-            yield Problem(leaf.variable, str(error), leaf.type.accepts)
-
-    def _placeholders(self, leaf: Leaf, value: object) -> Iterator[Problem]:
-        if self._environment == "development" or not leaf.type.secret:
-            return
-        for secret in value if isinstance(value, tuple) else (value,):
-            wrong = placeholder(secret) if isinstance(secret, Secret) else None
-            if wrong is not None:
-                yield Problem(leaf.variable, wrong, ACCEPTED)
+        """Yield what the variable's own check rejects, and placeholders in production."""
+        if leaf.declared.check is not None and value is not None:
+            try:
+                leaf.declared.check(value)
+            except ValueError as error:
+                yield Problem(leaf.variable, str(error), leaf.type.accepts)
+        if self._environment == "production":
+            for secret in value if isinstance(value, tuple) else (value,):
+                wrong = placeholder(secret) if isinstance(secret, Secret) else None
+                if wrong is not None:
+                    yield Problem(leaf.variable, wrong, ACCEPTED)
 
     def build(self, group: Group) -> Settings | None:
         """Construct the settings of a group and check them together; None when a value is missing."""
         values: dict[str, Any] = {name: self.build(inner) for name, inner in group.groups}
-        complete = all(value is not None for value in values.values())
+        complete = None not in values.values()
         for leaf in group.leaves:
             complete = complete and leaf.variable in self._values
-            values[leaf.field] = self._values.get(leaf.variable)
+            values[leaf.field.name] = self._values.get(leaf.variable)
         if not complete:
             return None
         settings = group.struct(**values)
         self._report(group.with_prefix(problem) for problem in settings.problems(self._environment))
         return settings
 
-    def misspelled(self) -> Iterator[str]:
-        """Yield a warning for each variable that looks like a misspelling of a declared one."""
-        known, targets = set(self._leaves), set(self._leaves)
-        for leaf in self._leaves.values():
-            by_file = file_variable(leaf.variable, self._leaves)
-            if by_file is not None:
-                known.add(by_file)
-                # Only secrets are usually given by file: HOSTFILE belongs to MPI, it is not HOST_FILE.
-                targets.update([by_file] if leaf.type.secret else [])
-        return misspelled_variables(self._sources.names(), known, targets)
-
-    def ignored(self, tree: Group) -> Iterator[str]:
-        """Yield one warning about all variables that are set and expected to have an effect, but not read."""
+    def warnings(self, tree: Group) -> Iterator[str]:
+        """Yield a warning for each misspelled variable, and one for all that are expected but not read."""
+        files = {file_variable(name, self._leaves): leaf.type.secret for name, leaf in self._leaves.items()}
+        known = {*self._leaves, *(name for name in files if name is not None)}
+        # Only secrets are usually given by file: HOSTFILE belongs to MPI, it is not HOST_FILE.
+        targets = {*self._leaves, *(name for name, is_secret in files.items() if name and is_secret)}
         names = self._sources.names()
-        found = {name for group in tree.walk() for name in group.struct.ignored(names)} - set(self._leaves)
-        found -= {file_variable(leaf.variable, self._leaves) for leaf in self._leaves.values()} - {None}
-        if found:
-            verb = "is" if len(found) == 1 else "are"
-            yield f"{', '.join(sorted(found))} {verb} set but not read by this service"
+        yield from misspelled_variables(names, known, targets)
+        ignored = {name for group in tree.walk() for name in group.struct.ignored(names)} - known
+        if ignored:
+            verb = "is" if len(ignored) == 1 else "are"
+            yield f"{', '.join(sorted(ignored))} {verb} set but not read by this service"
 
     def _report(self, problems: Iterable[Problem]) -> None:
         self.problems.update(dict.fromkeys(problems))

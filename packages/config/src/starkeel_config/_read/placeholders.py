@@ -36,24 +36,20 @@ def placeholder(secret: Secret) -> str | None:
     if url is None:
         return None
     password = _password(url)
-    if password is None:
-        return None
-    if not password:
+    if password == "":
         # Local connections are often authenticated by the socket's owner, without a password.
-        local = url[2].rpartition(":")[0] in _LOCAL or url[2] in _LOCAL
-        return None if local else "contains an empty password"
-    return "contains a placeholder as its password" if _is_placeholder(password) else None
+        is_local = not {url[2], url[2].rpartition(":")[0]}.isdisjoint(_LOCAL)
+        return None if is_local else "contains an empty password"
+    return "contains a placeholder as its password" if password and _is_placeholder(password) else None
 
 
 def _password(url: re.Match[str]) -> str | None:
     from urllib.parse import parse_qs, unquote
 
     _, colon, password = (url[1] or "").partition(":")
-    if colon and password:
+    if password:
         return unquote(password)
-    for text in parse_qs(str(url[3] or "")).get("password", []):
-        return text
-    return "" if colon else None
+    return next(iter(parse_qs(str(url[3] or "")).get("password", [])), "" if colon else None)
 
 
 def _is_placeholder(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Sources of a variable's text: the environment, mounted files and `.env`."""
 
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from . import dotenv
 
 FILE_SUFFIX = "_FILE"
 MAX_FILE_BYTES = 64 * 1024
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ACCEPTED = f"the path of a readable UTF-8 file of at most {MAX_FILE_BYTES // 1024} KiB"
 
 
@@ -24,7 +26,7 @@ class RawValue(NamedTuple):
     from_file: bool = False
 
 
-class FileError(Exception):
+class _FileError(Exception):
     """A file cannot be read. The message contains the reason, but neither path nor content."""
 
 
@@ -53,7 +55,7 @@ class Sources:
             return []
         try:
             text = _read_text(path)
-        except FileError as error:
+        except _FileError as error:
             return [Problem(path.name, f"cannot be read: {error}")]
         values, problems = dotenv.parse(text, path.name)
         self._layers.append((path.name, values))
@@ -61,9 +63,8 @@ class Sources:
 
     def names(self) -> dict[str, str]:
         """Return all variables that are set, declared or not."""
-        return {
-            name: text for _, layer in reversed(self._layers) for name, text in layer.items() if text.strip()
-        }
+        layers = (layer for _, layer in reversed(self._layers))
+        return {name: text for layer in layers for name, text in layer.items() if text.strip()}
 
     def find(self, leaf: Leaf, variables: Collection[str]) -> RawValue | Problem | None:
         """Return the text of a variable, the reason it cannot be read, or None when it is not set."""
@@ -76,25 +77,19 @@ class Sources:
             if text.strip() and path.strip():
                 yield Problem(leaf.variable, f"and {by_file} are both set", "one of the two")
             elif text.strip():
-                yield _from_text(leaf, text, source)
+                # Environment variables are bytes; Python decodes invalid UTF-8 to lone surrogates.
+                is_utf8 = not _SURROGATE.search(text)
+                not_utf8 = Problem(leaf.variable, "is not UTF-8", leaf.type.accepts)
+                yield RawValue(text, source) if is_utf8 else not_utf8
             elif path.strip():
                 yield _from_file(leaf, path.strip())
-
-
-def _from_text(leaf: Leaf, text: str, source: str) -> RawValue | Problem:
-    try:
-        # Environment variables are bytes; Python decodes invalid UTF-8 to lone surrogates.
-        text.encode()
-    except UnicodeEncodeError:
-        return Problem(leaf.variable, "is not UTF-8", leaf.type.accepts)
-    return RawValue(text, source)
 
 
 def _from_file(leaf: Leaf, path: str) -> RawValue | Problem:
     name = leaf.variable + FILE_SUFFIX
     try:
         text = _read_text(Path(path)).rstrip("\r\n")
-    except FileError as error:
+    except _FileError as error:
         described = f"is {quoted(path)}" if _may_be_shown(leaf, path) else "names a file that cannot be read"
         return Problem(name, f"{described}: {error}", _ACCEPTED)
     if not text.strip():
@@ -117,25 +112,24 @@ def _read_text(path: Path) -> str:
     """Return the text of a file.
 
     Raises:
-        FileError: It is missing, not a regular file, too large, or not UTF-8.
+        _FileError: It is missing, not a regular file, too large, or not UTF-8.
     """
     try:
         # Checked before opening: opening a named pipe would block.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise FileError("it is not a regular file")
+            raise _FileError("it is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise FileError(error.strerror or type(error).__name__) from None
-    except ValueError:
-        raise FileError("the path contains a NUL character") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise FileError(f"it is larger than {MAX_FILE_BYTES // 1024} KiB")
-    try:
+        if len(content) > MAX_FILE_BYTES:
+            raise _FileError(f"it is larger than {MAX_FILE_BYTES // 1024} KiB")
         # utf-8-sig: Windows editors write a byte order mark.
         text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise _FileError(error.strerror or type(error).__name__) from None
     except UnicodeDecodeError:
-        raise FileError("it is not UTF-8") from None
+        raise _FileError("it is not UTF-8") from None
+    except ValueError:
+        raise _FileError("the path contains a NUL character") from None
     if "\0" in text:
-        raise FileError("it contains a NUL character")
+        raise _FileError("it contains a NUL character")
     return text

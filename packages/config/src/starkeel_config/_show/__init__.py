@@ -1,1 +1,0 @@
-"""Display of values: secrets and credentials are masked."""

@@ -1,7 +1,6 @@
 """Client of the workers' control servers."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .._control.server import ControlRequest, ControlResponse, bindable, control_socket_path
+from .._control.server import ControlRequest, ControlResponse, control_socket
 from .._ipc.worker_process import WorkerProcess
 
 TIMEOUT_S: Final = 2.0
@@ -43,13 +42,19 @@ class ControlClient:
     async def call(self, name: str, params: Mapping[str, str] | None = None) -> list[WorkerReply]:
         """Send a request to every worker concurrently; each may take two seconds."""
         request = msgspec.json.encode(ControlRequest(name, dict(params or {}))) + b"\n"
-        workers = list(self._workers())
-        return list(await asyncio.gather(*(self._call_worker(worker, request) for worker in workers)))
+        return list(await asyncio.gather(*(self._call(worker, request) for worker in self._workers())))
 
-    async def _call_worker(self, worker: WorkerProcess, request: bytes) -> WorkerReply:
+    async def _call(self, worker: WorkerProcess, request: bytes) -> WorkerReply:
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                response = await _exchange(control_socket_path(self._directory, worker.slot.number), request)
+                connection = _connect(self._directory, worker.slot.number)
+                reader, writer = await asyncio.open_unix_connection(sock=connection)
+                try:
+                    writer.write(request)
+                    await writer.drain()
+                    response = msgspec.json.decode(await reader.read(), type=ControlResponse)
+                finally:
+                    writer.close()
         except TimeoutError:
             response = ControlResponse(error=f"did not answer within {TIMEOUT_S:g} s")
         except (OSError, msgspec.DecodeError):
@@ -57,27 +62,14 @@ class ControlClient:
         return WorkerReply(worker.index, worker.pid, response)
 
 
-async def _exchange(path: Path, request: bytes) -> ControlResponse:
-    reader, writer = await asyncio.open_unix_connection(sock=_connect(path))
-    try:
-        writer.write(request)
-        await writer.drain()
-        return msgspec.json.decode(await reader.read(), type=ControlResponse)
-    finally:
-        writer.close()
-
-
-def _connect(path: Path) -> socket.socket:
-    name, descriptor = bindable(path)
+def _connect(directory: Path, slot: int) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.setblocking(False)
-        # Raises BlockingIOError if the backlog is full.
-        connection.connect(name)
+        with control_socket(directory, slot) as (_, address):
+            # Raises BlockingIOError if the backlog is full.
+            connection.connect(address)
     except BaseException:
         connection.close()
         raise
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
     return connection

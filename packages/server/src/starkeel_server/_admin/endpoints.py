@@ -51,12 +51,11 @@ def status_endpoints(lifecycle: Lifecycle, pool: WorkerPool) -> dict[str, Endpoi
     def ready(_: AdminRequest) -> AdminResponse:
         if lifecycle.phase is Phase.PREPARING:
             return json_response(503, {"status": "not ready", "reason": "migrations"})
-        workers = [
-            {"index": index, "status": _worker_status(slot)} for index, slot in enumerate(pool.slots())
-        ]
+        states = [_worker_status(slot) for slot in pool.slots()]
+        workers = [{"index": index, "status": status} for index, status in enumerate(states)]
         if lifecycle.is_stopping:
             return json_response(503, {"status": "draining", "reason": "stopping", "workers": workers})
-        if all(worker["status"] == "ready" for worker in workers):
+        if set(states) == {"ready"}:
             return json_response(200, {"status": "ready", "workers": workers})
         return json_response(503, {"status": "not ready", "reason": "workers", "workers": workers})
 
@@ -130,18 +129,13 @@ class OperatorEndpoints:
     async def _forward_to_any(self, request: AdminRequest) -> AdminResponse:
         """Return the response of one worker, for content that is the same in all of them."""
         replies = await self._forward(request)
-        if _all_unknown(replies):
-            return text_response(404)
         for reply in replies:
             if reply.response.content is not None:
                 return json_response(200, reply.response.content)
-        return json_response(503, {"workers": _render(replies)})
+        return _respond(replies, status=503)
 
     async def _forward_to_all(self, request: AdminRequest) -> AdminResponse:
-        replies = await self._forward(request)
-        return (
-            text_response(404) if _all_unknown(replies) else json_response(200, {"workers": _render(replies)})
-        )
+        return _respond(await self._forward(request), status=200)
 
     async def _forward(self, request: AdminRequest) -> list[WorkerReply]:
         return await self._workers.call(request.path.removeprefix("/"), request.query)
@@ -170,8 +164,11 @@ class OperatorEndpoints:
         return json_response(200 if all_set else 202, {"levels": levels, "workers": _render(replies)})
 
 
-def _all_unknown(replies: list[WorkerReply]) -> bool:
-    return bool(replies) and all(reply.response.is_unknown for reply in replies)
+def _respond(replies: list[WorkerReply], *, status: int) -> AdminResponse:
+    """Return all replies, or 404 if no worker has a handler."""
+    if replies and all(reply.response.is_unknown for reply in replies):
+        return text_response(404)
+    return json_response(status, {"workers": _render(replies)})
 
 
 def _render(replies: list[WorkerReply]) -> list[dict[str, Any]]:
@@ -182,7 +179,5 @@ def _installed_distributions() -> dict[str, str]:
     """Return the versions of all installed distributions, sorted by name."""
     from importlib.metadata import distributions
 
-    versions: dict[str, Any] = {
-        distribution.metadata["Name"]: distribution.version for distribution in distributions()
-    }
-    return {name: str(versions[name]) for name in sorted(versions, key=str.lower) if name}
+    named = {found.metadata["Name"]: str(found.version) for found in distributions()}
+    return {name: named[name] for name in sorted(filter(None, named), key=str.lower)}

@@ -24,21 +24,10 @@ _MAX_DIGITS: Final = 9
 _TIMEOUT_S: Final = 5.0
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {413: "Content Too Large"}
-_PROXY_HEADERS: Final = frozenset(
-    [
-        "cf-connecting-ip",
-        "forwarded",
-        "true-client-ip",
-        "via",
-        "x-client-ip",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-forwarded-server",
-        "x-original-forwarded-for",
-        "x-real-ip",
-    ]
-)
+_PROXY_HEADERS: Final = frozenset([
+    "cf-connecting-ip", "forwarded", "true-client-ip", "via", "x-client-ip", "x-forwarded-for",
+    "x-forwarded-host", "x-forwarded-proto", "x-forwarded-server", "x-original-forwarded-for", "x-real-ip",
+])  # fmt: skip
 """Headers added by proxies: requests through a proxy on this machine also come from a loopback address."""
 
 
@@ -68,11 +57,10 @@ class Endpoint(NamedTuple):
 
 
 Endpoints = Mapping[str, Endpoint]
-"""Endpoints by path."""
 
 
 def serve_admin(listener: socket.socket, endpoints: Endpoints) -> None:
-    """Serve endpoints in a thread until the process ends."""
+    """Serve endpoints by path in a thread until the process ends."""
     Thread(target=lambda: asyncio.run(_serve(listener, endpoints)), name="admin", daemon=True).start()
 
 
@@ -169,9 +157,12 @@ def is_local(peer: str, headers: Mapping[str, str]) -> bool:
         headers: Request headers by lower-case name.
     """
     address = _parse_address(peer)
-    if address is None or not address.is_loopback:
+    if address is None or not address.is_loopback or not _PROXY_HEADERS.isdisjoint(headers):
         return False
-    return _PROXY_HEADERS.isdisjoint(headers) and _is_local_host(headers.get("host", ""))
+    host = headers.get("host", "localhost")
+    # Without the port; an IPv6 address is in brackets.
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return not host or name.lower() == "localhost" or _parse_address(name) is not None
 
 
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
@@ -182,11 +173,3 @@ def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     # The form of IPv4 addresses on a dual-stack socket.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped
-
-
-def _is_local_host(host: str) -> bool:
-    """Return whether a `Host` header is empty, an IP address or `localhost`."""
-    if not host:
-        return True
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return name.lower() == "localhost" or _parse_address(name) is not None

@@ -1,20 +1,42 @@
-"""Build an application from the settings of a service."""
+"""Build an application from the settings of a service, also for other ASGI servers."""
 
+import atexit
+import sys
 from collections.abc import Iterable, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
-from starkeel_config import ServiceContext, ServiceSettings, Settings
+from starkeel_config import ConfigurationError, ServiceContext, ServiceSettings, Settings
 
-if TYPE_CHECKING:
-    from .._config.service import Service
+from .._config.service import Service, import_name
+from .plugin_hooks import PluginHooks
+
+_FLUSH_S = 3.0
+
+
+def application(service: Service) -> Litestar:
+    """Create a service's application from the environment, for `litestar --app` and other ASGI servers.
+
+    Migrations are not run, and draining is left to the server.
+
+    Raises:
+        SystemExit: With 78 if the configuration is invalid; the problems are written to stderr.
+    """
+    try:
+        app = service.create_app(service.resolve().settings)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None
+    hooks = PluginHooks(app)
+    hooks.start_process(role="worker", index=0, workers=1)
+    atexit.register(hooks.stop_process, timeout_s=_FLUSH_S)
+    return app
 
 
 def build(
-    service: "Service",
+    service: Service,
     settings: ServiceSettings,
     *,
     handlers: Sequence[ControllerRouterHandler],
@@ -55,6 +77,5 @@ def _groups(settings: ServiceSettings) -> dict[Any, dict[str, Settings]]:
     for field in msgspec.structs.fields(settings):
         group = getattr(settings, field.name)
         if isinstance(group, Settings) and group.plugin is not None:
-            module, _, name = group.plugin.partition(":")
-            found.setdefault(getattr(import_module(module), name), {})[field.name] = group
+            found.setdefault(import_name(group.plugin), {})[field.name] = group
     return found

@@ -10,11 +10,9 @@ from .._ipc.scoreboard import WorkerSlot
 STREAMS_END_S = 1.0
 """Seconds that a handler has to return once its stream or WebSocket was ended."""
 
-_CHECK_EVERY_S = 0.1
-
 CLEAN_UP_S = 0.3
 """Seconds that a cancelled handler has to clean up; short, as the grace period is over by then."""
-
+_CHECK_EVERY_S = 0.1
 _Exchanges = set[HttpExchange | WebSocketExchange]
 
 

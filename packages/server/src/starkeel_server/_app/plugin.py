@@ -29,9 +29,12 @@ class ServerPlugin(InitPlugin):
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self._slot: WorkerSlot | None = None
-        self._drain: Drain | None = None
-        self._readiness: Readiness | None = None
+        self.slot: WorkerSlot | None = None
+        """Slot of this worker, set before the application starts; None under other servers."""
+        self.drain: Drain | None = None
+        """The drain layer; None before the application starts and under other servers."""
+        self.readiness: Readiness | None = None
+        """The readiness checks; None before the application starts."""
 
     @classmethod
     def for_service(cls, groups: Mapping[str, ServerSettings], service: ServiceContext) -> Self:
@@ -40,31 +43,9 @@ class ServerPlugin(InitPlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the health endpoints and the outermost ASGI layer."""
-
-        def wrap(app: Litestar) -> None:
-            self._start(app)
-
         app_config.route_handlers.extend(_health_handlers(self))
-        app_config.on_startup.append(wrap)
+        app_config.on_startup.append(self._start)
         return app_config
-
-    def attach(self, slot: WorkerSlot) -> None:
-        """Set the scoreboard slot of this worker; call it before the application starts."""
-        self._slot = slot
-
-    @property
-    def slot(self) -> WorkerSlot | None:
-        return self._slot
-
-    @property
-    def drain(self) -> Drain | None:
-        """The drain layer; None before the application starts and under other servers."""
-        return self._drain
-
-    @property
-    def readiness(self) -> Readiness | None:
-        """The readiness checks; None before the application starts."""
-        return self._readiness
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Yield the features of the server: name, whether it is enabled, and why."""
@@ -73,11 +54,10 @@ class ServerPlugin(InitPlugin):
         yield "client certificates", mutual, f"TLS_CLIENT_CA_FILE is {'set' if mutual else 'not set'}"
 
     def _start(self, app: Litestar) -> None:
-        self._readiness = Readiness.of(app)
-        if self._slot is not None and self._drain is None:
-            self._drain = Drain(
-                pipeline_of(app), self._slot, body_timeout_s=self.settings.body_read_timeout_s
-            )
+        self.readiness = Readiness(app.plugins)
+        if self.slot is not None and self.drain is None:
+            timeout_s = self.settings.body_read_timeout_s
+            self.drain = Drain(pipeline_of(app), self.slot, body_timeout_s=timeout_s)
 
 
 def _health_handlers(plugin: ServerPlugin) -> list[HTTPRouteHandler]:
@@ -90,9 +70,8 @@ def _health_handlers(plugin: ServerPlugin) -> list[HTTPRouteHandler]:
 
     @get("/health/started", include_in_schema=False, opt=_OPT)
     async def started() -> Response[dict[str, Any]]:
-        if _is_started(plugin):
-            return _health_response(200, status="started")
-        return _health_response(503, status="starting")
+        is_started = _is_started(plugin)
+        return _health_response(200 if is_started else 503, status="started" if is_started else "starting")
 
     @get("/health/ready", include_in_schema=False, opt=_OPT)
     async def ready() -> Response[dict[str, Any]]:
@@ -102,10 +81,8 @@ def _health_handlers(plugin: ServerPlugin) -> list[HTTPRouteHandler]:
         if not _is_started(plugin) or plugin.readiness is None:
             return _health_response(503, status="not ready", checks={})
         report = await plugin.readiness.report()
-        is_ready = report.is_ready
-        return _health_response(
-            200 if is_ready else 503, status="ready" if is_ready else "not ready", checks=report.checks
-        )
+        status_code, status = (200, "ready") if report.is_ready else (503, "not ready")
+        return _health_response(status_code, status=status, checks=report.checks)
 
     return [live, started, ready]
 

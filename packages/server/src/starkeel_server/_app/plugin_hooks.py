@@ -1,6 +1,6 @@
 """Hooks of an application's plugins, and the startup steps that call them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +29,9 @@ class PluginHooks(ProcessHooks):
     def start_process(self, *, role: Role, index: int, workers: int) -> None:
         """Set up the process, and warn about methods that are probably misspelled hooks."""
         super().start_process(role=role, index=index, workers=workers)
-        if index == 0:
-            for plugin in self._parts:
-                for method, hook in misspelled_hooks(plugin):
-                    log.warning("hook misspelled", plugin=type(plugin).__qualname__, method=method, hook=hook)
+        for plugin in self.parts if index == 0 else ():
+            for method, hook in misspelled_hooks(plugin):
+                log.warning("hook misspelled", plugin=type(plugin).__qualname__, method=method, hook=hook)
 
     def server_plugin(self) -> ServerPlugin:
         """Return the application's `ServerPlugin`.
@@ -40,29 +39,39 @@ class PluginHooks(ProcessHooks):
         Raises:
             StartError: The application has none.
         """
-        for plugin in self._parts:
+        for plugin in self.parts:
             if isinstance(plugin, ServerPlugin):
                 return plugin
         raise StartError("the application has no ServerPlugin in its list of plugins, so it cannot be served")
 
-    async def connect(self) -> bool:
-        """Wait for required services such as the database; return whether a plugin has any."""
-        plugins = list(self.having("connect"))
-        for plugin in plugins:
-            with _start_errors(DATABASE_UNAVAILABLE):
-                await plugin.connect()
-        return bool(plugins)
+    def log_features(self, log: Log) -> None:
+        """Log the enabled and disabled features of all plugins, with the reasons."""
+        features = [feature for plugin in self.having("features") for feature in plugin.features()]
+        on = [f"{name} ({reason})" for name, is_on, reason in features if is_on]
+        off = [f"{name} ({reason})" for name, is_on, reason in features if not is_on]
+        log("features", on=on, off=off)
 
-    async def migrate(self, *, at_start: bool) -> int | None:
-        """Migrate; return the number of applied migrations, None if no plugin migrates.
+    async def connect_and_migrate(self, log: Log, *, at_start: bool) -> None:
+        """Wait for required services such as the database, and migrate; may be cancelled.
 
         Args:
+            log: Logs what was done.
             at_start: Whether this is part of the startup, where plugins may be configured not to migrate.
+
+        Raises:
+            StartError: The database is unavailable or the migration failed.
         """
+        plugins = list(self.having("connect"))
+        with _start_errors(DATABASE_UNAVAILABLE):
+            for plugin in plugins:
+                await plugin.connect()
+        if plugins:
+            log("database connected")
         with _start_errors(MIGRATION_FAILED):
             counts = [await plugin.migrate(at_start=at_start) for plugin in self.having("migrate")]
         applied = [count for count in counts if count is not None]
-        return sum(applied) if applied else None
+        if applied:
+            log("migrations complete", applied=sum(applied))
 
     async def migration_sql(self) -> str:
         """Return the SQL that `migrate` would run; empty if there are no pending migrations."""
@@ -95,11 +104,6 @@ class PluginHooks(ProcessHooks):
         with _start_errors(CRASH_LOOP):
             getattr(plugins[0], hook)(file)
 
-    def features(self) -> Iterable[tuple[str, bool, str]]:
-        """Yield the features of all plugins: name, whether it is enabled, and why."""
-        for plugin in self.having("features"):
-            yield from plugin.features()
-
 
 @contextmanager
 def _start_errors(exit_code: int) -> Iterator[None]:
@@ -112,24 +116,3 @@ def _start_errors(exit_code: int) -> Iterator[None]:
             raise StartError(str(error), own_exit_code) from error
         # An error the plugin did not expect: include its type.
         raise StartError(f"{type(error).__name__}: {error}", exit_code) from error
-
-
-def log_features(hooks: PluginHooks, log: Log) -> None:
-    """Log the enabled and disabled features of the application, with the reasons."""
-    features = list(hooks.features())
-    on = [f"{name} ({reason})" for name, is_on, reason in features if is_on]
-    off = [f"{name} ({reason})" for name, is_on, reason in features if not is_on]
-    log("features", on=on, off=off)
-
-
-async def connect_and_migrate(hooks: PluginHooks, log: Log, *, at_start: bool) -> None:
-    """Wait for the database and migrate it; may be cancelled.
-
-    Raises:
-        StartError: The database is unavailable or the migration failed.
-    """
-    if await hooks.connect():
-        log("database connected")
-    applied = await hooks.migrate(at_start=at_start)
-    if applied is not None:
-        log("migrations complete", applied=applied)

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 import structlog
-from litestar import Litestar
 
 log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_S = 1.0
+"""Seconds one check may take; a slower one has failed."""
 CACHED_S = 1.0
 
 
@@ -40,44 +40,34 @@ class ReadinessReport(msgspec.Struct, frozen=True):
 
 
 class Readiness:
-    """Runs the readiness checks of plugins.
+    """Runs the readiness checks of plugins; must be created in the event loop.
 
     Args:
         plugins: Those with `readiness_name` and `check_ready` are checked.
-        timeout_s: Seconds one check may take; a slower one has failed.
     """
 
-    def __init__(self, plugins: Iterable[Any], *, timeout_s: float = CHECK_TIMEOUT_S) -> None:
+    def __init__(self, plugins: Iterable[Any]) -> None:
         self._plugins = [plugin for plugin in plugins if _is_check(plugin)]
-        self._timeout_s = timeout_s
         self._lock = asyncio.Lock()
         self._report = ReadinessReport(checks={})
         self._expires_at = 0.0
         self._failed: set[str] = set()
 
-    @classmethod
-    def of(cls, app: Litestar) -> "Readiness":
-        """Return the checks of an application; must be called in its event loop."""
-        return cls(app.plugins)
-
     async def report(self) -> ReadinessReport:
         """Run all checks, or return the report that is less than a second old."""
         async with self._lock:
             if time.monotonic() >= self._expires_at:
-                self._report = await self._run_checks()
+                async with asyncio.TaskGroup() as group:
+                    tasks = {p.readiness_name: group.create_task(self._check(p)) for p in self._plugins}
+                self._report = ReadinessReport({name: task.result() for name, task in tasks.items()})
                 self._expires_at = time.monotonic() + CACHED_S
             return self._report
-
-    async def _run_checks(self) -> ReadinessReport:
-        async with asyncio.TaskGroup() as group:
-            tasks = {p.readiness_name: group.create_task(self._check(p)) for p in self._plugins}
-        return ReadinessReport(checks={name: task.result() for name, task in tasks.items()})
 
     async def _check(self, plugin: Any) -> CheckResult:
         started = time.monotonic()
         failure: Exception | None = None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
                 await plugin.check_ready()
         except Exception as error:  # noqa: BLE001 - any error means "not ready", never a 500
             failure = error

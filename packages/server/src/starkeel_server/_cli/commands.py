@@ -37,14 +37,11 @@ def config(service: Service, _: Namespace) -> int:
 
 def migrate(service: Service, options: Namespace) -> int:
     """Migrate as `serve` does, even if migrations at startup are disabled, or print the SQL."""
-    from .._app.plugin_hooks import connect_and_migrate
 
     if options.sql:
         with _reserved_stdout() as stdout:
             return _with_hooks(service, lambda hooks: stdout.write(asyncio.run(hooks.migration_sql())))
-    return _with_hooks(
-        service, lambda hooks: asyncio.run(connect_and_migrate(hooks, log.info, at_start=False))
-    )
+    return _with_hooks(service, lambda hooks: asyncio.run(hooks.connect_and_migrate(log.info, at_start=False)))
 
 
 def revision(service: Service, options: Namespace) -> int:

@@ -1,11 +1,13 @@
 """Command line of every service."""
 
-import argparse
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .._config.service import Service
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def run(service: Service) -> NoReturn:
@@ -14,15 +16,18 @@ def run(service: Service) -> NoReturn:
     Args:
         service: The service to run.
     """
-    options = _parser(service).parse_args()
-    if options.run is None:
+    # Without the parser: importing it would delay the worker.
+    options = None if sys.argv[1:] in ([], ["serve"]) else _parser(service).parse_args()
+    if options is None or options.run is None:
         _serve(service)
     # Imported lazily: `health` must not import what other commands need.
     module, _, function = options.run.partition(":")
     sys.exit(getattr(import_module(module, __package__), function)(service, options))
 
 
-def _parser(service: Service) -> argparse.ArgumentParser:
+def _parser(service: Service) -> "argparse.ArgumentParser":
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog=f"python -m {service.name}",
         description=f"Serves {service.name} or runs one of its commands; configured by environment variables",
@@ -33,7 +38,7 @@ def _parser(service: Service) -> argparse.ArgumentParser:
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def add(name: str, text: str, run: str | None) -> argparse.ArgumentParser:
+    def add(name: str, text: str, run: str | None) -> "argparse.ArgumentParser":
         command = commands.add_parser(name, help=text)
         command.set_defaults(run=run)
         return command

@@ -14,10 +14,9 @@ from starkeel_config import ConfigurationError, Resolved, ServiceSettings
 from .._admin.control_client import ControlClient
 from .._admin.endpoints import OperatorEndpoints, metrics_endpoint, status_endpoints
 from .._admin.http_server import serve_admin
-from .._compat import check_prometheus_client
 from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
 from .._config.service import Service
-from .._control.log_levels import LogLevelsFile, MainLogLevels
+from .._control.log_levels import MainLogLevels
 from .._control.process_hooks import ProcessHooks
 from .._ipc.scoreboard import Phase, Scoreboard
 from .._ipc.spawn import SpareProcess
@@ -42,17 +41,8 @@ _ROLL_BACK_S = 1.5
 
 
 def serve(service: Service, signals: SignalDispatcher, first: SpareProcess) -> NoReturn:
-    """Serve until a stop signal, then exit.
-
-    Args:
-        service: The service to serve.
-        signals: Dispatcher created before the imports.
-        first: Interpreter of the first worker.
-    """
-    main = _MainProcess(service, first)
-    signals.set_handlers(
-        main.on_stop, on_second_stop=main.on_second_stop, on_reload=main.on_reload, on_child=main.on_child
-    )
+    """Serve until a stop signal, then exit; `first` is the interpreter of the first worker."""
+    signals.handler = main = _MainProcess(service, first)
     leave(main.run())
 
 
@@ -132,40 +122,30 @@ class _MainProcess:
         port = ListenSocket(server.host, server.port, variable="PORT")
         metrics = multiprocess.WorkerMetrics()
         spawner = WorkerSpawner(self._service, config, directory, port.socket, first=self._first)
-        # Early: workers import while this process continues its setup.
-        supervisor = self._start_workers(config, directory, spawner, metrics)
-        check_prometheus_client(directory.metrics)
-        multiprocess.name_process("main")
-        metrics.register()
-        self._set_up(resolved, config, directory, supervisor.pool)
-        spawner.startup.wait()
-        port.open(backlog=BACKLOG)
-        if not self._lifecycle.advance(Phase.STARTING, "listening", addr=port.address, tls=server.uses_tls):
-            _park()
-        return supervisor
-
-    def _start_workers(
-        self,
-        config: ReloadableConfig,
-        directory: RuntimeDirectory,
-        spawner: WorkerSpawner,
-        metrics: multiprocess.WorkerMetrics,
-    ) -> Supervisor:
-        scoreboard = Scoreboard.create(directory.scoreboard, slots=config.active.server.workers + 1)
-        self._lifecycle.publish_to(scoreboard)
+        scoreboard = Scoreboard.create(directory.scoreboard, slots=server.workers + 1)
         pool = WorkerPool(scoreboard, self._lifecycle, spawner)
+        self._lifecycle.publish_to(scoreboard, pool.notify_all)
         self._supervisor = supervisor = Supervisor(
             config,
             self._lifecycle,
             scoreboard,
-            spawner.listener,
+            port.socket,
             pool=pool,
             rolling_restart=RollingRestart(pool, config, on_replaced=metrics.count_replacement),
-            on_exit=ExitReporter(directory, metrics).report,
+            on_exit=ExitReporter(directory.metrics, metrics).report,
             reload_requested=self._reload_requested,
         )
+        # Early: workers import while this process continues its setup.
         for index in pool.indexes:
             pool.start(index)
+        multiprocess.check(directory.metrics)
+        multiprocess.name_process("main")
+        metrics.register()
+        self._set_up(resolved, config, directory, pool)
+        spawner.startup.wait()
+        port.open(backlog=BACKLOG)
+        if not self._lifecycle.advance(Phase.STARTING, "listening", addr=port.address, tls=server.uses_tls):
+            _park()
         return supervisor
 
     def _set_up(
@@ -175,31 +155,26 @@ class _MainProcess:
         directory: RuntimeDirectory,
         pool: WorkerPool,
     ) -> None:
+        """Set up logging and telemetry, and open the admin port."""
+        server = config.active.server
         hooks = ProcessHooks.of_main(resolved.settings)
-        hooks.start_process(role="main", index=0, workers=config.active.server.workers)
+        hooks.start_process(role="main", index=0, workers=server.workers)
         self._hooks = hooks
         _log_start(self._service, resolved)
-        levels = MainLogLevels(
-            hooks.set_log_levels, LogLevelsFile(directory.path), configured=config.active.log_level_text
+        config.log_levels = levels = MainLogLevels(
+            hooks.set_log_levels, directory.path, configured=config.active.log_level_text
         )
-        config.log_levels = levels
 
         def serving() -> list[WorkerProcess]:
             return [] if self._lifecycle.phase is Phase.PREPARING else pool.all()
 
-        registry = multiprocess.registry(directory.metrics, hooks.collectors())
+        workers = ControlClient(directory.path, serving)
+        operator = OperatorEndpoints(self._service, config, hooks=hooks, workers=workers, levels=levels)
         endpoints = {
-            "/metrics": metrics_endpoint(registry),
+            "/metrics": metrics_endpoint(multiprocess.registry(directory.metrics, hooks.collectors())),
             **status_endpoints(self._lifecycle, pool),
-            **OperatorEndpoints(
-                self._service,
-                config,
-                hooks=hooks,
-                workers=ControlClient(directory.path, serving),
-                levels=levels,
-            ).by_path(),
+            **operator.by_path(),
         }
-        server = config.active.server
         port = ListenSocket(server.metrics_host, server.metrics_port, variable="METRICS_PORT")
         port.open(backlog=128)
         serve_admin(port.socket, endpoints)

@@ -1,5 +1,8 @@
 """Exit codes, from sysexits.h where it defines one."""
 
+import os
+import sys
+from contextlib import suppress
 from typing import NoReturn
 
 STOPPED = 0
@@ -17,11 +20,13 @@ class StartError(Exception):
 
     Attributes:
         exit_code: Exit code of the process.
+        trace: Traceback of an unexpected error in a worker, otherwise empty.
     """
 
-    def __init__(self, message: str, exit_code: int = CRASH_LOOP) -> None:
+    def __init__(self, message: str, exit_code: int = CRASH_LOOP, trace: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.trace = trace
 
 
 def leave(code: int) -> NoReturn:
@@ -30,10 +35,6 @@ def leave(code: int) -> NoReturn:
     A regular interpreter shutdown joins threads, and one stuck in a blocking call of the application would
     keep the process alive; with a closed stdout it would also change the exit code to 120.
     """
-    import os
-    import sys
-    from contextlib import suppress
-
     for stream in (sys.stdout, sys.stderr):
         # The reader is gone, or the stream was closed before the start.
         with suppress(OSError, ValueError, AttributeError):

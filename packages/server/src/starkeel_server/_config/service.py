@@ -3,20 +3,17 @@
 import os
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
-from starkeel_config import Resolved, ServiceSettings, resolve
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from litestar import Litestar
+    from starkeel_config import Resolved, ServiceSettings
 
 ENVIRON = os.environ  # noqa: TID251 - the only access to the environment
-NO_DOTENV = Path("/nonexistent/.env")
+NO_DOTENV = "/nonexistent/.env"
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True):
+class Service(NamedTuple):
     """Describes a service by import paths, so that its modules are imported lazily.
 
     Args:
@@ -29,24 +26,23 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     settings: str
     app: str
 
-    def settings_class(self) -> type[ServiceSettings]:
-        """Import and return the settings class."""
-        found: type[ServiceSettings] = _import(self.settings)
-        return found
-
     def resolve(
-        self, environ: Mapping[str, str] = ENVIRON, *, dotenv: Path = Path(".env")
-    ) -> Resolved[ServiceSettings]:
-        """Read the settings from an environment.
+        self, environ: Mapping[str, str] = ENVIRON, *, dotenv: str = ".env"
+    ) -> "Resolved[ServiceSettings]":
+        """Read the settings from an environment and, in development, from a file.
 
         Raises:
             ConfigurationError: Settings are missing or invalid.
         """
-        return resolve(self.settings_class(), environ, service=self.name, dotenv=dotenv)
+        from pathlib import Path
 
-    def create_app(self, settings: ServiceSettings) -> "Litestar":
+        from starkeel_config import resolve
+
+        return resolve(import_name(self.settings), environ, service=self.name, dotenv=Path(dotenv))
+
+    def create_app(self, settings: "ServiceSettings") -> "Litestar":
         """Import the factory and create the application."""
-        app: Litestar = _import(self.app)(settings)
+        app: Litestar = import_name(self.app)(settings)
         return app
 
     def version(self) -> str:
@@ -59,6 +55,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             return "0"
 
 
-def _import(path: str) -> Any:
+def import_name(path: str) -> Any:
+    """Import `module:name`."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

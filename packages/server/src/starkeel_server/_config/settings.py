@@ -16,19 +16,11 @@ StallSeconds = Annotated[float, Meta(ge=0.1, le=60)]
 MIB = 1024 * 1024
 
 RESTART_ONLY = {
-    "HOST": "host",
-    "PORT": "port",
-    "METRICS_HOST": "metrics_host",
-    "METRICS_PORT": "metrics_port",
-    "WORKERS": "workers",
-    "LOG_LEVEL_CHANGES": "log_level_changes",
+    name: name.lower()
+    for name in ("HOST", "PORT", "METRICS_HOST", "METRICS_PORT", "WORKERS", "LOG_LEVEL_CHANGES")
 }
 """Fields by variable that need a restart to change."""
-TLS_FILES = {
-    "TLS_CERT_FILE": "tls_cert_file",
-    "TLS_KEY_FILE": "tls_key_file",
-    "TLS_CLIENT_CA_FILE": "tls_client_ca_file",
-}
+TLS_FILES = {name: name.lower() for name in ("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE")}
 """Fields with the path of a file by variable."""
 
 
@@ -101,25 +93,24 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
     def problems(self, environment: Environment) -> Iterator[Problem]:
         """Reject equal ports and incomplete or invalid TLS files."""
         del environment
+        cert, key, authorities = self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file
         if self.port and self.port == self.metrics_port:
             yield Problem("METRICS_PORT", f"is {self.port}, the same as PORT", "another port")
-        if self.tls_cert_file is not None and self.tls_key_file is None:
+        if cert is not None and key is None:
             yield Problem("TLS_KEY_FILE", "is not set, but TLS_CERT_FILE is", "a path")
-        if self.tls_key_file is not None and self.tls_cert_file is None:
-            yield Problem("TLS_CERT_FILE", "is not set, but TLS_KEY_FILE is", "a path")
-        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
-            yield Problem("TLS_CERT_FILE", "is not set, but TLS_CLIENT_CA_FILE is", "a path")
+        for variable, _ in self.tls_files() if cert is None else ():
+            yield Problem("TLS_CERT_FILE", f"is not set, but {variable} is", "a path")
         unreadable = list(self._unreadable())
-        yield from unreadable or self._mismatched()
-
-    def _mismatched(self) -> Iterator[Problem]:
-        cert, key = self.tls_cert_file, self.tls_key_file
-        if cert is not None and key is not None and not _is_pair(cert, key):
+        yield from unreadable
+        if not unreadable and cert is not None and key is not None and not _is_pair(cert, key):
             yield Problem(
                 "TLS_KEY_FILE",
                 f"is '{key}', which does not match TLS_CERT_FILE '{cert}'",
                 "the certificate's key in PKCS#8 PEM without a passphrase",
             )
+        if authorities is not None and authorities.is_file() and not _are_authorities(authorities):
+            wrong = f"is '{authorities}', which contains no certificate"
+            yield Problem("TLS_CLIENT_CA_FILE", wrong, "certificates in PEM")
 
     def _unreadable(self) -> Iterator[Problem]:
         for variable, path in self.tls_files():
@@ -128,13 +119,6 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
             except OSError as error:
                 why = (error.strerror or "cannot be read").lower()
                 yield Problem(variable, f"is '{path}': {why}", "the path of a readable file")
-        authorities = self.tls_client_ca_file
-        if authorities is not None and authorities.is_file() and not _are_authorities(authorities):
-            yield Problem(
-                "TLS_CLIENT_CA_FILE",
-                f"is '{authorities}', which contains no certificate",
-                "certificates in PEM",
-            )
 
 
 def server_settings(settings: ServiceSettings) -> ServerSettings:

@@ -19,28 +19,18 @@ class _Override(msgspec.Struct, frozen=True):
     """Value of `LOG_LEVEL` that the levels override."""
 
 
-class LogLevelsFile:
-    """File in the runtime directory with the levels that were set, read by starting workers."""
+def read_levels(directory: Path, environ: Mapping[str, str]) -> str | None:
+    """Return the levels that were set and override the `LOG_LEVEL` of `environ`, else None.
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "log-levels"
-
-    def write(self, levels: str, *, configured: str) -> None:
-        new = self._path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(_Override(levels, configured)))
-        # Atomic for concurrent readers.
-        os.replace(new, self._path)
-
-    def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
-
-    def read(self, environ: Mapping[str, str]) -> str | None:
-        """Return the stored levels if they override the `LOG_LEVEL` of `environ`, else None."""
-        try:
-            override = msgspec.json.decode(self._path.read_bytes(), type=_Override)
-        except FileNotFoundError:
-            return None
-        return override.levels if override.configured == environ.get(VARIABLE, "") else None
+    Args:
+        directory: Runtime directory.
+        environ: Environment of a starting worker.
+    """
+    try:
+        override = msgspec.json.decode(_path(directory).read_bytes(), type=_Override)
+    except FileNotFoundError:
+        return None
+    return override.levels if override.configured == environ.get(VARIABLE, "") else None
 
 
 class MainLogLevels:
@@ -48,13 +38,13 @@ class MainLogLevels:
 
     Args:
         set_levels: Sets the levels of the main process; raises `ValueError` if they are invalid.
-        file: File read by starting workers.
+        directory: Runtime directory, in which a file passes the levels to starting workers.
         configured: Value of `LOG_LEVEL`.
     """
 
-    def __init__(self, set_levels: Callable[[str], None], file: LogLevelsFile, *, configured: str) -> None:
+    def __init__(self, set_levels: Callable[[str], None], directory: Path, *, configured: str) -> None:
         self._set_levels = set_levels
-        self._file = file
+        self._path = _path(directory)
         self._configured = configured
 
     def set(self, levels: str) -> None:
@@ -64,7 +54,10 @@ class MainLogLevels:
             ValueError: The levels are invalid; nothing has changed.
         """
         self._set_levels(levels)
-        self._file.write(levels, configured=self._configured)
+        new = self._path.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(_Override(levels, self._configured)))
+        # Atomic for concurrent readers.
+        os.replace(new, self._path)
 
     def configure(self, configured: str, levels: str) -> None:
         """Apply the configured levels if `LOG_LEVEL` has changed.
@@ -75,5 +68,9 @@ class MainLogLevels:
         """
         if levels and configured != self._configured:
             self._configured = configured
-            self._file.remove()
+            self._path.unlink(missing_ok=True)
             self._set_levels(levels)
+
+
+def _path(directory: Path) -> Path:
+    return directory / "log-levels"

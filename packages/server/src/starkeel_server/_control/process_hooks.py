@@ -17,14 +17,10 @@ Role = Literal["main", "worker"]
 
 
 class ProcessHooks:
-    """Calls the hooks of a process's parts.
-
-    Args:
-        parts: Parts in start order; they are stopped in reverse order.
-    """
+    """Calls the hooks of a process's parts, which are in start order and stopped in reverse order."""
 
     def __init__(self, parts: Iterable[Any]) -> None:
-        self._parts = list(parts)
+        self.parts = list(parts)
 
     @classmethod
     def of_main(cls, settings: ServiceSettings) -> "ProcessHooks":
@@ -36,14 +32,12 @@ class ProcessHooks:
         """Set up the process: logging, telemetry, its share of limits divided between workers."""
         for part in self.having("start_process"):
             part.start_process(role=role, index=index, workers=workers)
-        _configure_fallback_log()
+        # Without a logging part, keep structlog's defaults, but survive a closed stdout.
+        if not structlog.is_configured():
+            structlog.configure(logger_factory=_StdoutLogger)
 
     def stop_process(self, *, timeout_s: float) -> None:
-        """Flush, in reverse order, so that logging is stopped last.
-
-        Args:
-            timeout_s: Seconds for all parts together.
-        """
+        """Flush all parts within `timeout_s` seconds, in reverse order, so that logging is stopped last."""
         until = time.monotonic() + timeout_s
         for part in reversed(list(self.having("stop_process"))):
             try:
@@ -71,14 +65,7 @@ class ProcessHooks:
 
     def having(self, name: str) -> Iterator[Any]:
         """Return the parts that have a method `name`."""
-        return (part for part in self._parts if callable(getattr(part, name, None)))
-
-
-def _configure_fallback_log() -> None:
-    """Without a logging part, keep structlog's defaults, but survive a closed stdout."""
-    if structlog.is_configured():
-        return
-    structlog.configure(logger_factory=_StdoutLogger)
+        return (part for part in self.parts if callable(getattr(part, name, None)))
 
 
 class _StdoutLogger:

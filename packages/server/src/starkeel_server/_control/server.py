@@ -9,9 +9,8 @@ import inspect
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread, get_ident
 from typing import Any, Final
@@ -34,8 +33,6 @@ _RETRY_PAUSE_S: Final = 0.5
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
-    """Request of the main process."""
-
     name: str
     params: dict[str, str] = {}
 
@@ -53,42 +50,40 @@ class ControlResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     is_unknown: bool = False
 
 
-def control_socket_path(directory: Path, slot: int) -> Path:
-    return directory / f"control-{slot}"
+@contextmanager
+def control_socket(directory: Path, slot: int) -> Iterator[tuple[Path, str]]:
+    """Yield the path of the control socket of the worker in a slot, and a form that fits into an address.
 
-
-def bindable(path: Path) -> tuple[str, int | None]:
-    """Return a path that fits into a socket address, and a descriptor to close after use.
-
-    Args:
-        path: Path of a socket; an address holds at most 107 bytes, 103 on macOS.
+    An address holds at most 107 bytes, 103 on macOS.
     """
+    path = directory / f"control-{slot}"
     if len(os.fsencode(path)) <= 100 or not Path("/proc/self/fd").is_dir():
-        return str(path), None
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    return f"/proc/self/fd/{directory}/{path.name}", directory
+        yield path, str(path)
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield path, f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
 
 
 class ControlServer:
     """Answers control requests until the process ends.
 
     Args:
-        path: Path of the socket; the socket of a previous worker is removed.
+        directory: Runtime directory.
+        slot: Number of the worker's slot; the socket of a previous worker in it is removed.
         handlers: Handlers by request name.
     """
 
-    def __init__(self, path: Path, handlers: Mapping[str, ControlHandler]) -> None:
+    def __init__(self, directory: Path, slot: int, handlers: Mapping[str, ControlHandler]) -> None:
         self._handlers = {**handlers, "tasks": self.tasks}
         self._thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listener = socket.socket(socket.AF_UNIX)
-        path.unlink(missing_ok=True)
-        name, descriptor = bindable(path)
-        try:
-            self._listener.bind(name)
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+        with control_socket(directory, slot) as (path, address):
+            path.unlink(missing_ok=True)
+            self._listener.bind(address)
         self._listener.listen(_BACKLOG)
 
     def start(self) -> None:
@@ -133,7 +128,7 @@ class ControlServer:
             return ControlResponse(handler(request.params))
         if self._loop is None:
             return ControlResponse(error="starting")
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(handler(request.params), self._loop)
+        future = asyncio.run_coroutine_threadsafe(handler(request.params), self._loop)
         try:
             return ControlResponse(future.result(HANDLER_TIMEOUT_S))
         except TimeoutError:

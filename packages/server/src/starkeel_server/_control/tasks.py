@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Iterator
+from itertools import islice
+from traceback import walk_stack
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -39,10 +41,7 @@ def _describe(task: "asyncio.Task[Any]") -> dict[str, Any]:
 
 def _awaited(coroutine: Any) -> Iterator[str]:
     """Yield the current line of a coroutine and of each coroutine it awaits, innermost last."""
-    while coroutine is not None:
-        prefix = next((p for p in ("cr", "gi", "ag") if hasattr(coroutine, f"{p}_frame")), None)
-        if prefix is None:
-            return
+    while prefix := next((p for p in ("cr", "gi", "ag") if hasattr(coroutine, f"{p}_frame")), None):
         frame: FrameType | None = getattr(coroutine, f"{prefix}_frame")
         if frame is not None:
             yield _location(frame.f_code, frame.f_lineno)
@@ -51,11 +50,8 @@ def _awaited(coroutine: Any) -> Iterator[str]:
 
 def _stack(frame: FrameType | None) -> list[str]:
     """Return the innermost lines of a stack, innermost last."""
-    lines: list[str] = []
-    while frame is not None and len(lines) < _MAX_FRAMES:
-        lines.append(_location(frame.f_code, frame.f_lineno))
-        frame = frame.f_back
-    return lines[::-1]
+    callers = () if frame is None else islice(walk_stack(frame), _MAX_FRAMES)
+    return [_location(caller.f_code, line) for caller, line in callers][::-1]
 
 
 def _location(code: CodeType, line: int) -> str:

@@ -23,8 +23,6 @@ class ConfigSnapshot:
     """A checked configuration, in descriptors that workers inherit.
 
     Args:
-        service: Name of the service.
-        server: Settings of the server.
         environ: Environment with the text of every setting; none is given by file.
         entries: Displayable effective settings.
 
@@ -40,7 +38,9 @@ class ConfigSnapshot:
         try:
             self.server = self._copy_files(service, server)
             texts = {**environ, **{name: str(path) for name, path in self.server.tls_files()}}
-            self.environ = self._keep("environ", _pack(texts))
+            # As in the kernel: no NUL in names and values, but possibly not UTF-8.
+            packed = (f"{name}={value}".encode(*_ENCODING) for name, value in texts.items())
+            self.environ = self._keep("environ", b"\0".join(packed))
         except BaseException:
             self.close()
             raise
@@ -69,17 +69,23 @@ class ConfigSnapshot:
         return copied
 
     def _keep(self, name: str, content: bytes) -> int:
-        descriptor = _memory_file(name, content)
+        """Return the descriptor of a memory file with the content."""
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create(name)
+        else:
+            with TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
         self.descriptors.append(descriptor)
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
         return descriptor
 
 
 def read_environ(spec: WorkerSpec, received: Mapping[int, int]) -> dict[str, str]:
     """Read the environment that the main process sent; can be called once.
 
-    Args:
-        spec: Contains its descriptor.
-        received: Descriptors of this process by those of the main process.
+    `received` contains descriptors of this process by those of the main process.
     """
     descriptor = received[spec.environ]
     packed = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
@@ -90,23 +96,6 @@ def read_environ(spec: WorkerSpec, received: Mapping[int, int]) -> dict[str, str
         if environ.get(variable):
             environ[variable] = _path(received[int(environ[variable].rpartition("/")[2])])
     return environ
-
-
-def _pack(environ: Mapping[str, str]) -> bytes:
-    # As in the kernel: no NUL in names and values, but possibly not UTF-8.
-    return b"\0".join(f"{name}={value}".encode(*_ENCODING) for name, value in environ.items())
-
-
-def _memory_file(name: str, content: bytes) -> int:
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create(name)
-    else:
-        with TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    left = memoryview(content)
-    while left:
-        left = left[os.write(descriptor, left) :]
-    return descriptor
 
 
 def _path(descriptor: int) -> str:

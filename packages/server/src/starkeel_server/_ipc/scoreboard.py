@@ -56,7 +56,6 @@ class Scoreboard:
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
-        self.path = path
         self.slots = (len(self._map) - _HEADER_BYTES) // _SLOT_BYTES
 
     @classmethod
@@ -75,7 +74,8 @@ class Scoreboard:
     @property
     def deadline(self) -> float:
         """When requests in flight are cancelled, in `time.monotonic()` seconds; 0 before STOPPING."""
-        return self._seconds(_DEADLINE)
+        at: float = _SECONDS.unpack_from(self._map, _DEADLINE)[0]
+        return at
 
     @deadline.setter
     def deadline(self, at: float) -> None:
@@ -83,10 +83,6 @@ class Scoreboard:
 
     def slot(self, number: int) -> "WorkerSlot":
         return WorkerSlot(self, self._map, number)
-
-    def _seconds(self, offset: int) -> float:
-        value: float = _SECONDS.unpack_from(self._map, offset)[0]
-        return value
 
 
 class WorkerSlot:
@@ -106,14 +102,14 @@ class WorkerSlot:
         return self._map[_PHASE] >= Phase.DRAINING or self._map[self._at + _SLOT_PHASE] != 0
 
     @property
-    def phase(self) -> Phase:
-        """Phase of this worker: that of the service, or a later one while this worker is being replaced."""
-        return Phase(max(self._map[_PHASE], self._map[self._at + _SLOT_PHASE]))
-
-    @property
     def is_replaced(self) -> bool:
         """Whether another worker has replaced this one."""
         return self._map[self._at + _SLOT_PHASE] != 0
+
+    @property
+    def phase(self) -> Phase:
+        """Phase of this worker: that of the service, or a later one while this worker is being replaced."""
+        return Phase(max(self._map[_PHASE], self._map[self._at + _SLOT_PHASE]))
 
     def set_phase(self, phase: Phase) -> None:
         self._map[self._at + _SLOT_PHASE] = phase
@@ -137,7 +133,7 @@ class WorkerSlot:
 
     @is_ready.setter
     def is_ready(self, ready: bool) -> None:
-        self._map[self._at + _READY] = int(ready)
+        self._map[self._at + _READY] = ready
 
     def record_heartbeat(self) -> None:
         _SECONDS.pack_into(self._map, self._at + _HEARTBEAT, time.monotonic())

@@ -20,8 +20,8 @@ class _LogLine(msgspec.Struct, frozen=True, tag=True):
 
 class _Failed(msgspec.Struct, frozen=True, tag=True):
     reason: str
-    exit_code: int
-    trace: str
+    exit_code: int = CRASH_LOOP
+    trace: str = ""
 
 
 class _Done(msgspec.Struct, frozen=True, tag=True):
@@ -29,18 +29,6 @@ class _Done(msgspec.Struct, frozen=True, tag=True):
 
 
 _DECODER = msgspec.json.Decoder(_LogLine | _Failed | _Done)
-
-
-class StartupFailure(StartError):
-    """The first worker failed to prepare the startup.
-
-    Attributes:
-        trace: Traceback of an unexpected error, otherwise empty.
-    """
-
-    def __init__(self, message: str, exit_code: int = CRASH_LOOP, trace: str = "") -> None:
-        super().__init__(message, exit_code)
-        self.trace = trace
 
 
 class StartupListener:
@@ -51,7 +39,7 @@ class StartupListener:
         """Log the messages of the first worker, which has been started, until it is done.
 
         Raises:
-            StartupFailure: The worker reported a failure or ended early.
+            StartError: The worker reported a failure or ended early.
         """
         os.close(self.writer)
         with open(self._reader, "rb") as lines:
@@ -60,10 +48,10 @@ class StartupListener:
                     case _LogLine(message=message, fields=fields):
                         log.info(message, **fields)
                     case _Failed(reason=reason, exit_code=exit_code, trace=trace):
-                        raise StartupFailure(reason, exit_code, trace)
+                        raise StartError(reason, exit_code, trace)
                     case _Done():
                         return
-        raise StartupFailure("the first worker ended before it had prepared the startup")
+        raise StartError("the first worker ended before it had prepared the startup")
 
 
 class StartupReporter:
@@ -78,10 +66,10 @@ class StartupReporter:
     def fail(self, error: Exception) -> None:
         """Report why the service cannot start, with a traceback unless it is a `StartError`."""
         if isinstance(error, StartError):
-            self._send(_Failed(str(error), error.exit_code, ""))
+            self._send(_Failed(str(error), error.exit_code))
         else:
             trace = "".join(traceback.format_exception(error))
-            self._send(_Failed(f"{type(error).__name__}: {error}", CRASH_LOOP, trace))
+            self._send(_Failed(f"{type(error).__name__}: {error}", trace=trace))
 
     def done(self) -> None:
         self._send(_Done())

@@ -3,7 +3,7 @@
 import msgspec
 
 from .._config.service import Service
-from .scoreboard import WorkerSlot, WorkerState
+from .scoreboard import Phase, WorkerSlot, WorkerState
 from .spawn import SpareProcess
 
 REPLACED_GRACE_S = 60.0
@@ -12,20 +12,19 @@ to end, so it gets more time than in a shutdown."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
-    """Start message of a worker.
+    """Start message of a worker. Descriptors have the numbers of the main process.
 
     Args:
         scoreboard: Path of the scoreboard.
         metrics: Path of the metrics directory.
-        descriptors: Numbers, in the main process, of the descriptors sent along.
+        descriptors: Descriptors sent along.
         index: Worker index, from 0; a replacement has the index of the worker it replaces.
         slot: Number of its scoreboard slot, which also names its metrics files; unique among running workers.
         workers: Number of workers.
-        environ: Descriptor, in the main process, of the checked environment.
-        listener: Descriptor, in the main process, of the listening socket.
+        environ: Descriptor of the checked environment.
+        listener: Descriptor of the listening socket.
         path: `sys.path` of the main process.
-        startup: Descriptor, in the main process, of the startup pipe; None unless this worker prepares the
-            startup.
+        startup: Descriptor of the startup pipe; None unless this worker prepares the startup.
     """
 
     service: Service
@@ -46,36 +45,37 @@ class WorkerProcess:
 
     def __init__(self, spare: SpareProcess, spec: WorkerSpec, slot: WorkerSlot) -> None:
         self.index = spec.index
+        self.slot = slot
+        self.channel = spare
+        """Connection to the worker, which stops when it ends."""
+        self.pid = spare.process.pid
+        self.rss_bytes = 0
         self.was_killed = False
         """Whether this process was killed by the main process."""
-        self.slot = slot
-        self.rss_bytes = 0
         slot.reset()
-        self._process = spare.process
-        # Kept open: the worker stops when the connection ends.
-        self._spare = spare
         spare.send_command(msgspec.json.encode(spec), spec.descriptors)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     @property
     def returncode(self) -> int | None:
         """Exit code, negative for a signal; None while the process runs."""
-        return self._process.poll()
+        return self.channel.process.poll()
 
     @property
     def is_up(self) -> bool:
-        return self._process.returncode is None and self.slot.state is WorkerState.UP
+        return self.channel.process.returncode is None and self.slot.state is WorkerState.UP
 
     @property
     def is_preparing(self) -> bool:
         return self.slot.state is WorkerState.PREPARING and self.returncode is None
 
+    def set_phase(self, phase: Phase) -> None:
+        """Set the phase of this worker alone, which is being replaced."""
+        self.slot.set_phase(phase)
+        self.channel.notify()
+
     def kill(self) -> None:
         self.was_killed = True
-        self._process.kill()
+        self.channel.process.kill()
 
     def wait(self) -> None:
-        self._process.wait()
+        self.channel.process.wait()

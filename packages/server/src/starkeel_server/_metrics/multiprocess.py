@@ -1,4 +1,4 @@
-"""Prometheus metrics shared between processes.
+"""Prometheus metrics shared between processes, and those of the server.
 
 `prometheus_client` decides on its first import whether it shares values between processes, so it must not be
 imported before `set_directory`.
@@ -8,18 +8,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._compat import shared_value_class
+import structlog
+
+from .._compat import incompatible
 from .._config.service import ENVIRON
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+log = structlog.get_logger(__name__)
 
 
 def set_directory(directory: Path) -> None:
     """Keep the metrics of this process and its workers in files in a directory."""
-    ENVIRON[_VARIABLE] = str(directory)
+    ENVIRON["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
 
 
 def name_process(name: str) -> None:
@@ -28,22 +30,32 @@ def name_process(name: str) -> None:
     A replacement worker continues the files of its predecessor: totals are kept, and the number of files does
     not grow with restarts.
     """
-    from prometheus_client import values
+    from .shared_values import name_values
 
-    from .exemplars import ExemplarFile
+    name_values(name)
 
-    values.ValueClass = shared_value_class(name, ExemplarFile)
+
+def check(directory: Path) -> None:
+    """Check that the installed prometheus_client is supported.
+
+    Raises:
+        StartError: It is not.
+    """
+    try:
+        from .shared_values import check_prometheus_client
+    except ImportError as error:
+        raise incompatible("prometheus-client", f"ImportError: {error}") from error
+    check_prometheus_client(directory)
 
 
 def registry(directory: Path, collectors: Iterable[Any]) -> "CollectorRegistry":
     """Return the registry of `/metrics`: the files of all processes, and collectors of the main process."""
     from prometheus_client import CollectorRegistry
 
-    from .exemplars import ExemplarCollector
+    from .shared_values import ExemplarCollector
 
     merged = CollectorRegistry()
-    merged.register(ExemplarCollector(directory))
-    for collector in collectors:
+    for collector in (ExemplarCollector(directory), *collectors):
         merged.register(collector)
     return merged
 
@@ -84,3 +96,29 @@ class WorkerMetrics:
 
     def count_replacement(self, reason: str) -> None:
         self._replacements.labels(reason).inc()
+
+
+def set_certificate_expiry(chain: Path) -> None:
+    """Set the metric to the earliest expiry of a certificate chain in PEM.
+
+    The service runs without the metric if the chain cannot be read or `cryptography` is not installed.
+    """
+    from prometheus_client import Gauge
+
+    try:
+        from cryptography.x509 import load_pem_x509_certificates
+
+        certificates = load_pem_x509_certificates(chain.read_bytes())
+        expires_at = min(certificate.not_valid_after_utc for certificate in certificates).timestamp()
+    except ImportError:
+        reason = "cryptography is not installed; install starkeel-server[tls]"
+        log.warning("certificate expiry not reported", reason=reason)
+    except (OSError, ValueError) as error:
+        log.warning("certificate expiry not reported", reason=str(error))
+    else:
+        gauge = Gauge(
+            "starkeel_certificate_not_after_timestamp_seconds",
+            "When the served certificate, or one of its chain, expires, since 1970.",
+            multiprocess_mode="livemin",
+        )
+        gauge.set(expires_at)

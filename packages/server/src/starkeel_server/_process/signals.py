@@ -8,9 +8,8 @@ writes the signal number to a socket (`signal.set_wakeup_fd`), and a thread read
 import os
 import signal
 import socket
-from collections.abc import Callable
 from threading import Thread
-from typing import Any
+from typing import Any, Protocol
 
 STOP_SIGNALS = {signal.SIGTERM: "received SIGTERM", signal.SIGINT: "received Ctrl+C"}
 """Signals that stop the service, with their log message."""
@@ -19,17 +18,28 @@ HANDLED = {*STOP_SIGNALS, signal.SIGHUP}
 """Signals with an effect."""
 
 
-class SignalDispatcher:
-    """Calls handlers in a separate thread when signals arrive; must be created in the main thread.
+class SignalHandler(Protocol):
+    """Called in the signal thread."""
 
-    It is created before the heavy imports. Until `set_handlers` a stop signal ends the process.
+    def on_stop(self, received: signal.Signals) -> None: ...
+
+    def on_second_stop(self, received: signal.Signals) -> None: ...
+
+    def on_reload(self) -> None: ...
+
+    def on_child(self) -> None: ...
+
+
+class SignalDispatcher:
+    """Calls a handler in a separate thread when signals arrive; must be created in the main thread.
+
+    It is created before the heavy imports. Without a handler, a stop signal ends the process.
     """
 
+    handler: SignalHandler | None = None
+
     def __init__(self) -> None:
-        self._on_stop: Callable[[signal.Signals], None] = _exit_before_start
-        self._on_second_stop: Callable[[signal.Signals], None] = _exit_before_start
-        self._on_reload: Callable[[], None] = _do_nothing
-        self._on_child: Callable[[], None] = _do_nothing
+        self._is_stopping = False
         self._had_terminal = _has_terminal()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
@@ -38,39 +48,27 @@ class SignalDispatcher:
             signal.signal(number, _ignore_in_main_thread)
         Thread(target=self._dispatch, name="signals", daemon=True).start()
 
-    def set_handlers(
-        self,
-        on_stop: Callable[[signal.Signals], None],
-        *,
-        on_second_stop: Callable[[signal.Signals], None],
-        on_reload: Callable[[], None],
-        on_child: Callable[[], None],
-    ) -> None:
-        """Set the handlers of the first and of further stop signals, of SIGHUP and of SIGCHLD."""
-        self._on_second_stop, self._on_stop = on_second_stop, on_stop
-        self._on_reload, self._on_child = on_reload, on_child
-
     def _dispatch(self) -> None:
         while True:
             for number in self._reader.recv(64):
                 received = signal.Signals(number)
-                if received is signal.SIGCHLD:
-                    self._on_child()
-                elif received in STOP_SIGNALS:
+                # A closed terminal sends SIGHUP as well; without its terminal the service stops.
+                if received is signal.SIGHUP and self._had_terminal and not _has_terminal():
+                    received = signal.SIGTERM
+                if received in STOP_SIGNALS:
                     self._stop(received)
-                elif received is signal.SIGHUP:
-                    self._on_hangup()
-
-    def _on_hangup(self) -> None:
-        # A closed terminal sends SIGHUP as well; without its terminal the service stops.
-        if self._had_terminal and not _has_terminal():
-            self._stop(signal.SIGTERM)
-        else:
-            self._on_reload()
+                elif self.handler is not None and received is signal.SIGCHLD:
+                    self.handler.on_child()
+                elif self.handler is not None and received is signal.SIGHUP:
+                    self.handler.on_reload()
 
     def _stop(self, received: signal.Signals) -> None:
-        handle, self._on_stop = self._on_stop, self._on_second_stop
-        handle(received)
+        if self.handler is None:
+            # Logging is not set up, and there is nothing to flush or remove.
+            os.write(2, f"{STOP_SIGNALS[received]}\nshutdown complete\n".encode())
+            os._exit(0)
+        was_stopping, self._is_stopping = self._is_stopping, True
+        (self.handler.on_second_stop if was_stopping else self.handler.on_stop)(received)
 
 
 def ignore_stops() -> None:
@@ -90,16 +88,6 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _exit_before_start(received: signal.Signals) -> None:
-    # Logging is not set up, and there is nothing to flush or remove.
-    os.write(2, f"{STOP_SIGNALS[received]}\nshutdown complete\n".encode())
-    os._exit(0)
-
-
-def _do_nothing() -> None:
-    """No configuration has been read and no worker is running yet."""
 
 
 def _ignore_in_main_thread(_number: int, _frame: Any) -> None:

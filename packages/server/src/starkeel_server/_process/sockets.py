@@ -13,7 +13,7 @@ class ListenSocket:
 
     Args:
         host: Address or host name; `::` accepts IPv4 as well.
-        port: Port number; 0 for any free port.
+        port: 0 for any free port.
         variable: Environment variable named in the error message.
 
     Raises:

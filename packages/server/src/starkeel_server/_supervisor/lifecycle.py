@@ -22,6 +22,7 @@ class Lifecycle:
         self._lock = Lock()
         self._phase = Phase.PREPARING
         self._scoreboard: Scoreboard | None = None
+        self._notify: Callable[[], object] = bool
 
     @property
     def phase(self) -> Phase:
@@ -32,10 +33,10 @@ class Lifecycle:
         """Whether the service drains, stops or is being killed; no worker is started any more."""
         return self._phase >= Phase.DRAINING
 
-    def publish_to(self, scoreboard: Scoreboard) -> None:
-        """Publish this and all later phases on a scoreboard."""
+    def publish_to(self, scoreboard: Scoreboard, notify: Callable[[], object] = bool) -> None:
+        """Publish this and all later phases on a scoreboard, and notify its readers of later ones."""
         with self._lock:
-            self._scoreboard = scoreboard
+            self._scoreboard, self._notify = scoreboard, notify
             scoreboard.phase = self._phase
 
     def advance(self, phase: Phase, message: str, *, after: Phase | None = None, **fields: Any) -> bool:
@@ -55,6 +56,7 @@ class Lifecycle:
                 return False
             self._enter(phase)
         self._log(message, phase=phase.name.lower(), **fields)
+        self._notify()
         return True
 
     def stop(self, message: str, **fields: Any) -> Phase:
@@ -66,6 +68,7 @@ class Lifecycle:
             elif before < Phase.DRAINING:
                 self._enter(Phase.STOPPING)
         self._log(message, phase=self._phase.name.lower(), **fields)
+        self._notify()
         return before
 
     def _enter(self, phase: Phase) -> None:

@@ -38,6 +38,8 @@ class RollingRestart:
         self._on_replaced = on_replaced
         self._requested: dict[int, str] = {}
         self._running: Iterator[None] = iter(())
+        self.is_running = False
+        """Whether `step` must be called again soon."""
 
     def request(self, indexes: Iterable[int], reason: str) -> None:
         """Schedule workers for replacement; a worker already being replaced is replaced again."""
@@ -51,7 +53,9 @@ class RollingRestart:
 
     def step(self) -> None:
         """Continue as far as possible without waiting."""
-        if next(self._running, self) is self and self._requested:
+        self.is_running = next(self._running, self) is not self
+        if not self.is_running and self._requested:
+            self.is_running = True
             index = next(iter(self._requested))
             self._running = self._replace(index, self._requested.pop(index))
 
@@ -102,9 +106,9 @@ class RollingRestart:
 
     def _drain_old(self, retiring: WorkerProcess) -> Iterator[None]:
         server = self._config.active.server
-        retiring.slot.set_phase(Phase.DRAINING)
+        retiring.set_phase(Phase.DRAINING)
         yield from self._wait_for_exit(retiring, max(MIN_DRAIN_S, server.drain_delay_s))
-        retiring.slot.set_phase(Phase.STOPPING)
+        retiring.set_phase(Phase.STOPPING)
         grace_s = max(REPLACED_GRACE_S, server.shutdown_grace_s)
         yield from self._wait_for_exit(retiring, grace_s + server.shutdown_flush_s + MARGIN_S)
         if self._pool.retiring is retiring:

@@ -4,6 +4,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event
 
 import structlog
@@ -14,7 +15,7 @@ from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.worker_process import WorkerProcess
 from .config_reload import ReloadableConfig
 from .lifecycle import Lifecycle
-from .memory_limit import MemoryLimit
+from .memory_limit import SAMPLE_INTERVAL_S, MemoryLimit
 from .rolling_restart import MARGIN_S, RELOAD, RollingRestart
 from .worker_pool import WorkerPool
 
@@ -25,6 +26,11 @@ MAX_FAILED_STARTS = 5
 BACKOFF_S = 0.1
 """Seconds before a worker that was never up is restarted; doubled each time."""
 _TICK_S = 0.1
+"""Seconds between two steps of a rolling restart or a shutdown; everything else is an event."""
+
+_MIN_DRAIN_S = 0.025
+"""Minimum seconds of a drain, so that the signal is logged before what the workers log when they stop: lines
+are written in the background."""
 
 
 class Supervisor:
@@ -63,39 +69,42 @@ class Supervisor:
         self._over_at = 0.0
 
     @property
+    def _settings(self) -> ServerSettings:
+        return self._config.active.server
+
+    @property
     def flush_s(self) -> float:
         """Seconds left for flushing in the main process after `run`."""
         return min(self._settings.shutdown_flush_s, self._over_at - time.monotonic())
 
     def wake(self) -> None:
         """Check the workers and the phase immediately; called from other threads."""
-        try:
+        with suppress(BlockingIOError):
             self._waker.send(b"\0")
-        except BlockingIOError:
-            return
 
     def run(self) -> int:
         """Supervise the started workers until the service stops, then drain; return the exit code."""
         while not self._lifecycle.is_stopping:
-            self._wait(_TICK_S)
+            self._wait(_TICK_S if self._rolling_restart.is_running else SAMPLE_INTERVAL_S)
             self._restart_exited()
-            if self._lifecycle.phase is Phase.STARTING and self.pool.is_up:
-                self._lifecycle.advance(
-                    Phase.RUNNING, "workers started", after=Phase.STARTING, workers=len(self.pool.indexes)
-                )
+            if self.pool.is_up:
+                count = len(self.pool.indexes)
+                self._lifecycle.advance(Phase.RUNNING, "workers started", after=Phase.STARTING, workers=count)
             if self._lifecycle.phase is Phase.RUNNING:
                 self._replace_workers()
         self._stop_workers()
         return self._code
 
-    @property
-    def _settings(self) -> ServerSettings:
-        return self._config.active.server
-
     def _wait(self, timeout_s: float) -> None:
-        readable, _, _ = select.select([self._wakes], [], [], max(0.0, timeout_s))
-        if readable:
+        """Wait for an event: the end or a notice of a worker, a signal, or the timeout."""
+        channels = [worker.channel for worker in self.pool.all() if worker.channel.is_connected]
+        descriptors = [self._wakes.fileno(), *(channel.fileno() for channel in channels)]
+        readable, _, _ = select.select(descriptors, [], [], max(0.0, timeout_s))
+        if self._wakes.fileno() in readable:
             self._wakes.recv(4096)
+        for channel in channels:
+            if channel.fileno() in readable:
+                channel.read_notices()
 
     def _replace_workers(self) -> None:
         if self._reload_requested.is_set():
@@ -142,7 +151,7 @@ class Supervisor:
 
     def _stop_workers(self) -> None:
         if self._lifecycle.phase is Phase.DRAINING:
-            self._wait_for_exits(time.monotonic() + self._settings.drain_delay_s)
+            self._wait_for_exits(time.monotonic() + max(_MIN_DRAIN_S, self._settings.drain_delay_s))
         now = time.monotonic()
         self._over_at = now + self._settings.shutdown_grace_s + self._settings.shutdown_flush_s + MARGIN_S
         self._scoreboard.deadline = now + self._settings.shutdown_grace_s

@@ -8,7 +8,6 @@ import structlog
 
 from .._ipc.worker_process import WorkerProcess
 from .._metrics import multiprocess
-from .._process.runtime_dir import RuntimeDirectory
 
 log = structlog.get_logger(__name__)
 
@@ -16,49 +15,39 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class ExitReporter:
-    """Reports the end of workers: log line, metrics, and whether the kernel killed them for memory."""
+    """Reports the end of workers.
 
-    def __init__(self, directory: RuntimeDirectory, metrics: multiprocess.WorkerMetrics) -> None:
+    Args:
+        directory: Directory of the metrics files.
+    """
+
+    def __init__(self, directory: Path, metrics: multiprocess.WorkerMetrics) -> None:
         self._directory = directory
         self._metrics = metrics
-        self._oom_kills = OomKills()
+        self._event_files = list(_event_files())
+        self._oom_kills = self._count_oom_kills()
 
     def report(self, worker: WorkerProcess, died: bool) -> None:
         """Remove the live gauges of a worker; log and count its end if that was unexpected."""
         if died:
             self._metrics.count_exit(self._log_reason(worker))
-        multiprocess.remove_live_gauges(self._directory.metrics, name=str(worker.slot.number), pid=worker.pid)
+        multiprocess.remove_live_gauges(self._directory, name=str(worker.slot.number), pid=worker.pid)
 
     def _log_reason(self, worker: WorkerProcess) -> str:
         code = worker.returncode or 0
         fields = {"index": worker.index, "worker_pid": worker.pid, "exit_code": code}
-        if code == -signal.SIGKILL and self._oom_kills.has_increased():
-            log.error(
-                "worker killed by the kernel: out of memory",
-                signal="SIGKILL",
-                oom_kills=self._oom_kills.count(),
-                rss_bytes=worker.rss_bytes,
-                **fields,
-            )
-            return "oom"
+        if code == -signal.SIGKILL:
+            before, self._oom_kills = self._oom_kills, self._count_oom_kills()
+            if self._oom_kills > before:
+                fields |= {"oom_kills": self._oom_kills, "rss_bytes": worker.rss_bytes}
+                log.error("worker killed by the kernel: out of memory", signal="SIGKILL", **fields)
+                return "oom"
         log.error("worker died", **fields)
         return "signal" if code < 0 else "error"
 
-
-class OomKills:
-    """Counter of out-of-memory kills in the control group of this process."""
-
-    def __init__(self) -> None:
-        self._files = list(_event_files())
-        self._last_count = self.count()
-
-    def count(self) -> int:
-        """Return the number of kills so far; 0 if the kernel does not report it."""
-        return sum(_oom_kills(path) for path in self._files)
-
-    def has_increased(self) -> bool:
-        before, self._last_count = self._last_count, self.count()
-        return self._last_count > before
+    def _count_oom_kills(self) -> int:
+        """Return the out-of-memory kills of this control group; 0 if the kernel does not report them."""
+        return sum(_oom_kills(path) for path in self._event_files)
 
 
 def _event_files() -> Iterator[Path]:

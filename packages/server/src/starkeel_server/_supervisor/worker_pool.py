@@ -33,30 +33,31 @@ class WorkerPool:
         self._spawn = spawn
         # Held while a worker is started, so that `kill_all` misses none.
         self._lock = Lock()
-        self._size = scoreboard.slots - 1
-        self._slots = {index: scoreboard.slot(index) for index in range(self._size)}
+        self.indexes = range(scoreboard.slots - 1)
+        self._slots = [scoreboard.slot(index) for index in self.indexes]
         self.serving: dict[int, WorkerProcess] = {}
         self.replacement: WorkerProcess | None = None
         self.retiring: WorkerProcess | None = None
 
     @property
-    def indexes(self) -> range:
-        return range(self._size)
-
-    @property
     def is_up(self) -> bool:
-        return len(self.serving) == self._size and all(worker.is_up for worker in self.serving.values())
+        return len(self.serving) == len(self.indexes) and all(
+            worker.is_up for worker in self.serving.values()
+        )
 
     def slots(self) -> list[WorkerSlot]:
         """Return the slot of each worker by index; that of the previous worker while it is restarted."""
-        return list(self._slots.values())
+        return list(self._slots)
 
     def all(self) -> list[WorkerProcess]:
         """Return every worker that was started and not removed."""
-        return [
-            *self.serving.values(),
-            *(worker for worker in (self.replacement, self.retiring) if worker is not None),
-        ]
+        temporary = (worker for worker in (self.replacement, self.retiring) if worker is not None)
+        return [*self.serving.values(), *temporary]
+
+    def notify_all(self) -> None:
+        """Let every worker read the scoreboard; may be called from other threads."""
+        for worker in self.all():
+            worker.channel.notify()
 
     def exited(self) -> list[WorkerProcess]:
         return [worker for worker in self.all() if worker.returncode is not None]
@@ -111,8 +112,7 @@ class WorkerPool:
             worker.wait()
 
     def _free_slot(self) -> WorkerSlot:
-        taken = {slot.number for slot in self._slots.values()}
-        taken |= {worker.slot.number for worker in self.all()}
+        taken = {slot.number for slot in (*self._slots, *(worker.slot for worker in self.all()))}
         return self._scoreboard.slot(
             next(slot for slot in range(self._scoreboard.slots) if slot not in taken)
         )
@@ -133,25 +133,25 @@ class WorkerSpawner:
         self._service = service
         self._config = config
         self._directory = directory
-        self.listener = listener
+        self._listener = listener
         self._first: SpareProcess | None = first
         self.startup = StartupListener()
 
     def __call__(self, index: int, slot: WorkerSlot, use_candidate: bool) -> WorkerProcess:
         snapshot = self._config.candidate if use_candidate else self._config.active
+        listener = self._listener.fileno()
         first, self._first = self._first, None
         startup = None if first is None else self.startup.writer
-        own = (self.listener.fileno(), *(() if startup is None else (startup,)))
         spec = WorkerSpec(
             service=self._service,
             scoreboard=str(self._directory.scoreboard),
             metrics=str(self._directory.metrics),
-            descriptors=[*snapshot.descriptors, *own],
+            descriptors=[*snapshot.descriptors, listener, *([] if startup is None else [startup])],
             index=index,
             slot=slot.number,
             workers=snapshot.server.workers,
             environ=snapshot.environ,
-            listener=self.listener.fileno(),
+            listener=listener,
             path=sys.path,
             startup=startup,
         )

@@ -9,8 +9,8 @@ from litestar import Litestar
 from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
 
 from .._app.plugin_hooks import PluginHooks
-from .._control.log_levels import LogLevelsFile
-from .._control.server import ControlServer, control_socket_path
+from .._control.log_levels import read_levels
+from .._control.server import ControlServer
 
 log = structlog.get_logger(__name__)
 
@@ -18,35 +18,23 @@ log = structlog.get_logger(__name__)
 def start_control_server(
     directory: Path, slot: int, *, app: Litestar, hooks: PluginHooks, environ: Mapping[str, str]
 ) -> ControlServer:
-    """Start the control server of the worker in a slot and apply the log levels an operator has set.
-
-    Args:
-        directory: Runtime directory.
-        slot: Number of the worker's slot.
-        app: The application.
-        hooks: Hooks of its plugins.
-        environ: Environment of the worker.
-    """
-
-    def routes(_: Mapping[str, str]) -> dict[str, Any]:
-        return {"routes": routes_of(app)}
+    """Start the control server of the worker in a slot and apply the log levels an operator has set."""
 
     def set_log_levels(params: Mapping[str, str]) -> dict[str, Any]:
         hooks.set_log_levels(params["levels"])
         return {"levels": params["levels"]}
 
-    own = {"routes": routes, "set_log_levels": set_log_levels}
-    control = ControlServer(control_socket_path(directory, slot), {**hooks.inquiries(), **own})
+    own = {"routes": lambda _: {"routes": _routes(app)}, "set_log_levels": set_log_levels}
+    control = ControlServer(directory, slot, {**hooks.inquiries(), **own})
     # After the socket is bound, before it answers: levels set meanwhile are in the file or in its backlog.
-    levels = LogLevelsFile(directory).read(environ)
-    if levels is not None:
+    if (levels := read_levels(directory, environ)) is not None:
         hooks.set_log_levels(levels)
         log.info("log levels applied", levels=levels)
     control.start()
     return control
 
 
-def routes_of(app: Litestar) -> list[dict[str, Any]]:
+def _routes(app: Litestar) -> list[dict[str, Any]]:
     """Return every route: path template as in metrics and spans, methods, kind and handler.
 
     The OPTIONS routes that Litestar adds are left out.
@@ -63,13 +51,11 @@ def _describe(route: HTTPRoute | WebSocketRoute | ASGIRoute) -> list[dict[str, A
     else:
         kind, handlers = "asgi", [([], route.route_handler)]  # type: ignore[list-item]
     return [
-        {"path": route.path_format, "methods": methods, "kind": kind, "handler": _name(handler)}
+        {"path": route.path_format, "methods": methods, "kind": kind, "handler": _name(handler.fn)}
         for methods, handler in handlers
     ]
 
 
-def _name(handler: Any) -> str:
-    function = handler.fn
-    return (
-        f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
-    )
+def _name(function: Any) -> str:
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{getattr(function, '__module__', '')}.{name}"

@@ -57,7 +57,9 @@ class Engine:
         self._inode = os.fstat(listener.fileno()).st_ino
         self._is_paused = False
         self._worker = self._make(listener, settings, number)
-        _set_log_level()
+        # Hide Granian's INFO lines about workers, which the main process logs, unless a level is set.
+        logger = logging.getLogger(GRANIAN_LOGGER)
+        logger.setLevel(logger.level or logging.WARNING)
 
     def start(self) -> None:
         """Start to accept connections."""
@@ -96,7 +98,7 @@ class Engine:
                 await self._stopped.wait()
 
     def _make(self, listener: socket.socket, settings: ServerSettings, number: int) -> Any:
-        from granian.constants import HTTPModes
+        from granian.constants import HTTPModes, SSLProtocols
         from granian.http import HTTP1Settings
 
         holder = self._granian.socket_holder(listener.detach(), False, BACKLOG)
@@ -117,16 +119,16 @@ class Engine:
             http2_opts=None,
             websockets_enabled=True,
             static_files=None,
-            **_tls_arguments(settings),
+            ssl_enabled=settings.uses_tls,
+            ssl_cert=_absolute(settings.tls_cert_file),
+            ssl_key=_absolute(settings.tls_key_file),
+            ssl_key_password=None,
+            ssl_protocol_min=str(SSLProtocols.tls12),
+            ssl_ca=_absolute(settings.tls_client_ca_file),
+            ssl_crl=[],
+            ssl_client_verify=settings.tls_client_ca_file is not None,
             metrics=(None, None),
         )
-
-
-def _set_log_level() -> None:
-    """Hide Granian's INFO lines about workers, which the main process logs, unless a level is set."""
-    logger = logging.getLogger(GRANIAN_LOGGER)
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)
 
 
 def connection_limit() -> int:
@@ -136,9 +138,8 @@ def connection_limit() -> int:
     starve all others. Accepting fails beyond the limit of open files.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return _MAX_CONNECTIONS
-    return max(128, min(_MAX_CONNECTIONS, files - _OTHER_FILES))
+    # The kernel's limit may be infinite, which is -1.
+    return _MAX_CONNECTIONS if files < 0 else max(128, min(_MAX_CONNECTIONS, files - _OTHER_FILES))
 
 
 def _descriptors_of(inode: int) -> list[int]:
@@ -155,21 +156,6 @@ def _descriptors_of(inode: int) -> list[int]:
             if stat.S_ISSOCK(status.st_mode) and status.st_ino == inode:
                 found.append(number)
     return found
-
-
-def _tls_arguments(settings: ServerSettings) -> dict[str, Any]:
-    from granian.constants import SSLProtocols
-
-    return {
-        "ssl_enabled": settings.uses_tls,
-        "ssl_cert": _absolute(settings.tls_cert_file),
-        "ssl_key": _absolute(settings.tls_key_file),
-        "ssl_key_password": None,
-        "ssl_protocol_min": str(SSLProtocols.tls12),
-        "ssl_ca": _absolute(settings.tls_client_ca_file),
-        "ssl_crl": [],
-        "ssl_client_verify": settings.tls_client_ca_file is not None,
-    }
 
 
 def _absolute(path: Path | None) -> str | None:

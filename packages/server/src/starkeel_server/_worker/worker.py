@@ -5,9 +5,8 @@ import gc
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from threading import Event
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -17,18 +16,17 @@ from litestar import Litestar
 
 from .._app.drain import Drain
 from .._app.plugin import ServerPlugin
-from .._app.plugin_hooks import PluginHooks, connect_and_migrate, log_features
+from .._app.plugin_hooks import PluginHooks
 from .._compat import check_litestar, granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from .._config.service import NO_DOTENV
 from .._control.server import ControlServer
 from .._ipc.config_snapshot import read_environ
-from .._ipc.scoreboard import Phase, Scoreboard, WorkerSlot, WorkerState
+from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.spawn import CommandChannel
 from .._ipc.startup_channel import StartupReporter
 from .._ipc.worker_process import REPLACED_GRACE_S, WorkerSpec
-from .._metrics.certificate import set_expiry_metric
-from .._metrics.multiprocess import name_process, set_directory
+from .._metrics.multiprocess import name_process, set_certificate_expiry, set_directory
 from .._process.runtime_dir import lock
 from .control_setup import start_control_server
 from .granian_engine import Engine
@@ -37,10 +35,6 @@ from .loop_watchdog import loop_watchdog
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-POLL_S = 0.05
-"""Seconds between two reads of the scoreboard, and between two heartbeats."""
-OPEN_POLL_S = 0.005
-"""Seconds between two reads of whether the port is open."""
 READINESS_INTERVAL_S = 1.0
 """Seconds between two rounds of readiness checks for the admin port."""
 CLOSE_CONNECTIONS_S = (0.2, 2.0)
@@ -49,18 +43,14 @@ close: responses on the way to slow clients, but also half-sent request heads.""
 
 
 def run(channel: CommandChannel) -> NoReturn:
-    """Serve until the main process stops this worker, then exit.
-
-    Args:
-        channel: Receives the `WorkerSpec` as JSON.
-    """
+    """Serve what the main process sends until it stops this worker, then exit."""
     command, descriptors = channel.receive()
     spec = msgspec.json.decode(command, type=WorkerSpec)
     sys.path[:] = spec.path
     set_directory(Path(spec.metrics))
     received = dict(zip(spec.descriptors, descriptors, strict=True))
     try:
-        code = _Worker(spec, received, channel.orphaned).run()
+        code = _Worker(spec, received, channel).run()
     except Exception:
         log.exception("worker failed", index=spec.index)
         code = CRASH_LOOP
@@ -72,16 +62,16 @@ class _Worker:
 
     Args:
         received: Descriptors of this process by those of the main process.
-        orphaned: Set when the main process has ended.
     """
 
-    def __init__(self, spec: WorkerSpec, received: Mapping[int, int], orphaned: Event) -> None:
+    def __init__(self, spec: WorkerSpec, received: Mapping[int, int], channel: CommandChannel) -> None:
         self._spec = spec
         self._received = received
-        self._orphaned = orphaned
-        scoreboard = Path(spec.scoreboard)
-        lock(scoreboard.parent)
-        self._slot: WorkerSlot = Scoreboard(scoreboard).slot(spec.slot)
+        self._channel = channel
+        self._noticed = asyncio.Event()
+        self._directory = Path(spec.scoreboard).parent
+        lock(self._directory)
+        self._slot = Scoreboard(Path(spec.scoreboard)).slot(spec.slot)
         self._reporter = None if spec.startup is None else StartupReporter(received[spec.startup])
 
     def run(self) -> int:
@@ -113,10 +103,11 @@ class _Worker:
         # Garbage collection was off during the imports.
         gc.freeze()
         gc.enable()
-        hooks.server_plugin().attach(self._slot)
+        hooks.server_plugin().slot = self._slot
         hooks.start_process(role="worker", index=self._spec.index, workers=self._spec.workers)
-        directory = Path(self._spec.scoreboard).parent
-        control = start_control_server(directory, self._spec.slot, app=app, hooks=hooks, environ=environ)
+        control = start_control_server(
+            self._directory, self._spec.slot, app=app, hooks=hooks, environ=environ
+        )
         return app, hooks, control
 
     def _report_creation_failure(self, error: Exception) -> int:
@@ -139,10 +130,11 @@ class _Worker:
         """Connect and migrate; return whether the port may be opened."""
         self._slot.state = WorkerState.PREPARING
         async with asyncio.TaskGroup() as tasks:
-            preparation = tasks.create_task(_report_preparation(hooks, reporter))
-            while not preparation.done() and not self._must_end:
-                await asyncio.wait([preparation], timeout=POLL_S)
+            preparation = tasks.create_task(_connect(hooks, reporter))
+            stop = tasks.create_task(self._wait_until(lambda: self._must_end))
+            await asyncio.wait([preparation, stop], return_when=asyncio.FIRST_COMPLETED)
             preparation.cancel()
+            stop.cancel()
         if preparation.cancelled() or not preparation.result():
             return False
         self._slot.state = WorkerState.STARTING
@@ -151,15 +143,20 @@ class _Worker:
 
     async def _until_open(self) -> bool:
         """Wait until the port is open; return False if the worker must stop first."""
-        while self._slot.scoreboard.phase is Phase.PREPARING:
-            if self._must_end:
-                return False
-            await asyncio.sleep(OPEN_POLL_S)
+        await self._wait_until(lambda: self._must_end or self._slot.scoreboard.phase is not Phase.PREPARING)
         return not self._must_end
+
+    async def _wait_until(self, is_true: Callable[[], bool]) -> None:
+        """Wait until the main process has notified this worker of a change that makes a condition true."""
+        loop = asyncio.get_running_loop()
+        self._channel.on_notice = lambda: loop.call_soon_threadsafe(self._noticed.set)
+        while not is_true():
+            await self._noticed.wait()
+            self._noticed.clear()
 
     @property
     def _must_end(self) -> bool:
-        return self._slot.phase >= Phase.STOPPING or self._orphaned.is_set()
+        return self._slot.phase >= Phase.STOPPING or self._channel.orphaned.is_set()
 
     async def _serve(self, app: Litestar, plugin: ServerPlugin) -> tuple[int, float]:
         settings = plugin.settings
@@ -180,7 +177,7 @@ class _Worker:
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
         listener = socket.socket(fileno=self._received[self._spec.listener])
         if plugin.settings.tls_cert_file is not None:
-            set_expiry_metric(plugin.settings.tls_cert_file)
+            set_certificate_expiry(plugin.settings.tls_cert_file)
         engine = Engine(app, listener, plugin.settings, number=self._spec.index + 1)
         # Publish the state before checking for shutdown; otherwise the main process could kill a
         # worker that already accepts connections.
@@ -188,29 +185,18 @@ class _Worker:
         if self._must_end:
             return
         engine.start()
-        self._slot.record_heartbeat()
-        self._slot.state = WorkerState.UP
         with loop_watchdog(self._slot, after_s=plugin.settings.loop_stall_s):
+            self._slot.state = WorkerState.UP
+            self._channel.notify()
             async with asyncio.TaskGroup() as tasks:
-                heartbeat = tasks.create_task(self._send_heartbeats())
                 readiness = tasks.create_task(self._check_readiness(plugin))
-                await self._wait_for_stop(engine)
+                await self._wait_until(lambda: self._must_end or self._slot.is_replaced)
+                if not self._must_end:
+                    engine.pause()
+                await self._wait_until(lambda: self._must_end)
                 readiness.cancel()
-                if plugin.drain is not None:
-                    await self._finish(engine, plugin.drain, plugin.settings.shutdown_grace_s)
-                heartbeat.cancel()
-
-    async def _send_heartbeats(self) -> None:
-        while True:
-            self._slot.record_heartbeat()
-            await asyncio.sleep(POLL_S)
-
-    async def _wait_for_stop(self, engine: Engine) -> None:
-        # Polled: shared memory also works when the main process is killed or blocked.
-        while not self._must_end:
-            if self._slot.is_replaced:
-                engine.pause()
-            await asyncio.sleep(POLL_S)
+            if plugin.drain is not None:
+                await self._finish(engine, plugin.drain, plugin.settings.shutdown_grace_s)
 
     async def _check_readiness(self, plugin: ServerPlugin) -> None:
         while plugin.readiness is not None:
@@ -237,10 +223,11 @@ class _Worker:
         await engine.wait_stopped(timeout_s=max(minimum, min(maximum, remaining_s())))
 
 
-async def _report_preparation(hooks: PluginHooks, reporter: StartupReporter) -> bool:
+async def _connect(hooks: PluginHooks, reporter: StartupReporter) -> bool:
+    """Connect and migrate, and report it to the main process; return whether it succeeded."""
     try:
-        log_features(hooks, reporter.log)
-        await connect_and_migrate(hooks, reporter.log, at_start=True)
+        hooks.log_features(reporter.log)
+        await hooks.connect_and_migrate(reporter.log, at_start=True)
     except Exception as error:  # noqa: BLE001 - the main process logs it
         reporter.fail(error)
         return False
