@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from packaging.markers import Marker
@@ -85,12 +86,48 @@ def test_the_sbom_lists_the_installed_distributions(saved: dict[str, Path], serv
     document = json.loads(_content(saved[service], "app/sbom.cdx.json"))
     expected = _exported(service)
     assert document["bomFormat"] == "CycloneDX"
-    listed = {component["name"]: component["version"] for component in document["components"]}
+    listed = {
+        component["name"]: component["version"]
+        for component in document["components"]
+        if not _is_debian(component)
+    }
     listed[document["metadata"]["component"]["name"]] = expected[service]
     assert listed == expected
-    assert all(component["licenses"][0]["license"]["name"] for component in document["components"])
-    licenses = _content(saved[service], "app/licenses.txt").decode()
-    assert {line.split(" ")[0] for line in licenses.splitlines()} == expected.keys()
+    lines = _content(saved[service], "app/licenses.txt").decode().splitlines()
+    licenses = dict(line.split(": ", 1) for line in lines if not line.startswith("debian/"))
+    assert {name.split(" ")[0] for name in licenses} == expected.keys()
+    stated = {name.split(" ")[0]: text for name, text in licenses.items()}
+    # The first has an expression, the second two classifiers, the last one classifier.
+    assert stated["cryptography"] == "Apache-2.0 OR BSD-3-Clause"
+    assert stated["uvloop"] == "Apache-2.0 OR MIT"
+    assert stated["aiosqlite"] == "MIT"
+    # Parts of these two are under a second licence, according to their own expressions.
+    joint = {name for name, text in stated.items() if " AND " in text}
+    assert joint == {"greenlet", "prometheus-client"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_sbom_lists_the_packages_of_the_base_image(saved: dict[str, Path], service: str) -> None:
+    document = json.loads(_content(saved[service], "app/sbom.cdx.json"))
+    status = "var/lib/dpkg/status.d/"
+    recorded = {
+        name.removeprefix(status)
+        for name in _names(saved[service])
+        if name.startswith(status) and name != status and not name.endswith(".md5sums")
+    }
+    packages = {component["name"]: component for component in document["components"] if _is_debian(component)}
+    assert packages.keys() == recorded
+    assert re.fullmatch(
+        r"pkg:deb/debian/libc6@[\w.+:~-]+\?arch=\w+&distro=debian-13", packages["libc6"]["purl"]
+    )
+    assert {"LGPL-2.1+"} & {found["license"]["name"] for found in packages["libc6"]["licenses"]}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_sbom_has_a_serial_number_and_the_time_of_the_build(saved: dict[str, Path], service: str) -> None:
+    document = json.loads(_content(saved[service], "app/sbom.cdx.json"))
+    assert document["metadata"]["timestamp"] == "2026-01-02T03:04:05Z"
+    assert UUID(document["serialNumber"].removeprefix("urn:uuid:")).version == 5
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -139,6 +176,10 @@ def test_builds_are_reproducible(docker: Docker, images: Mapping[str, str]) -> N
     layers = [docker.inspect(name)["RootFS"]["Layers"] for name in names]
     docker("rmi", *names)
     assert layers[0] == layers[1]
+
+
+def _is_debian(component: dict[str, Any]) -> bool:
+    return str(component.get("purl")).startswith("pkg:deb/debian/")
 
 
 def _python(docker: Docker, image: str, program: str) -> str:
