@@ -60,7 +60,7 @@ drill *args:
 bench name *args:
     @name="$1"; shift; uv run --quiet --frozen python -m "benchmarks.$name.run" "$@"
 
-# Run every check but the tests: format, lint, types, layers, dead code, module length, generated files
+# Run every check but the tests: format, lint, types, layers, dead code, words, generated files
 [group('quality')]
 check:
     uv lock --check
@@ -71,10 +71,7 @@ check:
     uv run --frozen vulture
     uv run --frozen python -m tools.checks.module_length
     uv run --frozen python -m tools.checks.words
-    uv run --frozen python -m tools.generate.configuration --check
-    uv run --frozen python -m tools.generate.openapi --check
-    uv run --frozen python -m tools.generate.dashboards --check
-    uv run --frozen python -m tools.generate.prometheus_rule --check
+    uv run --frozen python -m tools.generate --check
     uv run --frozen python -m tools.tour --check
 
 # Check for plain technical words in names, comments, messages and documentation (just words packages/db docs)
@@ -91,18 +88,17 @@ fmt:
 # Write docs/configuration.md and .env.example from the settings
 [group('generate')]
 reference:
-    uv run --frozen python -m tools.generate.configuration
+    uv run --frozen python -m tools.generate reference
 
 # Write every service's OpenAPI document, docs/openapi/NAME.json
 [group('generate')]
 openapi:
-    uv run --frozen python -m tools.generate.openapi
+    uv run --frozen python -m tools.generate openapi
 
 # Write Grafana's dashboards and the PrometheusRule of the alerts
 [group('generate')]
 dashboards:
-    uv run --frozen python -m tools.generate.dashboards
-    uv run --frozen python -m tools.generate.prometheus_rule
+    uv run --frozen python -m tools.generate dashboards
 
 # Remove development databases, logs, caches and builds
 [group('generate')]

@@ -1,11 +1,13 @@
-"""Load by wrk, and the figures of one round."""
+"""Rounds of load by wrk, and their figures."""
 
 import os
 import re
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,6 +58,30 @@ class Quartiles(NamedTuple):
 def compared(first: list[Round], second: list[Round], figure: Callable[[Round, Round], float]) -> Quartiles:
     """Return the quartiles of a figure of rounds that ran next to each other."""
     return Quartiles.of(figure(*pair) for pair in zip(first, second, strict=True))
+
+
+def interleaved(names: Sequence[str], number: int) -> Sequence[str]:
+    """Return the contenders in the order of a round, which each starts with another one.
+
+    Other load on the machine affects all of them alike.
+    """
+    first = number % len(names)
+    return [*names[first:], *names[:first]]
+
+
+def options(description: str | None, *, connections: int) -> ArgumentParser:
+    """Return a parser with the options of a round; `connections` is a default."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=connections)
+    return parser
+
+
+def show(text: str) -> None:
+    """Write a line to stdout at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def run_wrk(

@@ -5,13 +5,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+import psutil
+from starkeel_testing import wait_until
+
 _START_TIMEOUT_S = 120.0
 
 
@@ -21,37 +21,38 @@ class ServerProcess:
     Args:
         command: Starts the server.
         cwd: Working directory.
-        env: Whole environment.
-        port: Port of 127.0.0.1 that the server listens on.
+        env: Whole environment, with the `PORT` of 127.0.0.1 that the server listens on.
     """
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+        address = ("127.0.0.1", int(env["PORT"]))
+        self.url = f"http://{address[0]}:{address[1]}"
         # Output goes through a pipe, as in a container, and is discarded.
         self._sink = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self._process = subprocess.Popen(
             [*pinned(0), *command], cwd=cwd, env=env, stdout=self._sink.stdin, stderr=subprocess.STDOUT
         )
-        _wait_until_open(port)
+        wait_until(lambda: _is_open(address), timeout_s=_START_TIMEOUT_S, what=f"{command} to listen")
 
     @property
     def cpu_s(self) -> float:
         """CPU time of the server's processes and all their threads, in seconds."""
-        return sum(map(_cpu_s, self._pids()))
+        times = [process.cpu_times() for process in self._processes()]
+        return sum(each.user + each.system for each in times)
 
     @property
     def rss_bytes(self) -> int:
         """Resident memory of the server's processes."""
-        page = os.sysconf("SC_PAGE_SIZE")
-        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in self._pids())
+        return sum(process.memory_info().rss for process in self._processes())
 
     def close(self) -> None:
         """Stop the server."""
         stop(self._process)
         stop(self._sink)
 
-    def _pids(self) -> list[int]:
-        return [self._process.pid, *_descendants(self._process.pid)]
+    def _processes(self) -> list[psutil.Process]:
+        main = psutil.Process(self._process.pid)
+        return [main, *main.children(recursive=True)]
 
 
 def pinned(core: int) -> list[str]:
@@ -70,28 +71,9 @@ def stop(process: "subprocess.Popen[Any]") -> None:
         process.wait()
 
 
-def free_port() -> int:
-    """Return an unused port of 127.0.0.1."""
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        return int(reserved.getsockname()[1])
-
-
-def _cpu_s(pid: int) -> float:
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / _CLOCK_TICKS
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (thread / "children").read_text().split()]
-    return found + [pid for child in found for pid in _descendants(child)]
-
-
-def _wait_until_open(port: int) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.1)
-    raise SystemExit(f"the server does not listen on port {port} after {_START_TIMEOUT_S:.0f} s")
+def _is_open(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True

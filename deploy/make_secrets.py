@@ -18,16 +18,14 @@ def main(folder: Path) -> None:
         _keep(folder / name, secrets.token_urlsafe(24))
     for service in SERVICES:
         password = _keep(folder / f"{service}-database-password", secrets.token_urlsafe(24))
-        _keep(
-            folder / f"{service}-database-url", f"postgresql://{service}:{password}@postgres:5432/{service}"
-        )
+        url = f"postgresql://{service}:{password}@postgres:5432/{service}"
+        _keep(folder / f"{service}-database-url", url)
     password = _keep(folder / "redis-password", "")
     _keep(folder / "redis-url", f"redis://:{password}@redis:6379/0")
-    _keep(
-        folder / "redis-config",
-        f'requirepass {password}\nsave ""\nappendonly no\ndir /data\nmaxmemory 128mb\n',
-    )
-    _keep(folder / "signing-key", _signing_key())
+    settings = f'requirepass {password}\nsave ""\nappendonly no\ndir /data\nmaxmemory 128mb\n'
+    _keep(folder / "redis-config", settings)
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    _keep(folder / "signing-key", key.decode())
 
 
 def _keep(path: Path, content: str) -> str:
@@ -36,11 +34,6 @@ def _keep(path: Path, content: str) -> str:
         path.write_text(content, encoding="utf-8")
         path.chmod(0o644)
     return path.read_text("utf-8")
-
-
-def _signing_key() -> str:
-    key = Ed25519PrivateKey.generate()
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 if __name__ == "__main__":

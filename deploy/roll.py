@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +16,7 @@ _NOTICED_S = 3
 
 @dataclass(frozen=True)
 class Roll:
-    """Rolling replacement of one service in a running stack.
-
-    Attributes:
-        compose: Docker Compose command, with file and profile.
-        service: Name in the compose file.
-    """
+    """Rolling replacement of one service; `compose` is the command with the file and the profile."""
 
     compose: list[str]
     service: str
@@ -44,7 +38,14 @@ class Roll:
         scale = ("--scale", f"{self.service}={count}")
         up = ("up", "--detach", "--no-build", "--no-deps", "--no-recreate")
         _run([*self.compose, *up, *scale, self.service])
-        _wait(lambda: self._healthy() == count, f"{count} ready containers of {self.service}")
+        until = time.monotonic() + _READY_S
+        while self._healthy() != count:
+            if time.monotonic() > until:
+                what = f"{count} ready containers of {self.service}"
+                sys.exit(
+                    f"timed out after {_READY_S} s waiting for {what}; the old containers are still running"
+                )
+            time.sleep(0.5)
         time.sleep(_NOTICED_S)
         # Sends SIGTERM and waits for the stop_grace_period of the service.
         _run(["docker", "stop", container])
@@ -57,14 +58,6 @@ class Roll:
         found = self._containers()
         states = json.loads(_run(["docker", "inspect", *found])) if found else []
         return sum(state["State"].get("Health", {}).get("Status") == "healthy" for state in states)
-
-
-def _wait(condition: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + _READY_S
-    while not condition():
-        if time.monotonic() > until:
-            sys.exit(f"timed out after {_READY_S} s waiting for {what}; the old containers are still running")
-        time.sleep(0.5)
 
 
 def _run(command: list[str]) -> str:

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
@@ -18,7 +17,7 @@ from urllib.request import urlopen
 from watchfiles import PythonFilter, awatch
 
 from .tour import script
-from .workspace import ROOT, Member, arguments, environment, fleet, taken_ports
+from .workspace import ROOT, Member, environment, parse, taken_ports
 
 _COLOURS = (36, 35, 33, 32, 34, 31)
 _READY_POLL_S = 0.1
@@ -77,18 +76,23 @@ class Runner:
                 stderr=STDOUT,
                 start_new_session=True,
             )
-            await self._copy_output(self._process)
+            assert self._process.stdout is not None
+            await self._copy_output(self._process.stdout)
             code = await self._process.wait()
             self._process = None
             if not self._restart_requested.is_set():
                 self._terminal.write_line(self.member.name, f"exited with {code}; waiting for a change")
                 await self._restart_requested.wait()
 
-    async def _copy_output(self, process: Process) -> None:
-        if process.stdout is None:
-            return
+    async def _copy_output(self, output: asyncio.StreamReader) -> None:
         with self.member.log.open("ab", buffering=0) as log:
-            async for line in _lines(process.stdout):
+            while True:
+                try:
+                    line = await output.readline()
+                except ValueError:
+                    continue  # longer than the limit: discarded by the reader
+                if not line:
+                    return
                 log.write(line)
                 self._terminal.write_line(self.member.name, line.decode(errors="replace").rstrip("\n"))
 
@@ -110,17 +114,6 @@ class Runner:
                 self._process.send_signal(number)
 
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while True:
-        try:
-            line = await stream.readline()
-        except ValueError:
-            continue  # longer than the limit: discarded by the reader
-        if not line:
-            return
-        yield line
-
-
 async def _reload(runners: list[Runner]) -> None:
     folders = [*ROOT.glob("packages/*/src"), *ROOT.glob("services/*/src")]
     async for changes in awatch(*folders, watch_filter=PythonFilter()):
@@ -133,15 +126,11 @@ async def _reload(runners: list[Runner]) -> None:
 
 
 async def _welcome(members: list[Member], terminal: Terminal) -> None:
-    for member in members:
-        while not await asyncio.to_thread(_is_ready, member):  # noqa: ASYNC110 - it is another process
-            await asyncio.sleep(_READY_POLL_S)
+    await _wait_until_ready(members)
     # A service that started before its upstream reports it as unavailable until its next check.
     with suppress(TimeoutError):
         async with asyncio.timeout(_OPTIONAL_CHECKS_TIMEOUT_S):
-            for member in members:
-                while not await asyncio.to_thread(_is_ready, member, all_checks=True):  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(_READY_POLL_S)
+            await _wait_until_ready(members, all_checks=True)
     terminal.write("")
     for member in members:
         terminal.write(f"  {member.name:<10} {member.url}/schema    {member.metrics_url}/metrics")
@@ -149,13 +138,14 @@ async def _welcome(members: list[Member], terminal: Terminal) -> None:
     terminal.write(script(members))
 
 
-def _is_ready(member: Member, *, all_checks: bool = False) -> bool:
-    """Return whether a service is ready.
+async def _wait_until_ready(members: list[Member], *, all_checks: bool = False) -> None:
+    """Wait until all services are ready; with `all_checks`, until their non-critical checks pass, too."""
+    for member in members:
+        while not await asyncio.to_thread(_is_ready, member, all_checks=all_checks):  # noqa: ASYNC110 - it is another process
+            await asyncio.sleep(_READY_POLL_S)
 
-    Args:
-        member: The service.
-        all_checks: Whether its non-critical checks must pass, too.
-    """
+
+def _is_ready(member: Member, *, all_checks: bool) -> bool:
     try:
         with urlopen(f"{member.url}/health/ready", timeout=1) as response:
             checks = json.load(response)["checks"]
@@ -187,14 +177,10 @@ async def _run(members: list[Member]) -> None:
 
 def main() -> int:
     """Run the services; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    arguments(parser)
-    given = parser.parse_args()
-    members = fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
+    _, members = parse(argparse.ArgumentParser(description=__doc__))
     if problems := taken_ports(members):
-        for problem in problems:
-            sys.stderr.write(f"{problem}\n")
-        sys.stderr.write("stop that process, or choose other ports: uv run just dev 4000 9190\n")
+        advice = "stop that process, or choose other ports: uv run just dev 4000 9190\n"
+        sys.stderr.write("\n".join([*problems, advice]))
         return 71
     asyncio.run(_run(members))
     return 0

@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .workspace import ROOT, Member, arguments, fleet
+from .workspace import ROOT, Member, parse
 
 STEPS = Path(__file__).with_name("tour.sh")
-_README = ROOT / "README.md"
 
 
 def script(members: list[Member]) -> str:
@@ -33,16 +32,15 @@ def shown(commands: str) -> str:
 def main() -> int:
     """Print, check or run the tour; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    arguments(parser)
     parser.add_argument("--print", action="store_true", help="print the commands only")
     parser.add_argument("--check", action="store_true", help="exit with 1 if the tour in README.md differs")
-    given = parser.parse_args()
-    commands = script(fleet(port=given.port, metrics_port=given.metrics_port))
+    given, members = parse(parser)
+    commands = script(members)
     if given.print:
         sys.stdout.write(commands)
         return 0
     if given.check:
-        if commands in _README.read_text("utf-8"):
+        if commands in (ROOT / "README.md").read_text("utf-8"):
             return 0
         sys.stderr.write("README.md differs from tools/tour.sh: paste the output of `just tour --print`\n")
         return 1

@@ -1,8 +1,9 @@
 """Services of this workspace as `just dev` runs them: names, ports, environment."""
 
 import socket
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +38,13 @@ class Member:
         return self.directory / ".data" / "logs" / f"{self.name}.log"
 
 
-def arguments(parser: ArgumentParser) -> None:
-    """Add the options that `fleet` takes."""
+def parse(parser: ArgumentParser) -> tuple[Namespace, list[Member]]:
+    """Parse the command line, with options for the services; return it and the services."""
     parser.add_argument("port", type=int, nargs="?", default=3000, help="port of the first service (3000)")
     parser.add_argument("metrics_port", type=int, nargs="?", default=9090, help="its admin port (9090)")
     parser.add_argument("--directory", type=Path, default=ROOT, help="folder for databases and logs")
+    given = parser.parse_args()
+    return given, fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
 
 
 def fleet(*, port: int = 3000, metrics_port: int = 9090, directory: Path = ROOT) -> list[Member]:
@@ -79,23 +82,18 @@ def taken_ports(members: list[Member]) -> list[str]:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return False
     return True
 
 
 def _owner(port: int) -> str:
-    try:
-        pids = {
-            connection.pid
-            for connection in psutil.net_connections("tcp")
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
-        }
-        pid = next(pid for pid in pids if pid is not None)
-        return f"process {pid} ({' '.join(psutil.Process(pid).cmdline())[:120]})"
-    except (psutil.Error, StopIteration):
-        return "a process of another user"
+    with suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            is_listening = connection.status == psutil.CONN_LISTEN
+            if is_listening and connection.laddr and connection.laddr.port == port and connection.pid:
+                command = " ".join(psutil.Process(connection.pid).cmdline())
+                return f"process {connection.pid} ({command[:120]})"
+    return "a process of another user"

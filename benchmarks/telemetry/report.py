@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from ..load import Quartiles, Round, compared
-from .contenders import CONTENDERS
+from .contender import CONTENDERS
 
 HEADLINE = "starkeel"
 """The contender that a user of Starkeel runs; the others are compared with it."""

@@ -43,8 +43,8 @@ _WITH_SOURCE = {"litestar"}
 _NAMES = {"uv_cache.json"}
 
 
-def main() -> int:
-    """Process the directory named by the arguments; return the exit code."""
+def main() -> None:
+    """Process the directory named by the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("site_packages", type=Path)
     parser.add_argument("--binutils", type=Path)
@@ -54,17 +54,18 @@ def main() -> int:
         path.unlink()
     _remove_empty_folders(given.site_packages)
     if given.binutils is not None:
-        for path in _shared_objects(given.site_packages):
-            _strip(path, given.binutils)
+        for path in given.site_packages.rglob("*.so*"):
+            if path.is_file() and not path.is_symlink():
+                _strip(path, given.binutils)
     for metadata in given.site_packages.glob("*.dist-info/METADATA"):
-        _shorten(metadata)
+        # The description after the fields is the README of the distribution.
+        metadata.write_bytes(metadata.read_bytes().partition(b"\n\n")[0] + b"\n")
     _compile(given.site_packages)
     if given.binutils is not None:
         _replace_sources(given.site_packages)
     for record in sorted(given.site_packages.glob("*.dist-info/RECORD")):
         _rewrite(record)
     sys.stdout.write(f"{before / 1e6:.1f} MB, slimmed to {_size(given.site_packages) / 1e6:.1f} MB\n")
-    return 0
 
 
 def _size(root: Path) -> int:
@@ -95,12 +96,6 @@ def _remove_empty_folders(root: Path) -> None:
             os.rmdir(folder)
 
 
-def _shared_objects(root: Path) -> Iterator[Path]:
-    for path in root.rglob("*.so*"):
-        if path.is_file() and not path.is_symlink():
-            yield path
-
-
 def _strip(path: Path, binutils: Path) -> None:
     """Remove symbols that the loader does not need."""
     machine = platform.machine()
@@ -112,23 +107,15 @@ def _strip(path: Path, binutils: Path) -> None:
     )
 
 
-def _shorten(metadata: Path) -> None:
-    """Remove the description, which is the README of the distribution, and keep the fields."""
-    metadata.write_bytes(metadata.read_bytes().partition(b"\n\n")[0] + b"\n")
-
-
 def _rewrite(record: Path) -> None:
     """Remove deleted files, and update hash and size of the others."""
     root = record.parent.parent
     with record.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.reader(lines))
+        rows = [row for row in csv.reader(lines) if (root / row[0]).exists()]
     with record.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         for name, digest, size in rows:
-            path = root / name
-            if not path.exists():
-                continue
-            writer.writerow([name, *(_entry(path) if digest else ("", size))])
+            writer.writerow([name, *(_entry(root / name) if digest else ("", size))])
 
 
 def _compile(root: Path) -> None:
@@ -164,4 +151,4 @@ def _entry(path: Path) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

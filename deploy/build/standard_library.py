@@ -26,8 +26,8 @@ _IMPORTED = (
 )
 
 
-def main(layer: Path) -> int:
-    """Compile the modules into the layer, at their path in the image; return the exit code."""
+def main(layer: Path) -> None:
+    """Compile the modules into the layer, at their path in the image."""
     for name in _IMPORTED.split():
         importlib.import_module(name)
     for module in list(sys.modules.values()):
@@ -41,7 +41,6 @@ def main(layer: Path) -> int:
                 doraise=True,
                 invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH,
             )
-    return 0
 
 
 def _source(module: ModuleType) -> Path | None:
@@ -51,4 +50,4 @@ def _source(module: ModuleType) -> Path | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))

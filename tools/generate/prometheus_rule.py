@@ -1,24 +1,17 @@
-"""Write the rules as a PrometheusRule, the resource of Prometheus' operator for Kubernetes, or check it.
+"""The alert and recording rules as a PrometheusRule, the resource of Prometheus' operator for Kubernetes."""
 
-python -m tools.generate.prometheus_rule           write it
-python -m tools.generate.prometheus_rule --check   exit with 1 if it is stale
-"""
-
-import sys
+from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]  # has no types
 
-from ..workspace import ROOT
-from .files import parser, write
-
-STACK = ROOT / "deploy" / "observability"
 _HEAD = "# Written by `just dashboards` from rules/*.yaml: change those.\n"
 
 
-def rendered() -> str:
-    """Return the resource with the groups of all files."""
+def files(root: Path) -> dict[Path, str | None]:
+    """Return the resource with the groups of all files, by path."""
+    stack = root / "deploy" / "observability"
     groups = []
-    for path in sorted((STACK / "rules").glob("*.yaml")):
+    for path in sorted((stack / "rules").glob("*.yaml")):
         groups += yaml.safe_load(path.read_text("utf-8"))["groups"]
     resource = {
         "apiVersion": "monitoring.coreos.com/v1",
@@ -26,7 +19,8 @@ def rendered() -> str:
         "metadata": {"name": "starkeel"},
         "spec": {"groups": groups},
     }
-    return _HEAD + str(yaml.dump(resource, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True))
+    text = yaml.dump(resource, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+    return {stack / "kubernetes" / "rules.yaml": f"{_HEAD}{text}"}
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # has no types
@@ -43,13 +37,3 @@ def _represent_str(dumper: _Dumper, text: str) -> object:
 
 
 _Dumper.add_representer(str, _represent_str)
-
-
-def main() -> int:
-    """Write or check the file; return the exit code."""
-    given = parser(__doc__).parse_args()
-    return write({STACK / "kubernetes" / "rules.yaml": rendered()}, recipe="dashboards", check=given.check)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

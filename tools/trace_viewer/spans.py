@@ -67,23 +67,9 @@ class Request(msgspec.Struct, frozen=True):
     root: SeenSpan
     rows: list[Row]
 
-    @property
-    def is_failed(self) -> bool:
-        return self.root.is_failed
-
-    @property
-    def rank(self) -> tuple[bool, bool, int]:
-        """Sort key: failed requests first, streams last, then by descending duration."""
-        return (not self.is_failed, "starkeel.is_stream" in self.root.attributes, -self.root.duration_ns)
-
-    @property
-    def end_ns(self) -> int:
-        """End of the last span."""
-        return max(row.span.end_ns for row in self.rows)
-
 
 def group_requests(spans: Iterable[SeenSpan]) -> list[Request]:
-    """Group spans, in any order, by request and sort the requests by rank."""
+    """Group spans, in any order, by request: failed ones first, streams last, then by descending duration."""
     known = {(span.trace_id, span.span_id): span for span in spans}
     children: dict[tuple[str, str], list[SeenSpan]] = {}
     roots = []
@@ -94,7 +80,11 @@ def group_requests(spans: Iterable[SeenSpan]) -> list[Request]:
         else:
             roots.append(span)
     found = [Request(root, list(_rows(root, children))) for root in roots]
-    return sorted(found, key=lambda request: request.rank)
+    return sorted(found, key=lambda request: _rank(request.root))
+
+
+def _rank(root: SeenSpan) -> tuple[bool, bool, int]:
+    return (not root.is_failed, "starkeel.is_stream" in root.attributes, -root.duration_ns)
 
 
 def _rows(root: SeenSpan, children: dict[tuple[str, str], list[SeenSpan]]) -> Iterator[Row]:

@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
 
 from .spans import Request, Row, SeenSpan
 
-_MIN_WIDTH: Final = 60
-_MAX_WIDTH: Final = 120
-_DURATION_WIDTH: Final = 9
-_SERVICE_WIDTH: Final = 9
-_MAX_ROWS: Final = 40
-_MAX_DEPTH: Final = 8
-_COLOURS: Final = (36, 35, 33, 32, 34)
-_RED: Final = 31
-_DIM: Final = 2
-_BOLD: Final = 1
-_PARTS: Final = " ▏▎▍▌▋▊▉"
-_ASCII: Final = str.maketrans("└├│█▏▎▍▌▋▊▉…·✗", "`||########.-x")
+_MIN_WIDTH = 60
+_MAX_WIDTH = 120
+_DURATION_WIDTH = 9
+_SERVICE_WIDTH = 9
+_MAX_ROWS = 40
+_MAX_DEPTH = 8
+_COLOURS = (36, 35, 33, 32, 34)
+_RED = 31
+_DIM = 2
+_BOLD = 1
+_PARTS = " ▏▎▍▌▋▊▉"
+_ASCII = str.maketrans("└├│█▏▎▍▌▋▊▉…·✗", "`||########.-x")
 
 
 class Waterfall:
@@ -42,17 +41,16 @@ class Waterfall:
 
     def draw(self, request: Request) -> Iterator[str]:
         """Yield the lines of a request."""
-        yield self._line([(self._title(request), _RED if request.is_failed else _BOLD)])
-        yield self._line([(self._subtitle(request), _DIM)])
+        yield self._line((self._title(request), _RED if request.root.is_failed else _BOLD))
+        yield self._line((self._subtitle(request), _DIM))
+        end_ns = max(row.span.end_ns for row in request.rows)
         for row in request.rows[:_MAX_ROWS]:
-            yield self._row(row, request)
-            error = _error(row.span)
-            if error:
-                yield self._line(
-                    [(_cut(f"{'  ' * min(row.depth, _MAX_DEPTH)}  ✗ {error}", self._width), _RED)]
-                )
+            yield self._row(row, request.root.start_ns, end_ns)
+            if error := _error(row.span):
+                indent = "  " * min(row.depth, _MAX_DEPTH)
+                yield self._line((_cut(f"{indent}  ✗ {error}", self._width), _RED))
         if len(request.rows) > _MAX_ROWS:
-            yield self._line([(f"  … {len(request.rows) - _MAX_ROWS} more spans", _DIM)])
+            yield self._line((f"  … {len(request.rows) - _MAX_ROWS} more spans", _DIM))
 
     def _title(self, request: Request) -> str:
         root = request.root
@@ -67,30 +65,28 @@ class Waterfall:
         path = str(root.attributes.get("url.path", ""))
         return _cut(" ".join(part for part in (began, f"trace {root.trace_id}", path) if part), self._width)
 
-    def _row(self, row: Row, request: Request) -> str:
+    def _row(self, row: Row, start_ns: int, end_ns: int) -> str:
         span = row.span
         guides = row.guides if row.depth <= _MAX_DEPTH else "… " + row.guides[-2 * _MAX_DEPTH :]
         colour = _RED if span.is_failed else self._of.get(span.service, _COLOURS[0])
         return self._line(
-            [
-                (f"{_cut(guides + span.name, self._label):<{self._label}} ", 0),
-                (f"{_cut(span.service, _SERVICE_WIDTH):<{_SERVICE_WIDTH}} ", colour),
-                (f"{self._bar_text(span, request):<{self._bar}} ", colour),
-                (f"{duration(span.duration_ns):>{_DURATION_WIDTH}}", 0),
-            ]
+            (f"{_cut(guides + span.name, self._label):<{self._label}} ", 0),
+            (f"{_cut(span.service, _SERVICE_WIDTH):<{_SERVICE_WIDTH}} ", colour),
+            (f"{self._bar_text(span, start_ns, end_ns):<{self._bar}} ", colour),
+            (f"{duration(span.duration_ns):>{_DURATION_WIDTH}}", 0),
         )
 
-    def _bar_text(self, span: SeenSpan, request: Request) -> str:
-        began, whole = request.root.start_ns, max(1, request.end_ns - request.root.start_ns)
+    def _bar_text(self, span: SeenSpan, start_ns: int, end_ns: int) -> str:
+        whole = max(1, end_ns - start_ns)
         # Clocks may differ between machines: a span outside the request is moved to its edge.
-        start = min(max(0, span.start_ns - began), whole) * self._bar / whole
+        start = min(max(0, span.start_ns - start_ns), whole) * self._bar / whole
         length = max(0, span.duration_ns) * self._bar / whole
         offset = min(int(start), self._bar - 1)
         eighths = round(min(length, self._bar - offset) * 8)
         full, rest = divmod(max(1, eighths), 8)
         return " " * offset + "█" * full + (_PARTS[rest] if rest else "")
 
-    def _line(self, parts: list[tuple[str, int]]) -> str:
+    def _line(self, *parts: tuple[str, int]) -> str:
         shown = [(_visible(text), colour) for text, colour in parts]
         line = "".join(
             f"\x1b[{colour}m{text}\x1b[0m" if self._colours and colour else text for text, colour in shown
@@ -116,8 +112,6 @@ def _error(span: SeenSpan) -> str:
 
 def _visible(text: str) -> str:
     """Replace control characters, which could be terminal escape sequences."""
-    if text.isprintable():
-        return text
     return "".join(character if character.isprintable() else " " for character in text)
 
 

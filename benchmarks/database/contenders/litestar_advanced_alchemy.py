@@ -45,27 +45,18 @@ config = SQLAlchemyAsyncConfig(
 )
 
 
-def bare() -> Litestar:
-    return Litestar([read, write], openapi_config=None, plugins=[SQLAlchemyPlugin(config=config)])
-
-
-def with_telemetry() -> Litestar:
+handlers: list[Any] = [read, write]
+middleware: list[Any] = []
+plugins: list[Any] = [SQLAlchemyPlugin(config=config)]
+if os.environ["BENCH_TELEMETRY"]:
     from litestar.plugins.opentelemetry import OpenTelemetryConfig, OpenTelemetryPlugin
     from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
     from litestar.plugins.structlog import StructlogPlugin
     from otel_sdk import instrument, provider
 
     instrument(config.get_engine().sync_engine)
-    return Litestar(
-        [read, write, PrometheusController],
-        openapi_config=None,
-        middleware=[PrometheusConfig().middleware],
-        plugins=[
-            SQLAlchemyPlugin(config=config),
-            OpenTelemetryPlugin(OpenTelemetryConfig(tracer_provider=provider)),
-            StructlogPlugin(),
-        ],
-    )
+    handlers += [PrometheusController]
+    middleware += [PrometheusConfig().middleware]
+    plugins += [OpenTelemetryPlugin(OpenTelemetryConfig(tracer_provider=provider)), StructlogPlugin()]
 
-
-app = with_telemetry() if os.environ["BENCH_TELEMETRY"] else bare()
+app = Litestar(handlers, openapi_config=None, middleware=middleware, plugins=plugins)

@@ -1,13 +1,13 @@
 """Table that every contender reads and writes, and the size of every pool."""
 
-from sqlalchemy import BigInteger, MetaData, String
+from sqlalchemy import BigInteger, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 POOL = 20
 
 
 class Base(DeclarativeBase):
-    metadata = MetaData()
+    pass
 
 
 class Note(Base):

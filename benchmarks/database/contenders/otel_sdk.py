@@ -1,6 +1,5 @@
 """Usual telemetry of the other stacks: spans by the OpenTelemetry SDK, a JSON access line by structlog."""
 
-import os
 import time
 from typing import Any
 
@@ -12,9 +11,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from sqlalchemy import Engine
 
-_endpoint = os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces"
 provider = TracerProvider()
-provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(_endpoint), max_queue_size=200_000))
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 trace.set_tracer_provider(provider)
 
 

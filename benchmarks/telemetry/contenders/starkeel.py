@@ -3,9 +3,11 @@
 from litestar import Litestar
 from litestar_bare import item
 from starkeel_config import ServiceSettings
-from starkeel_http import HttpPlugin, HttpSettings
-from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
-from starkeel_server import ServerPlugin, ServerSettings, Service, run
+from starkeel_http import HttpSettings
+from starkeel_observability import ObservabilitySettings
+from starkeel_server import ServerSettings, Service, build, run
+
+SERVICE = Service(name="bench", settings="starkeel:Settings", app="starkeel:create_app")
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
@@ -15,13 +17,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
 
 
 def create_app(settings: Settings) -> Litestar:
-    plugins = [
-        ObservabilityPlugin(settings.observability),
-        ServerPlugin(settings.server),
-        HttpPlugin(settings.http),
-    ]
-    return Litestar([item], openapi_config=None, plugins=plugins)
+    return build(SERVICE, settings, handlers=[item], openapi_config=None)
 
 
 if __name__ == "__main__":
-    run(Service(name="bench", settings="starkeel:Settings", app="starkeel:create_app"))
+    run(SERVICE)

@@ -76,9 +76,11 @@ class Verifier:
 @contextmanager
 def verifier(settings: AuthSettings) -> Iterator[Verifier]:
     started = Verifier(settings)
-    with pytest.MonkeyPatch.context() as patch, started.client:
+    with pytest.MonkeyPatch.context() as patch:
+        # Before the start, which fetches: a time of another clock would lie in the future.
         patch.setattr("starkeel_auth._tokens.jwks.monotonic", started.clock)
-        yield started
+        with started.client:
+            yield started
 
 
 @pytest.fixture

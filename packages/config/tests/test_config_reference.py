@@ -226,7 +226,7 @@ def workspace(folder: Path, settings: str) -> Path:
 
 
 def run_tool(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tools.generate.configuration", "--root", str(root), *arguments]
+    command = [sys.executable, "-m", "tools.generate", "reference", "--root", str(root), *arguments]
     environ = {"PYTHONPATH": str(root / "services" / "demo" / "src")}
     return subprocess.run(
         command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False

@@ -1,6 +1,7 @@
 """Rate limits of routes: declared names, and users counted after the guards."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -98,6 +99,49 @@ def test_users_are_counted_after_the_guards_of_any_route(route: Any, path: str) 
             statuses = [client.get(path, headers={"X-User": "ada"}).status_code for _ in range(2)]
             assert statuses == [200, 429]
             assert client.get(path, headers={"X-User": "bob"}).status_code == 200
+
+
+def test_the_headers_of_several_limits_are_lists() -> None:
+    @get("/", guards=[authenticate], opt=limit_by_address("visits") | limit_by_user("reads", "by_user"))
+    async def handler() -> None: ...
+
+    limits = {"visits": Rate(9, 60), "reads": Rate(8, 60), "by_user": Rate(1, 3600)}
+    with TestClient(Litestar([handler], plugins=[HttpPlugin(HttpSettings(), limits)])) as client:
+        response, refused = (client.get("/", headers={"X-User": "ada"}) for _ in range(2))
+
+    assert response.headers.get_list("ratelimit-policy") == [
+        '"visits";q=9;w=60, "reads";q=8;w=60, "by_user";q=1;w=3600'
+    ]
+    assert response.headers.get_list("ratelimit") == [
+        '"visits";r=8;t=60, "reads";r=7;t=60, "by_user";r=0;t=3600'
+    ]
+    assert (refused.status_code, len(refused.headers.get_list("ratelimit"))) == (429, 1)
+
+
+def test_a_request_is_allowed_again_when_the_oldest_leaves_the_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @get("/", opt=limit_by_address("visits"))
+    async def handler() -> None: ...
+
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("starkeel_http._rate_limit.limiter.time", clock)
+    seen = []
+    with TestClient(
+        Litestar([handler], plugins=[HttpPlugin(HttpSettings(), {"visits": Rate(2, 60)})])
+    ) as client:
+        for clock.now in (1000.0, 1020.0, 1059.0, 1060.0, 1060.0, 1080.0):
+            response = client.get("/")
+            seen.append((response.status_code, response.headers["ratelimit"]))
+
+    assert seen == [
+        (200, '"visits";r=1;t=60'),
+        (200, '"visits";r=0;t=40'),
+        (429, '"visits";r=0;t=1'),
+        (200, '"visits";r=0;t=20'),
+        (429, '"visits";r=0;t=20'),
+        (200, '"visits";r=0;t=40'),
+    ]
 
 
 def test_users_of_websockets_are_counted() -> None:

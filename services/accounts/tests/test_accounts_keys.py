@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from accounts.keys import signing_keys
+from accounts.tokens import signing_keys
 from starkeel_auth import generate_private_key_pem
 from starkeel_config import Secret
 

@@ -1,6 +1,6 @@
 """Panels of a dashboard, from their declaration to Grafana's model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -13,6 +13,8 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.tempo import SearchTableType
 
+from .queries import Query
+
 PROMETHEUS = models.DataSourceRef(type_val="prometheus", uid="prometheus")
 LOKI = models.DataSourceRef(type_val="loki", uid="loki")
 TEMPO = models.DataSourceRef(type_val="tempo", uid="tempo")
@@ -21,25 +23,10 @@ Kind = Literal["lines", "stack", "number", "table", "heat", "logs", "traces"]
 _Panel = timeseries.Panel | stat.Panel | table.Panel | heatmap.Panel | logs.Panel
 
 
-class Query(NamedTuple):
-    """A query, in the language of its data source.
-
-    Attributes:
-        expr: The query.
-        legend: Name of its series, or of its column.
-        unit: Grafana's name of its unit, if it differs from the panel's.
-    """
-
-    expr: str
-    legend: str = ""
-    unit: str = ""
-
-
 class Panel(NamedTuple):
     """A panel.
 
     Attributes:
-        title: Title.
         description: What it shows, and what an unusual value means.
         queries: For Prometheus, or for Loki and Tempo by the kind.
         kind: Form of the panel.
@@ -64,33 +51,14 @@ class Panel(NamedTuple):
 
 
 def built_panel(panel: Panel, number: int) -> Builder[models.Panel]:
-    """Return Grafana's builder of a panel.
-
-    Args:
-        panel: The panel.
-        number: Its id on the dashboard.
-    """
-    made = _of_kind(panel).id(number).title(panel.title).description(panel.description)
+    """Return Grafana's builder of a panel; the number is its id on the dashboard."""
+    made = _BUILDERS[panel.kind](panel).id(number).title(panel.title).description(panel.description)
     made.span(panel.width).height(panel.height)
     if panel.limits is not None:
-        made.thresholds(_thresholds(panel.limits))
+        colours = zip((None, *panel.limits), ("green", "yellow", "red"), strict=True)
+        steps = [models.Threshold(value, colour) for value, colour in colours]
+        made.thresholds(build.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps))
     return made
-
-
-def _of_kind(panel: Panel) -> _Panel:
-    match panel.kind:
-        case "lines" | "stack":
-            return _lines(panel)
-        case "number":
-            return _number(panel)
-        case "table":
-            return _table(panel)
-        case "heat":
-            return _heat(panel)
-        case "logs":
-            return _logs(panel)
-        case "traces":
-            return _traces(panel)
 
 
 def _lines(panel: Panel) -> timeseries.Panel:
@@ -177,11 +145,12 @@ def _targets(panel: Panel) -> Iterator[prometheus.Dataquery]:
         yield target.legend_format(query.legend).exemplar(panel.exemplars)
 
 
-def _thresholds(limits: tuple[float, float]) -> build.ThresholdsConfig:
-    yellow, red = limits
-    steps = [
-        models.Threshold(None, "green"),
-        models.Threshold(yellow, "yellow"),
-        models.Threshold(red, "red"),
-    ]
-    return build.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
+_BUILDERS: Mapping[Kind, Callable[[Panel], _Panel]] = {
+    "lines": _lines,
+    "stack": _lines,
+    "number": _number,
+    "table": _table,
+    "heat": _heat,
+    "logs": _logs,
+    "traces": _traces,
+}

@@ -1,6 +1,6 @@
-from starkeel_server import Service, run
+from starkeel_server import run
 
-SERVICE = Service(name="bench", settings="starkeel.app:Settings", app="starkeel.app:create_app")
+from . import SERVICE
 
 if __name__ == "__main__":
     run(SERVICE)

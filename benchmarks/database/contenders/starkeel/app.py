@@ -11,14 +11,16 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
-from notes import Base, Note
+from notes import Note
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import ServiceSettings
-from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyPlugin, OutboxPlugin, read_only
-from starkeel_http import HttpPlugin, HttpSettings, Idempotency
-from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
-from starkeel_server import ServerPlugin, ServerSettings
+from starkeel_db import DatabaseSettings, IdempotencyPlugin, OutboxPlugin, read_only
+from starkeel_http import HttpSettings, Idempotency
+from starkeel_observability import ObservabilitySettings
+from starkeel_server import ServerSettings, build
+
+from . import SERVICE
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
@@ -51,10 +53,7 @@ async def read(note_id: FromPath[int], session: NamedDependency[AsyncSession]) -
 
 @post("/notes")
 async def write(data: JSONBody[NewNote], session: NamedDependency[AsyncSession]) -> dict[str, Any]:
-    note = Note(title=data.title)
-    session.add(note)
-    await session.flush()
-    return {"id": note.id, "title": note.title}
+    return await _insert(session, data.title)
 
 
 @post("/notes/once", guards=[authenticate])
@@ -66,27 +65,25 @@ async def write_once(
 ) -> dict[str, Any]:
     """Write one row, its event and its response."""
     await idempotency.claim()
-    note = Note(title=data.title)
-    session.add(note)
-    await session.flush()
-    written = {"id": note.id, "title": note.title}
+    written = await _insert(session, data.title)
     # A key of its own: most requests are about different rows.
-    await outbox.add(session, key=str(note.id), kind="note.written", payload=json.dumps(written))
+    await outbox.add(session, key=str(written["id"]), kind="note.written", payload=json.dumps(written))
     return written
 
 
+async def _insert(session: AsyncSession, title: str) -> dict[str, Any]:
+    note = Note(title=title)
+    session.add(note)
+    await session.flush()
+    return {"id": note.id, "title": note.title}
+
+
 def create_app(settings: Settings) -> Litestar:
-    database = DatabasePlugin(settings.database, metadata=Base.metadata, migrations="starkeel.migrations")
     hour = timedelta(hours=1)
-    return Litestar(
-        [read, write, write_once],
+    return build(
+        SERVICE,
+        settings,
+        handlers=[read, write, write_once],
+        plugins=[IdempotencyPlugin(lifetime=hour), OutboxPlugin(retention=hour)],
         openapi_config=None,
-        plugins=[
-            ObservabilityPlugin(settings.observability),
-            ServerPlugin(settings.server),
-            HttpPlugin(settings.http),
-            database,
-            IdempotencyPlugin(database, metadata=Base.metadata, lifetime=hour),
-            OutboxPlugin(database, metadata=Base.metadata, retention=hour),
-        ],
     )

@@ -20,7 +20,7 @@ const app = require("fastify")({ logger: true });
 async function main() {
   await app.register(require("fastify-metrics"), { endpoint: "/metrics" });
   app.get("/items/:id", async (request) => ({ id: Number(request.params.id) }));
-  await app.listen({ host: "127.0.0.1", port: Number(process.argv[2]) });
+  await app.listen({ host: "127.0.0.1", port: Number(process.env.PORT) });
 }
 
 process.on("SIGTERM", () => app.close().then(() => sdk.shutdown()).then(() => process.exit(0)));

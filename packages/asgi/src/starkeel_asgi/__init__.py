@@ -1,15 +1,13 @@
 """One object per request: what the layers around a Litestar application share."""
 
-from ._exchange.config import REQUEST_ID, ExchangeConfig
-from ._exchange.deadline import DeadlineQueue, DeadlineQueues
-from ._exchange.exchange import DeadlineExceeded, Exchange, current
+from ._compat import Route
+from ._exchange.config import REQUEST_ID, ExchangeConfig, Header, header_map
+from ._exchange.exchange import DeadlineExceeded, DeadlineQueue, DeadlineQueues, Exchange, current
 from ._exchange.gates import GateOrder, Response
-from ._exchange.headers import Header, header_map
 from ._exchange.http import HttpExchange
 from ._exchange.incoming import TOO_LARGE
-from ._exchange.route import Route
 from ._exchange.websocket import WebSocketExchange
-from ._pipeline.pipeline import Layer, LayerOrder, Pipeline, pipeline_of
+from ._pipeline import Layer, LayerOrder, Pipeline, pipeline_of
 
 __all__ = [
     "REQUEST_ID",

@@ -9,9 +9,8 @@ from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._errors import AuthError, KeysUnavailableError, TokenError
+    from ._guards import Guard, Principal, authenticated, requires_scope
     from ._plugin import AuthPlugin
-    from ._requests.authenticator import Principal
-    from ._requests.guards import Guard, authenticated, requires_scope
     from ._settings import AuthSettings, IssuerSettings
     from ._tokens.keys import SigningKeys, generate_private_key_pem
     from ._tokens.verifier import Claims, KeySource, TokenVerifier
@@ -20,9 +19,8 @@ else:
         __name__,
         {
             "_errors": ["AuthError", "KeysUnavailableError", "TokenError"],
+            "_guards": ["Guard", "Principal", "authenticated", "requires_scope"],
             "_plugin": ["AuthPlugin"],
-            "_requests.authenticator": ["Principal"],
-            "_requests.guards": ["Guard", "authenticated", "requires_scope"],
             "_settings": ["AuthSettings", "IssuerSettings"],
             "_tokens.keys": ["SigningKeys", "generate_private_key_pem"],
             "_tokens.verifier": ["Claims", "KeySource", "TokenVerifier"],

@@ -10,15 +10,13 @@ import anyio
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
-from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityRequirement, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from starkeel_config import DeclarationError, ServiceContext
 
-from ._requests.authenticator import Authenticator
-from ._requests.guards import STATE_KEY, Guard, provide_principal
+from ._guards import STATE_KEY, Guard, provide_principal
 from ._settings import AuthSettings, IssuerSettings
 from ._tokens.keys import SigningKeys
 from ._tokens.verifier import KeySource, TokenVerifier
@@ -63,8 +61,7 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
             self._key_source = f"with the keys at {settings.jwks_url}"
         else:
             raise TypeError("AuthPlugin requires `keys`, or `AuthSettings` with the URL of the keys")
-        verifier = TokenVerifier(source, issuer=settings.issuer, audience=settings.audience)
-        self._authenticator = Authenticator(verifier, realm=settings.audience)
+        self._verifier = TokenVerifier(source, issuer=settings.issuer, audience=settings.audience)
 
     @classmethod
     def issuer(cls, settings: IssuerSettings, keys: SigningKeys) -> Self:
@@ -92,18 +89,21 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependency, the security scheme and the background fetch of keys."""
-        app_config.state[STATE_KEY] = self._authenticator
+        app_config.state[STATE_KEY] = self._verifier
         app_config.dependencies.setdefault("principal", Provide(provide_principal))
         if app_config.openapi_config is not None:
             app_config.openapi_config = _with_security_scheme(app_config.openapi_config)
-        app_config.lifespan.append(self._lifespan)
+        if self._remote_keys is not None:
+            app_config.lifespan.append(self._fetch_keys)
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
         """Add the requirements of a route's guards to the OpenAPI document."""
-        if isinstance(route, HTTPRoute):
-            for handler in route.route_handlers:
-                _add_security_requirement(handler)
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Guard)]
+            if guards and not any(SCHEME in requirement for requirement in handler.security or ()):
+                scopes = frozenset[str]().union(*(guard.scopes for guard in guards))
+                handler.security = [*(handler.security or ()), {SCHEME: sorted(scopes)}]
 
     async def check_ready(self) -> None:
         """Raise when there are no usable keys."""
@@ -115,16 +115,12 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
         yield "token verification", True, self._key_source
 
     @asynccontextmanager
-    async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
-        if self._remote_keys is None:
-            yield
-            return
+    async def _fetch_keys(self, _: Litestar) -> AsyncGenerator[None]:
+        assert self._remote_keys is not None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._remote_keys.run)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+            yield
+            tasks.cancel_scope.cancel()
 
 
 def _with_security_scheme(config: OpenAPIConfig) -> OpenAPIConfig:
@@ -139,12 +135,3 @@ def _with_security_scheme(config: OpenAPIConfig) -> OpenAPIConfig:
     extended = copy(config)
     extended.components = [*components, Components(security_schemes={SCHEME: scheme})]
     return extended
-
-
-def _add_security_requirement(handler: HTTPRouteHandler) -> None:
-    guards = [guard for guard in handler.resolve_guards() if isinstance(guard, Guard)]
-    if not guards or any(SCHEME in requirement for requirement in handler.security or ()):
-        return
-    scopes = sorted(frozenset[str]().union(*(guard.scopes for guard in guards)))
-    requirement: SecurityRequirement = {SCHEME: scopes}
-    handler.security = [*(handler.security or ()), requirement]

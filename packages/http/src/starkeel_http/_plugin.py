@@ -1,31 +1,32 @@
 """Litestar plugin of the HTTP edge."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, final
+from typing import TYPE_CHECKING, Final, Literal, Self, final
 
 import structlog
-from litestar import Litestar, Request, Response
+from litestar import Litestar
 from litestar.app import DEFAULT_OPENAPI_CONFIG
 from litestar.config.app import AppConfig
 from litestar.di import Provide
-from litestar.enums import ScopeType
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import ParameterKwarg
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
-from litestar.types import Scope
 from msgspec import Meta
-from starkeel_asgi import current, pipeline_of
+from starkeel_asgi import pipeline_of
 from starkeel_config import ServiceContext
 
+from . import _compat
 from ._base.rate import Rate
 from ._base.route_options import Policy, check_limit_names, check_limits_declared
 from ._base.settings import HttpSettings
+from ._errors.report import close_message, error_response, problem_response, report_websocket
+from ._idempotency.key import Idempotency, IdempotencyProvider, Replay, empty_response
+from ._request.strict_json import DECODER, StrictDecoder, strict_request_class
 
 if TYPE_CHECKING:
     from ._edge.edge import Edge
-    from ._idempotency.key import IdempotencyStore
     from ._rate_limit.limiter import Limiter
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
         self._edge: Edge | None = None
         self._limiter: Limiter | None = None
-        self._store: IdempotencyStore | None = None
+        self._idempotency = IdempotencyProvider()
         self._needs_store = False
 
     @classmethod
@@ -96,12 +97,8 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the ASGI layer, the rendering of exceptions and the strict decoding of bodies."""
-        # Lazy: a process that only reads settings must not import limits and metrics.
-        from . import _compat
-        from ._edge.guarded_routes import with_user_limits
-        from ._idempotency.key import Idempotency, IdempotencyProvider, Replay
-        from ._rate_limit.limiter import Limiter
-        from ._request.strict_json import strict_request_class
+        # Lazy, as is the edge below: metrics must not be imported before the process is configured.
+        from ._rate_limit.limiter import Limiter, with_user_limits
 
         _compat.check()
         if self._description is not None and app_config.openapi_config is DEFAULT_OPENAPI_CONFIG:
@@ -110,31 +107,24 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             app_config.openapi_config = openapi(self._namespace or "", self._description)
         if self._namespace is None and app_config.openapi_config is not None:
             self._namespace = app_config.openapi_config.title
-        self._limiter = Limiter(
-            redis_url=self.settings.redis_url.reveal() if self.settings.redis_url is not None else None,
+        redis_url = self.settings.redis_url
+        self._limiter = limiter = Limiter(
+            redis_url=None if redis_url is None else redis_url.reveal(),
             namespace=self._namespace or "service",
             on_error=self.settings.rate_limit_on_error,
         )
-        app_config.route_handlers = [
-            with_user_limits(route, self._limiter) for route in app_config.route_handlers
-        ]
+        app_config.route_handlers = [with_user_limits(route, limiter) for route in app_config.route_handlers]
         app_config.request_class = strict_request_class(app_config.request_class)
-        app_config.exception_handlers.setdefault(Exception, _render)
-        app_config.exception_handlers.setdefault(Replay, _replay)
-        app_config.dependencies.setdefault(
-            "idempotency", Provide(IdempotencyProvider(self._found_store).provide)
-        )
+        app_config.exception_handlers.setdefault(Exception, problem_response)
+        app_config.exception_handlers.setdefault(Replay, empty_response)
+        app_config.dependencies.setdefault("idempotency", Provide(self._idempotency.provide))
         app_config.signature_types.append(Idempotency)
-        app_config.after_exception.append(_report_websocket)
+        app_config.after_exception.append(report_websocket)
         if app_config.logging_config is not None and hasattr(app_config.logging_config, "log_exceptions"):
             # The edge logs exceptions itself.
             app_config.logging_config.log_exceptions = "never"
-
-        def wrap(app: Litestar) -> None:
-            self._start(app)
-
-        app_config.on_startup.append(wrap)
-        app_config.on_shutdown.append(self._limiter.close)
+        app_config.on_startup.append(self._start)
+        app_config.on_shutdown.append(limiter.close)
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
@@ -149,47 +139,37 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             self._configure_handler(handler, f"{handler} at {route.path}")
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
-        """Set the number of workers among which limits are divided without Redis.
-
-        Args:
-            role: Role of this process.
-            index: Index of the worker.
-            workers: Number of workers.
-        """
+        """Set the number of workers among which limits are divided without Redis."""
         if self.limits and self.settings.redis_url is None:
             self._workers = workers
         self._is_first = role == "worker" and index == 0
 
     async def check_ready(self) -> None:
         """Raise if Redis is configured and unavailable."""
-        if self.limits and self._limiter is not None:
+        if self._limiter is not None:
             await self._limiter.check()
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Return the features with their state and its reason."""
         where = "in each worker" if self.settings.redis_url is None else "in Redis"
         rates = ", ".join(f"{name} {rate}" for name, rate in self.limits.items())
-        yield (
-            "rate limits",
-            bool(self.limits),
-            f"{rates}; counted {where}" if rates else "no limits declared",
-        )
-        origins = len(self.settings.cors_allowed_origins)
-        yield "cors", bool(origins), _set("CORS_ALLOWED_ORIGINS", origins)
-        proxies = len(self.settings.trusted_proxies)
-        yield "trusted proxies", bool(proxies), _set("TRUSTED_PROXIES", proxies)
+        yield "rate limits", bool(rates), f"{rates}; counted {where}" if rates else "no limits declared"
+        for feature, variable, values in (
+            ("cors", "CORS_ALLOWED_ORIGINS", self.settings.cors_allowed_origins),
+            ("trusted proxies", "TRUSTED_PROXIES", self.settings.trusted_proxies),
+        ):
+            yield feature, bool(values), f"{variable} {f'has {len(values)}' if values else 'is not set'}"
 
     def _configure_handler(self, handler: BaseRouteHandler, where: str) -> None:
-        from . import _compat
         from ._edge.edge import POLICY
-        from ._edge.user_limit import UserLimit
-        from ._request.strict_json import DECODER, StrictDecoder
+        from ._rate_limit.limiter import UserLimit
 
         most: int | None = self.settings.max_body_bytes
         if isinstance(handler, HTTPRouteHandler):
             most = _compat.set_max_body_bytes(handler, self.settings.max_body_bytes)
             _check_bounds(handler, where)
-            self._needs_store = self._needs_store or _takes_idempotency(handler)
+            parameters = _compat.parameters(handler).values()
+            self._needs_store |= any(parameter.annotation is Idempotency for parameter in parameters)
             handler.opt[DECODER] = StrictDecoder(handler)
         policy = self._policy.for_route(handler.opt, max_body_bytes=most)
         check_limits_declared(policy, self.limits, where=where)
@@ -201,22 +181,17 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
                 " `Litestar`, and list plugins that add routes or guards before HttpPlugin"
             )
 
-    def _found_store(self) -> "IdempotencyStore":
-        assert self._store is not None
-        return self._store
-
     def _start(self, app: Litestar) -> None:
-        from ._base.headers import SECURITY_HEADERS, SECURITY_HEADERS_HTTPS
         from ._client_address.layer import ClientAddress
-        from ._client_address.proxies import TrustedProxies
-        from ._edge.cors import Cors
-        from ._edge.edge import Edge, Rules, close_message, error_response
+        from ._edge.edge import Edge
+        from ._edge.headers import SECURITY_HEADERS, SECURITY_HEADERS_HTTPS, Cors
 
-        self._store = next((p for p in app.plugins if hasattr(p, "claim_idempotency_key")), None)  # type: ignore[assignment]  # by shape
-        if self._needs_store and self._store is None:
+        store = next((plugin for plugin in app.plugins if hasattr(plugin, "claim_idempotency_key")), None)
+        if self._needs_store and store is None:
             raise ImproperlyConfiguredException(
                 "a route requires `idempotency`, but no plugin has `claim_idempotency_key` to store responses"
             )
+        self._idempotency.store = store  # type: ignore[assignment]  # by shape
         assert self._limiter is not None
         self._limiter.open({name: rate.shared_by(self._workers) for name, rate in self.limits.items()})
         if self._workers > 1 and self._is_first:
@@ -230,53 +205,19 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             self._edge.open()
             return
         pipeline = pipeline_of(app)
-        if proxies := TrustedProxies(self.settings.trusted_proxies):
-            pipeline.add(ClientAddress(proxies))
-        cors = Cors(self.settings.cors_allowed_origins)
-        self._edge = Edge(Rules(policy=self._policy, cors=cors, limiter=self._limiter))
+        if self.settings.trusted_proxies:
+            pipeline.add(ClientAddress(self.settings.trusted_proxies))
+        origins = self.settings.cors_allowed_origins
+        self._edge = Edge(self._policy, Cors(origins) if origins else None, self._limiter)
         pipeline.add(self._edge)
         pipeline.error_response = error_response
         pipeline.config.close_message = close_message
         pipeline.config.set_default_headers(http=SECURITY_HEADERS, https=SECURITY_HEADERS_HTTPS)
 
 
-def _render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    from ._edge.edge import report
-    from ._errors.problem import MEDIA_TYPE
-
-    problem = report(error, request.scope)
-    exchange = current(request.scope)
-    path = request.scope["path"] if exchange is None else exchange.path
-    return Response(
-        problem.body(path), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
-    )
-
-
-def _replay(_: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
-    # The middleware replaces this response with the stored one.
-    return Response(b"", status_code=200)
-
-
-def _takes_idempotency(handler: HTTPRouteHandler) -> bool:
-    from ._idempotency.key import Idempotency
-
-    return any(p.annotation is Idempotency for p in handler.parsed_fn_signature.parameters.values())
-
-
-def _report_websocket(error: Exception, scope: Scope) -> None:
-    from litestar.exceptions import WebSocketException
-
-    from ._edge.edge import report
-
-    if scope["type"] == ScopeType.WEBSOCKET and not isinstance(error, WebSocketException):
-        report(error, scope)
-
-
 def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:
     """Reject bounds on parameters that Litestar documents and does not enforce."""
-    from ._compat import parameters
-
-    for name, field in parameters(handler).items():
+    for name, field in _compat.parameters(handler).items():
         kwarg = field.kwarg_definition
         if not isinstance(kwarg, ParameterKwarg):
             continue
@@ -289,7 +230,3 @@ def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:
                     f"parameter `{name}` of {where} has a bound in `msgspec.Meta`, which Litestar does not"
                     f" enforce for parameters: pass `{bounds[0]}` to `QueryParameter` (or header, cookie)"
                 )
-
-
-def _set(variable: str, count: int) -> str:
-    return f"{variable} has {count}" if count else f"{variable} is not set"

@@ -1,69 +1,57 @@
 """Deselection of tests that need a server which cannot be started here."""
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 
 from ._servers.installations import Installation, find_postgres, find_redis
 
 
-@dataclass(frozen=True)
-class Requirement:
+class Server(NamedTuple):
     """A server that tests may need.
 
     Attributes:
-        fixture: Tests that use this fixture need the server; so do those with the marker `needs_NAME`.
-        url_variable: Environment variable with the URL of an existing server.
         package: Name of the Debian package.
-        find: Return the server's programs on this machine.
+        find: Return its programs on this machine.
     """
 
-    fixture: str
-    url_variable: str
     package: str
     find: Callable[[], Installation | None]
 
-    def is_met(self) -> bool:
-        """Return whether tests that need the server can run."""
-        return bool(os.environ.get(self.url_variable)) or self.find() is not None
+
+SERVERS = {"postgres": Server("postgresql", find_postgres), "redis": Server("redis-server", find_redis)}
 
 
-REQUIREMENTS = {
-    "postgres": Requirement("postgres_server", "STARKEEL_TEST_POSTGRES_URL", "postgresql", find_postgres),
-    "redis": Requirement("redis_server", "STARKEEL_TEST_REDIS_URL", "redis-server", find_redis),
-}
+class Deselected(NamedTuple):
+    """Number of deselected tests, and the servers that they need."""
 
-
-@dataclass
-class Deselected:
-    """Number of deselected tests, and the requirements that are not met."""
-
-    count: int = 0
-    requirements: set[str] = field(default_factory=set)
+    tests: int = 0
+    servers: tuple[str, ...] = ()
 
     def line(self) -> str:
         """Return the summary line, with the command that installs the missing servers."""
-        packages = " ".join(REQUIREMENTS[name].package for name in sorted(self.requirements))
-        tests = "1 test needs" if self.count == 1 else f"{self.count} tests need"
+        packages = " ".join(SERVERS[name].package for name in self.servers)
+        tests = "1 test needs" if self.tests == 1 else f"{self.tests} tests need"
         return f"{tests} a server that is not available and did not run: apt-get install {packages}"
 
 
 def deselect_unmet(config: pytest.Config, items: list[pytest.Item]) -> Deselected:
-    """Deselect the tests whose requirements are not met."""
-    required = {name for item in items for name in _requirements(item)}
-    missing = {name for name in required if not REQUIREMENTS[name].is_met()}
-    if not missing:
-        return Deselected()
-    deselected = [item for item in items if missing.intersection(_requirements(item))]
-    items[:] = [item for item in items if not missing.intersection(_requirements(item))]
-    config.hook.pytest_deselected(items=deselected)
-    return Deselected(len(deselected), missing)
+    """Deselect the tests that need a server which is neither given by URL nor found."""
+    needed = {name: {item for item in items if _is_needed(name, item)} for name in SERVERS}
+    unmet = [name for name in needed if needed[name] and not _is_available(name)]
+    deselected = set().union(*(needed[name] for name in unmet))
+    if deselected:
+        config.hook.pytest_deselected(items=[item for item in items if item in deselected])
+        items[:] = [item for item in items if item not in deselected]
+    return Deselected(len(deselected), tuple(unmet))
 
 
-def _requirements(item: pytest.Item) -> Iterable[str]:
-    used: Iterable[str] = getattr(item, "fixturenames", ())
-    for name, requirement in REQUIREMENTS.items():
-        if requirement.fixture in used or item.get_closest_marker(f"needs_{name}"):
-            yield name
+def _is_needed(name: str, item: pytest.Item) -> bool:
+    is_used = f"{name}_server" in getattr(item, "fixturenames", ())
+    return is_used or item.get_closest_marker(f"needs_{name}") is not None
+
+
+def _is_available(name: str) -> bool:
+    return bool(os.environ.get(f"STARKEEL_TEST_{name.upper()}_URL")) or SERVERS[name].find() is not None

@@ -3,11 +3,13 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
 
 _INTERVAL_S = 0.02
+_RETRIES = 2
 
 
 def wait_until(
@@ -37,3 +39,14 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def on_free_port(start: Callable[[int], T]) -> T:
+    """Call a function with an unused port, again with another one if it raises `AssertionError`.
+
+    Another program may take the port before the server does.
+    """
+    for _ in range(_RETRIES):
+        with suppress(AssertionError):
+            return start(unused_port())
+    return start(unused_port())

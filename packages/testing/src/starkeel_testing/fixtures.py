@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from ._otlp import OtlpReceiver
 from ._servers.postgres import OwnPostgres, PostgresServer, running_postgres
-from ._servers.redis import RedisServer, external_redis, running_redis
+from ._servers.redis import DATABASES, RedisServer, running_redis
 from ._servers.shared_postgres import BROKER, request_url
-from ._telemetry.otlp import OtlpReceiver
 from ._wait import unused_port
 
 _DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)]
@@ -79,7 +80,9 @@ def redis_server(pytestconfig: pytest.Config) -> Iterator[RedisServer]:
     external = os.environ.get("STARKEEL_TEST_REDIS_URL")
     if external:
         worker = getattr(pytestconfig, "workerinput", {}).get("workerid", "gw0")
-        yield external_redis(external, worker=int(worker.removeprefix("gw")))
+        # The first process uses the database in the URL, each further process the next one.
+        database = int(urlsplit(external).path.strip("/") or 0) + int(worker.removeprefix("gw"))
+        yield RedisServer(external, database=database % DATABASES, is_exclusive=False)
         return
     with running_redis() as server:
         yield server

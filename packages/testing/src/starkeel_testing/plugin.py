@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from ._requirements import REQUIREMENTS, Deselected, deselect_unmet
+from ._requirements import SERVERS, Deselected, deselect_unmet
 from ._servers.shared_postgres import BROKER, PostgresBroker
 
 pytest_plugins = ["starkeel_testing.fixtures"]
@@ -23,7 +23,7 @@ class Node(Protocol):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers and initialise the state of the run."""
-    for name in REQUIREMENTS:
+    for name in SERVERS:
         config.addinivalue_line("markers", f"needs_{name}: deselected where no {name} server is available")
     config.stash[BROKER] = PostgresBroker()
     config.stash[_DESELECTED] = Deselected()
@@ -47,7 +47,7 @@ def pytest_testnodedown(node: Node, error: object | None) -> None:
     del error
     received = getattr(node, "workeroutput", {}).get("starkeel_deselected")
     if received is not None:
-        node.config.stash[_DESELECTED] = Deselected(received["count"], set(received["requirements"]))
+        node.config.stash[_DESELECTED] = Deselected(*received)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -56,16 +56,13 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     deselected = session.config.stash[_DESELECTED]
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["starkeel_deselected"] = {
-            "count": deselected.count,
-            "requirements": sorted(deselected.requirements),
-        }
-    is_failure = deselected.count > 0 and os.environ.get("CI", "").lower() in {"1", "true"}
+        output["starkeel_deselected"] = tuple(deselected)
+    is_failure = deselected.tests > 0 and os.environ.get("CI", "").lower() in {"1", "true"}
     if is_failure and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if deselected.count and reporter is not None and output is None:
+    if deselected.tests and reporter is not None and output is None:
         reporter.write_line(deselected.line(), red=is_failure, yellow=not is_failure)
 
 

@@ -1,16 +1,17 @@
 """Application factory of accounts."""
 
 from litestar import Litestar
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
+from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import AuthPlugin
 from starkeel_server import build
 
 from . import SERVICE
-from .keys import signing_keys
 from .passwords import PasswordHashing
 from .settings import Settings
-from .tokens import TokenIssuer
+from .tokens import TokenIssuer, signing_keys
 from .tokens_api import DiscoveryController, TokenController
+from .users import Users
 from .users_api import UserController
 
 
@@ -24,6 +25,10 @@ def create_app(settings: Settings) -> Litestar:
         lifetime_s=settings.jwt_expiration_hours * 3600,
     )
     hashing = PasswordHashing()
+
+    def provide_users(session: NamedDependency[AsyncSession]) -> Users:
+        return Users(session, hashing)
+
     return build(
         SERVICE,
         settings,
@@ -31,6 +36,6 @@ def create_app(settings: Settings) -> Litestar:
         plugins=[AuthPlugin.issuer(settings.auth, keys)],
         dependencies={
             "issuer": Provide(lambda: issuer, sync_to_thread=False),
-            "hashing": Provide(lambda: hashing, sync_to_thread=False),
+            "users": Provide(provide_users, sync_to_thread=False),
         },
     )

@@ -24,11 +24,6 @@ class EmailAddress:
     written: str
     key: str
 
-    @property
-    def local_part(self) -> str:
-        """The part before the last `@`."""
-        return self.written.rpartition("@")[0]
-
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse an address typed by a user.

@@ -2,7 +2,6 @@
 
 import os
 import unicodedata
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -27,15 +26,11 @@ class WeakPasswordError(ValueError):
     """The password violates a rule; the message names the rule and does not contain the password."""
 
 
-def validate_password(password: str, email_local_part: str) -> str:
-    """Return the normalised password.
-
-    Args:
-        password: As received.
-        email_local_part: Part of the user's email address before the `@`.
+def validate_password(password: str, email: str) -> str:
+    """Return the normalised password of the user with an email address.
 
     Raises:
-        WeakPasswordError: The password is too short, too long, common, or equal to the local part.
+        WeakPasswordError: The password is too short, too long, common, or the part of the address before `@`.
     """
     normalised = _normalise(password)
     if not MIN_LENGTH <= len(normalised) <= MAX_LENGTH:
@@ -43,7 +38,7 @@ def validate_password(password: str, email_local_part: str) -> str:
     folded = normalised.casefold()
     if folded in common_passwords() or len(set(folded)) == 1:
         raise WeakPasswordError("is too common")
-    if folded == email_local_part.casefold():
+    if folded == email.rpartition("@")[0].casefold():
         raise WeakPasswordError("must not equal the name in the email address")
     return normalised
 
@@ -53,18 +48,6 @@ def common_passwords() -> frozenset[str]:
     """Return the most common passwords of at least the minimum length, case-folded."""
     text = files(__package__).joinpath("common_passwords.txt").read_text("utf-8")
     return frozenset(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """Result of verifying a password against a hash.
-
-    Attributes:
-        needs_rehash: The hash was made with other parameters than the current ones.
-    """
-
-    is_valid: bool
-    needs_rehash: bool = False
 
 
 class PasswordHashing:
@@ -83,24 +66,27 @@ class PasswordHashing:
         """Return the encoded hash, including parameters and salt."""
         return await to_thread.run_sync(self._argon2.hash, _normalise(password), limiter=self._limiter)
 
-    async def verify(self, password: str, encoded: str | None) -> Verification:
-        """Verify a password, in the same time whether or not there is a hash.
+    async def verify(self, password: str, encoded: str | None) -> bool:
+        """Return whether a password is valid, after the same time whether or not there is a hash.
 
         Args:
             password: As received.
             encoded: The user's hash, or `None` for an unknown user, which is never valid.
         """
-        result = await to_thread.run_sync(
+        is_valid = await to_thread.run_sync(
             self._verify, _normalise(password), encoded or DUMMY_HASH, limiter=self._limiter
         )
-        return Verification(is_valid=False) if encoded is None else result
+        return is_valid and encoded is not None
 
-    def _verify(self, password: str, encoded: str) -> Verification:
+    def needs_rehash(self, encoded: str) -> bool:
+        """Return whether a hash was made with other parameters than the current ones."""
+        return self._argon2.check_needs_rehash(encoded)
+
+    def _verify(self, password: str, encoded: str) -> bool:
         try:
-            self._argon2.verify(encoded, password)
+            return self._argon2.verify(encoded, password)
         except (VerificationError, InvalidHashError):
-            return Verification(is_valid=False)
-        return Verification(is_valid=True, needs_rehash=self._argon2.check_needs_rehash(encoded))
+            return False
 
 
 def _normalise(password: str) -> str:

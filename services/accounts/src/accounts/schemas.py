@@ -30,18 +30,15 @@ Password = Annotated[
 ]
 
 
-class SignUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Registration of a user."""
-
-    email: Email
-    password: Password
-
-
 class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Email address and password of a user."""
 
     email: Email
     password: Password
+
+
+class SignUp(Credentials, frozen=True):
+    """Registration of a user."""
 
 
 class PasswordChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

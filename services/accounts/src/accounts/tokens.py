@@ -1,10 +1,14 @@
-"""Access tokens (RFC 9068)."""
+"""Access tokens (RFC 9068), and the keys that sign them: configured, or generated once in development."""
 
+import os
+import secrets
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID, uuid4
 
-from starkeel_auth import SigningKeys
+from starkeel_auth import SigningKeys, generate_private_key_pem
+from starkeel_config import Secret
 
 SCOPES = ("orders:read", "orders:write")
 """Scopes of every user."""
@@ -34,3 +38,46 @@ class TokenIssuer:
                 "scope": " ".join(SCOPES),
             }
         )
+
+
+def signing_keys(private_key: Secret | None, *, database_url: str) -> SigningKeys:
+    """Return the keys that sign and verify access tokens.
+
+    Args:
+        private_key: `JWT_PRIVATE_KEY`; `None` only in development.
+        database_url: The development key is stored next to its SQLite file, so that tokens survive a restart.
+    """
+    if private_key is not None:
+        return SigningKeys.from_pem(private_key.reveal())
+    database = _sqlite_file(database_url) or Path(".data/accounts.db")
+    return SigningKeys.from_pem(_development_key(database.with_suffix(".jwt-private-key.pem")))
+
+
+def _sqlite_file(database_url: str) -> Path | None:
+    scheme, _, rest = database_url.partition(":///")
+    path = rest.partition("?")[0]
+    return Path(path) if scheme.startswith("sqlite") and path and path != ":memory:" else None
+
+
+def _development_key(path: Path) -> str:
+    """Read the key, after generating it if it does not exist.
+
+    Processes may start concurrently. Creating a hard link is atomic and fails if the file exists, so all of
+    them read the same, complete key.
+    """
+    if path.exists():
+        return path.read_text("ascii")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(generate_private_key_pem())
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text("ascii")

@@ -1,9 +1,11 @@
 """Endpoints for access tokens and for the keys that verify them."""
 
+from contextlib import suppress
+
 import structlog
 from litestar import Controller, get, post
 from litestar.datastructures import CacheControlHeader
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException
 from litestar.params import JSONBody
 from starkeel_http import limit_by_address, problem_responses
@@ -13,7 +15,6 @@ from .emails import EmailAddress
 from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Token
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
-from .users_api import provide_users
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +26,6 @@ class TokenController(Controller):
 
     path = "/api/auth"
     tags = ("tokens",)
-    dependencies = {"users": Provide(provide_users, sync_to_thread=False)}  # noqa: RUF012  (Litestar's own form)
 
     @post(
         "/token",
@@ -43,7 +43,10 @@ class TokenController(Controller):
 
         Neither the response nor its duration reveals whether the address is registered.
         """
-        user_id = await users.authenticate(_parsed(data.email), data.password)
+        email = None
+        with suppress(ValueError):
+            email = EmailAddress.parse(data.email)
+        user_id = await users.authenticate(email, data.password)
         if user_id is None:
             _TOKENS_ISSUED.labels(result="refused").inc()
             log.info("token refused", email=data.email)
@@ -81,10 +84,3 @@ class DiscoveryController(Controller):
             subject_types_supported=("public",),
             id_token_signing_alg_values_supported=("EdDSA",),
         )
-
-
-def _parsed(email: str) -> EmailAddress | None:
-    try:
-        return EmailAddress.parse(email)
-    except ValueError:
-        return None

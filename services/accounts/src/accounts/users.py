@@ -34,18 +34,17 @@ class User(UUIDv7AuditBase):
 
 
 class Users:
-    """Operations on users within one unit of work."""
+    """Operations on users within one unit of work.
+
+    Those that the password must confirm raise `PermissionDeniedException` if it is wrong.
+    """
 
     def __init__(self, session: AsyncSession, hashing: PasswordHashing) -> None:
         self._session = session
         self._hashing = hashing
 
     async def sign_up(self, email: EmailAddress, password: str) -> User:
-        """Create a user.
-
-        Args:
-            email: Unique by its key. The database checks this, so of concurrent requests only one succeeds.
-            password: Validated and normalised.
+        """Create a user; the password is validated and normalised.
 
         Raises:
             ClientException: 409, the address belongs to a user, active or not.
@@ -54,25 +53,25 @@ class Users:
         user = User(email=email.written, email_key=email.key, password_hash=password_hash)
         self._session.add(user)
         try:
+            # The key is unique in the database, so of concurrent requests only one succeeds.
             await self._session.flush()
         except IntegrityError as error:
             raise ClientException("A user with this email address exists.", status_code=409) from error
-        user_id = str(user.id)
-
-        def report() -> None:
-            _USERS_CREATED.inc()
-            log.info("user created", user_id=user_id, email=email.written)
-
-        after_commit(self._session, report)
+        after_commit(self._session, _USERS_CREATED.inc)
+        self._log_after_commit("user created", user, email=user.email)
         return user
 
-    async def get_active(self, user_id: UUID) -> User:
+    async def get_active(self, subject: str) -> User:
         """Return the user of an access token.
 
         Raises:
             NotAuthorizedException: The user does not exist; the token is from another database.
-            PermissionDeniedException: The user has been deactivated.
+            PermissionDeniedException: The user has been deactivated, or the subject is not a user.
         """
+        try:
+            user_id = UUID(subject)
+        except ValueError as error:
+            raise PermissionDeniedException("The token was not issued to a user.") from error
         user = await self._session.get(User, user_id)
         if user is None:
             raise NotAuthorizedException("The token's user does not exist.")
@@ -92,50 +91,32 @@ class Users:
             user = await self._session.scalar(select(User).where(User.email_key == email.key))
         # Hashing takes much longer than a query: return the connection to the pool meanwhile.
         await self._session.close()
-        result = await self._hashing.verify(password, user.password_hash if user else None)
-        if user is None or not result.is_valid or user.deactivated_at is not None:
+        is_valid = await self._hashing.verify(password, user.password_hash if user else None)
+        if user is None or not is_valid or user.deactivated_at is not None:
             return None
-        if result.needs_rehash:
-            await self._replace_hash(user, password)
+        if self._hashing.needs_rehash(user.password_hash):
+            # Only if the hash is still the verified one: a concurrent change takes precedence.
+            is_current = (User.id == user.id, User.password_hash == user.password_hash)
+            new_hash = await self._hashing.hash(password)
+            await self._session.execute(update(User).where(*is_current).values(password_hash=new_hash))
         return user.id
 
     async def change_password(self, user: User, *, current: str, new: str) -> None:
-        """Set a new password.
-
-        Args:
-            user: The user.
-            current: Current password, as received.
-            new: Validated and normalised.
-
-        Raises:
-            PermissionDeniedException: The current password is wrong.
-        """
+        """Set a new password, which is validated and normalised."""
         await self._confirm(user, current)
         user.password_hash = await self._hashing.hash(new)
         self._log_after_commit("password changed", user)
 
     async def deactivate(self, user: User, *, password: str) -> None:
-        """Deactivate a user; the email address stays reserved.
-
-        Raises:
-            PermissionDeniedException: The password is wrong.
-        """
+        """Deactivate a user; the email address stays reserved."""
         await self._confirm(user, password)
         user.deactivated_at = datetime.now(UTC)
         self._log_after_commit("user deactivated", user)
 
     async def _confirm(self, user: User, password: str) -> None:
-        if not (await self._hashing.verify(password, user.password_hash)).is_valid:
+        if not await self._hashing.verify(password, user.password_hash):
             raise PermissionDeniedException("The password is wrong.")
 
-    async def _replace_hash(self, user: User, password: str) -> None:
-        # Only if the hash is still the verified one: a concurrent change of the password takes precedence.
-        await self._session.execute(
-            update(User)
-            .where(User.id == user.id, User.password_hash == user.password_hash)
-            .values(password_hash=await self._hashing.hash(password))
-        )
-
-    def _log_after_commit(self, message: str, user: User) -> None:
+    def _log_after_commit(self, message: str, user: User, **fields: str) -> None:
         user_id = str(user.id)
-        after_commit(self._session, lambda: log.info(message, user_id=user_id))
+        after_commit(self._session, lambda: log.info(message, user_id=user_id, **fields))

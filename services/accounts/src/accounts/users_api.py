@@ -2,20 +2,18 @@
 
 from collections.abc import Callable
 from typing import TypeVar
-from uuid import UUID
 
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.datastructures import CacheControlHeader, ResponseHeader
-from litestar.di import NamedDependency, Provide
-from litestar.exceptions import PermissionDeniedException, ValidationException
+from litestar.di import NamedDependency
+from litestar.exceptions import ValidationException
 from litestar.params import JSONBody
-from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, authenticated
 from starkeel_db import read_only
 from starkeel_http import limit_by_address, limit_by_user, problem_responses
 
 from .emails import EmailAddress
-from .passwords import PasswordHashing, validate_password
+from .passwords import validate_password
 from .schemas import Deactivation, PasswordChange, Profile, SignUp
 from .users import User, Users
 
@@ -24,17 +22,11 @@ T = TypeVar("T")
 _LOCATION = ResponseHeader(name="Location", description="URL of the user.", documentation_only=True)
 
 
-def provide_users(session: NamedDependency[AsyncSession], hashing: NamedDependency[PasswordHashing]) -> Users:
-    """Return the users within the request's unit of work."""
-    return Users(session, hashing)
-
-
 class UserController(Controller):
     """Registration, and the current user."""
 
     path = "/api/users"
     tags = ("users",)
-    dependencies = {"users": Provide(provide_users, sync_to_thread=False)}  # noqa: RUF012  (Litestar's own form)
 
     @post(
         summary="Sign up",
@@ -46,9 +38,8 @@ class UserController(Controller):
     async def sign_up(self, data: JSONBody[SignUp], users: NamedDependency[Users]) -> Response[Profile]:
         """Create a user with an email address and a password."""
         email = _validated("email", EmailAddress.parse, data.email)
-        password = _validated("password", validate_password, data.password, email.local_part)
-        profile = _profile(await users.sign_up(email, password))
-        return Response(profile, status_code=201, headers={"Location": "/api/users/me"})
+        password = _validated("password", validate_password, data.password, email.written)
+        return Response(_profile(await users.sign_up(email, password)), headers={"Location": "/api/users/me"})
 
     @get(
         "/me",
@@ -61,7 +52,7 @@ class UserController(Controller):
     )
     async def me(self, principal: NamedDependency[Principal], users: NamedDependency[Users]) -> Profile:
         """Return the user of the token; 403 if the user has been deactivated."""
-        return _profile(await users.get_active(_user_id(principal)))
+        return _profile(await users.get_active(principal.subject))
 
     @patch(
         "/me",
@@ -78,9 +69,8 @@ class UserController(Controller):
         users: NamedDependency[Users],
     ) -> Profile:
         """Replace the password. Tokens that were issued before stay valid until they expire."""
-        user = await users.get_active(_user_id(principal))
-        local_part = user.email.rpartition("@")[0]
-        new = _validated("new_password", validate_password, data.new_password, local_part)
+        user = await users.get_active(principal.subject)
+        new = _validated("new_password", validate_password, data.new_password, user.email)
         await users.change_password(user, current=data.current_password, new=new)
         return _profile(user)
 
@@ -99,14 +89,7 @@ class UserController(Controller):
         users: NamedDependency[Users],
     ) -> None:
         """Deactivate the user of the token: no more tokens are issued, and accounts rejects this one."""
-        await users.deactivate(await users.get_active(_user_id(principal)), password=data.password)
-
-
-def _user_id(principal: Principal) -> UUID:
-    try:
-        return UUID(principal.subject)
-    except ValueError as error:
-        raise PermissionDeniedException("The token was not issued to a user.") from error
+        await users.deactivate(await users.get_active(principal.subject), password=data.password)
 
 
 def _profile(user: User) -> Profile:

@@ -1,8 +1,6 @@
 """Entity tags of orders: the version number, quoted (RFC 9110, 8.8.3)."""
 
 import re
-from dataclasses import dataclass
-from typing import Self
 
 from litestar.exceptions import ClientException
 
@@ -12,34 +10,24 @@ _EACH = re.compile(r'(W/)?"([^"]*)"')
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """Versions in an `If-Match` header.
-
-    Attributes:
-        is_any: The header is `*`.
-    """
-
-    numbers: frozenset[int]
-    is_any: bool = False
-
-    @classmethod
-    def parse(cls, if_match: str | None) -> Self:
-        """Parse an `If-Match` header, ignoring weak tags (RFC 9110, 13.1.1) and tags of another format.
-
-        Raises:
-            ClientException: 428 (RFC 6585, 3), the header is missing; 400, it is not a list of entity tags.
-        """
-        if if_match is None:
-            raise ClientException("Send `If-Match` with the `ETag` of the order.", status_code=428)
-        if if_match.strip() == "*":
-            return cls(frozenset(), is_any=True)
-        if not _LIST.fullmatch(if_match):
-            raise ClientException("`If-Match` must be `*` or a list of quoted entity tags.")
-        tags = _EACH.findall(if_match)
-        return cls(frozenset(int(tag) for weak, tag in tags if not weak and _NUMBER.fullmatch(tag)))
-
-
 def etag(version: int) -> str:
     """Return the entity tag of a version."""
     return f'"{version}"'
+
+
+def parse_if_match(if_match: str | None) -> frozenset[int] | None:
+    """Return the versions in an `If-Match` header, or `None` for `*`, which matches any version.
+
+    Weak tags (RFC 9110, 13.1.1) and tags of another format match no version.
+
+    Raises:
+        ClientException: 428 (RFC 6585, 3), the header is missing; 400, it is not a list of entity tags.
+    """
+    if if_match is None:
+        raise ClientException("Send `If-Match` with the `ETag` of the order.", status_code=428)
+    if if_match.strip() == "*":
+        return None
+    if not _LIST.fullmatch(if_match):
+        raise ClientException("`If-Match` must be `*` or a list of quoted entity tags.")
+    tags = _EACH.findall(if_match)
+    return frozenset(int(tag) for weak, tag in tags if not weak and _NUMBER.fullmatch(tag))

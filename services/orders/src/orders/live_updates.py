@@ -1,9 +1,10 @@
 """Live updates of a user's orders: server-sent events and WebSocket."""
 
+import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Final, cast
+from typing import Annotated, cast
 
 import anyio
 import msgspec
@@ -20,13 +21,13 @@ from starkeel_http import problem_responses
 from .schemas import EventType, OrderEvent, OrderView
 from .users import user_id_of
 
-HEARTBEAT_S: Final = 15.0
+HEARTBEAT_S = 15.0
 """Seconds without an event until a heartbeat is sent; shorter than the idle timeouts of proxies."""
 
-_RETRY_MS: Final = 2000
-_TRY_AGAIN_LATER: Final = 1013
-_EXPIRED: Final = 4401
-_MAX_POSITION_DIGITS: Final = 18
+_RETRY_MS = 2000
+_TRY_AGAIN_LATER = 1013
+_EXPIRED = 4401
+_POSITION = re.compile("[0-9]{1,18}")
 _READ = [requires_scope("orders:read")]
 
 _decoder = msgspec.json.Decoder(OrderView)
@@ -81,9 +82,8 @@ async def live(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_on_disconnect, socket, tasks.cancel_scope)
             async for event in order_events:
-                await socket.send_text(
-                    msgspec.json.encode(event).decode() if event else '{"type":"heartbeat"}'
-                )
+                text = msgspec.json.encode(event).decode() if event else '{"type":"heartbeat"}'
+                await socket.send_text(text)
             tasks.cancel_scope.cancel()
             await socket.close(code=_EXPIRED if time.time() >= principal.expires_at else _TRY_AGAIN_LATER)
 
@@ -113,8 +113,7 @@ def _position(last_event_id: str | None) -> int | None:
     """Return the position after which to start; 0, the beginning, for an id of an unknown format."""
     if last_event_id is None:
         return None
-    is_position = last_event_id.isascii() and last_event_id.isdigit()
-    return int(last_event_id) if is_position and len(last_event_id) <= _MAX_POSITION_DIGITS else 0
+    return int(last_event_id) if _POSITION.fullmatch(last_event_id) else 0
 
 
 async def _messages(

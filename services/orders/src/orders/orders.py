@@ -1,22 +1,33 @@
-"""Orders: table and operations."""
+"""Orders: table, operations, and the events, log lines and metrics of each change."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
+import msgspec
+import structlog
 from advanced_alchemy.base import UUIDv7AuditBase
 from litestar.exceptions import ClientException, NotFoundException
 from sqlalchemy import CheckConstraint, ColumnElement, Index, String, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
+from starkeel_db import OutboxPlugin, after_commit
+from starkeel_observability import counter, histogram
 
-from .etags import Versions
 from .pagination import PageCursor
+from .schemas import MAX_QUANTITY, EventType, OrderView, Status
 
-Status = Literal["open", "cancelled"]
+log = structlog.get_logger(__name__)
 
-MAX_QUANTITY = 1_000_000
+_MAX_PRODUCTS = 100
+_ORDERS_CREATED = counter("orders_created_total", "Orders created.", labels=("product",))
+_ORDER_CREATION = histogram(
+    "order_creation_duration_seconds", "Time from the accepted request to the committed order."
+)
+
+_products: set[str] = set()
 
 
 class Order(UUIDv7AuditBase):
@@ -37,72 +48,71 @@ class Order(UUIDv7AuditBase):
 
 
 class Orders:
-    """Operations on the orders of one user within one unit of work."""
+    """Operations on the orders of one user within one unit of work, which includes their events.
 
-    def __init__(self, session: AsyncSession, user_id: UUID) -> None:
+    With an id they raise `NotFoundException` if the order does not exist or belongs to another user.
+    """
+
+    def __init__(self, session: AsyncSession, outbox: OutboxPlugin, user_id: UUID) -> None:
         self._session = session
+        self._outbox = outbox
         self._user_id = user_id
+        self._started = time.perf_counter()
 
     async def place(self, *, product_type: str, quantity: int) -> Order:
         """Create an open order."""
         order = Order(user_id=self._user_id, product_type=product_type, quantity=quantity)
         self._session.add(order)
         await self._session.flush()
+
+        def count() -> None:
+            _ORDERS_CREATED.labels(product=_product_label(product_type)).inc()
+            _ORDER_CREATION.observe(time.perf_counter() - self._started)
+
+        after_commit(self._session, count)
+        await self._record("order.created", order, message="order created")
         return order
 
     async def get(self, order_id: UUID) -> Order:
-        """Return an order.
-
-        Raises:
-            NotFoundException: The order does not exist or belongs to another user.
-        """
+        """Return an order."""
         order = await self._session.scalar(select(Order).where(*self._matches(order_id)))
         if order is None:
             raise NotFoundException("Order not found.")
         return order
 
     async def page(self, *, after: PageCursor | None, limit: int) -> Sequence[Order]:
-        """Return orders, newest first.
-
-        Args:
-            after: Last order of the previous page; `None` for the first page.
-            limit: Maximum number of orders.
-        """
+        """Return at most `limit` orders after a position, newest first."""
         newest_first = (Order.created_at.desc(), Order.id.desc())
         query = select(Order).where(Order.user_id == self._user_id).order_by(*newest_first).limit(limit)
         if after is not None:
             query = query.where(tuple_(Order.created_at, Order.id) < (after.created_at, after.id))
         return (await self._session.scalars(query)).all()
 
-    async def change_quantity(self, order_id: UUID, *, quantity: int, expected: Versions) -> Order:
-        """Change the quantity of an open order.
+    async def change_quantity(
+        self, order_id: UUID, *, quantity: int, versions: Collection[int] | None
+    ) -> Order:
+        """Change the quantity of an open order that has one of the versions, or any if they are `None`.
 
         Raises:
-            NotFoundException: The order does not exist or belongs to another user.
-            ClientException: 409, the order is cancelled; 412, it is not one of the expected versions.
+            ClientException: 409, the order is cancelled; 412, it has another version.
         """
-        unchanged = () if expected.is_any else (Order.version.in_(expected.numbers),)
+        unchanged = () if versions is None else (Order.version.in_(versions),)
         order = await self._update_open(order_id, *unchanged, quantity=quantity)
         if order is not None:
+            await self._record("order.changed", order, message="order changed")
             return order
         found = await self.get(order_id)
         if found.status != "open":
             raise ClientException(f"The order is {found.status} and cannot be changed.", status_code=409)
         raise ClientException("The order has changed since it was read. Read it again.", status_code=412)
 
-    async def cancel(self, order_id: UUID) -> tuple[Order, bool]:
-        """Cancel an order; idempotent.
-
-        Returns:
-            The order, and whether this call cancelled it.
-
-        Raises:
-            NotFoundException: The order does not exist or belongs to another user.
-        """
+    async def cancel(self, order_id: UUID) -> Order:
+        """Cancel an order; idempotent."""
         order = await self._update_open(order_id, status="cancelled")
-        if order is not None:
-            return order, True
-        return await self.get(order_id), False
+        if order is None:
+            return await self.get(order_id)
+        await self._record("order.cancelled", order, message="order cancelled")
+        return order
 
     async def _update_open(
         self, order_id: UUID, *conditions: ColumnElement[bool], **values: Any
@@ -118,3 +128,44 @@ class Orders:
 
     def _matches(self, order_id: UUID) -> tuple[ColumnElement[bool], ...]:
         return Order.id == order_id, Order.user_id == self._user_id
+
+    async def _record(self, event_type: EventType, order: Order, *, message: str) -> None:
+        """Add an event to the outbox, and log it after the commit."""
+        body, user_id = view(order), str(order.user_id)
+
+        def report() -> None:
+            log.info(
+                message,
+                order_id=str(body.id),
+                user_id=user_id,
+                product_type=body.product_type,
+                quantity=body.quantity,
+            )
+
+        after_commit(self._session, report)
+        payload = msgspec.json.encode(body).decode()
+        await self._outbox.add(self._session, key=user_id, kind=event_type, payload=payload)
+
+
+def view(order: Order) -> OrderView:
+    """Return an order as responses and events contain it."""
+    return OrderView(
+        id=order.id,
+        product_type=order.product_type,
+        quantity=order.quantity,
+        status=order.status,
+        created_at=order.created_at,
+        updated_at=order.updated_at,
+    )
+
+
+def _product_label(product_type: str) -> str:
+    """Return the label value of a product: its name for the first hundred in this process, then `__other__`.
+
+    Products are free text, and every label value is a time series for the lifetime of the process.
+    """
+    if product_type not in _products:
+        if len(_products) >= _MAX_PRODUCTS:
+            return "__other__"
+        _products.add(product_type)
+    return product_type

@@ -13,11 +13,10 @@ from starkeel_client import UpstreamClient
 from starkeel_db import OutboxPlugin, read_only, repeat_conflicts
 from starkeel_http import Idempotency, limit_by_user, problem_responses
 
-from .etags import Versions, etag
-from .events import OrderEvents
-from .orders import Order, Orders
+from .etags import etag, parse_if_match
+from .orders import Order, Orders, view
 from .pagination import PageCursor
-from .schemas import Change, OrderView, Page, Placement, view
+from .schemas import Change, OrderView, Page, Placement
 from .users import require_active, user_id_of
 
 _READ = [requires_scope("orders:read")]
@@ -32,11 +31,7 @@ _LINK = ResponseHeader(
 
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(
-        name="If-Match",
-        max_length=1024,
-        description="`ETag` of the order; required.",
-    ),
+    HeaderParameter(name="If-Match", max_length=1024, description="`ETag` of the order; required."),
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Maximum number of orders on the page.")]
 Cursor = Annotated[
@@ -44,16 +39,13 @@ Cursor = Annotated[
 ]
 
 
-def provide_orders(session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]) -> Orders:
+def provide_orders(
+    session: NamedDependency[AsyncSession],
+    outbox: NamedDependency[OutboxPlugin],
+    principal: NamedDependency[Principal],
+) -> Orders:
     """Return the caller's orders within the request's unit of work."""
-    return Orders(session, user_id_of(principal))
-
-
-def provide_events(
-    session: NamedDependency[AsyncSession], outbox: NamedDependency[OutboxPlugin]
-) -> OrderEvents:
-    """Return the recorder for events of the request's unit of work."""
-    return OrderEvents(session, outbox)
+    return Orders(session, outbox, user_id_of(principal))
 
 
 class OrderController(Controller):
@@ -61,10 +53,7 @@ class OrderController(Controller):
 
     path = "/api/orders"
     tags = ("orders",)
-    dependencies = {  # noqa: RUF012  (Litestar's own form)
-        "orders": Provide(provide_orders, sync_to_thread=False),
-        "events": Provide(provide_events, sync_to_thread=False),
-    }
+    dependencies = {"orders": Provide(provide_orders, sync_to_thread=False)}  # noqa: RUF012  (Litestar's own form)
 
     @post(
         summary="Place an order",
@@ -81,14 +70,12 @@ class OrderController(Controller):
         accounts_client: NamedDependency[UpstreamClient],
         idempotency: NamedDependency[Idempotency],
         orders: NamedDependency[Orders],
-        events: NamedDependency[OrderEvents],
     ) -> Response[OrderView]:
         """Place an order. Accounts must confirm that the user is active."""
         await require_active(principal, accounts_client)
         await idempotency.claim()
         order = await orders.place(product_type=data.product_type, quantity=data.quantity)
-        await events.record("order.created", order)
-        return _response(order, status_code=201, headers={"Location": f"/api/orders/{order.id}"})
+        return _response(order, Location=f"/api/orders/{order.id}")
 
     @get(
         summary="List orders",
@@ -140,14 +127,11 @@ class OrderController(Controller):
         order_id: FromPath[UUID],
         data: JSONBody[Change],
         orders: NamedDependency[Orders],
-        events: NamedDependency[OrderEvents],
         if_match: IfMatch = None,
     ) -> Response[OrderView]:
         """Change the quantity of an open order, if `If-Match` names its current version."""
-        expected = Versions.parse(if_match)
-        order = await orders.change_quantity(order_id, quantity=data.quantity, expected=expected)
-        await events.record("order.changed", order)
-        return _response(order)
+        versions = parse_if_match(if_match)
+        return _response(await orders.change_quantity(order_id, quantity=data.quantity, versions=versions))
 
     @post(
         "/{order_id:uuid}/cancel",
@@ -159,18 +143,10 @@ class OrderController(Controller):
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 503),
     )
-    async def cancel(
-        self, order_id: FromPath[UUID], orders: NamedDependency[Orders], events: NamedDependency[OrderEvents]
-    ) -> Response[OrderView]:
+    async def cancel(self, order_id: FromPath[UUID], orders: NamedDependency[Orders]) -> Response[OrderView]:
         """Cancel an order. Cancelling it again returns the same response."""
-        order, was_open = await orders.cancel(order_id)
-        if was_open:
-            await events.record("order.cancelled", order)
-        return _response(order)
+        return _response(await orders.cancel(order_id))
 
 
-def _response(
-    order: Order, *, status_code: int = 200, headers: dict[str, str] | None = None
-) -> Response[OrderView]:
-    tagged = {"ETag": etag(order.version)} | (headers or {})
-    return Response(view(order), status_code=status_code, headers=tagged)
+def _response(order: Order, **headers: str) -> Response[OrderView]:
+    return Response(view(order), headers={"ETag": etag(order.version), **headers})

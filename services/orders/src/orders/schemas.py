@@ -1,4 +1,4 @@
-"""Request and response bodies, and live events."""
+"""Request and response bodies, and events."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -7,8 +7,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from .orders import MAX_QUANTITY, Order, Status
+MAX_QUANTITY = 1_000_000
 
+Status = Literal["open", "cancelled"]
 EventType = Literal["order.created", "order.changed", "order.cancelled"]
 ProductType = Annotated[
     str,
@@ -61,15 +62,3 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(description="Opaque value for `Last-Event-ID`.")]
     type: EventType
     order: OrderView
-
-
-def view(order: Order) -> OrderView:
-    """Return the response body of an order."""
-    return OrderView(
-        id=order.id,
-        product_type=order.product_type,
-        quantity=order.quantity,
-        status=order.status,
-        created_at=order.created_at,
-        updated_at=order.updated_at,
-    )

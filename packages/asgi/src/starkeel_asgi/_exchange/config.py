@@ -1,29 +1,20 @@
-"""Settings that all exchanges of an application share."""
+"""Header fields, and the settings that all exchanges of an application share."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
-from .headers import Header
+Header = tuple[bytes, bytes]
+"""Name in lower case, as ASGI requires, and value."""
 
-REQUEST_ID = b"x-request-id"
+REQUEST_ID: Final = b"x-request-id"
 
 
 class ExchangeConfig:
     """Settings of all exchanges of one application; layers set them when the application starts."""
 
-    __slots__ = (
-        *(
-            "before_headers",
-            "body_timeout_s",
-            "close_message",
-            "header_names",
-            "headers_http",
-            "headers_https",
-        ),
-        "layer_types",
-    )
-
     def __init__(self) -> None:
+        self.loop: Any = None
+        """The event loop of the last exchange; `asyncio.get_running_loop()` costs a system call."""
         self.layer_types: frozenset[type] = frozenset()
         """The kinds of layers around the application."""
         self.body_timeout_s: float | None = None
@@ -38,3 +29,18 @@ class ExchangeConfig:
         """Set the headers that each response has unless it sets them itself."""
         self.headers_http, self.headers_https = http, https
         self.header_names = frozenset({REQUEST_ID, *(name for name, _ in (*http, *https))})
+
+
+def header_map(headers: Iterable[Header]) -> dict[bytes, bytes]:
+    """Return header values by name; the values of a repeated name are joined.
+
+    Joined with a comma (RFC 9110, 5.3), cookies with a semicolon (RFC 9113, 8.2.3): nothing is dropped, and a
+    field that may stand only once becomes invalid instead of ambiguous.
+    """
+    joined: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in joined:
+            joined[name] += (b"; " if name == b"cookie" else b", ") + value
+        else:
+            joined[name] = value
+    return joined

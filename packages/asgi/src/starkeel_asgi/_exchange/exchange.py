@@ -1,25 +1,28 @@
-"""Base of HTTP and WebSocket exchanges."""
+"""Base of HTTP and WebSocket exchanges: facts, deadline and cleanups."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from operator import itemgetter
 from time import perf_counter_ns
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
 
-from .config import ExchangeConfig
-from .deadline import DeadlineQueue
-from .headers import Header, header_map
-from .route import Route
+from .._compat import Route
+from .config import ExchangeConfig, Header, header_map
 
 SCOPE_KEY: Final = "starkeel_asgi"
 """Key of the exchange in the ASGI scope while the application runs."""
 
+_EARLY_S: Final = 0.002
+"""Seconds that a timer may fire early: event loops count in milliseconds."""
 _FACTS: Final = ("method", "path", "headers", "client", "scheme", "http_version", "server")
 _facts_of: Final = itemgetter(*_FACTS)
+_NO_SCOPE: Final[Any] = {}
 
 Cleanup = Callable[[], Awaitable[None]]
+_Facts = tuple[str, str, Any, Any, str, Any, Any]
 
 
 class DeadlineExceeded(Exception):
@@ -31,87 +34,63 @@ class Exchange:
 
     Created by the pipeline around the application; `current(scope)` returns it anywhere below.
 
-    Args:
-        scope: The ASGI scope.
-        receive: The server's.
-        send: The server's.
-        config: Settings that all exchanges of the application share.
-
     Attributes:
-        received_ns: `perf_counter_ns()` when the request arrived.
-        ended_ns: `perf_counter_ns()` when the application returned; 0 before.
+        received_ns: `perf_counter_ns()` when the request arrived; `ended_ns`: when the application returned.
         facts: Method, path, headers, client, scheme, HTTP version and server, as the scope had them.
+        deadline_at: End of the deadline in `time.monotonic()` seconds; also in `scope["state"]["deadline"]`.
         headers: Request headers by name; the values of a repeated name are joined.
-        route: The route; `None` if no route matches.
+        scope: The ASGI scope; empty once the exchange has ended.
+        outer: The exchange of the application in which this one's application is mounted.
         status: Status of the response; 0 before it starts.
         sent_bytes: Bytes of the response body, or of WebSocket messages.
         is_complete: The last byte of the response was passed to the server, or the WebSocket was closed.
         is_event_stream: It is an event stream or a WebSocket, which last as long as the client requires.
-        is_expired: The deadline passed.
-        is_ending: It must end, as the service stops.
-        is_aborted: It was cancelled, as the service stops.
+        is_ending: It must end, as the service stops; `is_aborted`: it was cancelled.
         needs_conclusion: Something is left to do once the application has returned.
-        error: The exception of the application, also where the client got a response to it.
+        error: The exception of the application, also where the client got a response to it, until the end.
         added_headers: Headers added to the response; one that it has already is sent twice.
         intercept: Runs before the application, which follows only if it returns `True`.
         id: The request id; empty unless a layer sets one, as are `id_bytes` and `ids`.
         ids: Trace id, 16 bytes, and span id, 8 bytes.
-        is_peer_trusted: The peer is a trusted proxy.
         limits: Results of the rate limits that were checked.
-        context: State of the telemetry layer.
-        policy: State of the edge layer.
+        context: State of the telemetry layer; `policy`: that of the edge layer.
     """
 
     __slots__ = (
-        *("_cancelling", "_cleanups", "_deadline", "_divert", "_receive", "_send"),
-        *(
-            "added_headers",
-            "config",
-            "context",
-            "ended_ns",
-            "error",
-            "facts",
-            "headers",
-            "id",
-            "id_bytes",
-            "ids",
-            "intercept",
-        ),
-        *(
-            "is_aborted",
-            "is_complete",
-            "is_event_stream",
-            "is_expired",
-            "is_peer_trusted",
-            "limits",
-            "policy",
-            "received_ns",
-        ),
-        *("is_ending", "needs_conclusion", "route", "scope", "sent_bytes", "status", "task"),
+        *("_cancelling", "_cleanups", "_deadline", "_divert", "_receive", "_send", "_task"),
+        *("added_headers", "config", "context", "deadline_at", "ended_ns", "error", "facts", "headers"),
+        *("id", "id_bytes", "ids", "intercept", "is_aborted", "is_complete", "is_ending"),
+        *("is_event_stream", "is_expired", "is_peer_trusted", "limits", "needs_conclusion", "outer"),
+        *("policy", "received_ns", "route", "scope", "sent_bytes", "status"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         self.received_ns = perf_counter_ns()
-        self.ended_ns = 0
         # Now, as a router may change the path.
         try:
-            self.facts = _facts_of(scope)
+            self.facts: _Facts = _facts_of(scope)
         except KeyError:
             self.facts = _completed(scope)
-        self.headers: dict[bytes, bytes] = header_map(self.facts[2])
-        self.scope = scope
-        self.config = config
-        self._receive = receive
-        self._send = send
+        given = self.facts[2]
+        self.headers: dict[bytes, bytes] = dict(given)
+        if len(self.headers) != len(given):
+            self.headers = header_map(given)
+        self.scope, self.config = scope, config
+        self._receive, self._send = receive, send
         self._divert: Callable[[Any], Awaitable[None]] | None = None
         """Sends in place of the server's `send`; `None` for most messages."""
-        self.task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._task: Any = asyncio.current_task(config.loop)
+        if self._task is None or config.loop is None:
+            self._task = asyncio.current_task()
+            config.loop = self._task.get_loop()
         self._deadline: DeadlineQueue | None = None
+        self.deadline_at: float | None = None
         self._cleanups: list[Cleanup] | None = None
-        self._cancelling = self.status = self.sent_bytes = 0
+        self._cancelling = self.status = self.sent_bytes = self.ended_ns = 0
         self.is_complete = self.is_event_stream = self.is_expired = self.is_ending = self.is_aborted = False
         self.needs_conclusion = self.is_peer_trusted = False
         self.error: BaseException | None = None
+        self.outer: Exchange | None = None
         self.route: Route | None = None
         self.added_headers: tuple[Header, ...] = ()
         self.limits: tuple[Any, ...] = ()
@@ -123,25 +102,30 @@ class Exchange:
 
     def refresh(self) -> None:
         """Read the facts from the scope again, after a change of the client's address or the scheme."""
-        self.facts = _facts_of(self.scope) if "method" in self.scope else _completed(self.scope)
+        self.facts = _completed(self.scope)
+
+    def mount(self, outer: "Exchange") -> None:
+        """Continue an exchange in a mounted application, which adds the headers of both to its response."""
+        self.outer = outer
+        self.facts, self.id, self.ids = outer.facts, outer.id, outer.ids
+        self.is_peer_trusted, self.deadline_at = outer.is_peer_trusted, outer.deadline_at
+        self.added_headers, self.limits = outer.added_headers, outer.limits
+        outer.added_headers = ()
 
     @property
     def path(self) -> str:
         """The path of the request, as received."""
-        path: str = self.facts[1]
-        return path
+        return self.facts[1]
 
     @property
     def method(self) -> str:
         """The method of the request, as received; `GET` for a WebSocket."""
-        method: str = self.facts[0]
-        return method
+        return self.facts[0]
 
     @property
     def client(self) -> str | None:
         """The client's address, behind trusted proxies that of their client; `None` if unknown."""
-        client = self.facts[3]
-        return client[0] if client else None
+        return self.facts[3][0] if self.facts[3] else None
 
     @property
     def is_started(self) -> bool:
@@ -155,11 +139,11 @@ class Exchange:
             self.needs_conclusion = True
         self._cleanups.append(cleanup)
 
-    async def clean_up(self) -> None:
-        """Run the cleanups; an exception is raised once all have run."""
-        cleanups, self._cleanups = self._cleanups, None
+    async def clean_up(self, keep: int = 0) -> None:
+        """Run the cleanups, but not the first `keep`; an exception is raised once all have run."""
+        cleanups = self._cleanups or []
         failure: BaseException | None = None
-        while cleanups:
+        while len(cleanups) > keep:
             try:
                 await cleanups.pop()()
             except BaseException as error:  # noqa: BLE001  (raised below)
@@ -167,39 +151,129 @@ class Exchange:
         if failure is not None:
             raise failure
 
-    def set_deadline(self, queue: DeadlineQueue, at: float) -> None:
+    def set_deadline(self, queue: "DeadlineQueue", at: float) -> None:
         """Cancel the application when the time of a queue is over.
 
         Args:
             queue: Queue of the deadline's length.
-            at: End of the deadline in `time.monotonic()` seconds, for `scope["state"]["deadline"]`.
+            at: End of the deadline in `time.monotonic()` seconds.
         """
         # As `asyncio.timeout`: a cancellation by others must be distinguished from the deadline's.
-        self._cancelling = self.task.cancelling()
+        self._cancelling = self._task.cancelling()
         self._deadline = queue
         queue.add(self)
-        self.scope["state"]["deadline"] = at
+        self.deadline_at = at if self.deadline_at is None else min(at, self.deadline_at)
+        self.scope["state"]["deadline"] = self.deadline_at
 
     def lift_deadline(self) -> None:
         """Remove the deadline; no effect if it has passed."""
-        if self._deadline is not None:
-            self._deadline.remove(self)
-            self._deadline = None
+        if self._deadline is None:
+            return
+        self._deadline.remove(self)
+        self._deadline = None
+        self.deadline_at = None if self.outer is None else self.outer.deadline_at
+        if self.deadline_at is None:
             self.scope["state"].pop("deadline", None)
-
-    def end(self) -> bool:
-        """End it because the service stops, if it is a stream; return whether it is."""
-        raise NotImplementedError
+        else:
+            self.scope["state"]["deadline"] = self.deadline_at
 
     def expire(self) -> None:
         """Cancel the application: the deadline passed."""
         self.is_expired = self.needs_conclusion = True
         self._divert = _raise_expired
-        self.task.cancel()
+        self._task.cancel()
 
     def is_cancelled_by_deadline_alone(self) -> bool:
         """Return whether only the deadline cancelled the task; to be called once, after it passed."""
-        return self.task.uncancel() <= self._cancelling
+        return bool(self._task.uncancel() <= self._cancelling)
+
+    def end(self) -> bool:
+        """End it because the service stops, if it is a stream; return whether it is.
+
+        A stream that starts later ends as soon as it starts.
+        """
+        self.is_ending = self.needs_conclusion = True
+        return self.is_event_stream
+
+    async def finish(self) -> None:
+        """Complete what the client receives where the service ended or aborted it."""
+
+    async def abort(self) -> None:
+        """Respond with 503 or end the stream, and cancel the application, as the service stops."""
+        if self.ended_ns:
+            return
+        task, self.is_aborted = self._task, True
+        self.lift_deadline()
+        try:
+            # A client that has disconnected needs no response.
+            with suppress(Exception):
+                await self.finish()
+        finally:
+            # A partially sent response cannot be corrected: its connection is dropped.
+            self._divert = drop_message
+            task.cancel()
+
+    def release(self) -> None:
+        """Drop what belongs to server and application: telemetry keeps an exchange until it is exported."""
+        if self._deadline is not None:
+            self.lift_deadline()
+        if (outer := self.outer) is not None:
+            outer.error = outer.error or self.error
+            if not self.is_started:
+                outer.added_headers, outer.limits = self.added_headers, self.limits
+        self._receive, self._send = _no_message, drop_message
+        self._divert = drop_message
+        self.scope = _NO_SCOPE
+        self._task = self._cleanups = self.outer = self.error = self.intercept = None
+
+
+class DeadlineQueue:
+    """Deadlines of one length, in the order in which they end.
+
+    `asyncio.timeout` starts a timer for each request, although almost none of them fires. Deadlines of equal
+    length share one queue instead, and only its head has a timer.
+
+    Args:
+        seconds: Length, from the moment of `add`.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._times: dict[Exchange, float] = {}
+        self._is_timed = False
+
+    def add(self, exchange: Exchange) -> None:
+        """Start a deadline; the exchange expires when it passes."""
+        self._times[exchange] = at = self._loop.time() + self._seconds
+        if not self._is_timed:
+            self._is_timed = True
+            self._loop.call_at(at, self._fire)
+
+    def remove(self, exchange: Exchange) -> None:
+        """Remove a deadline; no effect if it has expired."""
+        self._times.pop(exchange, None)
+
+    def _fire(self) -> None:
+        now = self._loop.time() + _EARLY_S
+        while self._times:
+            exchange, at = next(iter(self._times.items()))
+            if at > now:
+                self._loop.call_at(at, self._fire)
+                return
+            del self._times[exchange]
+            exchange.expire()
+        self._is_timed = False
+
+
+class DeadlineQueues(dict[float, DeadlineQueue]):
+    """The deadline queues of one event loop; `shared(seconds)` returns that of a length."""
+
+    shared = dict.__getitem__
+
+    def __missing__(self, seconds: float) -> DeadlineQueue:
+        queue = self[seconds] = DeadlineQueue(seconds)
+        return queue
 
 
 def current(scope: Scope) -> Exchange | None:
@@ -208,15 +282,19 @@ def current(scope: Scope) -> Exchange | None:
     return exchange
 
 
-async def _raise_expired(_: Any) -> None:
-    raise DeadlineExceeded
-
-
 async def drop_message(_: Any) -> None:
     """Send nothing: the client has its response already."""
 
 
-def _completed(scope: Any) -> tuple[Any, ...]:
+async def _raise_expired(_: Any) -> None:
+    raise DeadlineExceeded
+
+
+async def _no_message() -> Any:
+    return {"type": "http.disconnect"}
+
+
+def _completed(scope: Any) -> Any:
     # The handshake of a WebSocket is a GET, which ASGI leaves out.
     given: dict[str, Any] = {"method": "GET", "headers": (), **scope}
-    return tuple(given.get(name) for name in _FACTS)
+    return tuple(map(given.get, _FACTS))

@@ -2,9 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
-from typing import Any, Protocol
+from operator import itemgetter
+from typing import Any, Final
 
-from .headers import Header
+from .config import Header
+
+_MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
+_order: Final = itemgetter(0)
 
 
 class GateOrder(IntEnum):
@@ -22,7 +26,6 @@ class Response:
     """A response that has not been sent; gates may change it.
 
     Args:
-        status: HTTP status code.
         headers: Names in lower case.
         body: The whole body where it is buffered, else `None`.
     """
@@ -38,12 +41,6 @@ class Response:
 Gate = Callable[[Response], Awaitable[None]]
 
 
-class Sends(Protocol):
-    """Sends a message of the application past the gates."""
-
-    def __call__(self, message: Any, /) -> Awaitable[None]: ...
-
-
 class Gates:
     """Holds a response back until its gates have run.
 
@@ -56,43 +53,48 @@ class Gates:
         failed: Called when a gate has raised.
     """
 
-    __slots__ = ("_body", "_buffers", "_failed", "_gates", "_opened", "_send", "_start")
+    __slots__ = (
+        *("_failed", "_opened", "_parts", "_send", "_size", "_start", "gates", "is_buffered", "is_running"),
+    )
 
-    def __init__(self, send: Sends, *, opened: Callable[[], None], failed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Any], Awaitable[None]],
+        *,
+        opened: Callable[[], None],
+        failed: Callable[[], Awaitable[None]],
+    ) -> None:
         self._send = send
         self._opened = opened
         self._failed = failed
-        self._gates: list[tuple[GateOrder, Gate]] = []
-        self._buffers: Callable[[int], bool] | None = None
+        self.gates: tuple[tuple[GateOrder, Gate], ...] = ()
+        self.is_buffered: Callable[[int], bool] | None = None
+        """Returns for a status whether the body is held back as well."""
         self._start: Any = None
-        self._body = b""
-
-    def add(self, gate: Gate, order: GateOrder) -> None:
-        """Add a gate."""
-        self._gates.append((order, gate))
-        self._gates.sort(key=_order)
-
-    def buffer(self, is_buffered: Callable[[int], bool]) -> None:
-        """Hold the body back as well where `is_buffered(status)` is true."""
-        self._buffers = is_buffered
-
-    def keep_only(self, order: GateOrder) -> None:
-        """Remove the gates of other orders, and what they hold."""
-        self._gates = [pair for pair in self._gates if pair[0] == order]
-        self._buffers = None
-        self._start = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.is_running = False
 
     async def send(self, message: Any) -> None:
-        """Take a message of the application."""
+        """Take a message of the application.
+
+        Raises:
+            ValueError: The body is too large to be held back.
+        """
         kind = message["type"]
         if kind == "http.response.start":
-            self._start, self._body = message, b""
-            if self._buffers is None or not self._buffers(message["status"]):
+            self._start, self._parts, self._size = message, [], 0
+            if self.is_buffered is None or not self.is_buffered(message["status"]):
                 await self._open(None)
         elif kind == "http.response.body" and self._start is not None:
-            self._body += message.get("body", b"")
+            self._parts.append(part := message.get("body", b""))
+            self._size += len(part)
+            if self._size > _MAX_BUFFERED_BYTES:
+                self._start = None
+                await self._failed()
+                raise ValueError(f"a response of more than {_MAX_BUFFERED_BYTES} bytes cannot be held back")
             if not message.get("more_body", False):
-                await self._open(self._body)
+                await self._open(b"".join(self._parts))
         else:
             if self._start is not None:
                 # A body that the server reads from a file cannot be held back.
@@ -100,19 +102,18 @@ class Gates:
             await self._send(message)
 
     async def _open(self, body: bytes | None) -> None:
-        start, self._start = self._start, None
+        start, self._start, self._parts = self._start, None, []
         response = Response(start["status"], start.get("headers", ()), body)
+        self.is_running = True
         try:
-            for _, gate in self._gates:
+            for _, gate in sorted(self.gates, key=_order):
                 await gate(response)
         except BaseException:
-            self._failed()
+            self.is_running = False
+            await self._failed()
             raise
+        self.is_running = False
         self._opened()
         await self._send({**start, "status": response.status, "headers": response.headers})
         if response.body is not None:
             await self._send({"type": "http.response.body", "body": response.body, "more_body": False})
-
-
-def _order(pair: tuple[GateOrder, Gate]) -> GateOrder:
-    return pair[0]

@@ -1,17 +1,19 @@
 """One HTTP request and its response."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
 
 from .._compat import forget_response, forget_start
-from .config import REQUEST_ID, ExchangeConfig
-from .exchange import Exchange, drop_message
+from .config import REQUEST_ID, ExchangeConfig, Header
+from .exchange import DeadlineQueue, Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
-from .headers import Header
 from .incoming import Incoming
 
+_OVERTIME_S: Final = 5.0
+"""Seconds that gates which run when the deadline passes have to finish."""
 _UNAVAILABLE: Final = (
     b'{"type":"about:blank","title":"Service Unavailable","status":503,'
     b'"detail":"The service is shutting down and could not finish this request."}'
@@ -25,17 +27,18 @@ class HttpExchange(Exchange):
     """
 
     __slots__ = (
-        *("_gates", "_incoming", "_is_streaming", "is_abandoned", "max_body_bytes", "must_close"),
-        "body_timeout_s",
+        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "body_timeout_s", "inner"),
+        *("is_abandoned", "max_body_bytes", "must_close"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
-        super().__init__(scope, receive, send, config)
+        Exchange.__init__(self, scope, receive, send, config)
         self._incoming: Incoming | None = None
         self._gates: Gates | None = None
-        self._is_streaming = False
-        self.is_abandoned = False
-        """Whether the client disconnected before the response was complete."""
+        self._kept: Any = None
+        self.inner: HttpExchange | None = None
+        """The exchange of an application that is mounted in this one's."""
+        self._is_overdue = self._is_streaming = self.is_abandoned = False
         self.max_body_bytes: int | None = None
         """Size from which a request body is refused with 413."""
         self.body_timeout_s: float | None = config.body_timeout_s
@@ -48,7 +51,7 @@ class HttpExchange(Exchange):
         """The messages of the client."""
         if self._incoming is None:
             self._incoming = Incoming(
-                self._receive, max_bytes=self.max_body_bytes, timeout_s=self.body_timeout_s
+                self._receive, self.config.loop, max_bytes=self.max_body_bytes, timeout_s=self.body_timeout_s
             )
         return self._incoming
 
@@ -70,9 +73,6 @@ class HttpExchange(Exchange):
         # Not a coroutine: awaiting what the server returns is one call less for each message.
         if self._divert is not None:
             return self._divert(message)
-        return self._pass(message)
-
-    def _pass(self, message: Any) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.body":
             self.sent_bytes += len(message.get("body", b""))
@@ -97,33 +97,63 @@ class HttpExchange(Exchange):
 
     def add_gate(self, gate: Gate, order: GateOrder) -> None:
         """Run an async function before the response starts; if it raises, nothing has been sent."""
-        self._held().add(gate, order)
+        held = self._held()
+        held.gates = (*held.gates, (order, gate))
 
     def buffer_response(self, is_buffered: Callable[[int], bool]) -> None:
         """Hold the body back until the gates have run, where `is_buffered(status)` is true."""
-        self._held().buffer(is_buffered)
+        self._held().is_buffered = is_buffered
 
     def keep_body(self) -> None:
-        """Keep the request body for `restart`."""
+        """Keep the request body, and what the exchange has now, for `restart`."""
         self.incoming.kept = []
+        held, cleanups = self._held(), len(self._cleanups or ())
+        self._kept = held.gates, held.is_buffered, cleanups, self.added_headers, self.limits
 
     async def restart(self) -> None:
-        """Prepare for another run of the application; nothing must have been sent.
+        """Prepare for another run of what `keep_body` was called before; nothing must have been sent.
 
-        Runs the cleanups, removes all gates but those that verify, and delivers the kept body again.
+        Runs the cleanups and removes the gates, headers and results that were added since, and delivers the
+        kept body again.
         """
-        await self.clean_up()
-        if self._gates is not None:
-            self._gates.keep_only(GateOrder.VERIFY)
+        held = self._held()
+        held.gates, held.is_buffered, cleanups, self.added_headers, self.limits = self._kept
+        await self.clean_up(cleanups)
         self.incoming.rewind()
         forget_response(self.scope)
+
+    def mount(self, outer: Exchange) -> None:
+        """Continue an exchange in a mounted application, which adds the headers of both to its response."""
+        super().mount(outer)
+        if isinstance(outer, HttpExchange):
+            outer.inner = self
+
+    def expire(self) -> None:
+        """Cancel the application, or have gates that run finish first: a commit is never interrupted.
+
+        If they succeed, the response is sent. If they fail, or take longer than five seconds more, the
+        application is cancelled.
+        """
+        if self.is_committing and not self._is_overdue:
+            self._is_overdue = True
+            self._deadline = DeadlineQueue(_OVERTIME_S)
+            self._deadline.add(self)
+        else:
+            super().expire()
 
     @property
     def client_disconnected(self) -> bool:
         """Whether the client disconnected before the response was complete."""
-        if self.is_complete:
+        if self.is_complete or self._incoming is None:
             return self.is_abandoned
-        return self._incoming is not None and self._incoming.is_disconnected
+        return self._incoming.is_disconnected
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether gates run, here or in a mounted application."""
+        if self._gates is not None and self._gates.is_running:
+            return True
+        return self.inner is not None and self.inner.is_committing
 
     @property
     def is_body_too_large(self) -> bool:
@@ -135,32 +165,18 @@ class HttpExchange(Exchange):
         """Whether the application waits for the request body."""
         return self._incoming is not None and self._incoming.is_reading_body
 
-    def stop_listening(self) -> None:
-        """Stop listening for the client's disconnect."""
-        if self._incoming is not None:
-            self._incoming.stop()
-
     def end(self) -> bool:
         """End an event stream: the application receives a disconnect. Return whether this is one.
 
         A stream that starts later ends as soon as it starts.
         """
-        self.is_ending = self.needs_conclusion = True
-        if self.is_event_stream:
+        if super().end():
             self.incoming.end()
         return self.is_event_stream
 
     async def finish(self) -> None:
-        """Send the last chunk of an event stream that was ended: the client gets a complete response."""
-        if self.is_event_stream and self.is_ending and not self.is_complete:
-            self._divert = drop_message
-            await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def abort(self) -> None:
-        """Respond with 503 or end the stream, and cancel the application, as the service stops."""
-        self.is_aborted = True
-        self.lift_deadline()
-        if not self.status:
+        """Send 503 if it was aborted, or the last chunk of an event stream that was ended."""
+        if self.is_aborted and not self.is_started:
             self.must_close = True
             headers = [
                 (b"content-type", b"application/problem+json"),
@@ -168,18 +184,29 @@ class HttpExchange(Exchange):
                 (b"retry-after", b"1"),
             ]
             await self.respond(503, headers, _UNAVAILABLE)
-        else:
-            await self.finish()
-        # A partially sent response cannot be corrected: its connection is dropped.
-        self._divert = drop_message
-        self.task.cancel()
+        elif self.is_event_stream and self.is_ending and not self.is_complete:
+            self._divert = drop_message
+            await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def release(self) -> None:
+        """Drop what belongs to server and application, and stop listening for the client's disconnect."""
+        if self._incoming is not None:
+            self.is_abandoned = self.client_disconnected
+            self._incoming.stop()
+        self._incoming = self._gates = self._kept = None
+        if isinstance(self.outer, HttpExchange):
+            self.outer.inner = None
+        Exchange.release(self)
 
     def _started(self, message: Any) -> Any:
         self.status = message["status"]
         given = message.get("headers", ())
         names = dict(given)
         if names.get(b"content-type", b"")[:17] == b"text/event-stream":
-            self._start_event_stream()
+            self.is_event_stream = True
+            self.lift_deadline()
+            if self.is_ending:
+                self.incoming.end()
         config = self.config
         if config.before_headers is not None:
             config.before_headers(self)
@@ -197,12 +224,6 @@ class HttpExchange(Exchange):
             headers.append((b"connection", b"close"))
         return {**message, "headers": headers}
 
-    def _start_event_stream(self) -> None:
-        self.is_event_stream = True
-        self.lift_deadline()
-        if self.is_ending:
-            self.incoming.end()
-
     def _complete(self) -> None:
         if (incoming := self._incoming) is not None:
             self.is_abandoned = incoming.is_disconnected
@@ -218,17 +239,19 @@ class HttpExchange(Exchange):
 
     def _held(self) -> Gates:
         if self._gates is None:
-            self._gates = Gates(self._pass, opened=self._open, failed=self._fail)
+            self._gates = Gates(self.send, opened=self._open, failed=self._fail)
             if self._divert is None:
                 self._divert = self._gates.send
         return self._gates
 
-    def _fail(self) -> None:
+    async def _fail(self) -> None:
         forget_start(self.scope)
+        if self._is_overdue and not self.is_expired:
+            Exchange.expire(self)
+            # The cancellation is raised here.
+            await asyncio.sleep(0)
 
     def _open(self) -> None:
-        # Unless the deadline passed while the gates ran: bound methods are equal, never identical.
+        # Unless the service aborted this while the gates ran. Bound methods are equal, never identical.
         if self._gates is not None and self._divert == self._gates.send:
             self._divert = None
-        elif self._divert is not None:
-            self._gates = None

@@ -27,20 +27,21 @@ class Incoming:
     """
 
     __slots__ = (
-        *("_ahead", "_ended", "_is_receiving", "_left_s", "_max_bytes", "_receive", "_reading", "_received"),
-        *(
-            "_timeout_s",
-            "is_body_read",
-            "is_disconnected",
-            "is_late",
-            "is_reading_body",
-            "is_too_large",
-            "kept",
-        ),
+        *("_ahead", "_ended", "_is_receiving", "_left_s", "_loop", "_max_bytes", "_reading", "_receive"),
+        *("_received", "_timeout_s", "is_body_read", "is_disconnected", "is_late", "is_reading_body"),
+        *("is_too_large", "kept"),
     )
 
-    def __init__(self, receive: Receive, *, max_bytes: int | None, timeout_s: float | None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        max_bytes: int | None,
+        timeout_s: float | None,
+    ) -> None:
         self._receive = receive
+        self._loop = loop
         self._max_bytes = max_bytes
         self._timeout_s = self._left_s = timeout_s
         self._received = 0
@@ -48,12 +49,9 @@ class Incoming:
         self._reading: asyncio.Future[Any] | None = None
         self._ended: asyncio.Future[None] | None = None
         self._is_receiving = False
-        self.is_body_read = False
+        self.is_body_read = self.is_disconnected = self.is_late = self.is_too_large = False
         self.is_reading_body = False
         """Whether the application waits for the body."""
-        self.is_disconnected = False
-        self.is_late = False
-        self.is_too_large = False
         self.kept: list[Any] | None = None
         """Body messages received so far, for `rewind`; `None` unless they are kept."""
 
@@ -67,11 +65,21 @@ class Incoming:
         if not self._ahead:
             if self.is_body_read:
                 await self._wait(None)
-            elif self._reading is None:
-                return self._delivered(await self._receive_body())
             else:
                 await self._wait_for_body()
-        return self._delivered(self._ahead.popleft())
+        message = self._ahead.popleft()
+        if message["type"] != "http.request":
+            self.is_disconnected = self.is_disconnected or message is not _DISCONNECT
+            return message
+        self.is_body_read = not message.get("more_body", False)
+        if self.kept is not None:
+            self.kept.append(message)
+        if self._max_bytes is not None:
+            self._received += len(message.get("body", b""))
+            if self._received > self._max_bytes:
+                self.is_too_large = True
+                raise RequestEntityTooLarge(TOO_LARGE.format(self._max_bytes))
+        return message
 
     def listen(self) -> bool:
         """Listen for the disconnect in the background; return whether this needs no second call."""
@@ -90,16 +98,11 @@ class Incoming:
     def end(self) -> None:
         """Report a disconnect to the application, although the client is still connected."""
         if self._ended is None:
-            self._ended = asyncio.get_running_loop().create_future()
+            self._ended = self._loop.create_future()
         if not self._ended.done():
             self._ended.set_result(None)
         # Granian holds a lock while it receives; nothing could be sent meanwhile.
         self.stop()
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether `end` was called."""
-        return self._ended is not None and self._ended.done()
 
     def rewind(self) -> None:
         """Deliver the kept body again."""
@@ -120,37 +123,56 @@ class Incoming:
             if message["type"] != "http.request" or not message.get("more_body", False):
                 return
 
-    async def _receive_body(self) -> Any:
-        self._is_receiving = self.is_reading_body = True
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self._left_s):
-                message: Any = await self._receive()
-        except TimeoutError:
-            # Granian keeps the connection open if the response starts before it has dropped this receive.
-            await asyncio.sleep(_RECEIVE_DROP_S)
-            raise self._too_late() from None
-        finally:
-            self._is_receiving = False
-            self._count_wait(began)
-        # Still set where this was cancelled: a deadline that passes here is the client's fault.
-        self.is_reading_body = False
-        return message
-
     async def _wait_for_body(self) -> None:
         self.is_reading_body = True
         began = time.monotonic()
         try:
-            if not await self._wait(self._left_s):
-                raise self._too_late()
+            wait = self._receive_directly if self._reading is None else self._wait
+            is_late = not await wait(self._left_s)
         finally:
-            self._count_wait(began)
+            if self._left_s is not None:
+                self._left_s = max(0.0, self._left_s - (time.monotonic() - began))
+        if is_late:
+            self.is_late = True
+            # A second call must not wait again.
+            self._left_s = 0.0
+            raise HTTPException(_LATE.format(self._timeout_s or 0.0), status_code=408)
+        # Still set where this was cancelled: a deadline that passes here is the client's fault.
         self.is_reading_body = False
+
+    async def _receive_directly(self, timeout_s: float | None) -> bool:
+        """Receive without a task, as most bodies arrive at once; return whether a message came in time."""
+        # As `asyncio.timeout`, which costs several times as much.
+        task: Any = asyncio.current_task(self._loop)
+        cancelling = task.cancelling()
+        has_fired = False
+
+        def fire() -> None:
+            nonlocal has_fired
+            has_fired = True
+            task.cancel()
+
+        timer = None if timeout_s is None else self._loop.call_later(timeout_s, fire)
+        self._is_receiving = True
+        try:
+            self._ahead.append(await self._receive())
+        except BaseException as error:
+            is_late = has_fired and task.uncancel() <= cancelling
+            if not is_late or not isinstance(error, asyncio.CancelledError):
+                raise
+            # Granian keeps the connection open if the response starts before it has dropped this receive.
+            await asyncio.sleep(_RECEIVE_DROP_S)
+            return False
+        finally:
+            self._is_receiving = False
+            if timer is not None:
+                timer.cancel()
+        return True
 
     async def _wait(self, timeout_s: float | None) -> bool:
         """Wait until a message is there; return whether it came within the timeout."""
         if self._ended is None:
-            self._ended = asyncio.get_running_loop().create_future()
+            self._ended = self._loop.create_future()
         while not self._ahead:
             if self._ended.done():
                 self._ahead.append(_DISCONNECT)
@@ -188,27 +210,3 @@ class Incoming:
         elif not message.get("more_body", False) and self._reading is None:
             # Only the disconnect can follow; the application may read the body before.
             self._read()
-
-    def _delivered(self, message: Any) -> Any:
-        if message["type"] != "http.request":
-            self.is_disconnected = self.is_disconnected or message is not _DISCONNECT
-            return message
-        self.is_body_read = not message.get("more_body", False)
-        if self.kept is not None:
-            self.kept.append(message)
-        if self._max_bytes is not None:
-            self._received += len(message.get("body", b""))
-            if self._received > self._max_bytes:
-                self.is_too_large = True
-                raise RequestEntityTooLarge(TOO_LARGE.format(self._max_bytes))
-        return message
-
-    def _count_wait(self, began: float) -> None:
-        if self._left_s is not None:
-            self._left_s = max(0.0, self._left_s - (time.monotonic() - began))
-
-    def _too_late(self) -> HTTPException:
-        self.is_late = True
-        # A second call must not wait again.
-        self._left_s = 0.0
-        return HTTPException(_LATE.format(self._timeout_s or 0.0), status_code=408)

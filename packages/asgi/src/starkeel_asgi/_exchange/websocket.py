@@ -20,15 +20,12 @@ class WebSocketExchange(Exchange):
     __slots__ = ("_ended", "is_accepted", "is_closed")
 
     client_disconnected = False
-    is_body_too_large = False
-    is_reading_body = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         super().__init__(scope, receive, send, config)
         self._ended: asyncio.Future[None] | None = None
         self.is_event_stream = True
-        self.is_accepted = False
-        self.is_closed = False
+        self.is_accepted = self.is_closed = False
 
     async def receive(self) -> Any:
         """Receive the next message of the client; when the WebSocket is ended, it is closed with 1012."""
@@ -48,7 +45,7 @@ class WebSocketExchange(Exchange):
             finally:
                 # Granian holds a lock while it receives; nothing could be sent meanwhile.
                 incoming.cancel()
-        await self._restart()
+        await self.close(SERVICE_RESTART, "service restart")
         return {"type": "websocket.disconnect", "code": SERVICE_RESTART, "reason": ""}
 
     async def send(self, message: Any) -> None:
@@ -85,28 +82,16 @@ class WebSocketExchange(Exchange):
         message = {"type": "websocket.close", "code": code, "reason": reason}
         await self._send(self._close_message(message))
 
-    def stop_listening(self) -> None:
-        """Do nothing: only the application listens."""
-
     def end(self) -> bool:
         """Close the WebSocket with 1012 (service restart); return `True`."""
-        self.is_ending = self.needs_conclusion = True
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-        return True
+        return super().end()
 
     async def finish(self) -> None:
-        """Do nothing: closing ends a WebSocket."""
-
-    async def abort(self) -> None:
-        """Close the WebSocket and cancel the application, as the service stops."""
-        self.is_aborted = True
-        self.lift_deadline()
-        await self._restart()
-        self.task.cancel()
-
-    async def _restart(self) -> None:
-        await self.close(SERVICE_RESTART, "service restart")
+        """Close the WebSocket with 1012 if it was aborted."""
+        if self.is_aborted:
+            await self.close(SERVICE_RESTART, "service restart")
 
     def _closed(self) -> None:
         self.is_complete = self.is_closed = True

@@ -2,10 +2,10 @@
 
 import ssl
 from base64 import urlsafe_b64decode
-from binascii import Error as Base64Error
 from collections.abc import Mapping
+from math import inf
 from time import monotonic
-from typing import Annotated, Any, final
+from typing import Annotated, Any, Literal, final
 
 import anyio
 import httpx2
@@ -31,10 +31,6 @@ log = structlog.get_logger(__name__)
 Keys = Mapping[str, Ed25519PublicKey]
 
 
-class _KeySet(msgspec.Struct):
-    keys: Annotated[list[Any], msgspec.Meta(max_length=256)]
-
-
 class KeySetError(AuthError):
     """The fetched document is not a valid key set."""
 
@@ -49,13 +45,12 @@ class RemoteKeys:
     def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
         self._keys: Keys = {}
-        self._fetched_at: float | None = None
-        self._unknown_key_fetch_at: float | None = None
+        self._fetched_at = self._failed_at = self._unknown_key_fetch_at = -inf
         self._failures = 0
-        self._failed_at: float | None = None
         self._fetch_requested = anyio.Event()
         self._fetch_done = anyio.Event()
-        self._is_running = False
+        # Until `run` starts there is no fetch to wait for.
+        self._fetch_done.set()
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """Return the key with an ID. An unknown ID triggers a fetch, at most once a minute.
@@ -64,10 +59,11 @@ class RemoteKeys:
             KeysUnavailableError: The keys were never fetched or have exceeded their maximum age.
         """
         if not self._is_usable():
-            if not self._has_just_failed():
+            if monotonic() - self._failed_at >= _MIN_RETRY_S:
                 await self._wait_for_fetch()
             self.check()
-        elif kid not in self._keys and self._may_fetch_for_unknown_key():
+        elif kid not in self._keys and monotonic() - self._unknown_key_fetch_at >= UNKNOWN_KEY_INTERVAL_S:
+            self._unknown_key_fetch_at = monotonic()
             await self._wait_for_fetch()
         return self._keys.get(kid)
 
@@ -83,47 +79,29 @@ class RemoteKeys:
         async with httpx2.AsyncHTTPTransport(verify=verify, trust_env=False) as transport:
             # Created here, because an event belongs to the event loop it is created in.
             self._fetch_requested, self._fetch_done = anyio.Event(), anyio.Event()
-            self._is_running = True
             try:
                 while True:
                     await self._refresh(transport)
-                    with anyio.move_on_after(self._pause_s()):
+                    refresh_s = self._settings.jwks_refresh_s
+                    pause_s = _BACKOFF.pause_s(self._failures - 1) if self._failures else refresh_s
+                    with anyio.move_on_after(pause_s):
                         await self._fetch_requested.wait()
             finally:
-                self._is_running = False
                 self._fetch_done.set()
 
     def _is_usable(self) -> bool:
-        return (
-            self._fetched_at is not None and monotonic() - self._fetched_at <= self._settings.jwks_max_age_s
-        )
-
-    def _has_just_failed(self) -> bool:
-        return self._failed_at is not None and monotonic() - self._failed_at < _MIN_RETRY_S
-
-    def _may_fetch_for_unknown_key(self) -> bool:
-        now, last_at = monotonic(), self._unknown_key_fetch_at
-        if last_at is not None and now - last_at < UNKNOWN_KEY_INTERVAL_S:
-            return False
-        self._unknown_key_fetch_at = now
-        return True
-
-    def _pause_s(self) -> float:
-        if self._failures:
-            return _BACKOFF.pause_s(self._failures - 1)
-        return self._settings.jwks_refresh_s
+        return monotonic() - self._fetched_at <= self._settings.jwks_max_age_s
 
     async def _wait_for_fetch(self) -> None:
         """Wait for the current fetch, or request one and wait for it."""
-        if not self._is_running:
-            return
         done = self._fetch_done
         self._fetch_requested.set()
         await done.wait()
 
     async def _refresh(self, transport: httpx2.AsyncHTTPTransport) -> None:
         try:
-            keys = await self._fetch(transport)
+            with anyio.fail_after(self._settings.jwks_timeout_s):
+                keys = parse_key_set(await _fetch(transport, self._settings.jwks_url))
         except Exception as error:  # noqa: BLE001  (the next fetch may succeed)
             self._failures += 1
             self._failed_at = monotonic()
@@ -134,41 +112,50 @@ class RemoteKeys:
                 keys=len(self._keys),
             )
         else:
-            self._failures, self._failed_at = 0, None
+            self._failures, self._failed_at = 0, -inf
             self._fetched_at = monotonic()
-            self._store(keys)
+            if not keys:
+                log.error("token keys empty: no token is accepted", url=self._settings.jwks_url)
+            added, removed = sorted(keys.keys() - self._keys.keys()), sorted(self._keys.keys() - keys.keys())
+            if added or removed:
+                log.info("token keys changed", added=added, removed=removed)
+            self._keys = keys
         # Requests that arrived during this fetch are done; later ones wait for the next fetch.
         done, self._fetch_done, self._fetch_requested = self._fetch_done, anyio.Event(), anyio.Event()
         done.set()
 
-    def _store(self, keys: Keys) -> None:
-        if not keys:
-            log.error("token keys empty: no token is accepted", url=self._settings.jwks_url)
-        added, removed = sorted(keys.keys() - self._keys.keys()), sorted(self._keys.keys() - keys.keys())
-        if added or removed:
-            log.info("token keys changed", added=added, removed=removed)
-        self._keys = keys
 
-    async def _fetch(self, transport: httpx2.AsyncHTTPTransport) -> Keys:
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        request = httpx2.Request("GET", self._settings.jwks_url, headers=headers)
-        with anyio.fail_after(self._settings.jwks_timeout_s):
-            response = await transport.handle_async_request(request)
-            try:
-                return parse_key_set(await _read_body(response))
-            finally:
-                await response.aclose()
+async def _fetch(transport: httpx2.AsyncHTTPTransport, url: str) -> bytes:
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    response = await transport.handle_async_request(httpx2.Request("GET", url, headers=headers))
+    try:
+        if response.status_code != 200:
+            raise KeySetError(f"the response has status {response.status_code}")
+        document = b""
+        async for chunk in response.aiter_raw():
+            document += chunk
+            if len(document) > MAX_DOCUMENT_BYTES:
+                raise KeySetError(f"the response is larger than {MAX_DOCUMENT_BYTES} bytes")
+        return document
+    finally:
+        await response.aclose()
 
 
-async def _read_body(response: httpx2.Response) -> bytes:
-    if response.status_code != 200:
-        raise KeySetError(f"the response has status {response.status_code}")
-    document = bytearray()
-    async for chunk in response.aiter_raw():
-        document += chunk
-        if len(document) > MAX_DOCUMENT_BYTES:
-            raise KeySetError(f"the response is larger than {MAX_DOCUMENT_BYTES} bytes")
-    return bytes(document)
+class _KeySet(msgspec.Struct):
+    keys: Annotated[list[Any], msgspec.Meta(max_length=256)]
+
+
+class _Key(msgspec.Struct):
+    """A public key for EdDSA signatures (RFC 8037)."""
+
+    kid: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    alg: Literal["EdDSA", "Ed25519"] = "EdDSA"
+    use: Literal["sig"] = "sig"
+    key_ops: tuple[Any, ...] = ("verify",)
+    d: Any = msgspec.UNSET  # only private keys have it
 
 
 def parse_key_set(document: bytes) -> Keys:
@@ -183,24 +170,12 @@ def parse_key_set(document: bytes) -> Keys:
         raise KeySetError("the response is not a JSON Web Key Set") from None
     keys: dict[str, Ed25519PublicKey] = {}
     for entry in entries:
-        kid = entry.get("kid") if isinstance(entry, dict) else None
-        key = _public_key(entry) if isinstance(kid, str) and 0 < len(kid) <= 255 else None
-        if key is not None:
-            # On duplicate IDs the first key is kept: a later entry must not replace a trusted key.
-            keys.setdefault(str(kid), key)
+        try:
+            key = msgspec.convert(entry, _Key)
+            if key.d is msgspec.UNSET and "verify" in key.key_ops:
+                octets = urlsafe_b64decode(key.x + "=" * (-len(key.x) % 4))
+                # On duplicate IDs the first key is kept: a later entry must not replace a trusted key.
+                keys.setdefault(key.kid, Ed25519PublicKey.from_public_bytes(octets))
+        except (msgspec.ValidationError, ValueError):
+            continue
     return keys
-
-
-def _public_key(entry: dict[str, Any]) -> Ed25519PublicKey | None:
-    """Return the key if it is restricted to verifying EdDSA signatures, else None."""
-    if entry.get("kty") != "OKP" or entry.get("crv") != "Ed25519" or "d" in entry:
-        return None
-    if entry.get("alg", "EdDSA") not in ("EdDSA", "Ed25519") or entry.get("use", "sig") != "sig":
-        return None
-    operations, x = entry.get("key_ops", ["verify"]), entry.get("x")
-    if not isinstance(operations, list) or "verify" not in operations or not isinstance(x, str):
-        return None
-    try:
-        return Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(x + "=" * (-len(x) % 4)))
-    except (ValueError, Base64Error):
-        return None

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
 )
 
@@ -62,8 +61,8 @@ class SigningKeys:
         text = text.replace("\\n", "\n")
         if _BLOCK.sub("", text).strip():
             raise ValueError("contains text outside of complete PEM blocks")
-        blocks = list(_BLOCK.finditer(text))
-        return cls([_private_key(block[0], block[1], number) for number, block in enumerate(blocks, start=1)])
+        blocks = enumerate(_BLOCK.finditer(text), start=1)
+        return cls([_private_key(block[0], block[1], number) for number, block in blocks])
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """Return a signed access token (RFC 9068).
@@ -79,7 +78,9 @@ class SigningKeys:
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """Return the public keys as a JSON Web Key Set (RFC 7517, RFC 8037), the signing key first."""
-        return {"keys": [_published(kid, key) for kid, key in self._public.items()]}
+        usage = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA"}
+        keys = {kid: _base64url(key.public_bytes_raw()) for kid, key in self._public.items()}
+        return {"keys": [{**usage, "kid": kid, "x": x} for kid, x in keys.items()]}
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """Return the public key with an ID, or None. Implements `KeySource`."""
@@ -92,8 +93,8 @@ class SigningKeys:
 def key_id(key: Ed25519PublicKey) -> str:
     """Return the ID of a key: its JWK thumbprint (RFC 7638)."""
     # Required members in lexicographic order without spaces (RFC 7638, 3.2; RFC 8037, 2).
-    canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{_x(key)}"}}'
-    return _base64url(sha256(canonical.encode("ascii")).digest())
+    canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{_base64url(key.public_bytes_raw())}"}}'
+    return _base64url(sha256(canonical.encode()).digest())
 
 
 def _private_key(pem: str, label: str, number: int) -> Ed25519PrivateKey:
@@ -111,13 +112,5 @@ def _private_key(pem: str, label: str, number: int) -> Ed25519PrivateKey:
     return key
 
 
-def _published(kid: str, key: Ed25519PublicKey) -> dict[str, str]:
-    return {"kty": "OKP", "crv": "Ed25519", "x": _x(key), "kid": kid, "use": "sig", "alg": "EdDSA"}
-
-
-def _x(key: Ed25519PublicKey) -> str:
-    return _base64url(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
-
-
 def _base64url(octets: bytes) -> str:
-    return urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")
+    return urlsafe_b64encode(octets).rstrip(b"=").decode()

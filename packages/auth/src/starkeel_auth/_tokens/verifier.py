@@ -49,9 +49,6 @@ class KeySource(Protocol):
         """
 
 
-_CLAIMS = msgspec.json.Decoder(Claims)
-
-
 @final
 class TokenVerifier:
     """Verifies access tokens of one issuer for one audience.
@@ -59,13 +56,13 @@ class TokenVerifier:
     Args:
         keys: Provider of the issuer's keys.
         issuer: Required value of `iss`.
-        audience: Required value or element of `aud`.
+        audience: Required value or element of `aud`, and the realm of challenges.
     """
 
     def __init__(self, keys: KeySource, *, issuer: str, audience: str) -> None:
         self._keys = keys
         self._issuer = issuer
-        self._audience = audience
+        self.audience = audience
 
     async def verify(self, token: str) -> Claims:
         """Verify a token and return its claims.
@@ -80,20 +77,16 @@ class TokenVerifier:
         if key is None:
             raise TokenError("the token is signed by an unknown key")
         claims = _verified_claims(token, key)
-        self._check(claims)
-        return claims
-
-    def _check(self, claims: Claims) -> None:
         if claims.iss != self._issuer:
             raise TokenError("the token is from another issuer")
-        audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
-        if self._audience not in audiences:
+        if self.audience not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
             raise TokenError("the token is for another audience")
         now = time()
         if claims.exp <= now - LEEWAY_S:
             raise TokenError("the token has expired")
         if max(claims.nbf, claims.iat) > now + LEEWAY_S:
             raise TokenError("the token is not valid yet")
+        return claims
 
 
 def _key_id(token: str) -> str:
@@ -120,6 +113,6 @@ def _verified_claims(token: str, key: Ed25519PublicKey) -> Claims:
     except (jwt.PyJWTError, ValueError):
         raise TokenError("the token's signature is wrong") from None
     try:
-        return _CLAIMS.decode(payload)
+        return msgspec.json.decode(payload, type=Claims)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise TokenError("the token's claims are incomplete or malformed") from None

@@ -84,8 +84,8 @@ class ConflictRetry(ASGIMiddleware):
             if left > 1 and _CONFLICT in state:
                 raise ConflictLost
 
-        exchange.keep_body()
         exchange.add_gate(check_conflict, GateOrder.VERIFY)
+        exchange.keep_body()
         while True:
             try:
                 await next_app(scope, receive, send)

@@ -3,7 +3,9 @@
 import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final, Self, final
+from typing import Final, final
+
+from starkeel_config import ParsedStr
 
 _IPV6_CLIENT_PREFIX: Final = 64
 _ORIGIN: Final = re.compile(
@@ -14,7 +16,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @final
-class Network(str):
+class Network(ParsedStr):
     """A network in CIDR notation; a single address is a network of one address."""
 
     __slots__ = ()
@@ -22,25 +24,20 @@ class Network(str):
     accepts = "a network in CIDR notation: 10.0.0.0/8, 2001:db8::/32, 192.0.2.7"
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse a network.
-
-        Raises:
-            ValueError: The text is not a network, or has bits set after the prefix.
-        """
-        try:
-            return cls(ip_network(text))
-        except ValueError:
-            pass
+    def canonical(cls, text: str) -> str:
+        """Return the network; a ValueError is raised for other text, or bits set after the prefix."""
         try:
             network = ip_network(text, strict=False)
         except ValueError:
             raise ValueError("is not a network") from None
-        raise ValueError(f"has bits set after the prefix; its network is {network}")
+        try:
+            return str(ip_network(text))
+        except ValueError:
+            raise ValueError(f"has bits set after the prefix; its network is {network}") from None
 
 
 @final
-class Origin(str):
+class Origin(ParsedStr):
     """A web origin as browsers send it (RFC 6454, 6.2): scheme, host and non-default port."""
 
     __slots__ = ()
@@ -48,23 +45,18 @@ class Origin(str):
     accepts = "an origin: scheme://host or scheme://host:port, without a path"
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse and normalize an origin; `*` stands for every origin.
-
-        Raises:
-            ValueError: The text is not an origin.
-        """
+    def canonical(cls, text: str) -> str:
+        """Return the origin as browsers send it; `*` stands for every origin."""
         if text == "*":
-            return cls(text)
+            return text
         found = _ORIGIN.fullmatch(text.lower())
         if found is None:
             raise ValueError("is not an origin")
         scheme, host, port = found["scheme"], found["host"], int(found["port"] or 0)
         if found["port"] and not 0 < port < 65536:
             raise ValueError("has a port out of range")
-        if not port or port == _DEFAULT_PORTS.get(scheme):
-            return cls(f"{scheme}://{host}")
-        return cls(f"{scheme}://{host}:{port}")
+        is_default = not port or port == _DEFAULT_PORTS.get(scheme)
+        return f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{port}"
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:

@@ -86,16 +86,7 @@ def user_limits(opt: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def check_limits_declared(policy: Policy, declared: Mapping[str, object], *, where: str) -> None:
-    """Check that `HttpPlugin` was given every limit that a route uses.
-
-    Args:
-        policy: The route's policy.
-        declared: Limits given to `HttpPlugin`, by name.
-        where: The route, for the message.
-
-    Raises:
-        ImproperlyConfiguredException: A limit is missing.
-    """
+    """Raise ImproperlyConfiguredException if `HttpPlugin` was not given every limit that a route uses."""
     for name in (*policy.by_address, *policy.by_user):
         if name not in declared:
             names = ", ".join(f"`{other}`" for other in declared) or "empty"
@@ -105,11 +96,7 @@ def check_limits_declared(policy: Policy, declared: Mapping[str, object], *, whe
 
 
 def check_limit_names(names: Mapping[str, object]) -> None:
-    """Check that the names of limits can be sent in a header.
-
-    Raises:
-        ValueError: A name has other characters than lower-case letters, digits and underscores.
-    """
+    """Raise ValueError for a name of a limit that cannot be sent in a header."""
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(

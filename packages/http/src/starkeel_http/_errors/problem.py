@@ -41,11 +41,7 @@ class Problem:
     more: dict[str, Any] = field(default_factory=dict)
 
     def body(self, path: str) -> bytes:
-        """Render the problem as JSON.
-
-        Args:
-            path: Path of the request.
-        """
+        """Render the problem as JSON, for a request of this path."""
         members: dict[str, Any] = {"type": "about:blank", "title": _title(self.status), "status": self.status}
         if self.detail:
             members["detail"] = self.detail

@@ -1,86 +1,85 @@
-"""Rate limiter, and its behaviour while Redis is unavailable.
+"""Rate limits: counters in process memory, the limiter, and the guard that counts users.
 
 Imported only when an application is created: at its first import `prometheus_client` decides whether
 processes share their values, and settings are read earlier.
 """
 
-import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from copy import copy
+from functools import cache
+from hashlib import blake2b
 from math import ceil
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
-import structlog
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.strategies import MovingWindowRateLimiter
-from litestar.exceptions import ServiceUnavailableException, TooManyRequestsException
+from litestar import Router
+from litestar.connection import ASGIConnection, WebSocket
+from litestar.exceptions import (
+    HTTPException,
+    ImproperlyConfiguredException,
+    ServiceUnavailableException,
+    TooManyRequestsException,
+    WebSocketException,
+)
+from litestar.handlers import BaseRouteHandler
 from prometheus_client import Counter
-from starkeel_asgi import Exchange, Header
+from starkeel_asgi import Exchange, current, header_map
 
 from .._base.rate import Rate
-from .storage import ProcessStorage, open_redis
+from .._base.route_options import user_limits
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from .redis import RedisCounters
 
-log = structlog.get_logger(__name__)
-
-REDIS_TIMEOUT_S: Final = 0.25
-REDIS_RETRY_S: Final = 1.0
-"""Seconds without attempts after a Redis failure."""
+_MAX_KEYS: Final = 100_000
+_DIGEST_BYTES: Final = 16
+_WEBSOCKET_CODES_FROM: Final = 4000
 
 RATE_LIMITED = Counter(
     "rate_limit_requests",
     "Requests to rate-limited routes: within, over, or not counted without Redis (passed or refused).",
     ["limit", "result"],
 )
+_counter: Final = cache(RATE_LIMITED.labels)
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimitResult:
-    """Result of counting one request against a limit.
+class ProcessCounters:
+    """The requests of each key in a moving window, in process memory.
 
-    Args:
-        name: Name of the limit.
-        quota: Requests allowed per window.
-        window_s: Seconds of the window.
-        is_within: Whether the request is allowed.
-        remaining: Requests left in the window.
-        reset_s: Seconds until another request is allowed.
+    The memory storage of `limits` scans all of its keys on every request.
     """
 
-    name: str
-    quota: int
-    window_s: int
-    is_within: bool
-    remaining: int
-    reset_s: int
+    def __init__(self, rate: Rate) -> None:
+        self._amount, self._window_s = rate.amount, rate.window_s
+        # In the order of their last counted request, so that expired keys come first.
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def exception(self) -> TooManyRequestsException:
-        """Return the exception for a request that exceeds the limit."""
-        return TooManyRequestsException(
-            "The rate limit is exceeded. Retry after the seconds in `Retry-After`.",
-            headers={"Retry-After": str(max(1, self.reset_s))},
-        )
+    def hit(self, key: str) -> tuple[bool, int, float]:
+        """Count a request, as `RedisCounters.hit`."""
+        now = time.monotonic()
+        since = now - self._window_s
+        times = self._times.get(key) or deque()
+        while times and times[0] <= since:
+            times.popleft()
+        is_within = len(times) < self._amount
+        if is_within:
+            times.append(now)
+            self._times[key] = times
+            self._times.move_to_end(key)
+            self._evict(since)
+        return is_within, self._amount - len(times), times[0] - since
 
-
-def rate_limit_headers(results: Sequence[RateLimitResult]) -> list[Header]:
-    """Return `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10)."""
-    policies = ", ".join(f'"{r.name}";q={r.quota};w={r.window_s}' for r in results)
-    states = ", ".join(f'"{r.name}";r={r.remaining};t={r.reset_s}' for r in results)
-    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", states.encode())]
-
-
-def add_rate_limit_headers(exchange: Exchange, result: RateLimitResult) -> None:
-    """Add a result to the headers of the response."""
-    exchange.limits = (*exchange.limits, result)
-    others = [header for header in exchange.added_headers if not header[0].startswith(b"ratelimit")]
-    exchange.added_headers = (*others, *rate_limit_headers(exchange.limits))
+    def _evict(self, since: float) -> None:
+        while True:
+            key, times = next(iter(self._times.items()))
+            if len(self._times) <= _MAX_KEYS and times[-1] > since:
+                return
+            del self._times[key]
 
 
 class Limiter:
-    """Counts requests against limits, in Redis or in process memory.
+    """Counts requests against limits.
 
     Args:
         redis_url: URL of Redis; None to count in process memory.
@@ -92,57 +91,60 @@ class Limiter:
         self._redis_url = redis_url
         self._namespace = namespace
         self._on_error = on_error
-        self._items: dict[str, RateLimitItem] = {}
-        self._counters: dict[str, MovingWindowRateLimiter] = {}
-        self._redis: Redis | None = None
-        self._failures: tuple[type[Exception], ...] = (OSError, TimeoutError)
-        self._is_failing = False
-        self._retry_at = 0.0
+        self._rates: Mapping[str, Rate] = {}
+        self._process: dict[str, ProcessCounters] = {}
+        self._redis: RedisCounters | None = None
 
     def open(self, rates: Mapping[str, Rate]) -> None:
-        """Create the counters.
-
-        Args:
-            rates: The limits by name.
-        """
-        self._items = {
-            name: RateLimitItemPerSecond(rate.amount, rate.window_s, namespace=f"{self._namespace}/{name}")
-            for name, rate in rates.items()
-        }
+        """Create the counters of limits, given by name."""
+        self._rates = rates
         if self._redis_url is None or not rates:
-            # One storage per limit: all keys of a storage have the same window.
-            self._counters = {name: MovingWindowRateLimiter(ProcessStorage()) for name in rates}
+            self._process = {name: ProcessCounters(rate) for name, rate in rates.items()}
             return
         # Lazy: not needed when counting in process memory.
-        from redis.exceptions import RedisError
+        from .redis import RedisCounters
 
-        self._failures = (OSError, TimeoutError, RedisError)
-        self._redis, storage = open_redis(self._redis_url, timeout_s=REDIS_TIMEOUT_S)
-        self._counters = dict.fromkeys(rates, MovingWindowRateLimiter(storage))
+        is_open = self._on_error == "open"
+        effect = "requests pass uncounted" if is_open else "limited requests are refused"
+        self._redis = RedisCounters(self._redis_url, rates, namespace=self._namespace, consequence=effect)
 
-    async def hit(self, name: str, key: str) -> RateLimitResult | None:
-        """Count a request.
+    async def count(self, exchange: Exchange, names: Iterable[str], key: str) -> None:
+        """Count a request against limits, and add their state to the headers of its response.
 
         Args:
-            name: The limit.
+            exchange: The request.
+            names: Names of the limits.
             key: The client or user that the request counts for.
 
-        Returns:
-            None when Redis is unavailable and requests are allowed.
-
         Raises:
+            TooManyRequestsException: A limit is exceeded.
             ServiceUnavailableException: Redis is unavailable and requests are refused.
         """
-        result = None
-        try:
-            result = await self._count_or_skip(name, key)
-        except self._failures as error:
-            self._record_failure(error)
-        if result is None:
-            self._record_unchecked(name)
-            return None
-        RATE_LIMITED.labels(name, "within" if result.is_within else "over").inc()
-        return result
+        for name in names:
+            if self._redis is None:
+                is_within, remaining, left_s = self._process[name].hit(key)
+            elif (found := await self._redis.hit(name, key)) is not None:
+                is_within, remaining, left_s = found
+            else:
+                self._record_unchecked(name)
+                continue
+            rate = self._rates[name]
+            reset_s = min(max(0, ceil(left_s)), rate.window_s)
+            _counter(name, "within" if is_within else "over").inc()
+            # `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+            added = header_map(
+                (
+                    *exchange.added_headers,
+                    (b"ratelimit-policy", f'"{name}";q={rate.amount};w={rate.window_s}'.encode()),
+                    (b"ratelimit", f'"{name}";r={remaining};t={reset_s}'.encode()),
+                )
+            )
+            exchange.added_headers = tuple(added.items())
+            if not is_within:
+                raise TooManyRequestsException(
+                    "The rate limit is exceeded. Retry after the seconds in `Retry-After`.",
+                    headers={"Retry-After": str(max(1, reset_s))},
+                )
 
     async def check(self) -> None:
         """Raise if Redis is configured and unavailable."""
@@ -152,52 +154,87 @@ class Limiter:
     async def close(self) -> None:
         """Close the connections to Redis."""
         if self._redis is not None:
-            await self._redis.aclose()
+            await self._redis.close()
             self._redis = None
-
-    async def _count_or_skip(self, name: str, key: str) -> RateLimitResult | None:
-        if self._redis is None:
-            return await self._count(name, key)
-        if time.monotonic() < self._retry_at:
-            return None
-        async with asyncio.timeout(REDIS_TIMEOUT_S):
-            result = await self._count(name, key)
-        self._record_success()
-        return result
-
-    async def _count(self, name: str, key: str) -> RateLimitResult:
-        item, counter = self._items[name], self._counters[name]
-        is_within = await counter.hit(item, key)
-        stats = await counter.get_window_stats(item, key)
-        window_s = item.get_expiry()
-        return RateLimitResult(
-            name=name,
-            quota=item.amount,
-            window_s=window_s,
-            is_within=is_within,
-            remaining=max(0, stats.remaining) if is_within else 0,
-            reset_s=min(max(0, ceil(stats.reset_time - time.time())), window_s),
-        )
 
     def _record_unchecked(self, name: str) -> None:
         if self._on_error == "open":
-            RATE_LIMITED.labels(name, "unchecked_passed").inc()
+            _counter(name, "unchecked_passed").inc()
             return
-        RATE_LIMITED.labels(name, "unchecked_refused").inc()
+        _counter(name, "unchecked_refused").inc()
+        # Redis is used again after one second.
         raise ServiceUnavailableException(
-            "The rate limit cannot be checked now.",
-            headers={"Retry-After": str(ceil(REDIS_RETRY_S))},
+            "The rate limit cannot be checked now.", headers={"Retry-After": "1"}
         )
 
-    def _record_failure(self, error: Exception) -> None:
-        self._retry_at = time.monotonic() + REDIS_RETRY_S
-        if not self._is_failing:
-            self._is_failing = True
-            effect = "requests pass uncounted" if self._on_error == "open" else "limited requests are refused"
-            reason = str(error) or type(error).__name__
-            log.error("rate limit storage failed", error=reason, consequence=effect)
 
-    def _record_success(self) -> None:
-        if self._is_failing:
-            self._is_failing = False
-            log.warning("rate limit storage recovered")
+@final
+class UserLimit:
+    """Guard that counts a user's requests against the limits of these names."""
+
+    def __init__(self, limiter: Limiter, names: tuple[str, ...]) -> None:
+        self._limiter = limiter
+        self._names = names
+
+    def __deepcopy__(self, _: object) -> "UserLimit":
+        # Litestar copies the guards of controllers and routers; the limiter is shared.
+        return self
+
+    async def __call__(
+        self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+    ) -> None:
+        """Count a request of the authenticated user.
+
+        Raises:
+            TooManyRequestsException: A limit is exceeded.
+            ServiceUnavailableException: Redis is unavailable and requests are refused.
+            WebSocketException: Either of them on a WebSocket, with 4000 plus the status as close code.
+            ImproperlyConfiguredException: No guard before this one authenticated the user.
+        """
+        subject = getattr(connection.scope.get("user"), "subject", None)
+        if not isinstance(subject, str):
+            raise ImproperlyConfiguredException(
+                f"{handler} has a rate limit per user, but no guard before it set `scope['user']`"
+            )
+        exchange = current(connection.scope)
+        assert exchange is not None
+        # Hashed: Redis may be shared, and keys must not contain identities.
+        key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
+        try:
+            await self._limiter.count(exchange, self._names, key)
+        except HTTPException as error:
+            if not isinstance(connection, WebSocket):
+                raise
+            code = _WEBSOCKET_CODES_FROM + error.status_code
+            raise WebSocketException(detail=error.detail, code=code) from error
+
+
+def with_user_limits(route: Any, limiter: Limiter) -> Any:
+    """Return a route in which a `UserLimit` is the last guard of each handler with a limit per user.
+
+    Litestar resolves guards when it registers a route, so they are attached before; to a copy, as another
+    application may have the same route, which is a handler, controller or router.
+    """
+    if isinstance(route, BaseRouteHandler):
+        handler = copy(route)
+        return handler if _add_guard(handler, route.opt, limiter) else route
+    # A router without options of its own: it registers copies of the handlers.
+    router = Router("/", route_handlers=[route])
+    handlers = {id(handler): handler for each in router.routes for handler in _handlers(each)}.values()
+    is_limited = [_add_guard(handler, _options(handler), limiter) for handler in handlers]
+    return router if any(is_limited) else route
+
+
+def _add_guard(handler: BaseRouteHandler, opt: Mapping[str, Any], limiter: Limiter) -> bool:
+    names = user_limits(opt)
+    if names:
+        handler.guards = [*(handler.guards or ()), UserLimit(limiter, names)]
+    return bool(names)
+
+
+def _options(handler: BaseRouteHandler) -> dict[str, Any]:
+    return {name: value for layer in handler.ownership_layers for name, value in (layer.opt or {}).items()}
+
+
+def _handlers(route: Any) -> list[BaseRouteHandler]:
+    return route.route_handlers if hasattr(route, "route_handlers") else [route.route_handler]

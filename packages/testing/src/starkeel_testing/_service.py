@@ -1,18 +1,25 @@
-"""A service that runs as a separate process, observed from outside."""
+"""Services as separate processes, observed from outside."""
 
+import os
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from .._process.process import Process
-from .._process.process_tree import session_processes
-from .._wait import wait_until
+from ._process.process import Process
+from ._process.process_tree import session_processes
+from ._process.temporary_directory import temporary_directory
+from ._wait import wait_until
 
+_START_S = 60.0
 _REQUEST_S = 30.0
 _STOP_S = 40.0
 
@@ -35,13 +42,13 @@ class Service:
     @cached_property
     def url(self) -> str:
         """Base URL of the service, like `http://127.0.0.1:41234`."""
-        line = self.wait_for_log("listening", timeout_s=60.0)
+        line = self.wait_for_log("listening", timeout_s=_START_S)
         return f"{'https' if line.get('tls') else 'http'}://{line['addr']}"
 
     @cached_property
     def admin_url(self) -> str:
         """Base URL of its admin port."""
-        return f"http://{self.wait_for_log('admin port opened', timeout_s=60.0)['addr']}"
+        return f"http://{self.wait_for_log('admin port opened', timeout_s=_START_S)['addr']}"
 
     @cached_property
     def client(self) -> httpx2.Client:
@@ -76,28 +83,24 @@ class Service:
         return self._process.output.logs()
 
     def wait_for_log(self, message: str, *, timeout_s: float = 15.0, **fields: Any) -> dict[str, Any]:
-        """Wait for a log line and return the first match.
-
-        Args:
-            message: The complete `message`.
-            timeout_s: Seconds to wait.
-            fields: Other fields that the line must have, with these values.
-
-        Raises:
-            AssertionError: It was not logged in time.
-        """
+        """Wait for a log line with this complete `message` and these fields, and return the first match."""
         expected = {"message": message, **fields}
         return self._wait_for(lambda line: expected.items() <= line.items(), str(expected), timeout_s)
 
     def wait_for_log_where(
         self, predicate: Callable[[dict[str, Any]], bool], *, timeout_s: float = 15.0
     ) -> dict[str, Any]:
-        """Wait for a log line that satisfies a predicate and return the first match.
-
-        Raises:
-            AssertionError: It was not logged in time.
-        """
+        """Wait for a log line that satisfies a predicate, and return the first match."""
         return self._wait_for(predicate, "a line that satisfies the predicate", timeout_s)
+
+    def _wait_for(
+        self, predicate: Callable[[dict[str, Any]], bool], expected: str, timeout_s: float
+    ) -> dict[str, Any]:
+        line = self._process.output.wait_for_log(predicate, timeout_s=timeout_s)
+        code = self.process.poll()
+        limit = f"within {timeout_s:g} s" if code is None else f"before it ended with {code}"
+        assert line is not None, f"{self.name} did not log {expected} {limit}\n{self.output()}"
+        return line
 
     def terminate(self, timeout_s: float = _STOP_S) -> int:
         """Send SIGTERM, wait for the end and return the exit code."""
@@ -108,11 +111,7 @@ class Service:
         return self._process.wait(timeout_s)
 
     def wait_until(self, probe: Literal["ready", "started"], timeout_s: float) -> None:
-        """Wait until `/health/ready` or `/health/started` returns 200.
-
-        Raises:
-            AssertionError: It did not in time, or the process has ended.
-        """
+        """Wait until `/health/ready` or `/health/started` returns 200."""
         self.wait_for_log("listening", timeout_s=timeout_s)
 
         def passes() -> bool:
@@ -150,11 +149,85 @@ class Service:
     def _zombies(self) -> list[str]:
         return [process.name for process in session_processes(self.process.pid) if process.is_zombie]
 
-    def _wait_for(
-        self, predicate: Callable[[dict[str, Any]], bool], expected: str, timeout_s: float
-    ) -> dict[str, Any]:
-        line = self._process.output.wait_for_log(predicate, timeout_s=timeout_s)
-        code = self.process.poll()
-        limit = f"within {timeout_s:g} s" if code is None else f"before it ended with {code}"
-        assert line is not None, f"{self.name} did not log {expected} {limit}\n{self.output()}"
-        return line
+
+@contextmanager
+def running(
+    service: str,
+    env: Mapping[str, str] | None = None,
+    *,
+    until: Literal["ready", "started"] = "ready",
+    timeout_s: float = _START_S,
+) -> Iterator[Service]:
+    """Run a service as a separate process until the block ends.
+
+    Args:
+        service: Module to run as `python -m SERVICE` with the current interpreter.
+        env: Variables to set in addition to the defaults that the README lists. Of this process's environment
+            only `PATH`, `HOME` and `LANG` are passed on.
+        until: State to wait for before the block; `started` for a service that does not become ready.
+        timeout_s: Seconds to reach that state.
+
+    Raises:
+        AssertionError: The state was not reached, or, after a block without an exception, the exit code on
+            SIGTERM was not 0, or processes or temporary files were left. The message contains the output.
+    """
+    with (
+        temporary_directory(f"{service}-") as directory,
+        closing(Service(service, _start(service, [], env, directory))) as handle,
+    ):
+        handle.wait_until(until, timeout_s)
+        yield handle
+        was_stopped_by_the_test = handle.process.poll() is not None
+        handle.stop()
+        if not was_stopped_by_the_test:
+            left = sorted(os.listdir(directory / "tmp"))
+            assert not left, f"{service} left temporary files: {left}\n{handle.output()}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Result of a process that has ended.
+
+    Attributes:
+        code: Exit code, or the negative number of the signal that ended it.
+        output: Output on stdout and stderr.
+    """
+
+    code: int
+    output: str
+
+
+def exits(
+    service: str, env: Mapping[str, str] | None = None, *arguments: str, timeout_s: float = _START_S
+) -> Finished:
+    """Run a service, or one of its commands like `migrate`, that must end by itself; `env` as for `running`.
+
+    Raises:
+        AssertionError: It did not end in time, or processes were left.
+    """
+    with (
+        temporary_directory(f"{service}-") as directory,
+        closing(_start(service, arguments, env, directory)) as process,
+    ):
+        code = process.wait(timeout_s)
+        left = process.remaining()
+        assert not left, f"{service} left {left}\n{process.output.text()}"
+        return Finished(code, process.output.text())
+
+
+def _start(service: str, arguments: Sequence[str], env: Mapping[str, str] | None, directory: Path) -> Process:
+    (directory / "tmp").mkdir()
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    defaults = {
+        "TMPDIR": str(directory / "tmp"),
+        "ENVIRONMENT": "development",
+        "HOST": "127.0.0.1",
+        "PORT": "0",
+        "METRICS_HOST": "127.0.0.1",
+        "METRICS_PORT": "0",
+        "LOG_FORMAT": "json",
+        "DRAIN_DELAY_SECONDS": "0",
+    }
+    command = [sys.executable, "-m", service, *arguments]
+    # In the new directory, so that neither a `.env` nor a `.data` of the checkout is found.
+    return Process(command, env=inherited | defaults | dict(env or {}), cwd=directory)

@@ -1,6 +1,5 @@
-"""The contenders: what each is, how it is installed and how it is started."""
+"""Contenders: title, installation and command."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -8,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ...server_process import ServerProcess, free_port
-from ...virtualenv import ENVIRONMENTS, installed_python
+from ..server_process import ServerProcess
+from ..stacks import ENVIRONMENTS, environment, granian, installed_python
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "contenders"
 _OTEL_SDK = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 _LITESTAR = ("litestar[prometheus,opentelemetry,structlog]>=2.25,<3", "granian==2.8.*", "uvloop", *_OTEL_SDK)
 _FASTAPI = (
@@ -29,48 +28,26 @@ class Contender(NamedTuple):
 
     Attributes:
         title: What it is, for the report.
-        command: Returns the command that starts it on a port; installs what it needs first.
+        command: Returns the command that starts it; installs what it needs first.
         has_spans: Whether it exports a span for each request.
         is_multiprocess: Whether its metrics are shared between processes (`PROMETHEUS_MULTIPROC_DIR`).
     """
 
     title: str
-    command: Callable[[str], list[str]]
+    command: Callable[[], list[str]]
     has_spans: bool = True
     is_multiprocess: bool = True
 
     def serve(self, endpoint: str, directory: Path) -> ServerProcess:
-        """Start it.
-
-        Args:
-            endpoint: OTLP endpoint for its spans.
-            directory: For its files.
-        """
-        port = free_port()
-        env = {
-            "PATH": os.environ["PATH"],
-            "HOST": "127.0.0.1",
-            "PORT": str(port),
-            "METRICS_HOST": "127.0.0.1",
-            "METRICS_PORT": "0",
-            "DRAIN_DELAY_SECONDS": "0",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-            "OTEL_BSP_MAX_QUEUE_SIZE": "100000",
-            "OTEL_BSP_SCHEDULE_DELAY": "500",
-            "SERVICE_VERSION": "1",
-        }
+        """Start it, with an OTLP endpoint for its spans and a directory for its files."""
+        env = environment(endpoint)
         if self.is_multiprocess:
             directory.mkdir()
             env["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-        return ServerProcess(self.command(str(port)), cwd=HERE, env=env, port=port)
+        return ServerProcess(self.command(), cwd=HERE, env=env)
 
 
-def _granian(module: str, python: Callable[[], str] = lambda: sys.executable) -> Callable[[str], list[str]]:
-    options = ("--interface", "asgi", "--http", "1", "--workers", "1", "--loop", "uvloop", "--no-access-log")
-    return lambda port: [python(), "-m", "granian", *options, "--port", port, f"{module}:app"]
-
-
-def _fastify(port: str) -> list[str]:
+def _fastify() -> list[str]:
     home, node, npm = ENVIRONMENTS / "fastify", shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise SystemExit("node and npm are not installed: apt-get install nodejs npm, or choose --contenders")
@@ -78,28 +55,28 @@ def _fastify(port: str) -> list[str]:
     if not (home / "complete").exists():
         subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent"], cwd=home, check=True)
         (home / "complete").touch()
-    return [node, str(home / "server.cjs"), port]
+    return [node, str(home / "server.cjs")]
 
 
 CONTENDERS: Mapping[str, Contender] = {
-    "litestar_bare": Contender("bare Litestar on Granian", _granian("litestar_bare"), has_spans=False),
+    "litestar_bare": Contender("bare Litestar on Granian", lambda: granian("litestar_bare"), has_spans=False),
     "starkeel": Contender(
         "Starkeel, everything on: telemetry, edge, drain",
-        lambda _port: [sys.executable, str(HERE / "starkeel.py")],
+        lambda: [sys.executable, str(HERE / "starkeel.py")],
     ),
     "starkeel_telemetry": Contender(
-        "Starkeel, telemetry only (starkeel-observability)", _granian("starkeel_telemetry")
+        "Starkeel, telemetry only (starkeel-observability)", lambda: granian("starkeel_telemetry")
     ),
     "starkeel_otel_sdk": Contender(
-        "Starkeel, telemetry only, spans by the OpenTelemetry SDK", _granian("starkeel_otel_sdk")
+        "Starkeel, telemetry only, spans by the OpenTelemetry SDK", lambda: granian("starkeel_otel_sdk")
     ),
     "litestar_plugins": Contender(
         "Litestar with its own plugins: OpenTelemetry, Prometheus, structlog",
-        _granian("litestar_plugins", lambda: installed_python("litestar", _LITESTAR)),
+        lambda: granian("litestar_plugins", installed_python("litestar", _LITESTAR)),
     ),
     "fastapi_otel": Contender(
         "FastAPI on uvicorn with OpenTelemetry, prometheus-instrumentator and JSON logs",
-        lambda port: [installed_python("fastapi", _FASTAPI), str(HERE / "fastapi_otel.py"), port],
+        lambda: [installed_python("fastapi", _FASTAPI), str(HERE / "fastapi_otel.py")],
         is_multiprocess=False,
     ),
     "fastify_otel": Contender(

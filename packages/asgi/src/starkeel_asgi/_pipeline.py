@@ -1,33 +1,36 @@
 """The pipeline around an application: all layers, one wrapper."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from itertools import takewhile
+from operator import attrgetter, length_hint
 from time import perf_counter_ns
 from typing import Any, Final, Protocol
 
 import structlog
 from litestar import Litestar
 from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.utils.scope.state import ScopeState
 
-from .._compat import respond_to, split_exception_handler
-from .._exchange.config import ExchangeConfig
-from .._exchange.exchange import SCOPE_KEY, Exchange
-from .._exchange.headers import Header
-from .._exchange.http import HttpExchange
-from .._exchange.websocket import WebSocketExchange
-from .router import Router
+from ._compat import Router, respond_to, split_exception_handler
+from ._exchange.config import ExchangeConfig, Header
+from ._exchange.exchange import SCOPE_KEY, Exchange
+from ._exchange.http import HttpExchange
+from ._exchange.websocket import WebSocketExchange
 
 _LISTEN_AFTER_NS: Final = 50_000_000
 """Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
+_HTTP: Final = ScopeType.HTTP
 _STATE_KEY: Final = "starkeel_asgi"
-_INTERNAL: Final = b'{"type":"about:blank","title":"Internal Server Error","status":500}'
 
 log = structlog.get_logger(__name__)
 
 AnyExchange = HttpExchange | WebSocketExchange
+ErrorResponse = Callable[[Exchange, Exception], tuple[int, list[Header], bytes]]
 
 
 class LayerOrder(IntEnum):
@@ -42,9 +45,12 @@ class LayerOrder(IntEnum):
 class Layer(Protocol):
     """Part of the request path around the whole application; its methods are plain functions.
 
-    `begin` is called in the layers' order before the application, `end` in reverse order after it. A layer
-    may have `async conclude(exchange, error)` as well, called where the application raised or a deadline
-    passed; it may respond, and returns the exception that is left.
+    `begin` is called in the layers' order before the application, `end` in reverse order after it, for each
+    layer whose `begin` has returned. A layer may have `async conclude(exchange, error)` as well, called where
+    the application raised or a deadline passed; it may respond, and returns the exception that is left.
+
+    In a mounted application a layer applies unless the application around it has one of the same type; with
+    `applies_when_mounted = True` it applies there as well, with its own settings.
     """
 
     @property
@@ -55,12 +61,7 @@ class Layer(Protocol):
         """Note the begin of an exchange; may set its `intercept`."""
 
     def end(self, exchange: Any, error: BaseException | None, /) -> None:
-        """Note the end of an exchange.
-
-        Args:
-            exchange: The exchange; it is over.
-            error: The exception that is raised to the server.
-        """
+        """Note the end of an exchange, and the exception that is raised to the server."""
 
 
 class Pipeline:
@@ -78,30 +79,22 @@ class Pipeline:
         self._is_direct = self._router.is_direct and self._exception_handler is not None
         self.config = ExchangeConfig()
         self._layers: list[Layer] = []
-        self._begin: tuple[Callable[[Any], None], ...] = ()
-        self._end: tuple[Callable[[Any, BaseException | None], None], ...] = ()
-        self._concluding: list[Any] = []
+        self._chain = _chain(())
         self.recent: dict[AnyExchange, None] = {}
         """Open exchanges in their order, without those that last."""
         self.lasting: dict[AnyExchange, None] = {}
         """Open exchanges that last: WebSockets, event streams, slow requests."""
         self.on_closed: Callable[[], None] | None = None
         """Called when an exchange has ended."""
-        self.error_response: Callable[[Exchange, Exception], tuple[int, list[Header], bytes]] = (
-            _internal_error
-        )
+        self.error_response: ErrorResponse = _problem_response
         """Returns status, headers and body of the response to an unexpected exception."""
 
     def add(self, layer: Layer) -> None:
         """Add a layer; no effect if it is there already."""
-        if layer in self._layers:
-            return
-        self._layers.append(layer)
-        self._layers.sort(key=_order)
-        self._begin = tuple(layer.begin for layer in self._layers)
-        self._end = tuple(layer.end for layer in reversed(self._layers))
-        self.config.layer_types = frozenset(map(type, self._layers))
-        self._concluding = [layer for layer in reversed(self._layers) if hasattr(layer, "conclude")]
+        if layer not in self._layers:
+            self._layers = sorted((*self._layers, layer), key=attrgetter("order"))
+            self._chain = _chain(self._layers)
+            self.config.layer_types = frozenset(map(type, self._layers))
 
     def open_exchanges(self) -> set[AnyExchange]:
         """Return the exchanges that are open."""
@@ -122,13 +115,10 @@ class Pipeline:
         """Serve one request or WebSocket."""
         # In one piece, as each call in here costs every request.
         outer: Exchange | None = scope.get(SCOPE_KEY)  # type: ignore[assignment]  # our own key
-        if outer is not None and self.config.layer_types <= outer.config.layer_types:
-            # A mounted application: the layers around it are those of the outer one.
-            await self._application(scope, receive, send)
-            return
-        exchange: AnyExchange
+        begins, concludes, ends = self._chain if outer is None else self._chain_in(outer)
         router = self._router
-        if scope["type"] == ScopeType.HTTP:
+        exchange: AnyExchange
+        if scope["type"] == _HTTP:
             exchange = HttpExchange(scope, receive, send, self.config)
             self.recent[exchange] = None
             facts = exchange.facts
@@ -138,40 +128,49 @@ class Pipeline:
             exchange = WebSocketExchange(scope, receive, send, self.config)
             self.lasting[exchange] = None
             exchange.route = router.find(scope)
+        if outer is not None:
+            exchange.mount(outer)
         scope[SCOPE_KEY] = exchange  # type: ignore[typeddict-unknown-key]  # our own key
         error: BaseException | None = None
         handler: ASGIApp | None = None
+        left = iter(begins)
+        is_begun = False
         try:
-            for begin in self._begin:
+            for begin in left:
                 begin(exchange)
+            is_begun = True
             if exchange.intercept is None or await exchange.intercept(exchange):
                 handler, application = self._exception_handler, self._application
                 host = exchange.headers.get(b"host")
-                if (
-                    self._is_direct
-                    and (route := exchange.route) is not None
-                    and (host in router.hosts or router.is_valid_host(host or b""))
-                ):
-                    router.enter(scope, route)
-                    application = route.app
+                if host not in router.hosts:
+                    router.check_host(scope, host)
+                if self._is_direct and (found := exchange.route) is not None:
+                    # As Litestar's router does.
+                    application, scope["route_handler"], scope["path"] = found[:3]
+                    scope["path_params"], scope["path_template"] = found[3:5]
+                    ScopeState.from_scope(scope).exception_handlers = found.exception_handlers
                 await application(scope, exchange.receive, exchange.send)
         except BaseException as raised:  # noqa: BLE001  (raised again below, or responded to)
             error = raised
+        if not is_begun:
+            not_begun = 1 + length_hint(left)
+            concludes, ends = concludes[not_begun:], ends[not_begun:]
         if error is not None or exchange.needs_conclusion:
-            error = await self._conclude(exchange, error, handler)
+            try:
+                error = await self._conclude(exchange, error, handler, concludes)
+            except BaseException as raised:  # noqa: BLE001  (raised again below)
+                error = raised
         exchange.ended_ns = perf_counter_ns()
-        for end in self._end:
+        for end in ends:
             try:
                 end(exchange, error)
             except Exception:
                 # The other layers must note the end as well.
                 log.exception("layer failed")
-        if exchange in self.recent:
-            del self.recent[exchange]
-        else:
-            self.lasting.pop(exchange, None)
-            exchange.stop_listening()
+        self.recent.pop(exchange, None)
+        self.lasting.pop(exchange, None)
         # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
+        exchange.release()
         if outer is None:
             del scope[SCOPE_KEY]  # type: ignore[typeddict-item]  # our own key
         else:
@@ -181,23 +180,41 @@ class Pipeline:
         if error is not None:
             raise error
 
+    def _chain_in(self, outer: Exchange) -> "_Chain":
+        """Return the layers that apply in an application which is mounted in another one."""
+        types: frozenset[type] = frozenset()
+        around: Exchange | None = outer
+        while around is not None:
+            types |= around.config.layer_types
+            around = around.outer
+        return _chain(
+            layer
+            for layer in self._layers
+            if type(layer) not in types or getattr(layer, "applies_when_mounted", False)
+        )
+
     async def _conclude(
-        self, exchange: AnyExchange, error: BaseException | None, handler: ASGIApp | None
+        self,
+        exchange: AnyExchange,
+        error: BaseException | None,
+        handler: ASGIApp | None,
+        concludes: "tuple[_Conclude | None, ...]",
     ) -> BaseException | None:
         """Respond to an exception, and clean up; return the exception for the server, if any."""
         exchange.error = exchange.error or error
         if isinstance(error, Exception) and not (exchange.is_expired or exchange.is_aborted):
             error = await _handled(handler, exchange, error)
-        try:
-            await exchange.clean_up()
-        except BaseException as raised:  # noqa: BLE001  (returned)
-            error = error or raised
-        await exchange.finish()
+        for step in (exchange.clean_up, exchange.finish):
+            try:
+                await step()
+            except BaseException as raised:  # noqa: BLE001  (returned)
+                error = error or raised
         if exchange.is_aborted:
             # The client has its response; the exception is the effect of the cancellation.
-            return error if error is not None and not isinstance(error, _CAUSED_BY_ABORT) else None
-        for layer in self._concluding:
-            error = await layer.conclude(exchange, error)
+            return None if isinstance(error, (asyncio.CancelledError, Exception)) else error
+        for conclude in concludes:
+            if conclude is not None:
+                error = await conclude(exchange, error)
         if isinstance(error, Exception) and isinstance(exchange, HttpExchange) and not exchange.is_started:
             await exchange.respond(*self.error_response(exchange, error))
             return None
@@ -216,7 +233,18 @@ def pipeline_of(app: Litestar) -> Pipeline:
     return pipeline
 
 
-_CAUSED_BY_ABORT: Final = (asyncio.CancelledError, Exception)
+_Begin = Callable[[Any], None]
+_Conclude = Callable[[Any, BaseException | None], Awaitable[BaseException | None]]
+_End = Callable[[Any, BaseException | None], None]
+_Chain = tuple[tuple[_Begin, ...], tuple[_Conclude | None, ...], tuple[_End, ...]]
+
+
+def _chain(layers: Iterable[Layer]) -> _Chain:
+    """Return the functions of layers in the order of the calls."""
+    inward = tuple(layers)
+    outward = inward[::-1]
+    concludes = tuple(getattr(layer, "conclude", None) for layer in outward)
+    return tuple(layer.begin for layer in inward), concludes, tuple(layer.end for layer in outward)
 
 
 async def _handled(handler: ASGIApp | None, exchange: AnyExchange, error: Exception) -> BaseException | None:
@@ -231,15 +259,19 @@ async def _handled(handler: ASGIApp | None, exchange: AnyExchange, error: Except
     return None
 
 
-def _internal_error(exchange: Exchange, error: Exception) -> tuple[int, list[Header], bytes]:
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    log.error("request failed", error_type=name, exc_info=error)
-    # Later layers must not log it again.
-    exchange.scope.setdefault("state", {})["error_type"] = name
-    length = str(len(_INTERNAL)).encode()
-    return 500, [(b"content-type", b"application/problem+json"), (b"content-length", length)], _INTERNAL
-
-
-def _order(layer: Layer) -> int:
-    return layer.order
+def _problem_response(exchange: Exchange, error: Exception) -> tuple[int, list[Header], bytes]:
+    problem: dict[str, Any] = {"type": "about:blank", "title": "Internal Server Error", "status": 500}
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        problem = {"type": "about:blank", "status": error.status_code, "detail": error.detail}
+    else:
+        kind = type(error)
+        name = (
+            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        )
+        log.error("request failed", error_type=name, exc_info=error)
+        # Later layers must not log it again.
+        exchange.scope.setdefault("state", {})["error_type"] = name
+    body = json.dumps(problem, separators=(",", ":")).encode()
+    length = str(len(body)).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", length)]
+    return problem["status"], headers, body

@@ -1,26 +1,15 @@
-"""Declarations of a dashboard: rows of panels, each with its queries."""
+"""Dashboards, from their declaration to Grafana's model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Literal, NamedTuple
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as models
 
-from .panels import PROMETHEUS, Panel, Query, built_panel
+from .panels import PROMETHEUS, Panel, built_panel
 
-__all__ = ["SELECTED", "Dashboard", "Panel", "Query", "Row", "built"]
-
-SELECTED = 'service=~"$service", instance=~"$instance"'
-"""Label matchers of the variables that every dashboard has."""
 _FIRING = 'ALERTS{alertstate="firing", alertname!="Watchdog", service=~"$service"}'
-
-
-class Row(NamedTuple):
-    """Panels below one heading."""
-
-    title: str
-    panels: Sequence[Panel]
 
 
 class Dashboard(NamedTuple):
@@ -30,15 +19,15 @@ class Dashboard(NamedTuple):
         uid: Id in links.
         title: Title in Grafana.
         description: The question that it answers.
+        rows: Panels by the heading above them.
         services: Whether one service is selected, or several.
-        rows: Contents.
     """
 
     uid: str
     title: str
     description: str
-    services: Literal["one", "several"]
-    rows: Sequence[Row]
+    rows: Mapping[str, Sequence[Panel]]
+    services: Literal["one", "several"] = "several"
 
 
 def built(declared: Dashboard) -> models.Dashboard:
@@ -59,9 +48,9 @@ def built(declared: Dashboard) -> models.Dashboard:
     for variable in _variables(declared):
         dashboard.with_variable(variable)
     ids = count(1)
-    for row in declared.rows:
-        dashboard.with_row(build.Row(row.title).id(next(ids)))
-        for panel in row.panels:
+    for title, panels in declared.rows.items():
+        dashboard.with_row(build.Row(title).id(next(ids)))
+        for panel in panels:
             dashboard.with_panel(built_panel(panel, next(ids)))
     model = dashboard.build()
     model.annotations.list_val = [

@@ -1,15 +1,14 @@
-"""The contenders: how each is installed and how it is started."""
+"""Contenders: module, installation and command."""
 
-import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from ...server_process import ServerProcess, free_port
-from ...virtualenv import installed_python
+from ..server_process import ServerProcess
+from ..stacks import environment, granian, installed_python
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "contenders"
 _OTEL_SDK = (
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-http",
@@ -31,7 +30,6 @@ _SAME_VERSIONS = {
     "litestar_advanced_alchemy": (*_SHARED, "litestar", "advanced-alchemy", "msgspec"),
     "fastapi_sqlalchemy": _SHARED,
 }
-_GRANIAN = ("--interface", "asgi", "--http", "1", "--workers", "1", "--loop", "uvloop", "--no-access-log")
 
 
 class Contender(NamedTuple):
@@ -48,39 +46,20 @@ class Contender(NamedTuple):
     operations: tuple[str, ...] = ("read", "write")
 
     def serve(self, *, database: str, endpoint: str) -> ServerProcess:
-        """Start it.
-
-        Args:
-            database: URL of PostgreSQL.
-            endpoint: OTLP endpoint for its spans.
-        """
-        port = free_port()
-        env = {
-            "PATH": os.environ["PATH"],
-            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-            "OTEL_BSP_MAX_QUEUE_SIZE": "200000",
-            "OTEL_BSP_SCHEDULE_DELAY": "500",
-        }
-        if self.module == "starkeel":
-            env |= {
-                "DATABASE_URL": database,
-                "HOST": "127.0.0.1",
-                "PORT": str(port),
-                "METRICS_HOST": "127.0.0.1",
-                "METRICS_PORT": str(free_port()),
-                "SERVICE_VERSION": "1",
-            }
-            return ServerProcess([sys.executable, "-m", "starkeel"], cwd=HERE, env=env, port=port)
-        env |= {
+        """Start it on a PostgreSQL, with an OTLP endpoint for its spans."""
+        env = environment(endpoint) | {
+            "DATABASE_URL": database,
             "BENCH_DATABASE_URL": database.replace("postgresql://", "postgresql+asyncpg://"),
             "BENCH_TELEMETRY": "1" if self.has_telemetry else "",
-            "GRANIAN_HOST": "127.0.0.1",
-            "GRANIAN_PORT": str(port),
         }
+        return ServerProcess(self._command(), cwd=HERE, env=env)
+
+    def _command(self) -> list[str]:
+        if self.module == "starkeel":
+            return [sys.executable, "-m", "starkeel"]
         same = tuple(f"{name}=={version(name)}" for name in _SAME_VERSIONS[self.module])
         python = installed_python(f"database-{self.module}", (*_PACKAGES[self.module], *same))
-        command = [python, "-m", "granian", *_GRANIAN, f"{self.module}:app"]
-        return ServerProcess(command, cwd=HERE, env=env, port=port)
+        return granian(self.module, python)
 
 
 CONTENDERS = {
