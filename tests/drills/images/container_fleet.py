@@ -146,7 +146,7 @@ def fleet(docker: Docker, images: Mapping[str, str], directory: Path) -> Iterato
             made.file(f"{name}-database", f"postgresql://postgres:{password}@postgres:5432/{name}")
         database = postgres(made, "postgres")
         for name in images:
-            command = ("psql", "-h", "/tmp", "-U", "postgres", "-c", f"CREATE DATABASE {name}")
+            command = ("psql", "-h", "127.0.0.1", "-U", "postgres", "-c", f"CREATE DATABASE {name}")
             docker("exec", "--env", f"PGPASSWORD={password}", database.name, *command)
         made.run("redis", public_name("valkey"), "--user", "999", *HARDENED, command=_REDIS)
         yield made
@@ -164,14 +164,16 @@ def postgres(owner: Fleet, alias: str, *options: str, settings: tuple[str, ...] 
         options: Options of the container.
         settings: Settings of the server, such as `ssl=on`.
     """
-    places = ("--tmpfs", "/tmp", "--tmpfs", "/var/lib/postgresql/data:uid=999")
+    # The directory of the socket, because the image's entrypoint connects there to run its scripts.
+    socket = "/var/run/postgresql:uid=999,gid=999"
+    places = ("--tmpfs", "/tmp", "--tmpfs", socket, "--tmpfs", "/var/lib/postgresql/data:uid=999")
     secret = (
         "--volume",
         f"{owner.directory}/password:/password:ro",
         "--env",
         "POSTGRES_PASSWORD_FILE=/password",
     )
-    given = ("unix_socket_directories=/tmp", "fsync=off", *settings)
+    given = ("fsync=off", *settings)
     command = ("postgres", *(part for setting in given for part in ("-c", setting)))
     user = ("--user", "999:999", *HARDENED)
     container = owner.run(alias, public_name("postgres"), *user, *places, *secret, *options, command=command)

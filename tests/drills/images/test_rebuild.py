@@ -73,7 +73,7 @@ def test_a_change_of_a_service_rebuilds_one_layer_of_its_image(tree: Tree) -> No
     before = tree.build("orders")[1]
     tree.edit("services/orders/src/orders/orders.py")
     ran, layers = tree.build("orders")
-    assert ran == {"plan", "members", "runtime"}
+    assert ran == {"plan", "members", "inventory", "runtime"}
     assert sum(a != b for a, b in zip(before, layers, strict=True)) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_change_of_a_package_rebuilds_no_third_party_layer(tree: Tree) -> None
     tree.edit("packages/config/src/starkeel_config/__init__.py")
     for service in SERVICES:
         ran, layers = tree.build(service)
-        assert ran == {"plan", "members", "runtime"}
+        assert ran == {"plan", "members", "inventory", "runtime"}
         assert sum(a != b for a, b in zip(before[service], layers, strict=True)) == 1
 
 
@@ -93,7 +93,7 @@ def test_a_new_dependency_rebuilds_only_its_service(tree: Tree) -> None:
     assert ran <= {"plan"}
     assert layers == before["accounts"]
     ran, layers = tree.build("orders")
-    assert {"plan", "dependencies", "members", "runtime"} == ran
+    assert {"plan", "dependencies", "members", "inventory", "runtime"} == ran
     assert layers != before["orders"]
 
 

@@ -79,7 +79,7 @@ def test_postgresql_is_verified_in_full(containers: Fleet, authority: Authority)
     verified.wait_until_ready()
     shown = containers.docker(
         "exec", "--env", f"PGPASSWORD={(containers.directory / 'password').read_text()}", database.name,
-        "psql", "-h", "/tmp", "-U", "postgres", "-Atc",
+        "psql", "-U", "postgres", "-Atc",
         "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_port > 0",
     )  # fmt: skip
     assert shown == "t"

@@ -50,6 +50,7 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
                 stacklevel=2,
             )
         self._remote_keys: RemoteKeys | None = None
+        self._signing_keys = keys
         if keys is not None:
             source: KeySource = keys
             self._key_source = "with its own signing keys"
@@ -95,6 +96,8 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
             app_config.openapi_config = _with_security_scheme(app_config.openapi_config)
         if self._remote_keys is not None:
             app_config.lifespan.append(self._fetch_keys)
+        elif self._signing_keys is not None:
+            app_config.on_startup.append(self._signing_keys.load)
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:

@@ -1,6 +1,7 @@
 """Litestar plugin of the HTTP edge."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, Self, final
 
 import structlog
@@ -168,6 +169,11 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         if isinstance(handler, HTTPRouteHandler):
             most = _compat.set_max_body_bytes(handler, self.settings.max_body_bytes)
             _check_bounds(handler, where)
+            # Random examples, which need a library that images lack, change the document each time.
+            handler.responses = {
+                status: replace(response, generate_examples=False)
+                for status, response in (handler.responses or {}).items()
+            }
             parameters = _compat.parameters(handler).values()
             self._needs_store |= any(parameter.annotation is Idempotency for parameter in parameters)
             handler.opt[DECODER] = StrictDecoder(handler)

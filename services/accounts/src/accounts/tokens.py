@@ -50,7 +50,8 @@ def signing_keys(private_key: Secret | None, *, database_url: str) -> SigningKey
     if private_key is not None:
         return SigningKeys.from_pem(private_key.reveal())
     database = _sqlite_file(database_url) or Path(".data/accounts.db")
-    return SigningKeys.from_pem(_development_key(database.with_suffix(".jwt-private-key.pem")))
+    file = database.with_suffix(".jwt-private-key.pem")
+    return SigningKeys.deferred(lambda: _development_key(file))
 
 
 def _sqlite_file(database_url: str) -> Path | None:

@@ -11,7 +11,9 @@ mkdir -p /debs "$root"
 cd /debs
 # shellcheck disable=SC2086
 apt-get download -qq $packages
+mkdir -p "$root/var/lib/dpkg/status.d"
 for package in ./*.deb; do
+  dpkg-deb --field "$package" > "$root/var/lib/dpkg/status.d/$(dpkg-deb --field "$package" Package)"
   dpkg-deb --fsys-tarfile "$package" | tar -x -C "$root" --keep-directory-symlink
 done
 cd "$root"

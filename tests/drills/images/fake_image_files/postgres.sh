@@ -8,8 +8,8 @@ if [ ! -f "$PGDATA/PG_VERSION" ]; then
   initdb -D "$PGDATA" -U "${POSTGRES_USER:-postgres}" --pwfile="$file" -A scram-sha-256 >/dev/null
   rm -f "$file"
   echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
-  pg_ctl -D "$PGDATA" -w -o '-c listen_addresses= -c unix_socket_directories=/tmp' start >/dev/null
-  export PGPASSWORD=$password PGHOST=/tmp PGUSER=${POSTGRES_USER:-postgres}
+  pg_ctl -D "$PGDATA" -w -o '-c listen_addresses=' start >/dev/null
+  export PGPASSWORD=$password PGUSER=${POSTGRES_USER:-postgres}
   psql -qd postgres -c "CREATE DATABASE ${POSTGRES_DB:-$PGUSER}" || true
   for script in /docker-entrypoint-initdb.d/*.sql; do
     [ ! -f "$script" ] || psql -qd "${POSTGRES_DB:-$PGUSER}" -f "$script"

@@ -2,7 +2,8 @@
 
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Self, final
 
@@ -33,20 +34,37 @@ class SigningKeys:
     when the last token it signed has expired.
     """
 
-    __slots__ = ("_private", "_public")
-
-    def __init__(self, private_keys: list[Ed25519PrivateKey]) -> None:
+    def __init__(self, private_keys: list[Ed25519PrivateKey] | Callable[[], list[Ed25519PrivateKey]]) -> None:
         """Create a key set; the first key signs.
 
         Raises:
             ValueError: The list is empty or contains a key twice.
         """
-        self._private = {key_id(key.public_key()): key for key in private_keys}
-        self._public = {kid: key.public_key() for kid, key in self._private.items()}
-        if not self._private:
+        self._read = private_keys if callable(private_keys) else lambda: private_keys
+        if not callable(private_keys):
+            self.load()
+
+    def load(self) -> None:
+        """Read the keys of a deferred key set, unless they are read.
+
+        Raises:
+            ValueError: There is no key, or one is unusable.
+        """
+        _ = self._public
+
+    @cached_property
+    def _private(self) -> dict[str, Ed25519PrivateKey]:
+        private_keys = self._read()
+        by_id = {key_id(key.public_key()): key for key in private_keys}
+        if not by_id:
             raise ValueError("contains no key")
-        if len(self._private) != len(private_keys):
+        if len(by_id) != len(private_keys):
             raise ValueError("contains a key twice")
+        return by_id
+
+    @cached_property
+    def _public(self) -> dict[str, Ed25519PublicKey]:
+        return {kid: key.public_key() for kid, key in self._private.items()}
 
     @classmethod
     def from_pem(cls, text: str) -> Self:
@@ -58,11 +76,16 @@ class SigningKeys:
         Raises:
             ValueError: A block is not such a key; the message contains its number and none of its content.
         """
-        text = text.replace("\\n", "\n")
-        if _BLOCK.sub("", text).strip():
-            raise ValueError("contains text outside of complete PEM blocks")
-        blocks = enumerate(_BLOCK.finditer(text), start=1)
-        return cls([_private_key(block[0], block[1], number) for number, block in blocks])
+        return cls(_private_keys(text))
+
+    @classmethod
+    def deferred(cls, read: Callable[[], str]) -> Self:
+        """Create a key set that reads its PEM blocks when the application starts, not when it is created.
+
+        Args:
+            read: Returns the blocks, as for `from_pem`.
+        """
+        return cls(lambda: _private_keys(read()))
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """Return a signed access token (RFC 9068).
@@ -95,6 +118,14 @@ def key_id(key: Ed25519PublicKey) -> str:
     # Required members in lexicographic order without spaces (RFC 7638, 3.2; RFC 8037, 2).
     canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{_base64url(key.public_bytes_raw())}"}}'
     return _base64url(sha256(canonical.encode()).digest())
+
+
+def _private_keys(text: str) -> list[Ed25519PrivateKey]:
+    text = text.replace("\\n", "\n")
+    if _BLOCK.sub("", text).strip():
+        raise ValueError("contains text outside of complete PEM blocks")
+    blocks = enumerate(_BLOCK.finditer(text), start=1)
+    return [_private_key(block[0], block[1], number) for number, block in blocks]
 
 
 def _private_key(pem: str, label: str, number: int) -> Ed25519PrivateKey:

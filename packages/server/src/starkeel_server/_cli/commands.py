@@ -37,11 +37,12 @@ def config(service: Service, _: Namespace) -> int:
 
 def migrate(service: Service, options: Namespace) -> int:
     """Migrate as `serve` does, even if migrations at startup are disabled, or print the SQL."""
-
     if options.sql:
         with _reserved_stdout() as stdout:
             return _with_hooks(service, lambda hooks: stdout.write(asyncio.run(hooks.migration_sql())))
-    return _with_hooks(service, lambda hooks: asyncio.run(hooks.connect_and_migrate(log.info, at_start=False)))
+    return _with_hooks(
+        service, lambda hooks: asyncio.run(hooks.connect_and_migrate(log.info, at_start=False))
+    )
 
 
 def revision(service: Service, options: Namespace) -> int:
