@@ -125,9 +125,9 @@ def test_lines_before_a_crash_are_written(samples: Any) -> None:
             "    return Litestar(",
         )
         + "\n\nif __name__ == '__main__':\n"
-        "    from starkeel_observability._config.log_levels import LogLevels\n"
-        "    from starkeel_observability._logs.setup import configure\n"
-        "    configure(LogLevels.parse('info'), 'json', service='sample', version='1')\n"
+        "    from starkeel_observability import ObservabilitySettings\n"
+        "    settings = ObservabilitySettings(service_name='sample', service_version='1')\n"
+        "    settings.main_process().start_process(role='main', index=0, workers=1)\n"
         "    create_app(None)\n"
     )
     done = subprocess.run([sys.executable, str(app)], capture_output=True, check=False, timeout=60)

@@ -1,17 +1,24 @@
 """Logging and metrics of a process, without a framework: the main process builds no application."""
 
+import atexit
+import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
 from prometheus_client.registry import Collector
 
-from ._config.log_levels import LogLevels
+from ._config.log_levels import OFF, SEVERITIES, LogLevels, severity_of
 from ._config.settings import TelemetrySettings
-from ._logs.setup import configure, loggers, set_levels
+from ._logs import stdlib, structlog
 from ._logs.sink import LogSink
+from ._logs.writer import LineWriter
+from ._metrics.api import counter_from_zero
 from ._metrics.process import BuildInfo, ProcessMetrics
 
 _MIN_FLUSH_S: Final = 0.25
+_EXIT_S: Final = 1.0
+"""Seconds to write the remaining lines at interpreter exit, if the process was not stopped in order."""
 
 
 class ProcessSetup:
@@ -24,14 +31,7 @@ class ProcessSetup:
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
         del workers
-        settings = self._settings
-        self._sink = configure(
-            settings.log_level,
-            settings.log_format,
-            service=settings.service_name,
-            version=settings.version,
-            repeats_per_second=settings.log_repeats_per_second,
-        )
+        self._sink = _log_to_stdout(self._settings)
         self._metrics = ProcessMetrics("main" if role == "main" else f"worker-{index}")
         self._metrics.start()
 
@@ -49,13 +49,54 @@ class ProcessSetup:
         )
 
     def set_log_levels(self, levels: str) -> None:
-        """Change the log levels of this process.
-
-        Raises:
-            ValueError: The levels do not have the format of `LOG_LEVEL`.
-        """
-        set_levels(LogLevels.parse(levels))
+        """Change the log levels of this process; raises ValueError as `LogLevels.parse`."""
+        parsed = LogLevels.parse(levels)
+        structlog.LOGGERS.set_levels(parsed)
+        stdlib.set_levels(parsed)
 
     def inquiries(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
         """Return the admin endpoints of this process."""
-        return {"loggers": lambda _: loggers()}
+        return {"loggers": _loggers}
+
+
+def _log_to_stdout(settings: TelemetrySettings) -> LogSink:
+    """Send all log records of this process to stdout, one line each."""
+    # `None` if stdout was closed at start: its number may be reused for another file.
+    writer = LineWriter(None if sys.__stdout__ is None else sys.__stdout__.fileno())
+    writer.on_drop = _counter(
+        "log_records_dropped_total", "Log lines that could not be written.", levels=SEVERITIES
+    )
+    sink = LogSink(writer, settings)
+    sink.on_suppressed = _counter(
+        "log_records_sampled_out_total",
+        "Repeated warnings and errors that flood control suppressed.",
+        levels=("WARN", "ERROR"),
+    )
+    structlog.configure(sink, settings.log_level)
+    stdlib.configure(sink, settings.log_level)
+    atexit.register(sink.close, timeout_s=_EXIT_S)
+    return sink
+
+
+def _counter(
+    name: str, documentation: str, *, levels: tuple[str, ...]
+) -> Callable[[Mapping[str, int]], None]:
+    """Create a counter by level, and return a function that increases it."""
+    made = counter_from_zero(name, documentation, "level", levels)
+
+    def count(counts: Mapping[str, int]) -> None:
+        for level, number in counts.items():
+            made.labels(level).inc(number)
+
+    return count
+
+
+def _loggers(_parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Return the configured levels and the effective level of each logger."""
+    levels = structlog.LOGGERS.levels
+    names = {*structlog.LOGGERS.names(), *logging.root.manager.loggerDict}
+    return {"levels": str(levels), "loggers": {name: _level_name(levels.of(name)) for name in sorted(names)}}
+
+
+def _level_name(level: int) -> str:
+    return "OFF" if level >= OFF else SEVERITIES[severity_of(level)]

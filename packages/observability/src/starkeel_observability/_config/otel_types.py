@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar, Literal, final
+from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from msgspec import Struct
 from starkeel_config import ParsedStr
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+PAIRS: Final = "name=value pairs, comma-separated and percent-encoded"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 Protocol = Literal["http/protobuf", "grpc"]
@@ -48,25 +48,18 @@ class OtlpEndpoint(ParsedStr):
         return f"OtlpEndpoint({self.shown!r})"
 
 
-@final
-class ResourceAttributes(Struct, frozen=True):
+class ResourceAttributes(ParsedStr):
     """Resource attributes of a process: `deployment.region=eu,team=a%2Cb`."""
 
-    pairs: tuple[tuple[str, str], ...] = ()
+    __slots__ = ()
 
-    accepts: ClassVar = "name=value pairs, comma-separated and percent-encoded"
+    accepts = PAIRS
 
     @classmethod
-    def parse(cls, text: str) -> "ResourceAttributes":
-        """Parse `name=value` pairs.
-
-        Raises:
-            ValueError: The text is malformed.
-        """
-        return cls(tuple(_pairs(text)))
-
-    def __str__(self) -> str:
-        return ",".join(f"{name}={value}" for name, value in self.pairs)
+    def canonical(cls, text: str) -> str:
+        """Return the text unchanged."""
+        dict(parse_pairs(text))
+        return text
 
 
 def parse_headers(text: str) -> dict[str, str]:
@@ -76,14 +69,15 @@ def parse_headers(text: str) -> dict[str, str]:
         ValueError: The text is malformed. The message does not contain values, which may be secret.
     """
     found = {}
-    for name, value in _pairs(text):
+    for name, value in parse_pairs(text):
         if not _HEADER.fullmatch(name):
             raise ValueError("it contains an invalid header name")
         found[name.lower()] = value
     return found
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
+def parse_pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Yield names and decoded values; raises ValueError if the text is malformed."""
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, is_pair, value = part.partition("=")
         if not is_pair or not name.strip():

@@ -9,13 +9,13 @@ from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
 
 from .log_levels import LogLevels
-from .otel_types import OtlpEndpoint, Protocol, ResourceAttributes, SamplerName, parse_headers
+from .otel_types import PAIRS, OtlpEndpoint, Protocol, ResourceAttributes, SamplerName, parse_headers
 
-_DISTRIBUTION = "distribution:"
 _READ_BY_OPENTELEMETRY = ("OTEL_PROPAGATORS", "OTEL_PYTHON_", "OTEL_INSTRUMENTATION_", "OTEL_SEMCONV_")
-_HEADERS = "name=value pairs, comma-separated and percent-encoded"
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
+LogFormat = Literal["json", "pretty", "auto"]
+Compression = Literal["none", "gzip"]
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
 
 
@@ -28,9 +28,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     log_level: Annotated[LogLevels, Variable("LOG_LEVEL")] = LogLevels.parse("info")
     """Minimum level of log lines, for all loggers and for single ones: `info,orders=debug`."""
 
-    log_format: Annotated[Literal["json", "pretty", "auto"], Variable("LOG_FORMAT", development="auto")] = (
-        "json"
-    )
+    log_format: Annotated[LogFormat, Variable("LOG_FORMAT", development="auto")] = "json"
     """Format of log lines; `auto` is `pretty` if stdout is a terminal, else `json`."""
 
     log_slow_request_s: Annotated[float, Variable("LOG_SLOW_REQUEST_SECONDS"), Meta(gt=0, le=3600)] = 1.0
@@ -43,9 +41,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     service_name: Annotated[Text, Variable("OTEL_SERVICE_NAME", service_default="{service}")]
     """Service name in logs, metrics and traces."""
 
-    service_version: Annotated[
-        Text, Variable("SERVICE_VERSION", service_default=f"{_DISTRIBUTION}{{service}}")
-    ]
+    service_version: Annotated[Text, Variable("SERVICE_VERSION", service_default="distribution:{service}")]
     """Service version; `distribution:NAME` is the version of an installed distribution."""
 
     service_revision: Annotated[Text, Variable("SERVICE_REVISION")] = "unknown"
@@ -62,7 +58,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     otlp_protocol: Annotated[Protocol, Variable("OTEL_EXPORTER_OTLP_PROTOCOL")] = "http/protobuf"
     """Transport for spans; `grpc` requires the extra `starkeel-observability[grpc]`."""
 
-    otlp_compression: Annotated[Literal["none", "gzip"], Variable("OTEL_EXPORTER_OTLP_COMPRESSION")] = "none"
+    otlp_compression: Annotated[Compression, Variable("OTEL_EXPORTER_OTLP_COMPRESSION")] = "none"
     """Compression of export requests."""
 
     otlp_certificate: Annotated[Path | None, Variable("OTEL_EXPORTER_OTLP_CERTIFICATE")] = None
@@ -78,7 +74,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     """Overrides `OTEL_EXPORTER_OTLP_PROTOCOL` for spans."""
 
     otlp_traces_compression: Annotated[
-        Literal["none", "gzip"] | None, Variable("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION")
+        Compression | None, Variable("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION")
     ] = None
     """Overrides `OTEL_EXPORTER_OTLP_COMPRESSION` for spans."""
 
@@ -136,16 +132,15 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     @property
     def version(self) -> str:
         """Resolved service version; `0` if the distribution is not installed."""
-        name = self.service_version.removeprefix(_DISTRIBUTION)
+        name = self.service_version.removeprefix("distribution:")
         if name == self.service_version:
             return name
         # Imported here, as commands that only read the settings do not need it, and it takes milliseconds.
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as installed_version
+        from importlib import metadata
 
         try:
-            return installed_version(name)
-        except (PackageNotFoundError, ValueError):
+            return metadata.version(name)
+        except (metadata.PackageNotFoundError, ValueError):
             return "0"
 
     @property
@@ -193,7 +188,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
         try:
             self.collector_headers()
         except ValueError as error:
-            yield Problem(name("HEADERS", self.otlp_traces_headers), f"is malformed: {error}", _HEADERS)
+            yield Problem(name("HEADERS", self.otlp_traces_headers), f"is malformed: {error}", PAIRS)
         if self.bsp_max_export_batch_size > self.bsp_max_queue_size:
             yield Problem(
                 "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -122,14 +123,12 @@ def describe_exception(error: ExcInfo) -> dict[str, str]:
 
 def _frames(frames: TracebackType | None) -> list[dict[str, str | int]]:
     """Return the innermost frames, the innermost last; without variables, which may be secret."""
-    found: list[dict[str, str | int]] = []
-    while frames is not None:
-        code = frames.tb_frame.f_code
-        found.append(
-            {"file": shorten_path(code.co_filename), "line": frames.tb_lineno, "function": code.co_name}
-        )
-        frames = frames.tb_next
-    return found[-_MAX_FRAMES:]
+    innermost = deque(traceback.walk_tb(frames), maxlen=_MAX_FRAMES)
+    codes = [(frame.f_code, line) for frame, line in innermost]
+    return [
+        {"file": shorten_path(code.co_filename), "line": line, "function": code.co_name}
+        for code, line in codes
+    ]
 
 
 def _shorten_stack(stack: str) -> str:

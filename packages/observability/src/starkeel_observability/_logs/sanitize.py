@@ -125,13 +125,7 @@ def to_text(value: object) -> str:
 
 def encodable(text: str) -> str:
     """Return a text with lone surrogates, which UTF-8 cannot encode, escaped."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode()
-    return text
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _clip(text: str, length: int, total: int) -> str:

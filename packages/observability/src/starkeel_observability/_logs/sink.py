@@ -5,16 +5,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from .._config.log_levels import SEVERITIES, severity_of
-from .pretty import pretty_line
-from .record import LogRecord, json_line, line_fields
+from .._config.settings import TelemetrySettings
+from .record import RESERVED, LogRecord, json_line, line_fields, visible
 from .writer import LineWriter
 
-Format = Literal["json", "pretty"]
 ACCESS_LOGGER: Final = "starkeel_observability.access"
 SAMPLE_EVERY: Final = 100
 """Above the limit, every hundredth line is still written."""
@@ -26,6 +26,9 @@ _REPORT_S: Final = 1.0
 _WARNING: Final = 30
 _ERROR: Final = 40
 _MAX_REPORTED: Final = 5
+# ANSI codes.
+_DIM, _BOLD = 2, 1
+_COLOURS: Final = {"TRACE": 35, "DEBUG": 34, "INFO": 32, "WARN": 33, "ERROR": 31}
 
 
 class MessageKey(NamedTuple):
@@ -112,18 +115,18 @@ class FloodControl:
 class LogSink:
     """Renders records and writes them; never raises."""
 
-    def __init__(
-        self, writer: LineWriter, form: Format, *, service: str, version: str, repeats_per_second: int = 0
-    ) -> None:
+    def __init__(self, writer: LineWriter, settings: TelemetrySettings) -> None:
         self._writer = writer
-        self.service = service
-        self.version = version
-        self.is_json = form == "json"
+        self.service = settings.service_name
+        self.version = settings.version
+        self.is_json = settings.log_format == "json" or (
+            settings.log_format == "auto" and not writer.is_terminal
+        )
         self.write = writer.write
         self._render: Callable[[dict[str, Any]], bytes] = (
-            json_line if self.is_json else partial(pretty_line, colours=writer.is_terminal)
+            json_line if self.is_json else partial(_pretty_line, colours=writer.is_terminal)
         )
-        self._flood_control = FloodControl(repeats_per_second, self._report_suppressed)
+        self._flood_control = FloodControl(settings.log_repeats_per_second, self._report_suppressed)
         self.on_suppressed: Callable[[Mapping[str, int]], object] = dict
         """Called with the number of newly suppressed lines by level."""
         writer.render_dropped = self._render_dropped
@@ -174,3 +177,32 @@ def _warning(message: str, fields: Mapping[str, Any]) -> LogRecord:
     return LogRecord(
         level=_WARNING, target="starkeel_observability", message=message, fields=fields, file=__file__, line=0
     )
+
+
+def _pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
+    """Return the fields of a line as text, with or without ANSI colours."""
+
+    def paint(text: str, code: int) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if colours else text
+
+    level = line["level"]
+    fields = [(name, value) for name, value in line.items() if name not in RESERVED]
+    fields += [(name, line[name]) for name in ("request_id", "trace_id") if name in line]
+    parts = [
+        # UTC, as in the JSON format.
+        paint(line["timestamp"][11:23], _DIM),
+        paint(f"{level:<5}", _COLOURS[level]),
+        paint(visible(line["message"]), _BOLD),
+        *(f"{paint(visible(name) + '=', _DIM)}{_value(value)}" for name, value in fields),
+        paint(f"({visible(line['target'])} {line['file']}:{line['line']})", _DIM),
+    ]
+    stack = line.get("exception", {}).get("stack")
+    if stack is not None:
+        parts.append("\n" + paint("\n".join(map(visible, stack.split("\n"))), _COLOURS["ERROR"]))
+    return (" ".join(parts) + "\n").encode()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) and value and " " not in value:
+        return visible(value)
+    return visible(msgspec.json.encode(value).decode())

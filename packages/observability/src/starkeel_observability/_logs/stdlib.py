@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 import warnings
 from types import TracebackType
 from typing import Any, Final
@@ -20,7 +21,7 @@ _loggers_with_level: set[str] = set()
 
 
 class SinkHandler(logging.Handler):
-    """Sends the records of the standard library to the sink."""
+    """Sends the records of the standard library, uncaught exceptions and warnings to the sink."""
 
     def __init__(self, sink: LogSink, levels: LogLevels) -> None:
         super().__init__()
@@ -47,6 +48,60 @@ class SinkHandler(logging.Handler):
                 pattern=record.msg,
             )
         )
+
+    def install_hooks(self) -> None:
+        """Set the interpreter's hooks for uncaught exceptions and warnings."""
+        sys.excepthook = self._in_main
+        threading.excepthook = self._in_thread
+        sys.unraisablehook = self._unraisable
+        warnings.showwarning = self._warning  # type: ignore[assignment]  # accepts the other arguments, too
+
+    def _in_main(self, kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, frames)
+            return
+        self._send("uncaught exception", error, {}, frames)
+        self._sink.flush(timeout_s=_CRASH_S)
+
+    def _in_thread(self, args: Any) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            name = args.thread.name if args.thread else ""
+            self._send("uncaught exception in a thread", args.exc_value, {"thread": name}, args.exc_traceback)
+
+    def _unraisable(self, args: Any) -> None:
+        if args.exc_value is not None:
+            message = args.err_msg or "exception ignored"
+            self._send(message, args.exc_value, {"where": repr(args.object)}, args.exc_traceback)
+
+    def _send(
+        self, message: str, error: BaseException, fields: dict[str, Any], frames: TracebackType | None
+    ) -> None:
+        if self.levels.of(_TARGET) > logging.ERROR:
+            return
+        file, line = "", 0
+        for frame, line in traceback.walk_tb(frames):  # noqa: B007 - the last one raised the exception
+            file = frame.f_code.co_filename
+        self._sink.send(
+            LogRecord(
+                level=logging.ERROR,
+                target=_TARGET,
+                message=message,
+                fields=fields,
+                file=file,
+                line=line,
+                error=(type(error), error, frames),
+            )
+        )
+
+    def _warning(
+        self, message: object, category: type[Warning], filename: str, lineno: int, *_: object
+    ) -> None:
+        target, fields = "py.warnings", {"category": category.__name__}
+        if logging.getLogger(target).isEnabledFor(logging.WARNING):
+            record = LogRecord(
+                level=30, target=target, message=message, fields=fields, file=filename, line=lineno
+            )
+            self._sink.send(record)
 
 
 class _OtelRepeatFilter(logging.Filter):
@@ -89,7 +144,7 @@ def configure(sink: LogSink, levels: LogLevels) -> None:
     logging.root.handlers[:] = [handler]
     set_levels(levels)
     logging.lastResort = None
-    _UncaughtHooks(sink, handler).install()
+    handler.install_hooks()
 
 
 def set_levels(levels: LogLevels) -> None:
@@ -120,71 +175,3 @@ def _is_terminal_handler(handler: logging.Handler) -> bool:
     if module is not None and isinstance(handler, module.QueueHandler):
         return True
     return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
-
-
-class _UncaughtHooks:
-    """Interpreter hooks for uncaught exceptions and warnings."""
-
-    def __init__(self, sink: LogSink, handler: SinkHandler) -> None:
-        self._sink = sink
-        self._handler = handler
-
-    def install(self) -> None:
-        sys.excepthook = self._in_main
-        threading.excepthook = self._in_thread
-        sys.unraisablehook = self._unraisable
-        warnings.showwarning = self._warning  # type: ignore[assignment]  # accepts the other arguments, too
-
-    def _in_main(self, kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
-        if issubclass(kind, KeyboardInterrupt):
-            sys.__excepthook__(kind, error, frames)
-            return
-        self._send("uncaught exception", error, {}, frames)
-        self._sink.flush(timeout_s=_CRASH_S)
-
-    def _in_thread(self, args: Any) -> None:
-        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
-            name = args.thread.name if args.thread else ""
-            self._send("uncaught exception in a thread", args.exc_value, {"thread": name}, args.exc_traceback)
-
-    def _unraisable(self, args: Any) -> None:
-        if args.exc_value is not None:
-            message = args.err_msg or "exception ignored"
-            self._send(message, args.exc_value, {"where": repr(args.object)}, args.exc_traceback)
-
-    def _send(
-        self, message: str, error: BaseException, fields: dict[str, Any], frames: TracebackType | None
-    ) -> None:
-        if self._handler.levels.of(_TARGET) > logging.ERROR:
-            return
-        file, line = _origin(frames)
-        self._sink.send(
-            LogRecord(
-                level=logging.ERROR,
-                target=_TARGET,
-                message=message,
-                fields=fields,
-                file=file,
-                line=line,
-                error=(type(error), error, frames),
-            )
-        )
-
-    def _warning(
-        self, message: object, category: type[Warning], filename: str, lineno: int, *_: object
-    ) -> None:
-        target, fields = "py.warnings", {"category": category.__name__}
-        if logging.getLogger(target).isEnabledFor(logging.WARNING):
-            record = LogRecord(
-                level=30, target=target, message=message, fields=fields, file=filename, line=lineno
-            )
-            self._sink.send(record)
-
-
-def _origin(frames: TracebackType | None) -> tuple[str, int]:
-    """Return the file and line that raised an exception."""
-    if frames is None:
-        return "", 0
-    while frames.tb_next is not None:
-        frames = frames.tb_next
-    return frames.tb_frame.f_code.co_filename, frames.tb_lineno

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
@@ -79,8 +79,8 @@ class LineQueue:
             for rank, _, count in taken:
                 self._dropped[rank] += count
 
-    def dropped(self) -> dict[str, int]:
-        return dict(zip(SEVERITIES, self._dropped, strict=True))
+    def dropped(self) -> Counter[str]:
+        return Counter(dict(zip(SEVERITIES, self._dropped, strict=True)))
 
     @property
     def is_empty(self) -> bool:
@@ -112,7 +112,7 @@ class LineWriter:
         self._number = descriptor
         self._queue = LineQueue()
         self._fd_writer = None if descriptor is None else FdWriter(descriptor, self._publish_dropped)
-        self._published: Counts = self._queue.dropped()
+        self._published = self._queue.dropped()
         self._reported = self._published
         self._is_closed = False
         self.on_drop: Callable[[Counts], object] = dict
@@ -222,15 +222,11 @@ class LineWriter:
     def _publish_dropped(self) -> None:
         dropped = self._queue.dropped()
         if dropped != self._published:
-            self.on_drop(_increase(self._published, dropped))
+            self.on_drop(dropped - self._published)
             self._published = dropped
 
     def _report_dropped(self) -> None:
         dropped = self._queue.dropped()
         if dropped != self._reported and self.render_dropped is not None:
-            self._queue.put(_WARN, self.render_dropped(_increase(self._reported, dropped)))
+            self._queue.put(_WARN, self.render_dropped(dropped - self._reported))
             self._reported = dropped
-
-
-def _increase(before: Counts, now: Counts) -> Counts:
-    return {level: count - before[level] for level, count in now.items() if count > before[level]}

@@ -1,14 +1,19 @@
-"""Public functions that create metrics.
+"""Public functions that create metrics, whose number of series is bounded.
 
 This imports `prometheus_client`, which at import decides whether values are shared between processes.
 """
 
+import time
 from collections.abc import Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, ClassVar, Final, Literal
 
+from opentelemetry import trace
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.samples import Exemplar
 
-from .cardinality import CappedCounter, CappedGauge, CappedHistogram
+from .._compat import check_metric
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds, up to the default request timeout."""
@@ -20,6 +25,73 @@ _MODES: dict[Combined, Literal["livesum", "livemin", "livemax", "livemostrecent"
     "max": "livemax",
     "latest": "livemostrecent",
 }
+
+_OTHER: Final = "__other__"
+"""Label value of the series that stands for all beyond the limit."""
+_MAX_SERIES: Final = 1000
+"""Limit of label combinations per metric and process."""
+EXEMPLAR_INTERVAL_S: Final = 1.0
+"""Minimum seconds between two exemplars: scrapes are rarer."""
+
+
+class _Capped(MetricWrapperBase):
+    """Maps label combinations beyond the limit to one series."""
+
+    _value_names: ClassVar[tuple[str, ...]] = ("_value",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_metric(self, *self._value_names)
+
+    def labels(self: Any, *labelvalues: Any, **labelkwargs: Any) -> Any:
+        if len(self._metrics) >= _MAX_SERIES and self._key(labelvalues, labelkwargs) not in self._metrics:
+            labelvalues, labelkwargs = (_OTHER,) * len(self._labelnames), {}
+        return super().labels(*labelvalues, **labelkwargs)
+
+    def _key(self, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, ...]:
+        # Invalid arguments raise in the call of the base class.
+        return (
+            tuple(str(named.get(name, "")) for name in self._labelnames) if named else tuple(map(str, values))
+        )
+
+
+class CappedCounter(_Capped, Counter):
+    """Counter with a bounded number of series."""
+
+
+class CappedGauge(_Capped, Gauge):
+    """Gauge with a bounded number of series."""
+
+
+class CappedHistogram(_Capped, Histogram):
+    """Histogram with a bounded number of series; exemplars are the traces of its observations."""
+
+    _value_names = ("_sum", "_buckets")
+    _exemplar_due = 0.0
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """Observe a value; once per second the current trace becomes an exemplar."""
+        if exemplar is None:
+            now = time.monotonic()
+            if now >= self._exemplar_due and (exemplar := _current_trace()) is not None:
+                self._exemplar_due = now + EXEMPLAR_INTERVAL_S
+        super().observe(amount, exemplar)
+
+    def values(self) -> list[Any]:
+        """Return the value objects: the sum, then the count of each bucket, not cumulative."""
+        return [self._sum, *self._buckets]
+
+    def set_exemplar(self, bucket: int, amount: float, labels: dict[str, str]) -> None:
+        """Set the exemplar of a bucket, given by its index."""
+        self._buckets[bucket].set_exemplar(Exemplar(labels, amount, time.time()))
+
+
+def _current_trace() -> dict[str, str] | None:
+    """Return the current trace, if it is sampled, as exemplar labels."""
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid or not span.trace_flags.sampled:
+        return None
+    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
 
 
 def counter(name: str, documentation: str, *, labels: Sequence[str] = ()) -> Counter:
@@ -57,3 +129,12 @@ def gauge(name: str, documentation: str, *, labels: Sequence[str] = (), combined
         combined: How the values of several workers are aggregated.
     """
     return CappedGauge(name, documentation, labels, multiprocess_mode=_MODES[combined])
+
+
+@cache
+def counter_from_zero(name: str, documentation: str, label: str, values: tuple[str, ...]) -> Counter:
+    """Return a counter, every series at 0: `increase()` misses the first value of one that appears later."""
+    made = counter(name, documentation, labels=(label,))
+    for value in values:
+        made.labels(value)
+    return made

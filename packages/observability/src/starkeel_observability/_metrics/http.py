@@ -8,8 +8,7 @@ from operator import itemgetter, sub
 from typing import Any, Final
 
 from .._request.request import Key, RequestRecord
-from .api import DURATION_BUCKETS
-from .cardinality import EXEMPLAR_INTERVAL_S, CappedCounter, CappedGauge, CappedHistogram
+from .api import DURATION_BUCKETS, EXEMPLAR_INTERVAL_S, CappedCounter, CappedGauge, CappedHistogram
 
 UNMATCHED: Final = "__unmatched__"
 """Path label of requests that match no route."""
@@ -45,12 +44,11 @@ class HttpMetrics:
         """
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = self._create(*key)
+            method, route, status = key
+            labels = (method, route or UNMATCHED, str(status))
+            series = _Series(self._requests.labels(*labels), self._durations.labels(*labels))
+            self._series[key] = series
         series.observe(records, is_sampled)
-
-    def _create(self, method: str, route: str | None, status: int) -> "_Series":
-        labels = (method, route or UNMATCHED, str(status))
-        return _Series(self._requests.labels(*labels), self._durations.labels(*labels))
 
 
 class _Series:

@@ -69,10 +69,8 @@ class ProcessMetrics:
         self._cpu.labels(self._process).inc(max(0.0, cpu_s - self._cpu_s))
         self._cpu_s = cpu_s
         started_s = _boot_time() + int(stat[19]) / _TICKS_PER_S
-        open_files, max_files = (
-            sum(1 for _ in _FILES.iterdir()),
-            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        )
+        open_files = sum(1 for _ in _FILES.iterdir())
+        max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         measured = int(stat[17]), started_s, int(stat[21]) * _PAGE_BYTES, open_files, max_files
         for gauge, value in zip(self._gauges, measured, strict=True):
             gauge.labels(self._process).set(value)

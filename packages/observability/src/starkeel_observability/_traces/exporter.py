@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from itertools import repeat
 from typing import Final
@@ -16,10 +17,11 @@ from uuid import uuid4
 import structlog
 from prometheus_client import Counter
 
+from .._config.otel_types import parse_pairs
 from .._config.settings import TelemetrySettings
-from .._metrics.drops import dropped_spans, exported_spans
-from .export_result import BACKOFF, ExportResult, Sender
+from .._metrics.api import counter, counter_from_zero
 from .otlp_encoding import encode_request, encode_resource
+from .senders import BACKOFF, ExportResult, GrpcSender, HttpSender, Sender
 from .server_span import encode_ended
 from .span import InstrumentationScope, RecordedSpan, clean_value
 
@@ -43,8 +45,7 @@ class Exporter:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._warned_at = 0.0
-        self._dropped: Counter = dropped_spans()
-        self._exported: Counter = exported_spans()
+        self._dropped, self._exported = _counters()
         self._thread = threading.Thread(target=self._run, name="span-exporter", daemon=True)
 
     def start(self) -> None:
@@ -145,18 +146,21 @@ class Exporter:
             self._dropped.labels(reason).inc(count)
 
 
+@cache
+def _counters() -> tuple[Counter, Counter]:
+    reasons = ("queue_full", "unavailable", "refused", "rejected")
+    return (
+        counter_from_zero(
+            "starkeel_spans_dropped_total", "Spans that no collector accepted.", "reason", reasons
+        ),
+        counter("starkeel_spans_exported_total", "Spans that a collector accepted."),
+    )
+
+
 def create_exporter(settings: TelemetrySettings, url: str) -> Exporter:
     """Create an exporter that sends to a URL."""
-    send: Sender
-    if settings.protocol == "grpc":
-        from .otlp_grpc import GrpcSender
-
-        send = GrpcSender(url, settings)
-    else:
-        from .otlp_http import HttpSender
-
-        send = HttpSender(url, settings)
-    return Exporter(send, encode_resource(_resource_attributes(settings)), settings)
+    sender = GrpcSender if settings.protocol == "grpc" else HttpSender
+    return Exporter(sender(url, settings), encode_resource(_resource_attributes(settings)), settings)
 
 
 def _resource_attributes(settings: TelemetrySettings) -> Mapping[str, str | int]:
@@ -171,6 +175,6 @@ def _resource_attributes(settings: TelemetrySettings) -> Mapping[str, str | int]
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "starkeel",
         "telemetry.sdk.version": version("starkeel-observability"),
-        **{name: clean_value(name, value) for name, value in settings.resource_attributes.pairs},
+        **{name: clean_value(name, value) for name, value in parse_pairs(settings.resource_attributes)},
         "service.name": settings.service_name,
     }

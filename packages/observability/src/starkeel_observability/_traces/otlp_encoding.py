@@ -12,7 +12,7 @@ from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
 
-from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.trace import Link, SpanKind
 
 from .span import InstrumentationScope, RecordedSpan
 
@@ -32,7 +32,7 @@ _encoded: Final = itemgetter(1)
 
 def encode_resource(attributes: Mapping[str, Any]) -> bytes:
     """Encode a resource, for `encode_request`."""
-    return nest(b"\x0a", b"".join([_pair(b"\x0a", name, value) for name, value in attributes.items()]))
+    return nest(b"\x0a", _pairs(b"\x0a", attributes))
 
 
 def encode_request(spans: Iterable[tuple[InstrumentationScope, bytes]], resource: bytes) -> bytes:
@@ -67,7 +67,7 @@ def encode_span(span: RecordedSpan) -> bytes:
     """Encode a span that has ended, for `encode_request`."""
     parts = [b"\x0a\x10", span.ids[:16], b"\x12\x08", span.ids[16:]]
     if span.trace_state:
-        parts.append(_text(b"\x1a", _state(span.trace_state)))
+        parts.append(_text(b"\x1a", span.trace_state.to_header()))
     if span.parent:
         parts += (b"\x22\x08", span.parent)
     parts += (encode_name(span.name, span.kind), _TIMES(0x39, span.start_ns, 0x41, span.end_ns))
@@ -124,10 +124,6 @@ def _status(span: RecordedSpan) -> bytes:
     return nest(b"\x7a", _text(b"\x12", span.description or "") + b"\x18" + _ONE_BYTE[code])
 
 
-def _state(state: TraceState) -> str:
-    return ",".join(f"{name}={value}" for name, value in state.items())
-
-
 def _pairs(tag: bytes, attributes: Mapping[str, Any]) -> bytes:
     return b"".join([_pair(tag, name, value) for name, value in attributes.items()])
 
@@ -169,10 +165,7 @@ def _text(tag: bytes, text: str) -> bytes:
 
 def _utf8(text: str) -> bytes:
     """Encode a text as UTF-8; lone surrogates, which have no encoding, are escaped."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _number(tag: bytes, number: int) -> bytes:

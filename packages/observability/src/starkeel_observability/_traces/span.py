@@ -19,6 +19,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from .._logs.record import describe_exception
 from .._logs.sanitize import HIDDEN, is_secret, mask
 
 MAX_COUNT: Final = 128
@@ -199,15 +200,12 @@ class RecordedSpan(Span):
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status; `OK` is final and `UNSET` is ignored, as the specification requires."""
         if isinstance(status, Status):
-            description = status.description
-            code = status.status_code
-        else:
-            code = status
-        if self.end_ns or self.status is StatusCode.OK or code is StatusCode.UNSET:
+            description, status = status.description, status.status_code
+        if self.end_ns or self.status is StatusCode.OK or status is StatusCode.UNSET:
             return
         self.is_modified = True
-        self.status = code
-        is_error = code is StatusCode.ERROR
+        self.status = status
+        is_error = status is StatusCode.ERROR
         self.description = mask(description[:_MAX_LENGTH]) if is_error and description else None
 
     def record_exception(
@@ -240,8 +238,6 @@ class RecordedSpan(Span):
 
 def exception_attributes(error: BaseException) -> dict[str, AttributeValue]:
     """Return the attributes of an `exception` event; personal data is redacted."""
-    from .._logs.record import describe_exception
-
     described = describe_exception((type(error), error, error.__traceback__))
     return {
         "exception.type": described["type"],

@@ -1,0 +1,169 @@
+"""Senders of spans: OTLP/HTTP based on `http.client`, and OTLP/gRPC."""
+
+import base64
+import gzip
+import http.client
+import importlib
+import re
+import ssl
+from contextlib import suppress
+from typing import Any, Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
+from starkeel_config import Backoff, parse_retry_after
+
+from .._config.settings import TelemetrySettings
+
+_MAX_RESPONSE_BYTES: Final = 64 * 1024
+_GZIP_LEVEL: Final = 1
+"""Spans are repetitive: higher levels save little."""
+_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+# From the OTLP specification; `RESOURCE_EXHAUSTED` is retryable only with a `RetryInfo`.
+_RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
+_RETRYABLE_CODES: Final = frozenset(
+    ["CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"]
+)
+_RETRY_INFO: Final = re.compile(rb"type\.googleapis\.com/google\.rpc\.RetryInfo")
+BACKOFF: Final = Backoff(base_s=1.0, cap_s=60.0, jitter=0.5)
+"""Pauses between attempts; a longer `Retry-After` is cut to `cap_s`."""
+
+
+class ExportResult(Struct, frozen=True):
+    """Result of one attempt.
+
+    Attributes:
+        error: Description of the error; `None` after success.
+        is_retryable: Whether a later attempt may succeed.
+        retry_after_s: Delay in seconds that the collector requested.
+        rejected: Number of sent spans that the collector rejected.
+    """
+
+    error: str | None = None
+    is_retryable: bool = False
+    retry_after_s: float | None = None
+    rejected: int = 0
+
+
+class Sender(Protocol):
+    """Sends an encoded `ExportTraceServiceRequest`; never raises."""
+
+    def __call__(self, body: bytes, *, timeout_s: float) -> ExportResult: ...
+
+
+class HttpSender:
+    """Sends over one persistent connection."""
+
+    def __init__(self, url: str, settings: TelemetrySettings) -> None:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        # With the port: without, the end of an IPv6 address would be taken for one.
+        self._connection = http.client.HTTPConnection(host, parts.port or http.client.HTTP_PORT)
+        if parts.scheme == "https":
+            trusted = ssl.create_default_context(cafile=settings.certificate)
+            self._connection = http.client.HTTPSConnection(
+                host, parts.port or http.client.HTTPS_PORT, context=trusted
+            )
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._compresses = settings.compresses
+        self._headers = {"content-type": "application/x-protobuf", "user-agent": "starkeel-observability"}
+        if settings.compresses:
+            self._headers["content-encoding"] = "gzip"
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        self._headers.update(settings.collector_headers())
+
+    def __call__(self, body: bytes, *, timeout_s: float) -> ExportResult:
+        """Send one request; reconnects if the persistent connection was closed."""
+        if self._compresses:
+            body = gzip.compress(body, _GZIP_LEVEL)
+        was_open = self._connection.sock is not None
+        try:
+            try:
+                return self._post(body, timeout_s)
+            except (ConnectionError, http.client.RemoteDisconnected):
+                self._close()
+                if not was_open:
+                    raise
+                return self._post(body, timeout_s)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._close()
+            return ExportResult(f"{type(error).__name__}: {error}", is_retryable=True)
+
+    def _post(self, body: bytes, timeout_s: float) -> ExportResult:
+        connection = self._connection
+        connection.timeout = timeout_s
+        if connection.sock is not None:
+            connection.sock.settimeout(timeout_s)
+        # Connects if it is closed.
+        connection.request("POST", self._target, body, self._headers)
+        response = connection.getresponse()
+        content = response.read(_MAX_RESPONSE_BYTES)
+        if not response.isclosed():
+            self._close()
+        if 200 <= response.status < 300:
+            return ExportResult(rejected=rejected_spans(content))
+        is_retryable = response.status in _RETRYABLE_STATUSES
+        header = response.headers.get("retry-after") if is_retryable else None
+        delay_s = parse_retry_after(header, max_s=BACKOFF.cap_s)
+        return ExportResult(f"status {response.status}", is_retryable=is_retryable, retry_after_s=delay_s)
+
+    def _close(self) -> None:
+        with suppress(OSError):
+            self._connection.close()
+
+
+class GrpcSender:
+    """Sends over one channel; requires the extra `starkeel-observability[grpc]`."""
+
+    def __init__(self, url: str, settings: TelemetrySettings) -> None:
+        # By name: its types are available only with the extra.
+        self._grpc: Any = importlib.import_module("grpc")
+        grpc, parts = self._grpc, urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        target = host if parts.port else f"{host.rstrip(':')}:4317"
+        if parts.scheme == "https":
+            trusted = None if settings.certificate is None else settings.certificate.read_bytes()
+            channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted))
+        else:
+            channel = grpc.insecure_channel(target)
+        self._metadata = tuple(settings.collector_headers().items())
+        self._compression = grpc.Compression.Gzip if settings.compresses else grpc.Compression.NoCompression
+        # Without serializers: the messages are encoded already.
+        self._export = channel.unary_unary(_METHOD)
+
+    def __call__(self, body: bytes, *, timeout_s: float) -> ExportResult:
+        try:
+            response = self._export(
+                body, timeout=timeout_s, metadata=self._metadata, compression=self._compression
+            )
+        except self._grpc.RpcError as error:
+            name: str = error.code().name
+            details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+            has_retry_info = name == "RESOURCE_EXHAUSTED" and _RETRY_INFO.search(details) is not None
+            return ExportResult(name, is_retryable=name in _RETRYABLE_CODES or has_retry_info)
+        return ExportResult(rejected=rejected_spans(response))
+
+
+def rejected_spans(response: bytes) -> int:
+    """Return the number of rejected spans; 0 if the response is something else.
+
+    Args:
+        response: An `ExportTraceServiceResponse`; `partial_success` is its field 1, and `rejected_spans` is
+            field 1 of that.
+    """
+    try:
+        if response[0] != 0x0A or response[1] > 127:
+            return 0
+        inner = response[2 : 2 + response[1]]
+        if inner[0] != 0x08:
+            return 0
+        number = 0
+        for place, byte in enumerate(inner[1:11]):
+            number |= (byte & 127) << 7 * place
+            if byte < 128:
+                break
+    except IndexError:
+        return 0
+    return number if number < 1 << 31 else 0
