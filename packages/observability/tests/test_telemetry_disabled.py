@@ -68,7 +68,13 @@ async def serve(plugin: ObservabilityPlugin, *paths: str) -> None:
 
 def scope(path: str) -> Any:
     facts = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
-    return {**facts, "headers": [], "http_version": "1.1", "scheme": "http", "client": ("192.0.2.1", 1)}
+    return {
+        **facts,
+        "headers": [(b"host", b"test")],
+        "http_version": "1.1",
+        "scheme": "http",
+        "client": ("192.0.2.1", 1),
+    }
 
 
 async def _receive() -> Any:

@@ -17,6 +17,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from starkeel_observability import ObservabilitySettings
+from starkeel_observability._traces.senders import HttpSender
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
@@ -155,8 +157,24 @@ def test_spans_are_compressed_if_configured(samples: Any, scripted: ScriptedColl
     assert scripted.headers[0]["content-type"] == "application/x-protobuf"
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_spans_over_grpc(samples: Any, compression: str) -> None:
+def test_the_default_port_of_an_ipv6_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected: list[tuple[str, int]] = []
+
+    def refuse(address: tuple[str, int], *_: object) -> None:
+        connected.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    settings = ObservabilitySettings(service_name="orders", service_version="1")
+
+    for url in ("http://[::1]/v1/traces", "https://[::1]/v1/traces"):
+        assert HttpSender(url, settings)(b"", timeout_s=1).is_retryable
+
+    assert connected == [("::1", 80), ("::1", 443)]
+
+
+@pytest.mark.parametrize(("host", "compression"), [("127.0.0.1", "none"), ("[::1]", "gzip")])
+def test_spans_over_grpc(samples: Any, host: str, compression: str) -> None:
     received: list[str] = []
     metadata: list[dict[str, str]] = []
     busy = [True]
@@ -173,11 +191,11 @@ def test_spans_over_grpc(samples: Any, compression: str) -> None:
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(METHOD.split("/")[1], {"Export": handler}),)
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"{host}:0")
     server.start()
     try:
         sample = samples.ready(
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{host}:{port}",
             OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
             OTEL_EXPORTER_OTLP_COMPRESSION=compression,
             OTEL_EXPORTER_OTLP_HEADERS="x-tenant=blue",

@@ -85,11 +85,8 @@ class ObservabilityPlugin(InitPlugin):
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Yield the features for the start report: name, whether it is enabled, and why."""
         yield "traces", *self._traces()
-        yield (
-            "logs",
-            True,
-            f"LOG_FORMAT is {self.settings.log_format}, LOG_LEVEL is {self.settings.log_level}",
-        )
+        lines = f"LOG_FORMAT is {self.settings.log_format}, LOG_LEVEL is {self.settings.log_level}"
+        yield "logs", True, lines
 
     def _traces(self) -> tuple[bool, str]:
         settings = self.settings

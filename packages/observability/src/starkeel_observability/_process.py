@@ -94,7 +94,7 @@ def _counter(
 def _loggers(_parameters: Mapping[str, str]) -> dict[str, Any]:
     """Return the configured levels and the effective level of each logger."""
     levels = structlog.LOGGERS.levels
-    names = {*structlog.LOGGERS.names(), *logging.root.manager.loggerDict}
+    names = {*structlog.LOGGERS.handles, *logging.root.manager.loggerDict}
     return {"levels": str(levels), "loggers": {name: _level_name(levels.of(name)) for name in sorted(names)}}
 
 

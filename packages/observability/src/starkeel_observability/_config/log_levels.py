@@ -52,20 +52,22 @@ class LogLevels(Struct, frozen=True):
         Raises:
             ValueError: The text is malformed.
         """
-        default: int | None = None
-        directives: dict[str, int] = {}
-        for part in filter(None, (part.strip() for part in text.split(","))):
-            target, is_directive, name = part.rpartition("=")
-            level = _level(name)
-            if not is_directive:
-                if default is not None:
-                    raise ValueError(f"'{part}' is a second default level")
-                default = level
-            else:
-                _add(directives, target.strip(), level)
-        if default is None and not directives:
+        # The default level has the name "".
+        levels: dict[str, int] = {}
+        for part in filter(None, map(str.strip, text.split(","))):
+            target, is_directive, name = map(str.strip, part.rpartition("="))
+            if name.lower() not in _LEVELS:
+                raise ValueError(f"'{name}' is not a level")
+            if is_directive and not _TARGET.fullmatch(target):
+                raise ValueError(f"'{target}' is not a valid logger name")
+            if target in levels:
+                raise ValueError(
+                    f"'{target}' has two levels" if is_directive else f"'{part}' is a second default level"
+                )
+            levels[target] = _LEVELS[name.lower()]
+        if not levels:
             raise ValueError("it contains no level")
-        return cls(_LEVELS["info"] if default is None else default, directives)
+        return cls(levels.pop("", _LEVELS["info"]), levels)
 
     def of(self, target: str) -> int:
         name = target
@@ -84,18 +86,3 @@ class LogLevels(Struct, frozen=True):
 
     def __hash__(self) -> int:
         return hash((self.default, frozenset(self.directives.items())))
-
-
-def _level(name: str) -> int:
-    try:
-        return _LEVELS[name.strip().lower()]
-    except KeyError:
-        raise ValueError(f"'{name.strip()}' is not a level") from None
-
-
-def _add(directives: dict[str, int], target: str, level: int) -> None:
-    if not _TARGET.fullmatch(target):
-        raise ValueError(f"'{target}' is not a valid logger name")
-    if target in directives:
-        raise ValueError(f"'{target}' has two levels")
-    directives[target] = level

@@ -6,7 +6,6 @@ from operator import itemgetter
 from typing import Any, Final
 
 import structlog
-from opentelemetry.trace import SpanContext
 from starkeel_asgi import Exchange
 
 from .._logs import access_line
@@ -28,11 +27,12 @@ from .._request.request import (
 )
 from .._traces.server_attributes import clean_path, encode_client, encode_records, encode_shared
 from .._traces.span import PutEncoded, discard_encoded
-from .._traces.tracer import ShouldSample, Tracer, request_tracer, unless_parent_unsampled
+from .._traces.tracer import ShouldSample, Tracer, request_tracer, sampler, unless_parent_unsampled
 
 _MAX_TEMPLATES: Final = 1024
 _MAX_CLIENTS: Final = 4096
 _NO_EXTRAS: Final = RequestExtras({}, None, None)
+_NEVER: Final = sampler("always_off", 0.0)
 _template_of, _path_of, _end_of, _extras_of = map(itemgetter, (0, 2, 4, 8))
 
 ClientKey = tuple[str | None, bytes | None]
@@ -148,7 +148,7 @@ class _Batch:
         self._spans: list[RequestRecord] = []
         """Records whose spans are to be encoded."""
         self._tracer = request_tracer()
-        self._should_sample: ShouldSample = _never
+        self._should_sample: ShouldSample = _NEVER
         self._put: PutEncoded | None = None
         if isinstance(self._tracer, Tracer):
             self._should_sample, self._put = self._tracer.should_sample, self._tracer.output.put_encoded
@@ -230,7 +230,3 @@ def _logged(failure: str) -> Iterator[None]:
         yield
     except Exception:
         log.exception(failure)
-
-
-def _never(_parent: SpanContext | None, _ids: bytes) -> bool:
-    return False

@@ -112,10 +112,9 @@ def describe_exception(error: ExcInfo) -> dict[str, str]:
         stack = "".join(traceback.format_exception(kind, value, frames))
     except Exception:  # noqa: BLE001 - an exception that cannot be formatted must not lose the line
         stack = "".join(traceback.format_tb(frames))
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return {
-        "type": kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}",
+        "type": module + kind.__qualname__,
         "message": Sanitizer().text(to_text(value)),
         "stack": _shorten_stack(mask(encodable(stack.rstrip("\n")))),
     }

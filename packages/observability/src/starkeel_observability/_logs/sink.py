@@ -122,7 +122,7 @@ class LogSink:
         self.is_json = settings.log_format == "json" or (
             settings.log_format == "auto" and not writer.is_terminal
         )
-        self.write = writer.write
+        self.write, self.flush = writer.write, writer.flush
         self._render: Callable[[dict[str, Any]], bytes] = (
             json_line if self.is_json else partial(_pretty_line, colours=writer.is_terminal)
         )
@@ -146,10 +146,6 @@ class LogSink:
             record.level, record.fields = max(record.level, _WARNING), {"error": type(error).__name__}
             line = self._line(record)
         self._writer.write(record.level, line)
-
-    def flush(self, *, timeout_s: float) -> None:
-        """Wait up to `timeout_s` seconds until all lines are written."""
-        self._writer.flush(timeout_s=timeout_s)
 
     def close(self, *, timeout_s: float) -> None:
         """Flush, now and after each later line; takes up to `timeout_s` seconds."""

@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from types import FrameType
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ class LoggerRegistry:
     """structlog's logger factory; keeps all loggers, so that their levels can change."""
 
     def __init__(self) -> None:
-        self._handles: dict[str, LoggerHandle] = {}
+        self.handles: dict[str, LoggerHandle] = {}
         self.levels = LogLevels(0, {})
         self.sink: LogSink | None = None
 
@@ -44,17 +44,14 @@ class LoggerRegistry:
         """Return the handle for a logger name; default: the calling module."""
         is_named = names and isinstance(names[0], str)
         name = names[0] if is_named else _caller().f_globals.get("__name__", "root")
-        found = self._handles.get(name)
+        found = self.handles.get(name)
         if found is None:
-            found = self._handles.setdefault(name, LoggerHandle(name, self.levels.of(name)))
+            found = self.handles.setdefault(name, LoggerHandle(name, self.levels.of(name)))
         return found
-
-    def names(self) -> list[str]:
-        return list(self._handles)
 
     def set_levels(self, levels: LogLevels) -> None:
         self.levels = levels
-        for handle in list(self._handles.values()):
+        for handle in list(self.handles.values()):
             handle.level = levels.of(handle.name)
 
 
@@ -92,27 +89,25 @@ class EventLogger(structlog.BoundLoggerBase):
             _send(self._logger, 40, "log event could not be written", {"error": repr(error)})
 
 
-def _method(name: str, level: int) -> Callable[..., None]:
+def _add_methods(name: str, level: int) -> None:
+    """Add the method of a level to `EventLogger`, and its asynchronous form."""
+
     def log(self: EventLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
         if self._logger.level <= level:
             if name == "exception":
                 fields.setdefault("exc_info", True)
             self._log(name, event, args, fields)
 
-    log.__name__ = name
-    return log
-
-
-def _async_method(log: Callable[..., None]) -> Callable[..., Any]:
     async def alog(self: EventLogger, event: object = None, /, *args: Any, **fields: Any) -> None:
         log(self, event, *args, **fields)
 
-    return alog
+    log.__name__ = name
+    setattr(EventLogger, name, log)
+    setattr(EventLogger, f"a{name}", alog)
 
 
 for _name, _level in _METHODS.items():
-    setattr(EventLogger, _name, _method(_name, _level))
-    setattr(EventLogger, f"a{_name}", _async_method(_method(_name, _level)))
+    _add_methods(_name, _level)
 
 
 def deliver(handle: LoggerHandle, method: str, event: MutableMapping[str, Any]) -> str:
@@ -160,14 +155,11 @@ def _send(handle: LoggerHandle, level: int, message: object, fields: MutableMapp
 
 
 def _exc_info(given: object) -> ExcInfo | None:
-    if isinstance(given, BaseException):
-        return type(given), given, given.__traceback__
-    if isinstance(given, tuple) and len(given) == 3 and isinstance(given[1], BaseException):
-        return type(given[1]), given[1], given[2]
-    if not given or isinstance(given, tuple):
-        return None
-    kind, value, frames = sys.exc_info()
-    return None if kind is None or value is None else (kind, value, frames)
+    if isinstance(given, tuple):
+        is_error = len(given) == 3 and isinstance(given[1], BaseException)
+        return (type(given[1]), given[1], given[2]) if is_error else None
+    error = given if isinstance(given, BaseException) or not given else sys.exception()
+    return (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
 
 
 def _interpolate(event: object, args: tuple[Any, ...]) -> Any:

@@ -19,12 +19,6 @@ DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 """Seconds, up to the default request timeout."""
 
 Combined = Literal["sum", "min", "max", "latest"]
-_MODES: dict[Combined, Literal["livesum", "livemin", "livemax", "livemostrecent"]] = {
-    "sum": "livesum",
-    "min": "livemin",
-    "max": "livemax",
-    "latest": "livemostrecent",
-}
 
 _OTHER: Final = "__other__"
 """Label value of the series that stands for all beyond the limit."""
@@ -44,15 +38,12 @@ class _Capped(MetricWrapperBase):
         check_metric(self, *self._value_names)
 
     def labels(self: Any, *labelvalues: Any, **labelkwargs: Any) -> Any:
-        if len(self._metrics) >= _MAX_SERIES and self._key(labelvalues, labelkwargs) not in self._metrics:
-            labelvalues, labelkwargs = (_OTHER,) * len(self._labelnames), {}
+        if len(self._metrics) >= _MAX_SERIES:
+            # Invalid arguments raise in the call of the base class.
+            named = [labelkwargs.get(name, "") for name in self._labelnames]
+            if tuple(map(str, named if labelkwargs else labelvalues)) not in self._metrics:
+                labelvalues, labelkwargs = (_OTHER,) * len(self._labelnames), {}
         return super().labels(*labelvalues, **labelkwargs)
-
-    def _key(self, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, ...]:
-        # Invalid arguments raise in the call of the base class.
-        return (
-            tuple(str(named.get(name, "")) for name in self._labelnames) if named else tuple(map(str, values))
-        )
 
 
 class CappedCounter(_Capped, Counter):
@@ -128,7 +119,8 @@ def gauge(name: str, documentation: str, *, labels: Sequence[str] = (), combined
         labels: Label names; the values of each must be few and known.
         combined: How the values of several workers are aggregated.
     """
-    return CappedGauge(name, documentation, labels, multiprocess_mode=_MODES[combined])
+    mode = "livemostrecent" if combined == "latest" else f"live{combined}"
+    return CappedGauge(name, documentation, labels, multiprocess_mode=mode)
 
 
 @cache

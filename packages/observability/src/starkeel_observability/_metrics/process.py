@@ -5,6 +5,7 @@ import gc
 import os
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -22,7 +23,6 @@ _PAGE_BYTES: Final = resource.getpagesize()
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _FILES: Final = Path("/proc/self/fd")
 _STAT: Final = Path("/proc/self/stat")
-_PROC_STAT: Final = Path("/proc/stat")
 _LAG_EVERY_S: Final = 0.5
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -97,10 +97,8 @@ def _gauge(name: str, documentation: str) -> Gauge:
 
 @cache
 def _boot_time() -> float:
-    for line in _PROC_STAT.read_text().splitlines():
-        if line.startswith("btime "):
-            return float(line.split()[1])
-    return 0.0
+    """Return when the system was started, in seconds since 1970."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @cache

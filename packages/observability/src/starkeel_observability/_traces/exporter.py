@@ -8,14 +8,12 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import version
 from itertools import repeat
 from typing import Final
 from uuid import uuid4
 
 import structlog
-from prometheus_client import Counter
 
 from .._config.otel_types import parse_pairs
 from .._config.settings import TelemetrySettings
@@ -29,6 +27,13 @@ log = structlog.get_logger(__name__)
 
 _WARN_EVERY_S: Final = 60.0
 _MIN_TIMEOUT_S: Final = 0.1
+_exported: Final = counter("starkeel_spans_exported_total", "Spans that a collector accepted.")
+_dropped: Final = counter_from_zero(
+    "starkeel_spans_dropped_total",
+    "Spans that no collector accepted.",
+    "reason",
+    ("queue_full", "unavailable", "refused", "rejected"),
+)
 
 
 class Exporter:
@@ -45,7 +50,6 @@ class Exporter:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._warned_at = 0.0
-        self._dropped, self._exported = _counters()
         self._thread = threading.Thread(target=self._run, name="span-exporter", daemon=True)
 
     def start(self) -> None:
@@ -122,7 +126,7 @@ class Exporter:
             left_s = max(_MIN_TIMEOUT_S, until - time.monotonic())
             result = self._send(body, timeout_s=left_s)
             if result.error is None:
-                self._exported.inc(len(batch) - result.rejected)
+                _exported.inc(len(batch) - result.rejected)
                 self._count_dropped("rejected", result.rejected)
                 return
             delay_s = BACKOFF.pause_s(attempt) if result.retry_after_s is None else result.retry_after_s
@@ -143,18 +147,7 @@ class Exporter:
 
     def _count_dropped(self, reason: str, count: int) -> None:
         if count > 0:
-            self._dropped.labels(reason).inc(count)
-
-
-@cache
-def _counters() -> tuple[Counter, Counter]:
-    reasons = ("queue_full", "unavailable", "refused", "rejected")
-    return (
-        counter_from_zero(
-            "starkeel_spans_dropped_total", "Spans that no collector accepted.", "reason", reasons
-        ),
-        counter("starkeel_spans_exported_total", "Spans that a collector accepted."),
-    )
+            _dropped.labels(reason).inc(count)
 
 
 def create_exporter(settings: TelemetrySettings, url: str) -> Exporter:

@@ -110,9 +110,8 @@ def _rare_fields(span: RecordedSpan) -> bytes:
 
 def _link(link: Link) -> bytes:
     context = link.context
-    body = (
-        b"\x0a\x10" + context.trace_id.to_bytes(16, "big") + b"\x12\x08" + context.span_id.to_bytes(8, "big")
-    )
+    body = b"\x0a\x10" + context.trace_id.to_bytes(16, "big")
+    body += b"\x12\x08" + context.span_id.to_bytes(8, "big")
     body += _pairs(b"\x22", link.attributes or {})
     return nest(b"\x6a", body + b"\x35" + _FIXED32(0x300 if context.is_remote else 0x100))
 

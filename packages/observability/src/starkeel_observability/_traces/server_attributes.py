@@ -101,12 +101,8 @@ def encode_shared(key: Key, host: bytes, target: tuple[Any, ...], *, is_parent_r
     method, route, _ = key
     attributes = {"http.request.method": method, **_target(host, target), **response_attributes(key, None)}
     name = encode_name(span_name(method, route), SpanKind.SERVER)
-    return (
-        name
-        + encode_attributes(attributes)
-        + NO_STATUS
-        + (REMOTE_PARENT if is_parent_remote else LOCAL_PARENT)
-    )
+    parent = REMOTE_PARENT if is_parent_remote else LOCAL_PARENT
+    return name + encode_attributes(attributes) + NO_STATUS + parent
 
 
 @lru_cache(maxsize=4096)

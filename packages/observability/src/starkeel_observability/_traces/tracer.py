@@ -29,29 +29,22 @@ def sampler(name: SamplerName, ratio: float) -> ShouldSample:
     """
     if name == "parentbased_always_on":
         return unless_parent_unsampled
-    root = _root_sampler(name.removeprefix("parentbased_"), ratio)
-    if not name.startswith("parentbased_"):
-        return root
+    kind = name.removeprefix("parentbased_")
+    follows_parent = kind != name
+    bound = round({"always_on": 1.0, "always_off": 0.0}.get(kind, ratio) * (1 << 64))
 
-    def by_parent(parent: SpanContext | None, trace_id: bytes) -> bool:
-        return root(None, trace_id) if parent is None else bool(parent.trace_flags & 1)
+    def should_sample(parent: SpanContext | None, trace_id: bytes) -> bool:
+        if follows_parent and parent is not None:
+            return bool(parent.trace_flags & 1)
+        # The same bits as in the SDK: services with the same ratio sample the same traces.
+        return int.from_bytes(trace_id[8:16], "big") < bound
 
-    return by_parent
+    return should_sample
 
 
 def unless_parent_unsampled(parent: SpanContext | None, _trace_id: bytes) -> bool:
     """Return True unless the parent is not sampled (`parentbased_always_on`, the default)."""
     return parent is None or bool(parent.trace_flags & 1)
-
-
-def _root_sampler(name: str, ratio: float) -> ShouldSample:
-    if name == "always_on":
-        return lambda _parent, _trace_id: True
-    if name == "always_off":
-        return lambda _parent, _trace_id: False
-    # The same bits as in the SDK: services with the same ratio sample the same traces.
-    bound = round(ratio * (1 << 64))
-    return lambda _parent, trace_id: int.from_bytes(trace_id[8:16], "big") < bound
 
 
 @dataclass(eq=False)
