@@ -262,7 +262,7 @@ async def test_nothing_is_locked_while_the_broker_does_not_answer(database_url: 
     broker = _Hanging()
     async with boxes(database_url, 2, broker=broker) as [first, other]:
         await first.add("ada", "1")
-        await asyncio.wait_for(broker.is_asked.wait(), 20)
+        await asyncio.wait_for(broker.was_called.wait(), 20)
         for box in (first, other):
             # SQLite has one writer at a time; PostgreSQL would show the relay's transaction.
             await asyncio.wait_for(box.add("bob", "2"), 1)
@@ -288,10 +288,10 @@ class _Hanging(Shelf):
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_asked = asyncio.Event()
+        self.was_called = asyncio.Event()
 
     async def publish(self, event: Event) -> None:
-        self.is_asked.set()
+        self.was_called.set()
         await asyncio.Event().wait()
 
 

@@ -120,7 +120,7 @@ class Users:
             raise PermissionDeniedException("The password is wrong.")
 
     async def _update_confirmed(self, user: User, **values: str | datetime) -> None:
-        """Change a user whose password is still the one that was confirmed."""
+        """Change a user, unless the confirmed password has been replaced."""
         is_unchanged = (User.id == user.id, User.password_hash == user.password_hash)
         changed = await self._session.scalar(
             update(User)
