@@ -63,6 +63,12 @@ def test_one_order_is_one_trace_in_the_logs_and_spans_of_both_services(fleet: Fl
     assert fleet.orders.metric("orders_created_total", product="anchor") == before + 1
 
 
+def test_a_healthy_start_has_no_warning(fleet: Fleet) -> None:
+    assert fleet.orders.client.get("/health/ready").status_code == 200
+    for service in (fleet.accounts, fleet.orders):
+        assert [line for line in service.logs() if line["level"] not in {"INFO", "DEBUG"}] == []
+
+
 def test_the_spans_of_one_order_form_one_tree(fleet: Fleet) -> None:
     token = fleet.token()
 

@@ -1,6 +1,8 @@
 """Requests sent to an upstream, and handling of its responses."""
 
 import gzip
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from starkeel_client import ClientPlugin, UpstreamSettings, UpstreamUrl
+from starkeel_client._attempt import MAX_RESPONSE_BYTES
 from starkeel_client._client import url_of
 from starkeel_config import FeaturesHook, misspelled_hooks
 
@@ -82,6 +85,21 @@ def test_calls_share_connections_up_to_the_maximum(server: Any, reply: Any, call
         server.go_on.set()
         assert first.result(10).status_code == 200
     assert len(server.received) == 3
+
+
+def test_a_response_is_bounded_while_it_is_decompressed(server: Any, reply: Any, caller: Start) -> None:
+    # A thousand times larger than its 1 MB on the wire.
+    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(compressor.compress(b" " * 10_000_000) for _ in range(100)) + compressor.flush()
+    server.script(reply(headers={"Content-Encoding": "gzip"}, body=bomb))
+    calling = caller()
+    tracemalloc.start()
+    try:
+        assert calling.call().status_code == 502
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * MAX_RESPONSE_BYTES
 
 
 def test_request_id_and_remaining_time_are_propagated(server: Any, caller: Start) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
+import pytest
 from litestar import Litestar, post
 from litestar.di import NamedDependency
 from sqlalchemy import MetaData, text
@@ -20,6 +21,7 @@ from starkeel_db import (
     Event,
     OutboxPlugin,
 )
+from starkeel_db._outbox import relay
 
 from .conftest import until
 
@@ -254,6 +256,43 @@ async def test_a_refused_event_blocks_its_key_only_and_becomes_a_dead_letter(dat
         assert [event.payload for event in shelf.got] == ["other", "after"]
         [(attempts,)] = await box.execute("SELECT attempts FROM outbox WHERE dead_at IS NOT NULL")
         assert attempts == 10
+
+
+async def test_nothing_is_locked_while_the_broker_does_not_answer(database_url: str) -> None:
+    broker = _Hanging()
+    async with boxes(database_url, 2, broker=broker) as [first, other]:
+        await first.add("ada", "1")
+        await asyncio.wait_for(broker.was_called.wait(), 20)
+        for box in (first, other):
+            # SQLite has one writer at a time; PostgreSQL would show the relay's transaction.
+            await asyncio.wait_for(box.add("bob", "2"), 1)
+        if database_url.startswith("postgresql"):
+            idle = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+            assert await first.execute(idle) == [(0,)]
+
+
+async def test_claims_of_a_relay_that_died_expire(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "_CLAIM_S", 1.0)
+    async with boxes(database_url) as [box]:
+        await box.add("ada", "1", "2")
+        # As a relay leaves it that is killed while it publishes.
+        await box.execute(f"UPDATE outbox SET retry_at = '{datetime.now(UTC) + timedelta(seconds=1)}'")
+    shelf = Shelf()
+    async with boxes(database_url, broker=shelf):
+        await until(lambda: len(shelf.got) == 2)
+    assert [event.payload for event in shelf.got] == ["1", "2"]
+
+
+class _Hanging(Shelf):
+    """A broker that accepts a connection and never answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_called = asyncio.Event()
+
+    async def publish(self, event: Event) -> None:
+        self.was_called.set()
+        await asyncio.Event().wait()
 
 
 async def test_old_events_are_deleted_unless_the_broker_lacks_them(database_url: str) -> None:

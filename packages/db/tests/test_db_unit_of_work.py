@@ -175,6 +175,29 @@ async def test_after_commit_actions_run_after_the_commit_only(library: Open, dat
         assert actions == ["news"]
 
 
+async def test_an_action_that_raises_neither_fails_the_request_nor_stops_the_others(
+    library: Open, database_url: str, logged: list[Any]
+) -> None:
+    actions: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("no such product")
+
+    @post("/")
+    async def handler(session: NamedDependency[AsyncSession]) -> None:
+        session.add(Book(title="momo"))
+        after_commit(session, fail)
+        after_commit(session, lambda: actions.append("second"))
+
+    async with library(database_url, [handler]) as opened:
+        assert (await opened.client.post("/")).status_code == 201
+        assert await titles(opened) == ["momo"]
+    assert actions == ["second"]
+    assert [entry["log_level"] for entry in logged if entry["event"] == "action after the commit failed"] == [
+        "error"
+    ]
+
+
 async def test_after_commit_actions_are_discarded_on_rollback(library: Open, database_url: str) -> None:
     actions: list[str] = []
     async with library(database_url, []) as opened, opened.database.session() as session:

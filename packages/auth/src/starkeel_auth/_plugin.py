@@ -36,8 +36,6 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     """
 
     readiness_name = "token keys"
-    # Unguarded routes work without keys, so a failure must not take the service out of the load balancer.
-    readiness_critical = False
 
     def __init__(
         self, settings: IssuerSettings, keys: SigningKeys | None = None, *, _is_deprecated: bool = True
@@ -108,9 +106,19 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
                 scopes = frozenset[str]().union(*(guard.scopes for guard in guards))
                 handler.security = [*(handler.security or ()), {SCHEME: sorted(scopes)}]
 
+    @property
+    def readiness_critical(self) -> bool:
+        """Whether keys were never fetched: a wrong URL must not pass a rollout.
+
+        Later a failure of the issuer must not take all services out of their load balancers.
+        """
+        return self._remote_keys is not None and not self._remote_keys.were_fetched
+
     async def check_ready(self) -> None:
         """Raise when there are no usable keys."""
         if self._remote_keys is not None:
+            # The first fetch has neither succeeded nor failed yet.
+            await self._remote_keys.first_attempt.wait()
             self._remote_keys.check()
 
     def features(self) -> Iterable[tuple[str, bool, str]]:

@@ -104,17 +104,31 @@ class Users:
     async def change_password(self, user: User, *, current: str, new: str) -> None:
         """Set a new password, which is validated and normalised."""
         await self._confirm(user, current)
-        user.password_hash = await self._hashing.hash(new)
+        await self._update_confirmed(user, password_hash=await self._hashing.hash(new))
         self._log_after_commit("password changed", user)
 
     async def deactivate(self, user: User, *, password: str) -> None:
         """Deactivate a user; the email address stays reserved."""
         await self._confirm(user, password)
-        user.deactivated_at = datetime.now(UTC)
+        await self._update_confirmed(user, deactivated_at=datetime.now(UTC))
         self._log_after_commit("user deactivated", user)
 
     async def _confirm(self, user: User, password: str) -> None:
+        # Hashing takes much longer than a query: return the connection to the pool meanwhile.
+        await self._session.close()
         if not await self._hashing.verify(password, user.password_hash):
+            raise PermissionDeniedException("The password is wrong.")
+
+    async def _update_confirmed(self, user: User, **values: str | datetime) -> None:
+        """Change a user, unless the confirmed password has been replaced."""
+        is_unchanged = (User.id == user.id, User.password_hash == user.password_hash)
+        changed = await self._session.scalar(
+            update(User)
+            .where(*is_unchanged, User.deactivated_at.is_(None))
+            .values(**values)
+            .returning(User.id)
+        )
+        if changed is None:
             raise PermissionDeniedException("The password is wrong.")
 
     def _log_after_commit(self, message: str, user: User, **fields: str) -> None:

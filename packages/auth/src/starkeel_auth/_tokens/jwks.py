@@ -20,8 +20,8 @@ from .._settings import AuthSettings
 MAX_DOCUMENT_BYTES = 65_536
 """Larger key sets are rejected; a typical one has a few hundred bytes."""
 
-UNKNOWN_KEY_INTERVAL_S = 60.0
-"""Minimum seconds between fetches triggered by unknown key IDs, which any caller can send."""
+FETCH_INTERVAL_S = 1.0
+"""Minimum seconds between fetches: any caller can trigger one, by a token with an unknown key ID."""
 
 _MIN_RETRY_S = 1.0
 _BACKOFF = Backoff(base_s=_MIN_RETRY_S, cap_s=30.0, jitter=0.0)
@@ -45,15 +45,17 @@ class RemoteKeys:
     def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
         self._keys: Keys = {}
-        self._fetched_at = self._failed_at = self._unknown_key_fetch_at = -inf
+        self._fetched_at = self._failed_at = -inf
         self._failures = 0
+        self.first_attempt = anyio.Event()
+        """Set when the first fetch has succeeded or failed."""
         self._fetch_requested = anyio.Event()
         self._fetch_done = anyio.Event()
         # Until `run` starts there is no fetch to wait for.
         self._fetch_done.set()
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
-        """Return the key with an ID. An unknown ID triggers a fetch, at most once a minute.
+        """Return the key with an ID. An unknown ID waits for the next fetch, which many requests share.
 
         Raises:
             KeysUnavailableError: The keys were never fetched or have exceeded their maximum age.
@@ -62,10 +64,14 @@ class RemoteKeys:
             if monotonic() - self._failed_at >= _MIN_RETRY_S:
                 await self._wait_for_fetch()
             self.check()
-        elif kid not in self._keys and monotonic() - self._unknown_key_fetch_at >= UNKNOWN_KEY_INTERVAL_S:
-            self._unknown_key_fetch_at = monotonic()
+        elif kid not in self._keys:
             await self._wait_for_fetch()
         return self._keys.get(kid)
+
+    @property
+    def were_fetched(self) -> bool:
+        """Whether keys were fetched at least once."""
+        return self._fetched_at > -inf
 
     def check(self) -> None:
         """Raise KeysUnavailableError when there are no usable keys."""
@@ -83,11 +89,13 @@ class RemoteKeys:
             self._fetch_requested, self._fetch_done = anyio.Event(), anyio.Event()
             try:
                 while True:
+                    started_at = monotonic()
                     await self._refresh(transport)
                     refresh_s = self._settings.jwks_refresh_s
                     pause_s = _BACKOFF.pause_s(self._failures - 1) if self._failures else refresh_s
                     with anyio.move_on_after(pause_s):
                         await self._fetch_requested.wait()
+                    await anyio.sleep(max(0.0, started_at + FETCH_INTERVAL_S - monotonic()))
             finally:
                 self._fetch_done.set()
 
@@ -116,13 +124,12 @@ class RemoteKeys:
         else:
             self._failures, self._failed_at = 0, -inf
             self._fetched_at = monotonic()
-            if not keys:
-                log.error("token keys empty: no token is accepted", url=self._settings.jwks_url)
             added, removed = sorted(keys.keys() - self._keys.keys()), sorted(self._keys.keys() - keys.keys())
             if added or removed:
                 log.info("token keys changed", added=added, removed=removed)
             self._keys = keys
         # Requests that arrived during this fetch are done; later ones wait for the next fetch.
+        self.first_attempt.set()
         done, self._fetch_done, self._fetch_requested = self._fetch_done, anyio.Event(), anyio.Event()
         done.set()
 
@@ -164,7 +171,7 @@ def parse_key_set(document: bytes) -> Keys:
     """Return the supported keys of a JSON Web Key Set by ID; others are ignored.
 
     Raises:
-        KeySetError: The document is not a key set.
+        KeySetError: The document is not a key set, or has no supported key.
     """
     try:
         entries = msgspec.json.decode(document, type=_KeySet).keys
@@ -180,4 +187,6 @@ def parse_key_set(document: bytes) -> Keys:
                 keys.setdefault(key.kid, Ed25519PublicKey.from_public_bytes(octets))
         except (msgspec.ValidationError, ValueError):
             continue
+    if not keys:
+        raise KeySetError("the key set has no usable key")
     return keys

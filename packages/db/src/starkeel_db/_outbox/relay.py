@@ -1,4 +1,9 @@
-"""Message relay: publishes events to a broker, at least once and in order for each key."""
+"""Message relay: publishes events to a broker, at least once and in order for each key.
+
+No transaction or lock is held while the relay waits for the broker: events are claimed in one transaction,
+and the results are recorded in another. A claim is a time in `retry_at`, which also holds back later events
+of the key; the claims of a relay that dies expire.
+"""
 
 import time
 from collections.abc import Sequence
@@ -25,6 +30,8 @@ MAX_ATTEMPTS: Final = 10
 _AT_ONCE: Final = 100
 _ROUND_S: Final = 2.0
 _PUBLISH_S: Final = 2.0
+_CLAIM_S: Final = 10.0
+"""Seconds until other relays may publish claimed events; longer than a round, and clocks differ."""
 _POLL_EVERY_S: Final = 0.5
 _COUNT_EVERY_S: Final = 5.0
 _BACKOFF: Final = Backoff(base_s=0.2, cap_s=30.0, jitter=0.5)
@@ -88,7 +95,7 @@ class Relay:
     async def _attempt(self) -> bool:
         try:
             # A stop waits for the round, otherwise its events would be published again.
-            with anyio.CancelScope(shield=True):
+            with anyio.fail_after(_CLAIM_S, shield=True):
                 is_more = await self._round()
         except BrokerAwayError as error:
             if not self._failures:
@@ -96,8 +103,8 @@ class Relay:
             self._failed.labels(reason="away").inc()
             self._failures += 1
             return False
-        except (DatabaseUnavailable, SQLAlchemyError):
-            # Already logged.
+        except (DatabaseUnavailable, SQLAlchemyError, TimeoutError):
+            # The database has logged it; claimed events are published again.
             self._failures += 1
             return False
         if self._failures:
@@ -107,25 +114,38 @@ class Relay:
 
     async def _round(self) -> bool:
         """Publish a batch; return whether there may be more."""
+        events = await self._claim()
+        if not events:
+            return False
         away: BrokerAwayError | None = None
-        async with self._database.session() as session:
-            # On SQLite the transaction holds the write lock.
-            lock = select(func.pg_try_advisory_xact_lock(self._lock))
-            if is_postgres(session) and not await session.scalar(lock):
-                return False
-            rows = await session.execute(_DUE, {"now": datetime.now(UTC), "at_once": _AT_ONCE})
-            events = [Event(*row) for row in rows]
-            published: list[int] = []
-            refused: dict[Event, Exception] = {}
-            try:
-                await self._publish(events, published, refused)
-            except BrokerAwayError as error:
-                away = error
-            await self._record(session, published, refused)
+        published: list[int] = []
+        refused: dict[Event, Exception] = {}
+        try:
+            await self._publish(events, published, refused)
+        except BrokerAwayError as error:
+            away = error
+        await self._record(events, published, refused)
         self._published.inc(len(published))
         if away is not None:
             raise away
         return len(events) == _AT_ONCE and bool(published)
+
+    async def _claim(self) -> list[Event]:
+        """Return the next events, which no other relay publishes for `_CLAIM_S`."""
+        now = datetime.now(UTC)
+        async with self._database.session() as session:
+            # Of concurrent claims the later must not skip the events of the earlier one. On SQLite the
+            # transaction holds the write lock.
+            lock = select(func.pg_try_advisory_xact_lock(self._lock))
+            if is_postgres(session) and not await session.scalar(lock):
+                return []
+            rows = await session.execute(_DUE, {"now": now, "at_once": _AT_ONCE})
+            events = [Event(*row) for row in rows]
+            if events:
+                await self._set_retry(
+                    session, [event.position for event in events], now + timedelta(seconds=_CLAIM_S)
+                )
+        return events
 
     async def _publish(
         self, events: Sequence[Event], published: list[int], refused: dict[Event, Exception]
@@ -152,22 +172,31 @@ class Relay:
                 published.append(event.position)
 
     async def _record(
-        self, session: AsyncSession, published: list[int], refused: dict[Event, Exception]
+        self, claimed: Sequence[Event], published: list[int], refused: dict[Event, Exception]
     ) -> None:
         table, now = self._table, datetime.now(UTC)
-        if published:
-            done = update(table).where(table.c.position.in_(published)).values(published_at=now)
-            await session.execute(done)
-        for event, error in refused.items():
-            self._failed.labels(reason="refused").inc()
-            is_this = table.c.position == event.position
-            count = update(table).where(is_this).values(attempts=table.c.attempts + 1)
-            attempts = (await session.execute(count.returning(table.c.attempts))).scalar_one()
-            values = {"retry_at": now + timedelta(seconds=_BACKOFF.pause_s(attempts - 1))}
-            if attempts >= MAX_ATTEMPTS:
-                values = {"dead_at": now}
-                log.error("event put aside", position=event.position, kind=event.kind, error=repr(error))
-            await session.execute(update(table).where(is_this).values(values))
+        async with self._database.session() as session:
+            if published:
+                done = update(table).where(table.c.position.in_(published)).values(published_at=now)
+                await session.execute(done)
+            for event, error in refused.items():
+                self._failed.labels(reason="refused").inc()
+                is_this = table.c.position == event.position
+                count = update(table).where(is_this).values(attempts=table.c.attempts + 1)
+                attempts = (await session.execute(count.returning(table.c.attempts))).scalar_one()
+                values = {"retry_at": now + timedelta(seconds=_BACKOFF.pause_s(attempts - 1))}
+                if attempts >= MAX_ATTEMPTS:
+                    values = {"dead_at": now}
+                    log.error("event put aside", position=event.position, kind=event.kind, error=repr(error))
+                await session.execute(update(table).where(is_this).values(values))
+            done_with = {*published, *(event.position for event in refused)}
+            left = [event.position for event in claimed if event.position not in done_with]
+            if left:
+                await self._set_retry(session, left, None)
+
+    async def _set_retry(self, session: AsyncSession, positions: list[int], at: datetime | None) -> None:
+        column = self._table.c.position
+        await session.execute(update(self._table).where(column.in_(positions)).values(retry_at=at))
 
     async def _count(self) -> None:
         columns = self._table.c

@@ -173,7 +173,7 @@ def _refuse_failed_transaction(session: RequestSession) -> None:
 def after_commit(session: AsyncSession, action: Callable[[], None]) -> None:
     """Run `action` after the session is committed; it is discarded on a rollback.
 
-    It must neither block nor raise: the commit cannot be undone.
+    It must not block. An exception is logged: the commit cannot be undone, and the other actions run.
 
     Raises:
         TypeError: The session was not created by a `DatabasePlugin`.
@@ -187,7 +187,10 @@ def after_commit(session: AsyncSession, action: Callable[[], None]) -> None:
 def _run_actions(session: RequestSession) -> None:
     actions, session.actions = session.actions, []
     for action in actions:
-        action()
+        try:
+            action()
+        except Exception:
+            log.exception("action after the commit failed")
 
 
 @event.listens_for(RequestSession, "after_transaction_end")
