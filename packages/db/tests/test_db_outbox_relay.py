@@ -1,0 +1,113 @@
+"""The relay publishes everything, in order for each key, and holds nothing while it waits."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from starkeel_db import (
+    Event,
+)
+from starkeel_db._outbox import relay
+
+from .conftest import until
+from .outbox_process import Shelf, boxes
+
+
+async def test_several_relays_publish_nothing_twice(database_url: str) -> None:
+    shelf = Shelf()
+    async with boxes(database_url, 3, broker=shelf) as processes:
+        for number in range(10):
+            for box in processes:
+                await box.add(f"key {number % 3}", str(number))
+        await until(lambda: len(shelf.got) >= 30)
+
+    positions = [event.position for event in shelf.got]
+    assert len(positions) == len(set(positions)) == 30
+    for key in ("key 0", "key 1", "key 2"):
+        mine = [event.position for event in shelf.got if event.key == key]
+        assert mine == sorted(mine)
+
+
+async def test_a_broker_that_was_away_receives_all_events_later(database_url: str) -> None:
+    shelf = Shelf()
+    shelf.is_away = True
+    async with boxes(database_url, broker=shelf) as [box]:
+        await box.add("ada", "1", "2")
+    assert shelf.got == []
+    shelf.is_away = False
+    async with boxes(database_url, broker=shelf) as [box]:
+        await until(lambda: len(shelf.got) == 2)
+
+    assert [event.payload for event in shelf.got] == ["1", "2"]
+
+
+async def test_a_refused_event_blocks_its_key_only_and_becomes_a_dead_letter(database_url: str) -> None:
+    shelf = Shelf()
+    shelf.refuses.add("bad")
+    async with boxes(database_url, broker=shelf) as [box]:
+        await box.add("ada", "bad", "after")
+        await box.add("bob", "other")
+        await until(lambda: [event.payload for event in shelf.got] == ["other"])
+        # Skip nine attempts, whose pauses grow.
+        await box.execute("UPDATE outbox SET attempts = 9, retry_at = NULL WHERE payload = 'bad'")
+        await until(lambda: len(shelf.got) == 2)
+
+        assert [event.payload for event in shelf.got] == ["other", "after"]
+        [(attempts,)] = await box.execute("SELECT attempts FROM outbox WHERE dead_at IS NOT NULL")
+        assert attempts == 10
+
+
+async def test_nothing_is_locked_while_the_broker_does_not_answer(database_url: str) -> None:
+    broker = _Hanging()
+    async with boxes(database_url, 2, broker=broker) as [first, other]:
+        await first.add("ada", "1")
+        await asyncio.wait_for(broker.was_called.wait(), 20)
+        for box in (first, other):
+            # SQLite has one writer at a time; PostgreSQL would show the relay's transaction.
+            await asyncio.wait_for(box.add("bob", "2"), 1)
+        if database_url.startswith("postgresql"):
+            idle = (
+                "SELECT pid FROM pg_stat_activity"
+                " WHERE datname = current_database() AND state = 'idle in transaction'"
+            )
+            # Within less than the time that the relay waits for the broker.
+            async with asyncio.timeout(1):
+                while await first.execute(idle):  # noqa: ASYNC110 - there is no event to wait for
+                    await asyncio.sleep(0)
+
+
+async def test_claims_of_a_relay_that_died_expire(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "_CLAIM_S", 1.0)
+    async with boxes(database_url) as [box]:
+        await box.add("ada", "1", "2")
+        # As a relay leaves it that is killed while it publishes.
+        await box.execute(f"UPDATE outbox SET retry_at = '{datetime.now(UTC) + timedelta(seconds=1)}'")
+    shelf = Shelf()
+    async with boxes(database_url, broker=shelf):
+        await until(lambda: len(shelf.got) == 2)
+    assert [event.payload for event in shelf.got] == ["1", "2"]
+
+
+class _Hanging(Shelf):
+    """A broker that accepts a connection and never answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_called = asyncio.Event()
+
+    async def publish(self, event: Event) -> None:
+        self.was_called.set()
+        await asyncio.Event().wait()
+
+
+async def test_old_events_are_deleted_unless_the_broker_lacks_them(database_url: str) -> None:
+    shelf = Shelf()
+    async with boxes(database_url, broker=shelf) as [box]:
+        await box.add("ada", "1", "2")
+        await until(lambda: len(shelf.got) == 2)
+        shelf.is_away = True
+        await box.add("ada", "3")
+        await box.execute("UPDATE outbox SET created_at = '2020-01-01 00:00:00+00:00'")
+
+        assert await box.outbox.forget_old() == 2
+        assert await box.execute("SELECT payload FROM outbox") == [("3",)]
