@@ -169,9 +169,11 @@ class _MainProcess:
             return [] if self._lifecycle.phase is Phase.PREPARING else pool.all()
 
         workers = ControlClient(directory.path, serving)
-        operator = OperatorEndpoints(self._service, config, hooks=hooks, workers=workers, levels=levels)
+        operator = OperatorEndpoints(
+            service=self._service, config=config, hooks=hooks, workers=workers, levels=levels
+        )
         endpoints = {
-            "/metrics": metrics_endpoint(multiprocess.registry(directory.metrics, hooks.collectors())),
+            "/metrics": metrics_endpoint(directory.metrics, hooks.collectors()),
             **status_endpoints(self._lifecycle, pool),
             **operator.by_path(),
         }

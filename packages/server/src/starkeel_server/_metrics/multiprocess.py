@@ -4,17 +4,12 @@
 imported before `set_directory`.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from .._compat import incompatible
 from .._config.service import ENVIRON
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 log = structlog.get_logger(__name__)
 
@@ -46,26 +41,6 @@ def check(directory: Path) -> None:
     except ImportError as error:
         raise incompatible("prometheus-client", f"ImportError: {error}") from error
     check_prometheus_client(directory)
-
-
-def registry(directory: Path, collectors: Iterable[Any]) -> "CollectorRegistry":
-    """Return the registry of `/metrics`: the files of all processes, and collectors of the main process."""
-    from prometheus_client import CollectorRegistry
-
-    from .shared_values import ExemplarCollector
-
-    merged = CollectorRegistry()
-    for collector in (ExemplarCollector(directory), *collectors):
-        merged.register(collector)
-    return merged
-
-
-def render(metrics: "CollectorRegistry", accept: str) -> tuple[bytes, str]:
-    """Render metrics; return the body and its content type, OpenMetrics if `accept` includes it."""
-    from prometheus_client.exposition import choose_encoder
-
-    encode, content_type = choose_encoder(accept)
-    return encode(metrics), content_type
 
 
 def remove_live_gauges(directory: Path, *, name: str, pid: int) -> None:

@@ -63,9 +63,6 @@ def name_values(name: str) -> None:
 def check_prometheus_client(directory: Path) -> None:
     """Count with an exemplar, read the positions back, and remove the files.
 
-    Args:
-        directory: Directory of the metrics files.
-
     Raises:
         StartError: The installed prometheus_client is not supported.
     """
@@ -109,11 +106,7 @@ class ExemplarFile:
 
 
 class ExemplarCollector(MultiProcessCollector):
-    """Collects the values of all processes and their latest exemplars.
-
-    Args:
-        directory: Directory of the metrics files.
-    """
+    """Collects the values of all processes and their latest exemplars."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(None, path=str(directory))  # type: ignore[no-untyped-call]  # untyped upstream
