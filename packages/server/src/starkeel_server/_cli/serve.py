@@ -21,15 +21,14 @@ from .._control.process_hooks import ProcessHooks
 from .._ipc.scoreboard import Phase, Scoreboard
 from .._ipc.spawn import SpareProcess
 from .._ipc.worker_process import WorkerProcess
-from .._metrics import multiprocess
-from .._process.runtime_dir import RuntimeDirectory
+from .._process.runtime_dir import RuntimeDirectory, share_metrics
 from .._process.signals import STOP_SIGNALS, SignalDispatcher
 from .._process.sockets import BACKLOG, ListenSocket
 from .._supervisor.config_reload import ReloadableConfig
 from .._supervisor.lifecycle import Lifecycle
 from .._supervisor.rolling_restart import RollingRestart
 from .._supervisor.supervisor import Supervisor
-from .._supervisor.worker_exits import ExitReporter
+from .._supervisor.worker_exits import WorkerReports
 from .._supervisor.worker_pool import WorkerPool, WorkerSpawner
 
 log = structlog.get_logger(__name__)
@@ -118,9 +117,9 @@ class _MainProcess:
         config = ReloadableConfig(self._service, resolved)
         server = config.active.server
         self._directory = directory = RuntimeDirectory(self._service.name)
-        multiprocess.set_directory(directory.metrics)
+        share_metrics(directory.metrics)
         port = ListenSocket(server.host, server.port, variable="PORT")
-        metrics = multiprocess.WorkerMetrics()
+        reports = WorkerReports(directory.metrics)
         spawner = WorkerSpawner(self._service, config, directory, port.socket, first=self._first)
         scoreboard = Scoreboard.create(directory.scoreboard, slots=server.workers + 1)
         pool = WorkerPool(scoreboard, self._lifecycle, spawner)
@@ -131,16 +130,14 @@ class _MainProcess:
             scoreboard,
             port.socket,
             pool=pool,
-            rolling_restart=RollingRestart(pool, config, on_replaced=metrics.count_replacement),
-            on_exit=ExitReporter(directory.metrics, metrics).report,
+            rolling_restart=RollingRestart(pool, config, on_replaced=reports.report_replacement),
+            on_exit=reports.report_exit,
             reload_requested=self._reload_requested,
         )
         # Early: workers import while this process continues its setup.
         for index in pool.indexes:
             pool.start(index)
-        multiprocess.check(directory.metrics)
-        multiprocess.name_process("main")
-        metrics.register()
+        reports.create_metrics()
         self._set_up(resolved, config, directory, pool)
         spawner.startup.wait()
         port.open(backlog=BACKLOG)

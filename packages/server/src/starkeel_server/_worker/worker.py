@@ -26,8 +26,7 @@ from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.spawn import CommandChannel
 from .._ipc.startup_channel import StartupReporter
 from .._ipc.worker_process import REPLACED_GRACE_S, WorkerSpec
-from .._metrics.multiprocess import name_process, set_certificate_expiry, set_directory
-from .._process.runtime_dir import lock
+from .._process.runtime_dir import lock, share_metrics
 from .control_setup import start_control_server
 from .granian_engine import Engine
 from .loop_watchdog import loop_watchdog
@@ -47,7 +46,7 @@ def run(channel: CommandChannel) -> NoReturn:
     command, descriptors = channel.receive()
     spec = msgspec.json.decode(command, type=WorkerSpec)
     sys.path[:] = spec.path
-    set_directory(Path(spec.metrics))
+    share_metrics(Path(spec.metrics))
     received = dict(zip(spec.descriptors, descriptors, strict=True))
     try:
         code = _Worker(spec, received, channel).run()
@@ -92,6 +91,8 @@ class _Worker:
         return code
 
     def _create(self) -> tuple[Litestar, PluginHooks, ControlServer]:
+        from .._metrics.shared_values import name_process
+
         # By slot, not by index: the worker that it replaces still writes metrics under its own name.
         name_process(str(self._spec.slot))
         service = self._spec.service
@@ -176,8 +177,6 @@ class _Worker:
 
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
         listener = socket.socket(fileno=self._received[self._spec.listener])
-        if plugin.settings.tls_cert_file is not None:
-            set_certificate_expiry(plugin.settings.tls_cert_file)
         engine = Engine(app, listener, plugin.settings, number=self._spec.index + 1)
         # Publish the state before checking for shutdown; otherwise the main process could kill a
         # worker that already accepts connections.
