@@ -19,11 +19,7 @@ Replies = list[tuple[WorkerProcess, ControlResponse]]
 
 
 class ControlClient:
-    """Sends requests to the running workers.
-
-    Args:
-        workers: Returns them.
-    """
+    """Sends requests to the running workers, which `workers` returns."""
 
     def __init__(self, directory: Path, workers: Callable[[], Iterable[WorkerProcess]]) -> None:
         self._directory = directory

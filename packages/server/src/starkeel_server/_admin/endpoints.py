@@ -63,7 +63,7 @@ def status_endpoints(lifecycle: Lifecycle, pool: WorkerPool) -> dict[str, Endpoi
     def ready(_: AdminRequest) -> AdminResponse:
         if lifecycle.phase is Phase.PREPARING:
             return json_response(503, {"status": "not ready", "reason": "migrations"})
-        states = [_worker_status(slot) for slot in pool.slots()]
+        states = [_worker_status(slot) for slot in pool.slots]
         workers = [{"index": index, "status": status} for index, status in enumerate(states)]
         if lifecycle.is_stopping:
             return json_response(503, {"status": "draining", "reason": "stopping", "workers": workers})

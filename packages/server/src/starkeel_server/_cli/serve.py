@@ -120,7 +120,9 @@ class _MainProcess:
         share_metrics(directory.metrics)
         port = ListenSocket(server.host, server.port, variable="PORT")
         reports = WorkerReports(directory.metrics)
-        spawner = WorkerSpawner(self._service, config, directory, port.socket, first=self._first)
+        spawner = WorkerSpawner(
+            service=self._service, config=config, directory=directory, listener=port.socket, first=self._first
+        )
         scoreboard = Scoreboard.create(directory.scoreboard, slots=server.workers + 1)
         pool = WorkerPool(scoreboard, self._lifecycle, spawner)
         self._lifecycle.publish_to(scoreboard, pool.notify_all)

@@ -15,11 +15,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class WorkerReports:
-    """Logs and counts the unexpected ends of workers, and counts replacements.
-
-    Args:
-        directory: Directory of the metrics files.
-    """
+    """Logs and counts the unexpected ends of workers, and counts replacements."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
