@@ -80,7 +80,7 @@ class ConfigSnapshot:
 
 
 def read_environ(spec: WorkerSpec, received: Mapping[int, int]) -> dict[str, str]:
-    """Read the environment from the `received` descriptors, by those of the main process; can be called once."""
+    """Read the environment that was sent, once; `received` are descriptors by those of the main process."""
     descriptor = received[spec.environ]
     packed = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     os.close(descriptor)
