@@ -14,7 +14,6 @@ from prometheus_client.mmap_dict import MmapedDict
 from starkeel_server import _compat
 from starkeel_server._config.exit_codes import CRASH_LOOP, StartError
 from starkeel_server._metrics import shared_values
-from starkeel_server._metrics.multiprocess import set_certificate_expiry
 from starkeel_server._worker import granian_engine
 from structlog.testing import capture_logs
 
@@ -113,7 +112,7 @@ def test_without_cryptography_the_certificate_expiry_is_not_reported(
     monkeypatch.setitem(sys.modules, "cryptography.x509", missing)
 
     with capture_logs() as lines:
-        set_certificate_expiry(certificate.cert)
+        granian_engine.set_certificate_expiry(certificate.cert)
 
     (line,) = lines
     assert line["event"] == "certificate expiry not reported"

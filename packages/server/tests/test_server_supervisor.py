@@ -180,6 +180,8 @@ class ConnectedWorker:
         self.returncode: int | None = None
         self.was_killed = False
 
+    def measure(self) -> None: ...
+
     @property
     def is_up(self) -> bool:
         return self.slot.state is WorkerState.UP

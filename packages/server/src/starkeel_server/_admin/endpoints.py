@@ -2,8 +2,12 @@
 
 import asyncio
 import platform
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -12,15 +16,11 @@ from .._config.service import Service
 from .._control.log_levels import MainLogLevels
 from .._control.process_hooks import ProcessHooks
 from .._ipc.scoreboard import Phase, WorkerSlot, WorkerState
-from .._metrics import multiprocess
 from .._supervisor.config_reload import ReloadableConfig
 from .._supervisor.lifecycle import Lifecycle
 from .._supervisor.worker_pool import WorkerPool
-from .control_client import ControlClient, WorkerReply
+from .control_client import ControlClient, Replies
 from .http_server import AdminRequest, AdminResponse, Endpoint, json_response, text_response
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +34,23 @@ class _Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     levels: str
 
 
-def metrics_endpoint(registry: "CollectorRegistry") -> Endpoint:
+def metrics_endpoint(directory: Path, collectors: Iterable[Any]) -> Endpoint:
+    """Return the endpoint of the metrics files of all processes, and of collectors of this process.
+
+    It responds with OpenMetrics if the client accepts it.
+    """
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+
+    from .._metrics.shared_values import ExemplarCollector
+
+    registry = CollectorRegistry()
+    for collector in (ExemplarCollector(directory), *collectors):
+        registry.register(collector)
 
     def metrics(request: AdminRequest) -> AdminResponse:
-        body, content_type = multiprocess.render(registry, request.headers.get("accept", ""))
-        return AdminResponse(200, content_type, body)
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return AdminResponse(200, content_type, encode(registry))
 
     return Endpoint(metrics)
 
@@ -51,7 +63,7 @@ def status_endpoints(lifecycle: Lifecycle, pool: WorkerPool) -> dict[str, Endpoi
     def ready(_: AdminRequest) -> AdminResponse:
         if lifecycle.phase is Phase.PREPARING:
             return json_response(503, {"status": "not ready", "reason": "migrations"})
-        states = [_worker_status(slot) for slot in pool.slots()]
+        states = [_worker_status(slot) for slot in pool.slots]
         workers = [{"index": index, "status": status} for index, status in enumerate(states)]
         if lifecycle.is_stopping:
             return json_response(503, {"status": "draining", "reason": "stopping", "workers": workers})
@@ -72,28 +84,19 @@ def _worker_status(slot: WorkerSlot) -> str:
     return "ready" if slot.is_ready else "not ready"
 
 
+@dataclass(frozen=True, kw_only=True)
 class OperatorEndpoints:
     """JSON endpoints for operators on the same machine."""
 
-    def __init__(
-        self,
-        service: Service,
-        config: ReloadableConfig,
-        *,
-        hooks: ProcessHooks,
-        workers: ControlClient,
-        levels: MainLogLevels,
-    ) -> None:
-        self._service = service
-        self._config = config
-        self._hooks = hooks
-        self._workers = workers
-        self._levels = levels
-        self._started_at = datetime.now(UTC)
-        self._dependencies: dict[str, str] = {}
+    service: Service
+    config: ReloadableConfig
+    hooks: ProcessHooks
+    workers: ControlClient
+    levels: MainLogLevels
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def by_path(self) -> dict[str, Endpoint]:
-        can_set_levels = self._config.active.server.log_level_changes
+        can_set_levels = self.config.active.server.log_level_changes
         methods = frozenset({"GET", "HEAD", "PUT"} if can_set_levels else {"GET", "HEAD"})
         return {
             "/info": Endpoint(self._get_info, is_private=True),
@@ -106,47 +109,46 @@ class OperatorEndpoints:
         }
 
     async def _get_info(self, _: AdminRequest) -> AdminResponse:
-        settings = {entry.variable: entry.value for entry in self._config.active.entries}
+        settings = {entry.variable: entry.value for entry in self.config.active.entries}
         version = settings.get("SERVICE_VERSION", _DISTRIBUTION)
-        self._dependencies = self._dependencies or await asyncio.to_thread(_installed_distributions)
         return json_response(
             200,
             {
-                "service": settings.get("OTEL_SERVICE_NAME", self._service.name),
-                "version": self._service.version() if version.startswith(_DISTRIBUTION) else version,
+                "service": settings.get("OTEL_SERVICE_NAME", self.service.name),
+                "version": self.service.version() if version.startswith(_DISTRIBUTION) else version,
                 "revision": settings.get("SERVICE_REVISION", "unknown"),
                 "environment": settings.get("ENVIRONMENT", ""),
-                "started_at": self._started_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "started_at": self.started_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
                 "python": platform.python_version(),
                 "platform": platform.platform(),
-                "dependencies": self._dependencies,
+                "dependencies": await asyncio.to_thread(_installed_distributions),
             },
         )
 
     def _get_config(self, _: AdminRequest) -> AdminResponse:
-        return json_response(200, {"settings": self._config.active.entries})
+        return json_response(200, {"settings": self.config.active.entries})
 
     async def _forward_to_any(self, request: AdminRequest) -> AdminResponse:
         """Return the response of one worker, for content that is the same in all of them."""
         replies = await self._forward(request)
-        for reply in replies:
-            if reply.response.content is not None:
-                return json_response(200, reply.response.content)
+        for _, response in replies:
+            if response.content is not None:
+                return json_response(200, response.content)
         return _respond(replies, status=503)
 
     async def _forward_to_all(self, request: AdminRequest) -> AdminResponse:
         return _respond(await self._forward(request), status=200)
 
-    async def _forward(self, request: AdminRequest) -> list[WorkerReply]:
-        return await self._workers.call(request.path.removeprefix("/"), request.query)
+    async def _forward(self, request: AdminRequest) -> Replies:
+        return await self.workers.call(request.path.removeprefix("/"), request.query)
 
     async def _loggers(self, request: AdminRequest) -> AdminResponse:
         if request.method == "PUT":
             return await self._set_levels(request)
-        handler = self._hooks.inquiries().get("loggers")
+        handler = self.hooks.inquiries().get("loggers")
         if handler is None:
             return text_response(404)
-        replies = await self._workers.call("loggers")
+        replies = await self.workers.call("loggers")
         return json_response(200, {"main": handler({}), "workers": _render(replies)})
 
     async def _set_levels(self, request: AdminRequest) -> AdminResponse:
@@ -154,27 +156,33 @@ class OperatorEndpoints:
             levels = msgspec.json.decode(request.body, type=_Levels).levels.strip()
             if len(levels) > _MAX_LEVELS_LENGTH:
                 return text_response(413)
-            self._levels.set(levels)
+            self.levels.set(levels)
         except (msgspec.DecodeError, ValueError) as error:
             return json_response(400, {"error": str(error), "accepted": '{"levels": "info,orders=debug"}'})
-        replies = await self._workers.call("set_log_levels", {"levels": levels})
+        replies = await self.workers.call("set_log_levels", {"levels": levels})
         log.warning("log levels set", levels=levels, by=f"PUT /loggers from {request.peer}")
         # 202: a worker that did not respond handles the request later.
-        all_set = all(reply.response.error is None for reply in replies)
+        all_set = all(response.error is None for _, response in replies)
         return json_response(200 if all_set else 202, {"levels": levels, "workers": _render(replies)})
 
 
-def _respond(replies: list[WorkerReply], *, status: int) -> AdminResponse:
+def _respond(replies: Replies, *, status: int) -> AdminResponse:
     """Return all replies, or 404 if no worker has a handler."""
-    if replies and all(reply.response.is_unknown for reply in replies):
+    if replies and all(response.is_unknown for _, response in replies):
         return text_response(404)
     return json_response(status, {"workers": _render(replies)})
 
 
-def _render(replies: list[WorkerReply]) -> list[dict[str, Any]]:
-    return [reply.render() for reply in replies]
+def _render(replies: Replies) -> list[dict[str, Any]]:
+    """Return the content or the error of each worker, with its index and pid."""
+    return [
+        {"index": worker.index, "worker_pid": worker.pid}
+        | (response.content or {} if response.error is None else {"error": response.error})
+        for worker, response in replies
+    ]
 
 
+@cache
 def _installed_distributions() -> dict[str, str]:
     """Return the versions of all installed distributions, sorted by name."""
     from importlib.metadata import distributions

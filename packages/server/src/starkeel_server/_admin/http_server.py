@@ -35,6 +35,7 @@ class AdminResponse(NamedTuple):
     status: int
     content_type: str
     body: bytes
+    allow: frozenset[str] = frozenset()
 
 
 class AdminRequest(NamedTuple):
@@ -95,11 +96,10 @@ async def _respond(reader: asyncio.StreamReader, peer: str, endpoints: Endpoints
     elif endpoint.is_private and not is_local(peer, request.headers):
         response = text_response(403)
     elif request.method not in endpoint.methods:
-        response = text_response(405)
+        response = text_response(405)._replace(allow=endpoint.methods)
     else:
         response = await _call(reader, request, endpoint)
-    allowed = endpoint.methods if endpoint else _READ_METHODS
-    return _encode(response, is_head=request.method == "HEAD", allowed=allowed)
+    return _encode(response, is_head=request.method == "HEAD")
 
 
 async def _call(reader: asyncio.StreamReader, request: AdminRequest, endpoint: Endpoint) -> AdminResponse:
@@ -131,9 +131,7 @@ def json_response(status: int, content: Any) -> AdminResponse:
     return AdminResponse(status, "application/json", msgspec.json.encode(content, enc_hook=str) + b"\n")
 
 
-def _encode(
-    response: AdminResponse, *, is_head: bool = False, allowed: frozenset[str] = _READ_METHODS
-) -> bytes:
+def _encode(response: AdminResponse, *, is_head: bool = False) -> bytes:
     lines = [
         f"HTTP/1.1 {response.status} {_REASONS[response.status]}",
         f"Content-Type: {response.content_type}",
@@ -141,7 +139,7 @@ def _encode(
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
         "Connection: close",
-        *([f"Allow: {', '.join(sorted(allowed))}"] if response.status == 405 else []),
+        *([f"Allow: {', '.join(sorted(response.allow))}"] if response.allow else []),
     ]
     return "\r\n".join([*lines, "", ""]).encode() + (b"" if is_head else response.body)
 
@@ -151,10 +149,6 @@ def is_local(peer: str, headers: Mapping[str, str]) -> bool:
 
     The address of the socket decides; headers can only revoke it. `Host` is checked as well: with DNS
     rebinding, a web page can make a browser on this machine send the request.
-
-    Args:
-        peer: Remote address of the connection.
-        headers: Request headers by lower-case name.
     """
     address = _parse_address(peer)
     if address is None or not address.is_loopback or not _PROXY_HEADERS.isdisjoint(headers):

@@ -17,12 +17,9 @@ _Exchanges = set[HttpExchange | WebSocketExchange]
 
 
 class Drain:
-    """The outermost layer of a worker.
+    """The outermost layer of a worker; the main process starts the drain through the worker's `slot`.
 
-    Args:
-        pipeline: The pipeline around the application.
-        slot: The worker's slot of the scoreboard, through which the main process starts the drain.
-        body_timeout_s: Seconds that a client may keep a request waiting for its body.
+    A client may keep a request waiting for its body for `body_timeout_s` seconds.
     """
 
     order = LayerOrder.DRAIN

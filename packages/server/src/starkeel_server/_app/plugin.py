@@ -13,7 +13,7 @@ from starkeel_config import ServiceContext
 from .._config.settings import ServerSettings
 from .._ipc.scoreboard import Phase, WorkerSlot
 from .drain import Drain
-from .readiness import Readiness
+from .readiness import Readiness, is_ready
 
 _OPT = {"exclude_from_auth": True}
 _UNCACHED = {"Cache-Control": "no-store"}
@@ -80,9 +80,9 @@ def _health_handlers(plugin: ServerPlugin) -> list[HTTPRouteHandler]:
             return _health_response(503, status="draining", checks={})
         if not _is_started(plugin) or plugin.readiness is None:
             return _health_response(503, status="not ready", checks={})
-        report = await plugin.readiness.report()
-        status_code, status = (200, "ready") if report.is_ready else (503, "not ready")
-        return _health_response(status_code, status=status, checks=report.checks)
+        checks = await plugin.readiness.check()
+        status_code, status = (200, "ready") if is_ready(checks) else (503, "not ready")
+        return _health_response(status_code, status=status, checks=checks)
 
     return [live, started, ready]
 

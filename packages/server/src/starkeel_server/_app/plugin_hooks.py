@@ -1,17 +1,19 @@
 """Hooks of an application's plugins, and the startup steps that call them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import structlog
 from litestar import Litestar
+from litestar.routes import ASGIRoute, HTTPRoute, WebSocketRoute
 from starkeel_config import misspelled_hooks
 
 from .._compat import ordered_plugins
 from .._config.exit_codes import CRASH_LOOP, DATABASE_UNAVAILABLE, MIGRATION_FAILED, StartError
 from .._control.process_hooks import ProcessHooks, Role
+from .._control.server import ControlHandler
 from .plugin import ServerPlugin
 
 log = structlog.get_logger(__name__)
@@ -25,6 +27,7 @@ class PluginHooks(ProcessHooks):
 
     def __init__(self, app: Litestar) -> None:
         super().__init__(ordered_plugins(app))
+        self._app = app
 
     def start_process(self, *, role: Role, index: int, workers: int) -> None:
         """Set up the process, and warn about methods that are probably misspelled hooks."""
@@ -32,6 +35,16 @@ class PluginHooks(ProcessHooks):
         for plugin in self.parts if index == 0 else ():
             for method, hook in misspelled_hooks(plugin):
                 log.warning("hook misspelled", plugin=type(plugin).__qualname__, method=method, hook=hook)
+
+    def inquiries(self) -> dict[str, ControlHandler]:
+        """Return the control handlers of the plugins, and those of every application."""
+
+        def set_log_levels(params: Mapping[str, str]) -> dict[str, Any]:
+            self.set_log_levels(params["levels"])
+            return {"levels": params["levels"]}
+
+        own = {"routes": lambda _: {"routes": _routes(self._app)}, "set_log_levels": set_log_levels}
+        return {**super().inquiries(), **own}
 
     def server_plugin(self) -> ServerPlugin:
         """Return the application's `ServerPlugin`.
@@ -54,9 +67,7 @@ class PluginHooks(ProcessHooks):
     async def connect_and_migrate(self, log: Log, *, at_start: bool) -> None:
         """Wait for required services such as the database, and migrate; may be cancelled.
 
-        Args:
-            log: Logs what was done.
-            at_start: Whether this is part of the startup, where plugins may be configured not to migrate.
+        Plugins may be configured not to migrate `at_start`.
 
         Raises:
             StartError: The database is unavailable or the migration failed.
@@ -116,3 +127,30 @@ def _start_errors(exit_code: int) -> Iterator[None]:
             raise StartError(str(error), own_exit_code) from error
         # An error the plugin did not expect: include its type.
         raise StartError(f"{type(error).__name__}: {error}", exit_code) from error
+
+
+def _routes(app: Litestar) -> list[dict[str, Any]]:
+    """Return every route: path template as in metrics and spans, methods, kind and handler.
+
+    The OPTIONS routes that Litestar adds are left out.
+    """
+    routes = [
+        {"path": route.path_format, "methods": methods, "kind": kind, "handler": _name(handler.fn)}
+        for route in app.routes
+        for kind, methods, handler in _handlers(route)
+        if methods != ["OPTIONS"]
+    ]
+    return sorted(routes, key=lambda entry: (entry["path"], entry["kind"], entry["methods"]))
+
+
+def _handlers(route: HTTPRoute | WebSocketRoute | ASGIRoute) -> list[tuple[str, list[str], Any]]:
+    if isinstance(route, HTTPRoute):
+        return [("http", sorted(handler.http_methods), handler) for handler in route.route_handlers]
+    if isinstance(route, WebSocketRoute):
+        return [("websocket", ["GET"], route.route_handler)]
+    return [("asgi", [], route.route_handler)]
+
+
+def _name(function: Any) -> str:
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{getattr(function, '__module__', '')}.{name}"

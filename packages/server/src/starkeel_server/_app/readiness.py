@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -16,52 +16,33 @@ CACHED_S = 1.0
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """Result of one check.
-
-    Args:
-        status: `ok` or `failed`; the reason is logged, as clients may not see it.
-        critical: Whether a failure makes the service not ready.
-    """
+    """Result of one check; the reason of a failure is logged, as clients may not see it."""
 
     status: Literal["ok", "failed"]
     duration_ms: float
     critical: bool
-
-
-class ReadinessReport(msgspec.Struct, frozen=True):
-    """Results of all checks."""
-
-    checks: dict[str, CheckResult]
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether every critical check passed."""
-        return all(check.status == "ok" for check in self.checks.values() if check.critical)
+    """Whether a failure makes the service not ready."""
 
 
 class Readiness:
-    """Runs the readiness checks of plugins; must be created in the event loop.
-
-    Args:
-        plugins: Those with `readiness_name` and `check_ready` are checked.
-    """
+    """Runs the checks of plugins with `readiness_name` and `check_ready`; created in the event loop."""
 
     def __init__(self, plugins: Iterable[Any]) -> None:
         self._plugins = [plugin for plugin in plugins if _is_check(plugin)]
         self._lock = asyncio.Lock()
-        self._report = ReadinessReport(checks={})
+        self._results: dict[str, CheckResult] = {}
         self._expires_at = 0.0
         self._failed: set[str] = set()
 
-    async def report(self) -> ReadinessReport:
-        """Run all checks, or return the report that is less than a second old."""
+    async def check(self) -> dict[str, CheckResult]:
+        """Run all checks, or return results that are less than a second old."""
         async with self._lock:
             if time.monotonic() >= self._expires_at:
                 async with asyncio.TaskGroup() as group:
                     tasks = {p.readiness_name: group.create_task(self._check(p)) for p in self._plugins}
-                self._report = ReadinessReport({name: task.result() for name, task in tasks.items()})
+                self._results = {name: task.result() for name, task in tasks.items()}
                 self._expires_at = time.monotonic() + CACHED_S
-            return self._report
+            return self._results
 
     async def _check(self, plugin: Any) -> CheckResult:
         started = time.monotonic()
@@ -86,6 +67,11 @@ class Readiness:
         elif failure is None and name in self._failed:
             self._failed.discard(name)
             log.info("readiness check passed again", check=name)
+
+
+def is_ready(results: Mapping[str, CheckResult]) -> bool:
+    """Return whether every critical check passed."""
+    return all(result.status == "ok" for result in results.values() if result.critical)
 
 
 def _is_check(plugin: Any) -> bool:

@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
 
 def run(service: Service) -> NoReturn:
-    """Run the command given on the command line, `serve` by default, and exit.
-
-    Args:
-        service: The service to run.
-    """
+    """Run the command given on the command line, `serve` by default, and exit."""
     # Without the parser: importing it would delay the worker.
     options = None if sys.argv[1:] in ([], ["serve"]) else _parser(service).parse_args()
     if options is None or options.run is None:

@@ -21,15 +21,14 @@ from .._control.process_hooks import ProcessHooks
 from .._ipc.scoreboard import Phase, Scoreboard
 from .._ipc.spawn import SpareProcess
 from .._ipc.worker_process import WorkerProcess
-from .._metrics import multiprocess
-from .._process.runtime_dir import RuntimeDirectory
+from .._process.runtime_dir import RuntimeDirectory, share_metrics
 from .._process.signals import STOP_SIGNALS, SignalDispatcher
 from .._process.sockets import BACKLOG, ListenSocket
 from .._supervisor.config_reload import ReloadableConfig
 from .._supervisor.lifecycle import Lifecycle
 from .._supervisor.rolling_restart import RollingRestart
 from .._supervisor.supervisor import Supervisor
-from .._supervisor.worker_exits import ExitReporter
+from .._supervisor.worker_exits import WorkerReports
 from .._supervisor.worker_pool import WorkerPool, WorkerSpawner
 
 log = structlog.get_logger(__name__)
@@ -118,10 +117,12 @@ class _MainProcess:
         config = ReloadableConfig(self._service, resolved)
         server = config.active.server
         self._directory = directory = RuntimeDirectory(self._service.name)
-        multiprocess.set_directory(directory.metrics)
+        share_metrics(directory.metrics)
         port = ListenSocket(server.host, server.port, variable="PORT")
-        metrics = multiprocess.WorkerMetrics()
-        spawner = WorkerSpawner(self._service, config, directory, port.socket, first=self._first)
+        reports = WorkerReports(directory.metrics)
+        spawner = WorkerSpawner(
+            service=self._service, config=config, directory=directory, listener=port.socket, first=self._first
+        )
         scoreboard = Scoreboard.create(directory.scoreboard, slots=server.workers + 1)
         pool = WorkerPool(scoreboard, self._lifecycle, spawner)
         self._lifecycle.publish_to(scoreboard, pool.notify_all)
@@ -131,16 +132,14 @@ class _MainProcess:
             scoreboard,
             port.socket,
             pool=pool,
-            rolling_restart=RollingRestart(pool, config, on_replaced=metrics.count_replacement),
-            on_exit=ExitReporter(directory.metrics, metrics).report,
+            rolling_restart=RollingRestart(pool, config, on_replaced=reports.report_replacement),
+            on_exit=reports.report_exit,
             reload_requested=self._reload_requested,
         )
         # Early: workers import while this process continues its setup.
         for index in pool.indexes:
             pool.start(index)
-        multiprocess.check(directory.metrics)
-        multiprocess.name_process("main")
-        metrics.register()
+        reports.create_metrics()
         self._set_up(resolved, config, directory, pool)
         spawner.startup.wait()
         port.open(backlog=BACKLOG)
@@ -169,9 +168,11 @@ class _MainProcess:
             return [] if self._lifecycle.phase is Phase.PREPARING else pool.all()
 
         workers = ControlClient(directory.path, serving)
-        operator = OperatorEndpoints(self._service, config, hooks=hooks, workers=workers, levels=levels)
+        operator = OperatorEndpoints(
+            service=self._service, config=config, hooks=hooks, workers=workers, levels=levels
+        )
         endpoints = {
-            "/metrics": metrics_endpoint(multiprocess.registry(directory.metrics, hooks.collectors())),
+            "/metrics": metrics_endpoint(directory.metrics, hooks.collectors()),
             **status_endpoints(self._lifecycle, pool),
             **operator.by_path(),
         }

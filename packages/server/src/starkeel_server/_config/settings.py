@@ -1,8 +1,8 @@
 """Settings of the server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 from starkeel_config import Environment, Problem, ServiceSettings, Settings, Variable
@@ -108,7 +108,11 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
                 f"is '{key}', which does not match TLS_CERT_FILE '{cert}'",
                 "the certificate's key in PKCS#8 PEM without a passphrase",
             )
-        if authorities is not None and authorities.is_file() and not _are_authorities(authorities):
+        if (
+            authorities is not None
+            and authorities.is_file()
+            and not _accepts(lambda context: context.load_verify_locations(authorities))
+        ):
             wrong = f"is '{authorities}', which contains no certificate"
             yield Problem("TLS_CLIENT_CA_FILE", wrong, "certificates in PEM")
 
@@ -135,21 +139,17 @@ def server_settings(settings: ServiceSettings) -> ServerSettings:
 
 
 def _is_pair(cert: Path, key: Path) -> bool:
+    # Without a passphrase argument OpenSSL would prompt on the terminal for one.
+    is_accepted = _accepts(lambda context: context.load_cert_chain(cert, key, password=""))
+    return is_accepted and b"-----BEGIN PRIVATE KEY-----" in key.read_bytes()
+
+
+def _accepts(load: Callable[[Any], None]) -> bool:
+    """Return whether OpenSSL accepts the files that `load` adds to its context."""
     import ssl
 
     try:
-        # Without a passphrase argument OpenSSL would prompt on the terminal for one.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
-    except (ValueError, OSError):
-        return False
-    return b"-----BEGIN PRIVATE KEY-----" in key.read_bytes()
-
-
-def _are_authorities(path: Path) -> bool:
-    import ssl
-
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+        load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     except (ValueError, OSError):
         return False
     return True

@@ -20,12 +20,7 @@ class _Override(msgspec.Struct, frozen=True):
 
 
 def read_levels(directory: Path, environ: Mapping[str, str]) -> str | None:
-    """Return the levels that were set and override the `LOG_LEVEL` of `environ`, else None.
-
-    Args:
-        directory: Runtime directory.
-        environ: Environment of a starting worker.
-    """
+    """Return the levels that were set and override the `LOG_LEVEL` of a starting worker, else None."""
     try:
         override = msgspec.json.decode(_path(directory).read_bytes(), type=_Override)
     except FileNotFoundError:
@@ -34,12 +29,9 @@ def read_levels(directory: Path, environ: Mapping[str, str]) -> str | None:
 
 
 class MainLogLevels:
-    """Log levels of the main process and of workers that start later.
+    """Log levels of the main process, and of workers that start later: a file passes the levels to them.
 
-    Args:
-        set_levels: Sets the levels of the main process; raises `ValueError` if they are invalid.
-        directory: Runtime directory, in which a file passes the levels to starting workers.
-        configured: Value of `LOG_LEVEL`.
+    `configured` is the value of `LOG_LEVEL`. `set_levels` raises `ValueError` if the levels are invalid.
     """
 
     def __init__(self, set_levels: Callable[[str], None], directory: Path, *, configured: str) -> None:
@@ -60,11 +52,9 @@ class MainLogLevels:
         os.replace(new, self._path)
 
     def configure(self, configured: str, levels: str) -> None:
-        """Apply the configured levels if `LOG_LEVEL` has changed.
+        """Apply the effective `levels` if the text of `LOG_LEVEL` has changed.
 
-        Args:
-            configured: Text of `LOG_LEVEL`.
-            levels: Effective levels, which differ if the text is empty; empty if there is no such setting.
+        `levels` is empty if there is no such setting.
         """
         if levels and configured != self._configured:
             self._configured = configured

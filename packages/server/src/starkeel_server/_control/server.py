@@ -8,17 +8,19 @@ import asyncio
 import inspect
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from threading import Thread, get_ident
+from traceback import walk_stack
+from types import CodeType, FrameType
 from typing import Any, Final
 
 import msgspec
 import structlog
-
-from .tasks import tasks_of
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,8 @@ HANDLER_TIMEOUT_S: Final = 1.5
 _MAX_REQUEST_BYTES: Final = 65_536
 _BACKLOG: Final = 16
 _RETRY_PAUSE_S: Final = 0.5
+_MAX_TASKS: Final = 200
+_MAX_FRAMES: Final = 12
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
@@ -71,7 +75,6 @@ class ControlServer:
     """Answers control requests until the process ends.
 
     Args:
-        directory: Runtime directory.
         slot: Number of the worker's slot; the socket of a previous worker in it is removed.
         handlers: Handlers by request name.
     """
@@ -94,8 +97,21 @@ class ControlServer:
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
 
     def tasks(self, _params: Mapping[str, str]) -> dict[str, Any]:
-        """Control handler: return the tasks of the event loop."""
-        return {} if self._loop is None else tasks_of(self._loop, self._thread)
+        """Return the number of tasks, the first 200 by name, and the current stack of the loop's thread.
+
+        Called in another thread.
+        """
+        if self._loop is None:
+            return {}
+        tasks = sorted(
+            asyncio.all_tasks(self._loop), key=lambda task: (len(task.get_name()), task.get_name())
+        )
+        running = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented by CPython
+        return {
+            "count": len(tasks),
+            "loop_stands_at": _stack(running),
+            "tasks": [_describe(task) for task in tasks[:_MAX_TASKS]],
+        }
 
     def _run(self) -> None:
         while True:
@@ -134,3 +150,32 @@ class ControlServer:
         except TimeoutError:
             future.cancel()
             return ControlResponse(error=f"took longer than {HANDLER_TIMEOUT_S:g} s")
+
+
+def _describe(task: "asyncio.Task[Any]") -> dict[str, Any]:
+    """Return a task and the lines it waits at, without any values."""
+    coroutine = task.get_coro()
+    return {
+        "name": task.get_name(),
+        "coroutine": getattr(coroutine, "__qualname__", type(coroutine).__name__),
+        "stands_at": list(_awaited(coroutine))[:_MAX_FRAMES],
+    }
+
+
+def _awaited(coroutine: Any) -> Iterator[str]:
+    """Yield the current line of a coroutine and of each coroutine it awaits, innermost last."""
+    while prefix := next((p for p in ("cr", "gi", "ag") if hasattr(coroutine, f"{p}_frame")), None):
+        frame: FrameType | None = getattr(coroutine, f"{prefix}_frame")
+        if frame is not None:
+            yield _location(frame.f_code, frame.f_lineno)
+        coroutine = getattr(coroutine, "gi_yieldfrom" if prefix == "gi" else f"{prefix}_await")
+
+
+def _stack(frame: FrameType | None) -> list[str]:
+    """Return the innermost lines of a stack, innermost last."""
+    callers = () if frame is None else islice(walk_stack(frame), _MAX_FRAMES)
+    return [_location(caller.f_code, line) for caller, line in callers][::-1]
+
+
+def _location(code: CodeType, line: int) -> str:
+    return f"{'/'.join(code.co_filename.split('/')[-2:])}:{line} {code.co_name}"

@@ -47,11 +47,8 @@ class ConfigSnapshot:
         self.texts = {name: texts.get(name, "") for name in (*RESTART_ONLY, *TLS_FILES)}
         """Texts of settings that need a restart to change."""
         self.log_level_text = texts.get(LOG_LEVEL, "")
-
-    @property
-    def log_level(self) -> str:
+        self.log_level = next((entry.value for entry in self.entries if entry.variable == LOG_LEVEL), "")
         """Effective log level; empty if the service has no such setting."""
-        return next((entry.value for entry in self.entries if entry.variable == LOG_LEVEL), "")
 
     def close(self) -> None:
         """Close the descriptors; workers keep their own."""
@@ -83,10 +80,7 @@ class ConfigSnapshot:
 
 
 def read_environ(spec: WorkerSpec, received: Mapping[int, int]) -> dict[str, str]:
-    """Read the environment that the main process sent; can be called once.
-
-    `received` contains descriptors of this process by those of the main process.
-    """
+    """Read the environment that was sent, once; `received` are descriptors by those of the main process."""
     descriptor = received[spec.environ]
     packed = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     os.close(descriptor)

@@ -1,5 +1,9 @@
 """Worker processes as handles of the main process, and the start message they receive."""
 
+import os
+from contextlib import suppress
+from pathlib import Path
+
 import msgspec
 
 from .._config.service import Service
@@ -15,12 +19,9 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """Start message of a worker. Descriptors have the numbers of the main process.
 
     Args:
-        scoreboard: Path of the scoreboard.
-        metrics: Path of the metrics directory.
         descriptors: Descriptors sent along.
         index: Worker index, from 0; a replacement has the index of the worker it replaces.
         slot: Number of its scoreboard slot, which also names its metrics files; unique among running workers.
-        workers: Number of workers.
         environ: Descriptor of the checked environment.
         listener: Descriptor of the listening socket.
         path: `sys.path` of the main process.
@@ -50,6 +51,10 @@ class WorkerProcess:
         """Connection to the worker, which stops when it ends."""
         self.pid = spare.process.pid
         self.rss_bytes = 0
+        """Resident memory when it was last measured."""
+        self.was_up_when_measured = False
+        self.is_over_limit = False
+        """Whether it was once found above `WORKER_MAX_RSS_BYTES`, which is handled once."""
         self.was_killed = False
         """Whether this process was killed by the main process."""
         slot.reset()
@@ -72,6 +77,12 @@ class WorkerProcess:
         """Set the phase of this worker alone, which is being replaced."""
         self.slot.set_phase(phase)
         self.channel.notify()
+
+    def measure(self) -> None:
+        """Update `rss_bytes`, unless the process has ended or there is no `/proc`."""
+        with suppress(OSError, ValueError, IndexError):
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            self.rss_bytes = pages * os.sysconf("SC_PAGE_SIZE") or self.rss_bytes
 
     def kill(self) -> None:
         self.was_killed = True

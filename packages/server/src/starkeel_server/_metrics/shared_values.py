@@ -1,7 +1,8 @@
 """Metric values shared between processes, with exemplars, which `prometheus_client` does not store for them.
 
 Each values file has an exemplars file next to it: records of fixed size, each with the position of its value
-in the values file. The private names used here are checked by `check_prometheus_client`.
+in the values file. The private names used here are checked by `check_prometheus_client`. This module must not
+be imported before `share_metrics` was called.
 """
 
 import mmap
@@ -30,10 +31,11 @@ Name = tuple[str, tuple[tuple[str, str], ...]]
 """Name and labels of a sample."""
 
 
-def name_values(name: str) -> None:
-    """Keep the values of this process in files named by `name`.
+def name_process(name: str) -> None:
+    """Keep the values of this process in files named by `name` instead of its process id.
 
-    Unlike the original, values store exemplars and do not check the process id on each change.
+    A replacement worker continues the files of its predecessor: totals are kept, and the number of files does
+    not grow with restarts. Unlike the original, values store exemplars and do not check the process id.
     """
     lock = Lock()
     stores: dict[str, ExemplarFile] = {}
@@ -63,14 +65,11 @@ def name_values(name: str) -> None:
 def check_prometheus_client(directory: Path) -> None:
     """Count with an exemplar, read the positions back, and remove the files.
 
-    Args:
-        directory: Directory of the metrics files.
-
     Raises:
         StartError: The installed prometheus_client is not supported.
     """
     try:
-        name_values("probe")
+        name_process("probe")
         Counter("probe", "Probe.", registry=None).inc(1.0, exemplar={"probe": "1"})
         file = directory / "counter_probe.db"
         exemplars_file = _exemplars_path(file)
@@ -109,11 +108,7 @@ class ExemplarFile:
 
 
 class ExemplarCollector(MultiProcessCollector):
-    """Collects the values of all processes and their latest exemplars.
-
-    Args:
-        directory: Directory of the metrics files.
-    """
+    """Collects the values of all processes and their latest exemplars."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(None, path=str(directory))  # type: ignore[no-untyped-call]  # untyped upstream

@@ -43,6 +43,14 @@ class RuntimeDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def share_metrics(directory: Path) -> None:
+    """Keep the metrics of this process in files in a directory.
+
+    To be called before the first import of `prometheus_client`, which decides whether it shares values.
+    """
+    ENVIRON["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+
+
 def lock(directory: Path) -> None:
     """Lock a directory until this process ends, so that starting processes do not remove it.
 

@@ -24,11 +24,7 @@ RELOAD = "reload"
 
 
 class RollingRestart:
-    """Replaces workers one by one; `step` continues without waiting.
-
-    Args:
-        on_replaced: Called with the reason when a worker has been replaced.
-    """
+    """Replaces workers one by one, and calls `on_replaced` with the reason after each."""
 
     def __init__(
         self, pool: WorkerPool, config: ReloadableConfig, *, on_replaced: Callable[[str], None]
@@ -65,7 +61,9 @@ class RollingRestart:
         if replacement is None:
             return
         if not (yield from self._until_ready(replacement)):
-            yield from self._terminate(replacement)
+            replacement.kill()
+            while self._pool.replacement is replacement:
+                yield
             self._give_up(index, reason, tried)
             return
         retiring = self._pool.promote()
@@ -88,11 +86,6 @@ class RollingRestart:
                 return True
             yield
         return False
-
-    def _terminate(self, replacement: WorkerProcess) -> Iterator[None]:
-        replacement.kill()
-        while self._pool.replacement is replacement:
-            yield
 
     def _give_up(self, index: int, reason: str, tried: ConfigSnapshot) -> None:
         log.error("worker not replaced: replacement did not become ready", index=index, reason=reason)

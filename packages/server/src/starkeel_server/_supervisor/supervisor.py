@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
+from typing import Any
 
 import structlog
 
@@ -15,7 +16,6 @@ from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.worker_process import WorkerProcess
 from .config_reload import ReloadableConfig
 from .lifecycle import Lifecycle
-from .memory_limit import SAMPLE_INTERVAL_S, MemoryLimit
 from .rolling_restart import MARGIN_S, RELOAD, RollingRestart
 from .worker_pool import WorkerPool
 
@@ -25,6 +25,8 @@ MAX_FAILED_STARTS = 5
 """Workers in a row that may end before one is up; then a restart cannot help."""
 BACKOFF_S = 0.1
 """Seconds before a worker that was never up is restarted; doubled each time."""
+SAMPLE_INTERVAL_S = 0.5
+"""Seconds between two samples of each worker's memory."""
 _TICK_S = 0.1
 """Seconds between two steps of a rolling restart or a shutdown; everything else is an event."""
 
@@ -59,7 +61,7 @@ class Supervisor:
         self._scoreboard = scoreboard
         self._listener = listener
         self._rolling_restart = rolling_restart
-        self._memory = MemoryLimit(pool, rolling_restart)
+        self._next_sample_at = 0.0
         self._on_exit = on_exit
         self._reload_requested = reload_requested
         self._waker, self._wakes = socket.socketpair()
@@ -98,12 +100,12 @@ class Supervisor:
     def _wait(self, timeout_s: float) -> None:
         """Wait for an event: the end or a notice of a worker, a signal, or the timeout."""
         channels = [worker.channel for worker in self.pool.all() if worker.channel.is_connected]
-        descriptors = [self._wakes.fileno(), *(channel.fileno() for channel in channels)]
-        readable, _, _ = select.select(descriptors, [], [], max(0.0, timeout_s))
-        if self._wakes.fileno() in readable:
+        sources: list[Any] = [self._wakes, *channels]
+        readable, _, _ = select.select(sources, [], [], max(0.0, timeout_s))
+        if self._wakes in readable:
             self._wakes.recv(4096)
         for channel in channels:
-            if channel.fileno() in readable:
+            if channel in readable:
                 channel.read_notices()
 
     def _replace_workers(self) -> None:
@@ -111,8 +113,33 @@ class Supervisor:
             self._reload_requested.clear()
             if self._config.reload():
                 self._rolling_restart.request(self.pool.indexes, RELOAD)
-        self._memory.check(self._settings.worker_max_rss_bytes)
+        if time.monotonic() >= self._next_sample_at:
+            self._next_sample_at = time.monotonic() + SAMPLE_INTERVAL_S
+            self._measure_memory(self._settings.worker_max_rss_bytes)
         self._rolling_restart.step()
+
+    def _measure_memory(self, limit: int | None) -> None:
+        for worker in self.pool.all():
+            worker.measure()
+        for worker in self.pool.serving.values():
+            if limit is not None and worker.is_up:
+                self._apply_memory_limit(worker, limit)
+
+    def _apply_memory_limit(self, worker: WorkerProcess, limit: int) -> None:
+        """Schedule the replacement of a worker above the limit; it serves until its replacement is ready."""
+        is_new, worker.was_up_when_measured = not worker.was_up_when_measured, True
+        if worker.rss_bytes <= limit or worker.is_over_limit:
+            return
+        fields = {"index": worker.index, "worker_pid": worker.pid, "rss_bytes": worker.rss_bytes}
+        if is_new:
+            # Its replacement would exceed the limit as well.
+            log.error("WORKER_MAX_RSS_BYTES is below what a worker needs to start", limit=limit, **fields)
+        elif self._rolling_restart.is_requested(worker.index):
+            return
+        else:
+            log.warning("worker exceeded the memory limit and is being replaced", limit=limit, **fields)
+            self._rolling_restart.request([worker.index], "memory")
+        worker.is_over_limit = True
 
     def _restart_exited(self) -> None:
         for worker in self._collect_exited():

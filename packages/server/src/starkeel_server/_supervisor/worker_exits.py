@@ -1,4 +1,4 @@
-"""Reports the end of workers: log line, metrics, and whether the kernel killed them for memory."""
+"""Reports on workers: ends and replacements, and whether the kernel killed them for memory."""
 
 import signal
 from collections.abc import Iterator
@@ -6,32 +6,57 @@ from pathlib import Path
 
 import structlog
 
+from .._compat import incompatible
 from .._ipc.worker_process import WorkerProcess
-from .._metrics import multiprocess
 
 log = structlog.get_logger(__name__)
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-class ExitReporter:
-    """Reports the end of workers.
+class WorkerReports:
+    """Logs and counts the unexpected ends of workers, and counts replacements."""
 
-    Args:
-        directory: Directory of the metrics files.
-    """
-
-    def __init__(self, directory: Path, metrics: multiprocess.WorkerMetrics) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._metrics = metrics
         self._event_files = list(_event_files())
         self._oom_kills = self._count_oom_kills()
 
-    def report(self, worker: WorkerProcess, died: bool) -> None:
-        """Remove the live gauges of a worker; log and count its end if that was unexpected."""
+    def create_metrics(self) -> None:
+        """Check prometheus_client and create the metrics.
+
+        Raises:
+            StartError: The installed prometheus_client is not supported.
+        """
+        try:
+            from prometheus_client import Counter
+
+            from .._metrics.shared_values import check_prometheus_client, name_process
+        except ImportError as error:
+            raise incompatible("prometheus-client", f"ImportError: {error}") from error
+        check_prometheus_client(self._directory)
+        name_process("main")
+        self._exits = Counter("starkeel_worker_exits_total", "Workers that ended unexpectedly.", ["reason"])
+        self._replacements = Counter(
+            "starkeel_worker_replacements_total", "Workers that were replaced while they served.", ["reason"]
+        )
+        # Start at 0: Prometheus does not count the first sample of a series as an increase.
+        for reason in ("oom", "signal", "error"):
+            self._exits.labels(reason)
+        for reason in ("reload", "memory"):
+            self._replacements.labels(reason)
+
+    def report_replacement(self, reason: str) -> None:
+        self._replacements.labels(reason).inc()
+
+    def report_exit(self, worker: WorkerProcess, died: bool) -> None:
+        """Log and count an unexpected end; remove the live gauges of the worker and keep its totals."""
+        from prometheus_client.multiprocess import mark_process_dead
+
         if died:
-            self._metrics.count_exit(self._log_reason(worker))
-        multiprocess.remove_live_gauges(self._directory, name=str(worker.slot.number), pid=worker.pid)
+            self._exits.labels(self._log_reason(worker)).inc()
+        for identifier in (worker.slot.number, worker.pid):
+            mark_process_dead(identifier, path=str(self._directory))  # type: ignore[no-untyped-call]
 
     def _log_reason(self, worker: WorkerProcess) -> str:
         code = worker.returncode or 0

@@ -4,6 +4,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from threading import Lock
 
 from .._config.service import Service
@@ -23,8 +24,7 @@ _POLL_S = 0.01
 class WorkerPool:
     """The configured number of workers, and one more while a worker is being replaced.
 
-    Args:
-        scoreboard: Scoreboard with one more slot than there are workers.
+    `scoreboard` has one more slot than there are workers.
     """
 
     def __init__(self, scoreboard: Scoreboard, lifecycle: Lifecycle, spawn: Spawn) -> None:
@@ -34,7 +34,8 @@ class WorkerPool:
         # Held while a worker is started, so that `kill_all` misses none.
         self._lock = Lock()
         self.indexes = range(scoreboard.slots - 1)
-        self._slots = [scoreboard.slot(index) for index in self.indexes]
+        self.slots = [scoreboard.slot(index) for index in self.indexes]
+        """Slot of each worker by index; that of the previous worker while it is restarted."""
         self.serving: dict[int, WorkerProcess] = {}
         self.replacement: WorkerProcess | None = None
         self.retiring: WorkerProcess | None = None
@@ -44,10 +45,6 @@ class WorkerPool:
         return len(self.serving) == len(self.indexes) and all(
             worker.is_up for worker in self.serving.values()
         )
-
-    def slots(self) -> list[WorkerSlot]:
-        """Return the slot of each worker by index; that of the previous worker while it is restarted."""
-        return list(self._slots)
 
     def all(self) -> list[WorkerProcess]:
         """Return every worker that was started and not removed."""
@@ -66,7 +63,7 @@ class WorkerPool:
         """Start a worker, unless the service stops."""
         with self._lock:
             if not self._lifecycle.is_stopping:
-                self.serving[index] = self._spawn(index, self._slots[index], False)
+                self.serving[index] = self._spawn(index, self.slots[index], False)
 
     def start_replacement(self, index: int) -> WorkerProcess | None:
         """Start a worker that is to replace another; return None if the service stops."""
@@ -80,7 +77,7 @@ class WorkerPool:
         assert self.replacement is not None
         index = self.replacement.index
         self.retiring = self.serving.pop(index, None)
-        self._slots[index] = self.replacement.slot
+        self.slots[index] = self.replacement.slot
         self.serving[index], self.replacement = self.replacement, None
         return self.retiring
 
@@ -101,8 +98,7 @@ class WorkerPool:
     def end_startup(self, *, timeout_s: float) -> None:
         """End every worker before the port is open; may be called from other threads.
 
-        Args:
-            timeout_s: Seconds for the first worker to roll back a migration.
+        The first one has `timeout_s` seconds to roll back a migration.
         """
         until = time.monotonic() + timeout_s
         while any(worker.is_preparing for worker in self.all()) and time.monotonic() < until:
@@ -112,40 +108,33 @@ class WorkerPool:
             worker.wait()
 
     def _free_slot(self) -> WorkerSlot:
-        taken = {slot.number for slot in (*self._slots, *(worker.slot for worker in self.all()))}
+        taken = {slot.number for slot in (*self.slots, *(worker.slot for worker in self.all()))}
         return self._scoreboard.slot(
             next(slot for slot in range(self._scoreboard.slots) if slot not in taken)
         )
 
 
+@dataclass(kw_only=True)
 class WorkerSpawner:
     """Starts worker processes; the first one prepares the startup."""
 
-    def __init__(
-        self,
-        service: Service,
-        config: ReloadableConfig,
-        directory: RuntimeDirectory,
-        listener: socket.socket,
-        *,
-        first: SpareProcess,
-    ) -> None:
-        self._service = service
-        self._config = config
-        self._directory = directory
-        self._listener = listener
-        self._first: SpareProcess | None = first
-        self.startup = StartupListener()
+    service: Service
+    config: ReloadableConfig
+    directory: RuntimeDirectory
+    listener: socket.socket
+    first: SpareProcess | None
+    """Interpreter of the first worker; None once it is used."""
+    startup: StartupListener = field(default_factory=StartupListener)
 
     def __call__(self, index: int, slot: WorkerSlot, use_candidate: bool) -> WorkerProcess:
-        snapshot = self._config.candidate if use_candidate else self._config.active
-        listener = self._listener.fileno()
-        first, self._first = self._first, None
+        snapshot = self.config.candidate if use_candidate else self.config.active
+        listener = self.listener.fileno()
+        first, self.first = self.first, None
         startup = None if first is None else self.startup.writer
         spec = WorkerSpec(
-            service=self._service,
-            scoreboard=str(self._directory.scoreboard),
-            metrics=str(self._directory.metrics),
+            service=self.service,
+            scoreboard=str(self.directory.scoreboard),
+            metrics=str(self.directory.metrics),
             descriptors=[*snapshot.descriptors, listener, *([] if startup is None else [startup])],
             index=index,
             slot=slot.number,

@@ -41,7 +41,6 @@ class Engine:
     Args:
         app: ASGI application; it receives no lifespan events.
         listener: Socket to accept from; owned by the engine from now on.
-        settings: Settings with certificate and key, if any.
         number: Number of the worker, from 1, for Granian's log lines.
     """
 
@@ -55,8 +54,9 @@ class Engine:
         self._stop.add_cb(lambda: self._loop.call_soon_threadsafe(self._stopped.set))
         self._callback = self._granian.watch(self._granian.wrap(app, {"url_path_prefix": None}, {}, None))
         self._inode = os.fstat(listener.fileno()).st_ino
-        self._is_paused = False
         self._worker = self._make(listener, settings, number)
+        if settings.tls_cert_file is not None:
+            set_certificate_expiry(settings.tls_cert_file)
         # Hide Granian's INFO lines about workers, which the main process logs, unless a level is set.
         logger = logging.getLogger(GRANIAN_LOGGER)
         logger.setLevel(logger.level or logging.WARNING)
@@ -73,9 +73,6 @@ class Engine:
         and whose request is on the way. Its listening descriptors are therefore replaced by those of an
         unused socket; other processes keep accepting from the original one.
         """
-        if self._is_paused:
-            return
-        self._is_paused = True
         descriptors = _descriptors_of(self._inode)
         if not descriptors:
             log.warning("replaced worker still accepts connections: no listening descriptor found")
@@ -129,6 +126,32 @@ class Engine:
             ssl_client_verify=settings.tls_client_ca_file is not None,
             metrics=(None, None),
         )
+
+
+def set_certificate_expiry(chain: Path) -> None:
+    """Set the metric to the earliest expiry of a certificate chain in PEM.
+
+    The service runs without the metric if the chain cannot be read or `cryptography` is not installed.
+    """
+    from prometheus_client import Gauge
+
+    try:
+        from cryptography.x509 import load_pem_x509_certificates
+
+        certificates = load_pem_x509_certificates(chain.read_bytes())
+        expires_at = min(certificate.not_valid_after_utc for certificate in certificates).timestamp()
+    except ImportError:
+        reason = "cryptography is not installed; install starkeel-server[tls]"
+        log.warning("certificate expiry not reported", reason=reason)
+    except (OSError, ValueError) as error:
+        log.warning("certificate expiry not reported", reason=str(error))
+    else:
+        gauge = Gauge(
+            "starkeel_certificate_not_after_timestamp_seconds",
+            "When the served certificate, or one of its chain, expires, since 1970.",
+            multiprocess_mode="livemin",
+        )
+        gauge.set(expires_at)
 
 
 def connection_limit() -> int:

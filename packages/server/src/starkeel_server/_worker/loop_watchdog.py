@@ -22,59 +22,45 @@ _MAX_INTERVAL_S = 0.1
 
 @contextmanager
 def loop_watchdog(slot: WorkerSlot, *, after_s: float) -> Iterator[None]:
-    """Record heartbeats of the running event loop, and log its stack when they stop.
+    """Record heartbeats of the running event loop, and log its stack after `after_s` seconds without one.
 
     C code that blocks without releasing the GIL is logged only afterwards; the main process detects the
     missing heartbeat.
-
-    Args:
-        slot: Slot with the heartbeat.
-        after_s: Seconds without a heartbeat after which the loop is blocked.
     """
-    loop = asyncio.get_running_loop()
-    watchdog = _LoopWatchdog(slot, after_s, thread=get_ident())
+    from prometheus_client import Counter
+
+    stalls = Counter(
+        "starkeel_loop_stalls_total", "Times a worker's event loop was blocked for LOOP_STALL_SECONDS."
+    )
+    loop, loop_thread, stopped = asyncio.get_running_loop(), get_ident(), Event()
 
     def record() -> None:
         slot.record_heartbeat()
-        if not watchdog.stopped.is_set():
+        if not stopped.is_set():
             loop.call_later(min(after_s / _HEARTBEATS, _MAX_INTERVAL_S), record)
 
+    def watch() -> None:
+        longest_s = 0.0
+        while not stopped.wait(after_s / _CHECKS):
+            age_s = slot.heartbeat_age_s
+            if age_s > after_s:
+                if not longest_s:
+                    stalls.inc()
+                    _log_blocked(slot, age_s, loop_thread)
+                longest_s = age_s
+            elif longest_s:
+                log.warning("event loop resumed", worker=slot.number, blocked_s=round(longest_s, 2))
+                longest_s = 0.0
+
     record()
-    Thread(target=watchdog.run, name="loop-watchdog", daemon=True).start()
+    Thread(target=watch, name="loop-watchdog", daemon=True).start()
     try:
         yield
     finally:
-        watchdog.stopped.set()
+        stopped.set()
 
 
-class _LoopWatchdog:
-    def __init__(self, slot: WorkerSlot, after_s: float, *, thread: int) -> None:
-        from prometheus_client import Counter
-
-        self._slot = slot
-        self._after_s = after_s
-        self._thread = thread
-        self._stalls = Counter(
-            "starkeel_loop_stalls_total", "Times a worker's event loop was blocked for LOOP_STALL_SECONDS."
-        )
-        self._longest_s = 0.0
-        self.stopped = Event()
-
-    def run(self) -> None:
-        """Check the heartbeat until stopped."""
-        while not self.stopped.wait(self._after_s / _CHECKS):
-            age_s = self._slot.heartbeat_age_s
-            if age_s > self._after_s:
-                if not self._longest_s:
-                    self._report(age_s)
-                self._longest_s = age_s
-            elif self._longest_s:
-                blocked_s = round(self._longest_s, 2)
-                log.warning("event loop resumed", worker=self._slot.number, blocked_s=blocked_s)
-                self._longest_s = 0.0
-
-    def _report(self, blocked_s: float) -> None:
-        self._stalls.inc()
-        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented by CPython
-        stack = "".join(traceback.format_stack(frame, limit=_MAX_FRAMES)) if frame is not None else ""
-        log.error("event loop blocked", worker=self._slot.number, blocked_s=round(blocked_s, 2), stack=stack)
+def _log_blocked(slot: WorkerSlot, blocked_s: float, thread: int) -> None:
+    frame = sys._current_frames().get(thread)  # noqa: SLF001 - documented by CPython
+    stack = "".join(traceback.format_stack(frame, limit=_MAX_FRAMES)) if frame is not None else ""
+    log.error("event loop blocked", worker=slot.number, blocked_s=round(blocked_s, 2), stack=stack)

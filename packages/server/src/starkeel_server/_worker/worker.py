@@ -17,18 +17,18 @@ from litestar import Litestar
 from .._app.drain import Drain
 from .._app.plugin import ServerPlugin
 from .._app.plugin_hooks import PluginHooks
+from .._app.readiness import is_ready
 from .._compat import check_litestar, granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from .._config.service import NO_DOTENV
+from .._control.log_levels import read_levels
 from .._control.server import ControlServer
 from .._ipc.config_snapshot import read_environ
 from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.spawn import CommandChannel
 from .._ipc.startup_channel import StartupReporter
 from .._ipc.worker_process import REPLACED_GRACE_S, WorkerSpec
-from .._metrics.multiprocess import name_process, set_certificate_expiry, set_directory
-from .._process.runtime_dir import lock
-from .control_setup import start_control_server
+from .._process.runtime_dir import lock, share_metrics
 from .granian_engine import Engine
 from .loop_watchdog import loop_watchdog
 
@@ -47,7 +47,7 @@ def run(channel: CommandChannel) -> NoReturn:
     command, descriptors = channel.receive()
     spec = msgspec.json.decode(command, type=WorkerSpec)
     sys.path[:] = spec.path
-    set_directory(Path(spec.metrics))
+    share_metrics(Path(spec.metrics))
     received = dict(zip(spec.descriptors, descriptors, strict=True))
     try:
         code = _Worker(spec, received, channel).run()
@@ -58,11 +58,7 @@ def run(channel: CommandChannel) -> NoReturn:
 
 
 class _Worker:
-    """The life of one worker.
-
-    Args:
-        received: Descriptors of this process by those of the main process.
-    """
+    """The life of one worker; `received` are its descriptors by those of the main process."""
 
     def __init__(self, spec: WorkerSpec, received: Mapping[int, int], channel: CommandChannel) -> None:
         self._spec = spec
@@ -92,6 +88,8 @@ class _Worker:
         return code
 
     def _create(self) -> tuple[Litestar, PluginHooks, ControlServer]:
+        from .._metrics.shared_values import name_process
+
         # By slot, not by index: the worker that it replaces still writes metrics under its own name.
         name_process(str(self._spec.slot))
         service = self._spec.service
@@ -105,10 +103,17 @@ class _Worker:
         gc.enable()
         hooks.server_plugin().slot = self._slot
         hooks.start_process(role="worker", index=self._spec.index, workers=self._spec.workers)
-        control = start_control_server(
-            self._directory, self._spec.slot, app=app, hooks=hooks, environ=environ
-        )
-        return app, hooks, control
+        return app, hooks, self._start_control_server(hooks, environ)
+
+    def _start_control_server(self, hooks: PluginHooks, environ: Mapping[str, str]) -> ControlServer:
+        """Start the control server and apply the log levels an operator has set."""
+        control = ControlServer(self._directory, self._spec.slot, hooks.inquiries())
+        # After the socket is bound, before it answers: levels set meanwhile are in the file or its backlog.
+        if (levels := read_levels(self._directory, environ)) is not None:
+            hooks.set_log_levels(levels)
+            log.info("log levels applied", levels=levels)
+        control.start()
+        return control
 
     def _report_creation_failure(self, error: Exception) -> int:
         if self._reporter is not None:
@@ -176,8 +181,6 @@ class _Worker:
 
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
         listener = socket.socket(fileno=self._received[self._spec.listener])
-        if plugin.settings.tls_cert_file is not None:
-            set_certificate_expiry(plugin.settings.tls_cert_file)
         engine = Engine(app, listener, plugin.settings, number=self._spec.index + 1)
         # Publish the state before checking for shutdown; otherwise the main process could kill a
         # worker that already accepts connections.
@@ -200,7 +203,7 @@ class _Worker:
 
     async def _check_readiness(self, plugin: ServerPlugin) -> None:
         while plugin.readiness is not None:
-            self._slot.is_ready = (await plugin.readiness.report()).is_ready
+            self._slot.is_ready = is_ready(await plugin.readiness.check())
             await asyncio.sleep(READINESS_INTERVAL_S)
 
     async def _finish(self, engine: Engine, drain: Drain, grace_s: float) -> None:
