@@ -179,7 +179,7 @@ def main() -> int:
     """Run the services; return the exit code."""
     _, members = parse(argparse.ArgumentParser(description=__doc__))
     if problems := taken_ports(members):
-        advice = "stop that process, or choose other ports: uv run just dev 4000 9190\n"
+        advice = "stop that process, or choose other ports: uv run just dev 4100 9290\n"
         sys.stderr.write("\n".join([*problems, advice]))
         return 71
     asyncio.run(_run(members))

@@ -9,7 +9,7 @@ import pytest
 from starkeel_testing import exits, running, wait_until
 
 SERVICES = ("accounts", "orders")
-REVISIONS = Path(__file__).parents[2] / "services/orders/src/orders/migrations"
+REVISIONS = Path(__file__).parents[2] / "services/accounts/src/accounts/migrations"
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -166,12 +166,12 @@ def test_probes_of_a_service_that_is_not_ready_are_not_logged(tmp_path: Path) ->
 
 def test_pending_migrations_are_counted_until_they_are_applied(database_url: str) -> None:
     environ = {"DATABASE_URL": database_url, "RUN_MIGRATIONS": "false"}
-    with running("orders", environ, until="started") as service:
+    with running("accounts", environ, until="started") as service:
         assert service.client.get("/health/ready").status_code == 503
         pending = service.metric("db_migrations_pending")
         assert pending == len(list(REVISIONS.glob("[0-9]*.py"))) > 0
 
-        assert exits("orders", {"DATABASE_URL": database_url}, "migrate").code == 0
+        assert exits("accounts", {"DATABASE_URL": database_url}, "migrate").code == 0
         wait_until(lambda: service.client.get("/health/ready").status_code == 200, what="it is ready")
 
         assert service.metric("db_migrations_pending") == 0

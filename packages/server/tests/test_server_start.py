@@ -90,7 +90,7 @@ def test_a_failing_application_factory_is_reported_with_a_traceback(samples: Any
     assert sample.process.returncode == 1
     line = sample.wait_for_log("could not start", level="error")
     assert line["reason"] == "RuntimeError: the application is broken"
-    assert "in create_app" in line["exception"]
+    assert "in create_app" in line["traceback"]
     # Reported once, not by every worker.
     assert sample.output.count("the application is broken\\n") == 1
 

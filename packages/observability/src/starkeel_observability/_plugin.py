@@ -18,7 +18,7 @@ from ._layer.layer import TelemetryLayer
 from ._metrics.process import LoopLag
 from ._process import ProcessSetup
 from ._settings import ObservabilitySettings
-from ._traces.provider import Tracing, has_provider
+from ._traces.provider import Tracing, has_foreign_provider
 
 
 @final
@@ -94,7 +94,7 @@ class ObservabilityPlugin(InitPlugin):
             return False, "OTEL_SDK_DISABLED is true"
         if settings.traces_exporter == "none":
             return False, "OTEL_TRACES_EXPORTER is none: nothing is sent"
-        if has_provider():
+        if has_foreign_provider():
             return True, "by the application's own tracer provider"
         endpoint = settings.otlp_traces_endpoint or settings.otlp_endpoint
         if endpoint is None:
@@ -106,7 +106,8 @@ class ObservabilityPlugin(InitPlugin):
             pipeline = pipeline_of(app)
             self._layer = TelemetryLayer(app, pipeline, slow_s=self.settings.log_slow_request_s)
             pipeline.add(self._layer)
-        self._layer.start(is_batching=self._is_started)
+        # The text format is read as it is written: lines in the order of what they report.
+        self._layer.start(is_batching=self._is_started and self.settings.log_format == "json")
         self._lag = LoopLag()
         self._lag.start()
 

@@ -191,7 +191,7 @@ class HttpExchange(Exchange):
     def release(self) -> None:
         """Drop what belongs to server and application, and stop listening for the client's disconnect."""
         if self._incoming is not None:
-            self.is_abandoned = self.client_disconnected
+            self.is_abandoned = self.is_abandoned or (not self.is_complete and self.client_disconnected)
             self._incoming.stop()
         self._incoming = self._gates = self._kept = None
         if isinstance(self.outer, HttpExchange):
@@ -234,8 +234,11 @@ class HttpExchange(Exchange):
 
     async def _send_last(self, message: Any) -> None:
         # The server may wait for the client here: the deadline holds until the last chunk is accepted.
+        # A client may disconnect as soon as it has that chunk: only one that left before has abandoned it.
+        is_abandoned = self.client_disconnected
         await self._send(message)
         self._complete()
+        self.is_abandoned = is_abandoned
 
     def _held(self) -> Gates:
         if self._gates is None:

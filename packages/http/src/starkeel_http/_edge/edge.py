@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 POLICY: Final = "starkeel_http.policy"
 """Key of a route's policy in its handler's `opt`."""
 
-_TIMED_OUT: Final = Problem(504, "The request took longer than it may.")
+_TIMED_OUT: Final = Problem(504, "The request exceeded its time limit.")
 _STALLED: Final = Problem(408, "The request's body did not arrive in time.")
 _CLOSE_TIMED_OUT: Final = 4504
 _DISCARD_S: Final = 1.0

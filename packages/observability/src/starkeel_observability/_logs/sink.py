@@ -182,7 +182,7 @@ def _pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
         return f"\x1b[{code}m{text}\x1b[0m" if colours else text
 
     level = line["level"]
-    fields = [(name, value) for name, value in line.items() if name not in RESERVED]
+    fields = [(name, value) for name, value in line.items() if name not in {*RESERVED, "traceback"}]
     fields += [(name, line[name]) for name in ("request_id", "trace_id") if name in line]
     parts = [
         # UTC, as in the JSON format.
@@ -192,8 +192,9 @@ def _pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
         *(f"{paint(visible(name) + '=', _DIM)}{_value(value)}" for name, value in fields),
         paint(f"({visible(line['target'])} {line['file']}:{line['line']})", _DIM),
     ]
-    stack = line.get("exception", {}).get("stack")
-    if stack is not None:
+    for stack in (line.get("exception", {}).get("stack"), line.get("traceback")):
+        if not isinstance(stack, str):
+            continue
         parts.append("\n" + paint("\n".join(map(visible, stack.split("\n"))), _COLOURS["ERROR"]))
     return (" ".join(parts) + "\n").encode()
 

@@ -52,7 +52,7 @@ class Tracing:
 
     def start(self) -> None:
         settings = self._settings
-        if settings.sdk_disabled or has_provider():
+        if settings.sdk_disabled or has_foreign_provider():
             return
         on_end: OnEnd = deque[RecordedSpan](maxlen=0).append
         put_encoded: PutEncoded | None = discard_encoded
@@ -77,6 +77,6 @@ class Tracing:
             log.warning("spans not sent in time", timeout_s=round(timeout_s, 3))
 
 
-def has_provider() -> bool:
-    """Return whether a tracer provider is installed."""
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+def has_foreign_provider() -> bool:
+    """Return whether the application has installed a tracer provider of its own."""
+    return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, Provider))

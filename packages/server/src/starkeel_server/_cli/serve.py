@@ -188,7 +188,7 @@ class _MainProcess:
         reason, trace = str(error), getattr(error, "trace", "")
         if not isinstance(error, StartError | ConfigurationError):
             reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
-        message, fields = "could not start", {"reason": reason} | ({"exception": trace} if trace else {})
+        message, fields = "could not start", {"reason": reason} | ({"traceback": trace} if trace else {})
         if self._hooks is None:
             message = f"{trace}{self._service.name} could not start: {reason}"
         if isinstance(error, ConfigurationError):
