@@ -69,6 +69,23 @@ def test_a_healthy_start_has_no_warning(fleet: Fleet) -> None:
         assert [line for line in service.logs() if line["level"] not in {"INFO", "DEBUG"}] == []
 
 
+def test_a_complete_download_is_counted_as_complete(fleet: Fleet) -> None:
+    url = f"{fleet.accounts.url}/schema/static/swagger-ui-bundle.js"
+    for _ in range(20):
+        # The connection is closed as soon as the last byte has arrived.
+        assert len(httpx2.get(url, trust_env=False).content) > 1_000_000
+
+    def counted() -> dict[str, float]:
+        return {
+            sample.labels["status"]: sample.value
+            for sample in fleet.accounts.metrics()
+            if sample.name == "http_requests_total" and sample.labels["path"].startswith("/schema/static/")
+        }
+
+    wait_until(lambda: sum(counted().values()) == 20, timeout_s=10, what="all requests to be counted")
+    assert counted() == {"200": 20}
+
+
 def test_the_spans_of_one_order_form_one_tree(fleet: Fleet) -> None:
     token = fleet.token()
 

@@ -21,7 +21,7 @@ def page(service: Service, path: str) -> Any:
 
 
 def test_migrations_reports_the_revision_of_the_database(database_url: str) -> None:
-    with running("orders", environ(database_url)) as service:
+    with running("orders", environ(database_url), until="started") as service:
         migrations = wait_until(lambda: page(service, "/migrations"), timeout_s=30)
 
     assert migrations == {
@@ -45,7 +45,7 @@ def test_migrations_reports_pending_revisions(database_url: str) -> None:
 
 
 def test_routes_have_the_same_templates_as_metrics(database_url: str) -> None:
-    with running("orders", environ(database_url)) as service:
+    with running("orders", environ(database_url), until="started") as service:
         routes = wait_until(lambda: page(service, "/routes"), timeout_s=30)["routes"]
         service.client.get("/api/orders/3f0c51c6-5f9f-4b9e-a3c5-0e7b6f3ea001")
         wait_until(lambda: service.metric("http_requests_total", path="/api/orders/{order_id}") == 1)
