@@ -1,6 +1,6 @@
 """Run every service of the workspace in one terminal, and restart a service when its code changes.
 
-Ctrl-C stops all services as in production, a second one immediately.
+Ctrl-C stops all services as in production; another one, a second later or more, immediately.
 """
 
 import argparse
@@ -102,7 +102,7 @@ class Runner:
         self.signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Stop the service; a second call stops it immediately."""
+        """Stop the service; another call, a second later or more, stops it immediately."""
         self._stopped.set()
         self._restart_requested.set()
         self.signal(signal.SIGINT)

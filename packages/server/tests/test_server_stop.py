@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from starkeel_server._process.signals import STOP_SIGNALS
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -121,15 +122,36 @@ def test_a_websocket_is_closed_as_a_service_restart(samples: Any) -> None:
     assert "live ended" in sample.messages
 
 
-def test_a_second_signal_ends_all_processes_immediately(samples: Any) -> None:
-    sample = samples.ready(WORKERS=2, DRAIN_DELAY_SECONDS=60)
-    sample.signal(signal.SIGTERM)
-    sample.wait_for_log("received SIGTERM")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_process_and_its_group_does_not_shorten_the_drain(
+    samples: Any, number: signal.Signals
+) -> None:
+    own_group = {"start_new_session": True}
+    sample = samples.start(WORKERS=2, DRAIN_DELAY_SECONDS=1, popen=own_group).wait_until_ready()
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx2.get, f"{sample.url}/slow/2.0", timeout=20)
+        sample.wait_for_log("slow began")
+        sample.signal(number)
+        # Two that are pending at the same time would be one.
+        sample.wait_for_log(STOP_SIGNALS[number])
+        samples.signal_group(sample, number)
+        assert slow.result().status_code == 200
 
+    assert sample.wait() == 0
+    assert any(message.endswith("again: already stopping") for message in sample.messages)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_ctrl_c_again_and_sigquit_end_all_processes_immediately(samples: Any, number: signal.Signals) -> None:
+    sample = samples.ready(WORKERS=2, DRAIN_DELAY_SECONDS=60)
     sample.signal(signal.SIGINT)
+    sample.wait_for_log("received Ctrl+C")
+
+    # A second Ctrl-C counts from a second after the first; before, the service only goes on stopping.
+    samples.wait_until(lambda: sample.signal(number) or sample.process.poll() is not None)
 
     assert sample.wait(timeout_s=5) == 130
-    assert "received Ctrl+C again: exiting immediately" in sample.messages
+    assert any(message.endswith(": exiting immediately") for message in sample.messages)
     assert {"worker died", "shutdown complete"}.isdisjoint(sample.messages)
     samples.wait_until(lambda: not samples.processes())
     assert list(samples.tmp.iterdir()) == []

@@ -109,7 +109,7 @@ def closed_with(live: Any) -> int:
     return code
 
 
-def test_a_second_sigterm_stops_immediately(tmp_path: Path, capsys: Any) -> None:
+def test_only_sigquit_stops_immediately_after_a_sigterm(tmp_path: Path, capsys: Any) -> None:
     with sampling(tmp_path) as samples:
         sample = samples.ready(WORKERS=2, DRAIN_DELAY_SECONDS=30)
         port = port_of(sample.url)
@@ -118,12 +118,16 @@ def test_a_second_sigterm_stops_immediately(tmp_path: Path, capsys: Any) -> None
             stream = pool.submit(events, sample.url)
             load.wait_for_responses(REQUESTS)
             sample.signal(signal.SIGTERM)
+            # Two that are pending at the same time would be one.
+            sample.wait_for_log("received SIGTERM")
+            sample.signal(signal.SIGTERM)
+            sample.wait_for_log("received SIGTERM again: already stopping")
             load.join()
 
-            sample.signal(signal.SIGTERM)
+            sample.signal(signal.SIGQUIT)
 
             code = sample.wait(timeout_s=10)
-            report(capsys, "second SIGTERM", load.summary, event_stream=stream.result(), exit=code)
+            report(capsys, "SIGTERM twice, SIGQUIT", load.summary, event_stream=stream.result(), exit=code)
         assert load.failures == []
         assert code == 130
         assert is_refused(port)

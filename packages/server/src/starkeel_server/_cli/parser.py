@@ -29,7 +29,7 @@ def _parser(service: Service) -> "argparse.ArgumentParser":
         description=f"Serves {service.name} or runs one of its commands; configured by environment variables",
         epilog="Exit codes: 0 success, 1 failure or crash loop, 2 wrong usage, 65 migration failed or "
         "database newer than code, 69 database unavailable, 70 a worker had to be killed, 71 port cannot be "
-        "bound, 78 invalid configuration, 130 second signal",
+        "bound, 78 invalid configuration, 130 second Ctrl-C or SIGQUIT",
     )
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

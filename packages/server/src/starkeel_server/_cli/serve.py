@@ -89,10 +89,14 @@ class _MainProcess:
             leave(STOPPED)
         self.on_child()
 
-    def on_second_stop(self, received: signal.Signals) -> None:
+    def on_repeated_stop(self, received: signal.Signals) -> None:
+        """Go on stopping."""
+        self._log(f"{STOP_SIGNALS[received]} again: already stopping")
+
+    def on_quit(self, message: str) -> None:
         """Kill all workers and exit."""
         # Before the workers are killed, so that the main thread does not end the process first.
-        self._lifecycle.advance(Phase.KILLED, f"{STOP_SIGNALS[received]} again: exiting immediately")
+        self._lifecycle.advance(Phase.KILLED, message)
         if self._supervisor is not None:
             self._supervisor.pool.kill_all()
         self._clean_up(_EARLY_FLUSH_S)

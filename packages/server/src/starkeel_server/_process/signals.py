@@ -8,14 +8,20 @@ writes the signal number to a socket (`signal.set_wakeup_fd`), and a thread read
 import os
 import signal
 import socket
+import time
 from threading import Thread
 from typing import Any, Protocol
+
+from .._config.exit_codes import SECOND_SIGNAL
 
 STOP_SIGNALS = {signal.SIGTERM: "received SIGTERM", signal.SIGINT: "received Ctrl+C"}
 """Signals that stop the service, with their log message."""
 
-HANDLED = {*STOP_SIGNALS, signal.SIGHUP}
+HANDLED = {*STOP_SIGNALS, signal.SIGHUP, signal.SIGQUIT}
 """Signals with an effect."""
+
+REPEATED_AFTER_S = 1.0
+"""Seconds from which a second Ctrl-C is another one: a terminal and a wrapper may both send the first."""
 
 
 class SignalHandler(Protocol):
@@ -23,7 +29,9 @@ class SignalHandler(Protocol):
 
     def on_stop(self, received: signal.Signals) -> None: ...
 
-    def on_second_stop(self, received: signal.Signals) -> None: ...
+    def on_repeated_stop(self, received: signal.Signals) -> None: ...
+
+    def on_quit(self, message: str) -> None: ...
 
     def on_reload(self) -> None: ...
 
@@ -40,6 +48,7 @@ class SignalDispatcher:
 
     def __init__(self) -> None:
         self._is_stopping = False
+        self._interrupted_at: float | None = None
         self._had_terminal = _has_terminal()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
@@ -57,6 +66,8 @@ class SignalDispatcher:
                     received = signal.SIGTERM
                 if received in STOP_SIGNALS:
                     self._stop(received)
+                elif received is signal.SIGQUIT:
+                    self._quit("received SIGQUIT: exiting immediately")
                 elif self.handler is not None and received is signal.SIGCHLD:
                     self.handler.on_child()
                 elif self.handler is not None and received is signal.SIGHUP:
@@ -68,7 +79,20 @@ class SignalDispatcher:
             os.write(2, f"{STOP_SIGNALS[received]}\nshutdown complete\n".encode())
             os._exit(0)
         was_stopping, self._is_stopping = self._is_stopping, True
-        (self.handler.on_second_stop if was_stopping else self.handler.on_stop)(received)
+        interrupted_at = self._interrupted_at
+        if received is signal.SIGINT:
+            now = time.monotonic()
+            self._interrupted_at = interrupted_at or now
+            if interrupted_at is not None and now - interrupted_at >= REPEATED_AFTER_S:
+                self._quit("received Ctrl+C again: exiting immediately")
+        # A repeated SIGTERM never shortens the drain: `timeout` and `tini -g` send it to process and group.
+        (self.handler.on_repeated_stop if was_stopping else self.handler.on_stop)(received)
+
+    def _quit(self, message: str) -> None:
+        if self.handler is None:
+            os.write(2, f"{message}\n".encode())
+            os._exit(SECOND_SIGNAL)
+        self.handler.on_quit(message)
 
 
 def ignore_stops() -> None:
