@@ -12,7 +12,7 @@ from starkeel_config import ServiceContext
 
 from .._config.settings import ServerSettings
 from .._ipc.scoreboard import Phase, WorkerSlot
-from .drain import Drain
+from .open_requests import Drain
 from .readiness import Readiness, is_ready
 
 _OPT = {"exclude_from_auth": True}

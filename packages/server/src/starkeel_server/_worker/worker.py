@@ -14,7 +14,7 @@ import structlog
 import uvloop
 from litestar import Litestar
 
-from .._app.drain import Drain
+from .._app.open_requests import Drain
 from .._app.plugin import ServerPlugin
 from .._app.plugin_hooks import PluginHooks
 from .._app.readiness import is_ready

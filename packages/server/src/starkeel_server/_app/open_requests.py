@@ -1,4 +1,4 @@
-"""Drains a worker: ends event streams and WebSockets, waits for requests, aborts the rest."""
+"""Open requests of a draining worker: streams and WebSockets are ended, requests may finish in time."""
 
 import asyncio
 from collections.abc import Callable
