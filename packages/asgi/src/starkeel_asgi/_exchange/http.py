@@ -27,7 +27,16 @@ class HttpExchange(Exchange):
     """
 
     __slots__ = (
-        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "body_timeout_s", "inner"),
+        *(
+            "_gates",
+            "_incoming",
+            "_is_overdue",
+            "_is_streaming",
+            "_kept",
+            "_length",
+            "body_timeout_s",
+            "inner",
+        ),
         *("is_abandoned", "max_body_bytes", "must_close"),
     )
 
@@ -36,6 +45,7 @@ class HttpExchange(Exchange):
         self._incoming: Incoming | None = None
         self._gates: Gates | None = None
         self._kept: Any = None
+        self._length: bytes | None = None
         self.inner: HttpExchange | None = None
         """The exchange of an application that is mounted in this one's."""
         self._is_overdue = self._is_streaming = self.is_abandoned = False
@@ -78,6 +88,7 @@ class HttpExchange(Exchange):
             self.sent_bytes += len(message.get("body", b""))
             if message.get("more_body"):
                 self._is_streaming = True
+                self.is_abandoned = self.is_abandoned or self.client_disconnected
             elif self._is_streaming:
                 return self._send_last(message)
             else:
@@ -202,6 +213,7 @@ class HttpExchange(Exchange):
         self.status = message["status"]
         given = message.get("headers", ())
         names = dict(given)
+        self._length = names.get(b"content-length")
         if names.get(b"content-type", b"")[:17] == b"text/event-stream":
             self.is_event_stream = True
             self.lift_deadline()
@@ -234,8 +246,10 @@ class HttpExchange(Exchange):
 
     async def _send_last(self, message: Any) -> None:
         # The server may wait for the client here: the deadline holds until the last chunk is accepted.
-        # A client may disconnect as soon as it has that chunk: only one that left before has abandoned it.
-        is_abandoned = self.client_disconnected
+        # A client may disconnect as soon as it has all bytes; an empty chunk of the application may follow.
+        if self.client_disconnected and (message.get("body") or self._length != b"%d" % self.sent_bytes):
+            self.is_abandoned = True
+        is_abandoned = self.is_abandoned
         await self._send(message)
         self._complete()
         self.is_abandoned = is_abandoned
