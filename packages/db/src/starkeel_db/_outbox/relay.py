@@ -97,13 +97,14 @@ class Relay:
             # A stop waits for the round, otherwise its events would be published again.
             with anyio.fail_after(_CLAIM_S, shield=True):
                 is_more = await self._round()
-        except BrokerAwayError as error:
+        except (BrokerAwayError, TimeoutError) as error:
             if not self._failures:
-                log.warning("events not published", reason=str(error))
+                reason = str(error) or "the results were not recorded in time; the events are published again"
+                log.warning("events not published", reason=reason)
             self._failed.labels(reason="away").inc()
             self._failures += 1
             return False
-        except (DatabaseUnavailable, SQLAlchemyError, TimeoutError):
+        except (DatabaseUnavailable, SQLAlchemyError):
             # The database has logged it; claimed events are published again.
             self._failures += 1
             return False
