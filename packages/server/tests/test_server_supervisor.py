@@ -233,4 +233,6 @@ async def test_the_limit_of_a_stall_does_not_delay_heartbeats(tmp_path: Path) ->
 
     with loop_watchdog(slot, after_s=60):
         slot.reset()
+        assert slot.heartbeat_age_s > 2
         await asyncio.to_thread(wait_until, lambda: slot.heartbeat_age_s < 2, timeout_s=3, what="a heartbeat")
+        assert slot.heartbeat_age_s < 2
