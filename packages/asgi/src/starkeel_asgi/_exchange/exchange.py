@@ -60,7 +60,7 @@ class Exchange:
         *("_cancelling", "_cleanups", "_deadline", "_divert", "_receive", "_send", "_task"),
         *("added_headers", "config", "context", "deadline_at", "ended_ns", "error", "facts", "headers"),
         *("id", "id_bytes", "ids", "intercept", "is_aborted", "is_complete", "is_ending"),
-        *("is_event_stream", "is_expired", "is_peer_trusted", "limits", "needs_conclusion", "outer"),
+        *("is_event_stream", "is_expired", "is_peer_trusted", "needs_conclusion", "outer"),
         *("policy", "received_ns", "route", "scope", "sent_bytes", "status"),
     )
 
@@ -93,7 +93,6 @@ class Exchange:
         self.outer: Exchange | None = None
         self.route: Route | None = None
         self.added_headers: tuple[Header, ...] = ()
-        self.limits: tuple[Any, ...] = ()
         self.intercept: Callable[[Any], Awaitable[bool]] | None = None
         self.id = ""
         self.id_bytes = self.ids = b""
@@ -109,7 +108,7 @@ class Exchange:
         self.outer = outer
         self.facts, self.id, self.ids = outer.facts, outer.id, outer.ids
         self.is_peer_trusted, self.deadline_at = outer.is_peer_trusted, outer.deadline_at
-        self.added_headers, self.limits = outer.added_headers, outer.limits
+        self.added_headers = outer.added_headers
         outer.added_headers = ()
 
     @property
@@ -220,7 +219,7 @@ class Exchange:
         if (outer := self.outer) is not None:
             outer.error = outer.error or self.error
             if not self.is_started:
-                outer.added_headers, outer.limits = self.added_headers, self.limits
+                outer.added_headers = self.added_headers
         self._receive, self._send = _no_message, drop_message
         self._divert = drop_message
         self.scope = _NO_SCOPE

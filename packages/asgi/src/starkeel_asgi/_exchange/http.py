@@ -119,16 +119,16 @@ class HttpExchange(Exchange):
         """Keep the request body, and what the exchange has now, for `restart`."""
         self.incoming.kept = []
         held, cleanups = self._held(), len(self._cleanups or ())
-        self._kept = held.gates, held.is_buffered, cleanups, self.added_headers, self.limits
+        self._kept = held.gates, held.is_buffered, cleanups, self.added_headers
 
     async def restart(self) -> None:
         """Prepare for another run of what `keep_body` was called before; nothing must have been sent.
 
-        Runs the cleanups and removes the gates, headers and results that were added since, and delivers the
+        Runs the cleanups and removes the gates and headers that were added since, and delivers the
         kept body again.
         """
         held = self._held()
-        held.gates, held.is_buffered, cleanups, self.added_headers, self.limits = self._kept
+        held.gates, held.is_buffered, cleanups, self.added_headers = self._kept
         await self.clean_up(cleanups)
         self.incoming.rewind()
         forget_response(self.scope)
