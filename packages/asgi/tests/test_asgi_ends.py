@@ -83,7 +83,7 @@ async def test_a_client_that_is_gone_ends_the_exchange_once(drive: Any, failing:
     async def stream(scope: Any, receive: Any, send: Any) -> None:
         exchange = current(scope)
         assert exchange is not None
-        exchange.set_deadline(queue, 0.0)
+        exchange.set_deadline(queue)
         exchange.add_cleanup(cleanup)
         try:
             await send({"type": "http.response.start", "status": 200})

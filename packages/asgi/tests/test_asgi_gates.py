@@ -1,7 +1,6 @@
 """Gates: their restoration before a retry, the deadline that passes while they run, and held-back bodies."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -45,7 +44,7 @@ class Gated:
         if self._is_buffered:
             exchange.buffer_response(lambda status: status < 400)
         if self._deadline_s is not None:
-            exchange.set_deadline(DeadlineQueue(self._deadline_s), time.monotonic() + self._deadline_s)
+            exchange.set_deadline(DeadlineQueue(self._deadline_s))
 
     def end(self, exchange: HttpExchange, error: BaseException | None) -> None:
         self.errors.append(error)

@@ -41,7 +41,7 @@ class Limits:
 
     def begin(self, exchange: Any) -> None:
         exchange.max_body_bytes = self._max_bytes
-        exchange.set_deadline(DeadlineQueue(self._deadline_s), time.monotonic() + self._deadline_s)
+        exchange.set_deadline(DeadlineQueue(self._deadline_s))
         if self._header is not None:
             exchange.added_headers = ((b"access-control-allow-origin", self._header),)
 

@@ -173,7 +173,7 @@ async def test_an_invalid_host_is_rejected_each_time() -> None:
 async def test_default_headers_do_not_replace_those_of_the_response() -> None:
     def configure(app: Litestar) -> None:
         headers = ((b"content-type", b"x/y"), (b"x-frame-options", b"DENY"))
-        pipeline_of(app).config.set_default_headers(http=headers, https=())
+        pipeline_of(app).config.set_default_headers(headers)
 
     async with client_of(on_shutdown=[]) as client:
         configure(client._app)

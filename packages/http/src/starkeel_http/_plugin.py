@@ -190,7 +190,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
     def _start(self, app: Litestar) -> None:
         from ._client_address.layer import ClientAddress
         from ._edge.edge import Edge
-        from ._edge.headers import SECURITY_HEADERS, SECURITY_HEADERS_HTTPS, Cors
+        from ._edge.headers import HTTPS_HEADERS, PAGE_HEADERS, SECURITY_HEADERS, Cors
 
         store = next((plugin for plugin in app.plugins if hasattr(plugin, "claim_idempotency_key")), None)
         if self._needs_store and store is None:
@@ -218,7 +218,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         pipeline.add(self._edge)
         pipeline.error_response = error_response
         pipeline.config.close_message = close_message
-        pipeline.config.set_default_headers(http=SECURITY_HEADERS, https=SECURITY_HEADERS_HTTPS)
+        pipeline.config.set_default_headers(SECURITY_HEADERS, https=HTTPS_HEADERS, pages=PAGE_HEADERS)
 
 
 def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:

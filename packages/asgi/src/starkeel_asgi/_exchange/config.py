@@ -7,6 +7,8 @@ Header = tuple[bytes, bytes]
 """Name in lower case, as ASGI requires, and value."""
 
 REQUEST_ID: Final = b"x-request-id"
+JSON: Final = frozenset({b"application/json", b"application/problem+json"})
+"""Values of `Content-Type`, as they are usually sent."""
 
 
 class ExchangeConfig:
@@ -23,12 +25,21 @@ class ExchangeConfig:
         """Called with the exchange before the headers of a response are completed."""
         self.close_message: Callable[[Any], Any] | None = None
         """Returns the message that closes a WebSocket, given the application's."""
-        self.set_default_headers(http=(), https=())
+        self.set_default_headers(())
 
-    def set_default_headers(self, *, http: tuple[Header, ...], https: tuple[Header, ...]) -> None:
-        """Set the headers that each response has unless it sets them itself."""
-        self.headers_http, self.headers_https = http, https
-        self.header_names = frozenset({REQUEST_ID, *(name for name, _ in (*http, *https))})
+    def set_default_headers(
+        self, every: tuple[Header, ...], *, https: tuple[Header, ...] = (), pages: tuple[Header, ...] = ()
+    ) -> None:
+        """Set the headers that each response has unless it sets them itself.
+
+        Args:
+            every: Headers of all responses.
+            https: Further headers where the client uses HTTPS.
+            pages: Further headers where the content is not JSON, so that a browser may render it.
+        """
+        self.json_headers = every, (*every, *https)
+        self.page_headers = (*every, *pages), (*every, *https, *pages)
+        self.header_names = frozenset({REQUEST_ID, *(name for name, _ in (*every, *https, *pages))})
 
 
 def header_map(headers: Iterable[Header]) -> dict[bytes, bytes]:

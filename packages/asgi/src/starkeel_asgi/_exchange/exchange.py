@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from operator import itemgetter
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
@@ -150,17 +150,12 @@ class Exchange:
         if failure is not None:
             raise failure
 
-    def set_deadline(self, queue: "DeadlineQueue", at: float) -> None:
-        """Cancel the application when the time of a queue is over.
-
-        Args:
-            queue: Queue of the deadline's length.
-            at: End of the deadline in `time.monotonic()` seconds.
-        """
+    def set_deadline(self, queue: "DeadlineQueue") -> None:
+        """Cancel the application when the time of a queue is over, from now on."""
         # As `asyncio.timeout`: a cancellation by others must be distinguished from the deadline's.
         self._cancelling = self._task.cancelling()
         self._deadline = queue
-        queue.add(self)
+        at = queue.add(self)
         self.deadline_at = at if self.deadline_at is None else min(at, self.deadline_at)
         self.scope["state"]["deadline"] = self.deadline_at
 
@@ -238,27 +233,28 @@ class DeadlineQueue:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
+        self._call_later = asyncio.get_running_loop().call_later
         self._times: dict[Exchange, float] = {}
         self._is_timed = False
 
-    def add(self, exchange: Exchange) -> None:
-        """Start a deadline; the exchange expires when it passes."""
-        self._times[exchange] = at = self._loop.time() + self._seconds
+    def add(self, exchange: Exchange) -> float:
+        """Start a deadline, when the exchange expires; return its end in `time.monotonic()` seconds."""
+        self._times[exchange] = at = monotonic() + self._seconds
         if not self._is_timed:
             self._is_timed = True
-            self._loop.call_at(at, self._fire)
+            self._call_later(self._seconds, self._fire)
+        return at
 
     def remove(self, exchange: Exchange) -> None:
         """Remove a deadline; no effect if it has expired."""
         self._times.pop(exchange, None)
 
     def _fire(self) -> None:
-        now = self._loop.time() + _EARLY_S
+        now = monotonic() + _EARLY_S
         while self._times:
             exchange, at = next(iter(self._times.items()))
             if at > now:
-                self._loop.call_at(at, self._fire)
+                self._call_later(at - now, self._fire)
                 return
             del self._times[exchange]
             exchange.expire()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from litestar.types import Receive, Scope, Send
 
 from .._compat import forget_response, forget_start
-from .config import REQUEST_ID, ExchangeConfig, Header
+from .config import JSON, REQUEST_ID, ExchangeConfig, Header
 from .exchange import DeadlineQueue, Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
@@ -214,7 +214,8 @@ class HttpExchange(Exchange):
         given = message.get("headers", ())
         names = dict(given)
         self._length = names.get(b"content-length")
-        if names.get(b"content-type", b"")[:17] == b"text/event-stream":
+        content_type = names.get(b"content-type", b"")
+        if content_type[:17] == b"text/event-stream":
             self.is_event_stream = True
             self.lift_deadline()
             if self.is_ending:
@@ -222,7 +223,9 @@ class HttpExchange(Exchange):
         config = self.config
         if config.before_headers is not None:
             config.before_headers(self)
-        defaults = config.headers_https if self.facts[4] == "https" else config.headers_http
+        defaults = (config.json_headers if content_type in JSON else config.page_headers)[
+            self.facts[4] == "https"
+        ]
         if config.header_names.isdisjoint(names):
             headers = [*given, *defaults, *self.added_headers]
         else:

@@ -1,7 +1,6 @@
 """The edge layer: deadline, body limit, rate limits by address, CORS, headers and error responses."""
 
 import asyncio
-import time
 from math import isfinite
 from typing import Any, Final
 
@@ -62,13 +61,12 @@ class Edge:
         route, headers = exchange.route, exchange.headers
         policy = self._policy if route is None else route.handler.opt.get(POLICY, self._policy)
         exchange.policy = policy
-        timeout_s = policy.timeout_s
-        queue = self._deadlines.shared(timeout_s)
+        queue = self._deadlines.shared(policy.timeout_s)
         if exchange.is_peer_trusted and b"x-request-timeout" in headers:
             left_s = _parse_timeout(headers[b"x-request-timeout"])
-            if left_s is not None and left_s < timeout_s:
-                timeout_s, queue = left_s, DeadlineQueue(left_s)
-        exchange.set_deadline(queue, time.monotonic() + timeout_s)
+            if left_s is not None and left_s < policy.timeout_s:
+                queue = DeadlineQueue(left_s)
+        exchange.set_deadline(queue)
         if self._cors is not None:
             exchange.added_headers = self._cors.headers(headers.get(b"origin"))
         if type(exchange) is HttpExchange:

@@ -7,19 +7,21 @@ from starkeel_asgi import Header
 
 from .._base.addresses import Origin
 
-# OWASP REST Security Cheat Sheet.
+# OWASP REST Security Cheat Sheet, which has the last two only for responses that a browser renders.
 SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+HTTPS_HEADERS: Final[tuple[Header, ...]] = ((b"strict-transport-security", b"max-age=31536000"),)
+PAGE_HEADERS: Final[tuple[Header, ...]] = (
     (
         b"permissions-policy",
         b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     ),
     (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
 )
-SECURITY_HEADERS_HTTPS: Final = (*SECURITY_HEADERS, (b"strict-transport-security", b"max-age=31536000"))
 
 _METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _MAX_AGE_S: Final = b"600"
