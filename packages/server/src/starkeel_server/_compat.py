@@ -44,7 +44,7 @@ def granian() -> Granian:
     if not installed.startswith(GRANIAN):
         raise StartError(f"granian {installed} is installed, but starkeel-server supports {GRANIAN}x only")
     worker = _find("_granian", "ASGIWorker", *_WORKER_ARGUMENTS, by_keyword=True)
-    _check_call(_attribute("granian", worker, "serve_mtr"), "self", "callback", "event_loop", "signal")
+    _check_call(_attribute("granian", worker, "serve_str"), "self", "callback", "event_loop", "signal")
     signal = _find("_granian", "WorkerSignal")
     for method in ("add_cb", "set"):
         _attribute("granian", signal, method)

@@ -64,7 +64,7 @@ class Engine:
     def start(self) -> None:
         """Start to accept connections."""
         scheduler = self._granian.scheduler(self._loop, self._callback, impl_asyncio=True)
-        self._worker.serve_mtr(scheduler, self._loop, self._stop)
+        self._worker.serve_str(scheduler, self._loop, self._stop)
 
     def pause(self) -> None:
         """Stop accepting and keep open connections.
