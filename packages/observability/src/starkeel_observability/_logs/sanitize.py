@@ -48,7 +48,6 @@ _NAMED = re.compile(
     r"""(?<![\w%.-])([A-Za-z_%][\w.%-]{1,63}+)(?:=|['"]\s{0,4}(?::\s{0,4}|,\s{0,4}(?=b?['"])))"""
 )
 _VALUE = re.compile(r"""b?"(?:[^"\\]|\\.)*+"?|b?'(?:[^'\\]|\\.)*+'?|[^\s&;,()\[\]{}"'<>]++""", re.DOTALL)
-_MAX_CACHED: Final = 4096
 _MAX_TEXT: Final = 8192
 _MAX_NAME: Final = 256
 _MAX_ITEMS: Final = 200
@@ -94,7 +93,7 @@ def mask(text: str) -> str:
     if "earer" in text or "asic" in text or "EARER" in text or "ASIC" in text:
         text = _SCHEME.sub(rf"\1\2{HIDDEN}", text)
     if "=" in text or "'" in text or '"' in text:
-        text = _mask_named_cached(text) if len(text) <= _MAX_CACHED else _mask_named(text)
+        text = _mask_named(text)
     return text
 
 
@@ -111,8 +110,8 @@ def _mask_named(text: str) -> str:
     return "".join([*parts, text[at:]]) if parts else text
 
 
-# Most texts with names are SQL, and few of them are distinct.
-_mask_named_cached: Final = lru_cache(maxsize=512)(_mask_named)
+mask_repeated: Final = lru_cache(maxsize=2048)(mask)
+"""As `mask`, faster for texts that come again and again, such as the attributes of most spans."""
 
 
 def to_text(value: object) -> str:

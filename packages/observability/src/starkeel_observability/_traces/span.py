@@ -20,11 +20,12 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from .._logs.record import describe_exception
-from .._logs.sanitize import HIDDEN, is_secret, mask
+from .._logs.sanitize import HIDDEN, is_secret, mask, mask_repeated
 
 MAX_COUNT: Final = 128
 """Limit for attributes, events and links of a span, each: the specification's default."""
 _MAX_LENGTH: Final = 32_768
+_MAX_REPEATED: Final = 2048
 SAMPLED: Final = 1
 RANDOM_ID: Final = 2
 """Trace flag "random trace id" (W3C Trace Context level 2): set by the caller and propagated."""
@@ -262,7 +263,7 @@ def clean_value(key: str, value: Any) -> Any:
     if is_secret(key):
         return HIDDEN
     if type(value) is str:
-        return mask(value[:_MAX_LENGTH])
+        return mask_repeated(value) if len(value) <= _MAX_REPEATED else mask(value[:_MAX_LENGTH])
     if isinstance(value, (bool, int, float, bytes)):
         return value
     if isinstance(value, Sequence) and not isinstance(value, str):
