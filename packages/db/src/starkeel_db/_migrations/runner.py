@@ -10,7 +10,7 @@ from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .._base.errors import MigrationError, reason_of
+from .._base.errors import MigrationError, reason_of, sqlstate
 from .._base.metrics import gauge
 from .._driver.statements import outage
 from .._driver.transactions import BEGIN, READING
@@ -123,7 +123,7 @@ class Migrations:
                     transaction = await connection.begin()
                     break
                 except OperationalError as error:
-                    if outage(error.orig or error, is_disconnect=False) is None:
+                    if outage(error, is_disconnect=False) is None:
                         raise
                     await self._wait()
             yield connection
@@ -148,7 +148,7 @@ class Migrations:
 
 def _failed(name: str, error: Exception) -> Exception:
     reason = reason_of(error)
-    if getattr(getattr(error, "orig", error), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+    if sqlstate(error) == _LOCK_NOT_AVAILABLE:
         reason += " (another transaction uses the table; end it, or migrate later)"
     return MigrationError(f"migration {name} failed and was rolled back: {reason}")
 
