@@ -65,9 +65,11 @@ async def test_a_failed_migration_is_named_and_rolled_back(package: Package, dat
     assert "half" not in await tables(database_url)
 
 
-async def test_a_database_newer_than_the_code_is_refused(package: Package, database_url: str) -> None:
+async def test_a_contracted_database_is_refused_in_any_case(package: Package, database_url: str) -> None:
     package.add("0001_things", CREATE)
     newest = package.add("0002_more", 'op.execute("CREATE TABLE more (id INTEGER PRIMARY KEY)")')
+    with (package.folder / f"{newest}.py").open("a") as file:
+        file.write("\ncontracting = True\n")
     await package.plugin(database_url).migrate()
     (package.folder / f"{newest}.py").unlink()
 

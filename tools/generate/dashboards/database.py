@@ -43,6 +43,11 @@ _POOL = [
         [gauge("db_migrations_pending", "service, instance", function="max")],
         limits=(1, 1),
     ),
+    Panel(
+        "Newer schema",
+        "1 where newer code has migrated the database: during a rollout, and after a rollback.",
+        [gauge("db_schema_newer", "service, instance", function="max")],
+    ),
 ]
 
 _OUTBOX = [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._idempotency import IdempotencyPlugin
     from ._outbox.plugin import OutboxPlugin
     from ._outbox.relay import Broker, BrokerAwayError
-    from ._outbox.subscriptions import Subscription
+    from ._outbox.subscription import Subscription
     from ._outbox.writer import Event
     from ._plugin import DatabasePlugin
     from ._session.conflict_retry import repeat_conflicts
@@ -45,7 +45,7 @@ else:
             "_idempotency": ["IdempotencyPlugin"],
             "_outbox.plugin": ["OutboxPlugin"],
             "_outbox.relay": ["Broker", "BrokerAwayError"],
-            "_outbox.subscriptions": ["Subscription"],
+            "_outbox.subscription": ["Subscription"],
             "_outbox.writer": ["Event"],
             "_plugin": ["DatabasePlugin"],
             "_session.conflict_retry": ["repeat_conflicts"],

@@ -66,6 +66,12 @@ def connect_unnamed(dbapi: Any, open_connection: Callable[[], Awaitable[Any]]) -
     )
 
 
+def invalidate_plans(dialect: Any, cursor: Any) -> None:
+    """Prepare all statements of asyncpg's dialect again; `cursor` may execute one at once."""
+    dialect._invalidate_schema_cache()  # noqa: SLF001
+    cursor._invalidate_schema_cache_asof = dialect._invalidate_schema_cache_asof  # noqa: SLF001
+
+
 def set_daemon(connection: Any) -> None:
     """Keep the thread of an aiosqlite connection, not started yet, from delaying the exit of the process."""
     connection._thread.daemon = True  # noqa: SLF001
@@ -85,6 +91,8 @@ def check(url: URL) -> None:
         dbapi = url.get_dialect().import_dbapi()
         effect = "its adapter of asyncpg does not accept `async_creator_fn`, which DB_PGBOUNCER requires"
         _require(lambda: _is_creator_known(dbapi), "sqlalchemy", effect)
+        effect = "the invalidation of its prepared statements has changed"
+        _require(lambda: _is_invalidation_known(url), "sqlalchemy", effect)
 
 
 def _require(probe: Callable[[], bool], distribution: str, effect: str) -> None:
@@ -133,3 +141,11 @@ def _is_creator_known(dbapi: Any) -> bool:
     with suppress(ConnectionError):
         connect_unnamed(dbapi, open_connection)
     return bool(calls)
+
+
+def _is_invalidation_known(url: URL) -> bool:
+    from types import SimpleNamespace
+
+    dialect, cursor = url.get_dialect()(), SimpleNamespace(_invalidate_schema_cache_asof=0)
+    invalidate_plans(dialect, cursor)
+    return bool(cursor._invalidate_schema_cache_asof)  # noqa: SLF001

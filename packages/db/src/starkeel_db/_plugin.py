@@ -1,10 +1,11 @@
 """Litestar plugin for the database of an application."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, Self, final
+from typing import Any, Final, Literal, Self, final
 
 import structlog
 from litestar import Litestar
@@ -26,12 +27,14 @@ from ._engine.database import Database, WritableCheck
 from ._engine.engine import Share, unpooled_engine, wait_until_answering
 from ._migrations.autogenerate import write_revision
 from ._migrations.lint import blocking_operations, pending_sql
-from ._migrations.runner import Migrations, set_pending
+from ._migrations.runner import Migrations, set_newer, set_pending
 from ._migrations.scripts import Scripts
 from ._session.conflict_retry import add_retries, note_conflict
 from ._session.unit_of_work import UnitOfWorkProvider, close
 
 log = structlog.get_logger(__name__)
+
+_CHECK_SCHEMA_EVERY_S: Final = 60.0
 
 
 @final
@@ -57,6 +60,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         self._share = Share.of(settings, index=0, workers=1)
         self._database: Database | None = None
         self._is_schema_current = False
+        self._check_schema_at = float("-inf")
         self._units_of_work = UnitOfWorkProvider()
         self.request_session = self._units_of_work.request_session
         """Returns the session of a request's unit of work; the dependency `session`."""
@@ -132,7 +136,8 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
                 nothing and returns None.
 
         Raises:
-            NewerDatabaseError: The database has revisions that the code does not have; checked in any case.
+            NewerDatabaseError: The database has revisions that the code does not have and does not work with;
+                checked in any case.
             MigrationError: A migration failed and was rolled back.
         """
         settings = self.settings
@@ -151,13 +156,14 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             applied = await migrations.apply()
             # Saves the worker that ran the migrations the check.
             self._is_schema_current = True
+            self._check_schema_at = time.monotonic() + _CHECK_SCHEMA_EVERY_S
             return applied
 
     async def migration_sql(self) -> str:
         """Return the SQL that `migrate` would run.
 
         Raises:
-            NewerDatabaseError: The database has revisions that the code does not have.
+            NewerDatabaseError: The database has revisions that the code does not have and does not work with.
         """
         scripts = Scripts(self._package)
         async with self._unpooled(self.settings.migrations_target) as engine:
@@ -213,18 +219,21 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         """Raise when the database does not answer or lacks a migration."""
         database = self._opened()
         await database.check()
-        if self._is_schema_current:
+        if time.monotonic() < self._check_schema_at:
             return
         scripts = Scripts(self._package)
         async with database.check_connection() as connection:
             found = await scripts.applied(connection)
-        # A database newer than the code is refused at start. If it becomes newer later, a deployment is in
-        # progress, and this process serves until it is replaced.
+        # Whether code works with a newer schema is checked at start. If the schema becomes newer later, a
+        # deployment is in progress, and this process serves until it is replaced.
         missing = scripts.missing(found, tolerate_newer=True)
         set_pending(len(missing))
-        if missing:
+        set_newer(bool(found.difference(scripts.names())))
+        # Once it was current, a database that lacks revisions was restored: the metric reports it.
+        if missing and not self._is_schema_current:
             raise SchemaBehindError(missing)
         self._is_schema_current = True
+        self._check_schema_at = time.monotonic() + _CHECK_SCHEMA_EVERY_S
 
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Yield the features for the start log: name, whether it is on, and the reason."""

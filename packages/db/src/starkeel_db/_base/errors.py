@@ -7,7 +7,7 @@ from litestar.exceptions import ServiceUnavailableException
 RETRY_AFTER_S = 1
 """Seconds in `Retry-After`: most outages are a restart or a full pool."""
 
-Conflict = Literal["deadlock", "serialization"]
+Conflict = Literal["deadlock", "serialization", "schema_change"]
 
 
 class DatabaseUnavailable(ServiceUnavailableException):
@@ -18,7 +18,8 @@ class DatabaseUnavailable(ServiceUnavailableException):
     Attributes:
         reason: Cause, for logs; holds no secret, but is not meant for clients.
         is_lasting: Whether waiting is useless: the address, the credentials or the file is wrong.
-        conflict: Kind of transaction conflict, if that was the cause: a retry may succeed.
+        conflict: Kind of transaction conflict, if that was the cause: a retry may succeed. `schema_change`
+            is a statement that was prepared before the schema changed.
     """
 
     def __init__(self, reason: str, *, is_lasting: bool = False, conflict: Conflict | None = None) -> None:
@@ -89,9 +90,28 @@ class SchemaBehindError(DatabaseError):
         self.missing = missing
 
 
+def driver_error(error: BaseException) -> BaseException:
+    """Return the driver's error that SQLAlchemy has wrapped; the error itself if it is no wrapper.
+
+    SQLAlchemy's property `driver_exception` raises for wrappers that were created without an original error.
+    """
+    while "orig" in (attributes := getattr(error, "__dict__", {})):
+        original = attributes["orig"] or error.__cause__
+        if not isinstance(original, BaseException):
+            break
+        error = original
+    return error
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return PostgreSQL's error code of an error; None if it is not an error of the server."""
+    state: object = getattr(driver_error(error), "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
 def sqlite_code(error: BaseException) -> int:
     """Return SQLite's primary result code of an error; 0 if it is not an error of SQLite."""
-    code: object = getattr(error, "sqlite_errorcode", 0)
+    code: object = getattr(driver_error(error), "sqlite_errorcode", 0)
     return code & 0xFF if isinstance(code, int) else 0
 
 
@@ -99,5 +119,6 @@ def reason_of(error: BaseException) -> str:
     """Return the first line of the driver's message; further lines may contain values."""
     if isinstance(error, DatabaseUnavailable):
         return error.reason
-    original = getattr(error, "driver_exception", None) or getattr(error, "orig", None) or error
-    return (str(original) or type(original).__name__).splitlines()[0]
+    original = driver_error(error)
+    lines = str(original).splitlines()
+    return lines[0] if lines and lines[0] else type(original).__name__

@@ -20,7 +20,7 @@ _REASONS = {
     "57P03": "it is starting or stopping",
 }
 _LASTING = frozenset({"28P01", "28000", "3D000"})
-_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def postgres_opener(

@@ -17,8 +17,17 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from .._base.dsn import DatabaseUrl, PostgresUrl
-from .._base.errors import Conflict, DatabaseUnavailable, ReadOnlySessionError, reason_of, sqlite_code
+from .._base.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    ReadOnlySessionError,
+    driver_error,
+    reason_of,
+    sqlite_code,
+    sqlstate,
+)
 from .pool import WAITED_S
+from .stale_plans import is_stale
 from .transactions import READ_ONLY
 
 log = structlog.get_logger(__name__)
@@ -28,9 +37,9 @@ Open = Callable[[], Awaitable[Any]]
 
 # SQLSTATE (PostgreSQL manual, appendix A): connection exception, insufficient resources, operator
 # intervention (shutdown, statement timeout), transaction rollback (deadlock, serialization); then session
-# timeouts, read-only transaction, lock timeout.
+# timeouts, read-only transaction, lock timeout, failures of the operating system or its files.
 _CLASSES: Final = ("08", "53", "57", "40")
-_CODES: Final = {"25P03", "25P04", "25006", "55P03"}
+_CODES: Final = {"25P03", "25P04", "25006", "55P03", "58000", "58030"}
 _READ_ONLY_TRANSACTION: Final = "25006"
 _CONFLICTS: Final[dict[str | None, Conflict]] = {"40001": "serialization", "40P01": "deadlock"}
 # Statement timeout, lock timeout and conflicts concern one statement; they are no outage.
@@ -118,16 +127,19 @@ class StatementMonitor:
 
     def _replace(self, context: ExceptionContext) -> DatabaseUnavailable | ReadOnlySessionError | None:
         error = context.original_exception
+        if is_stale(error):
+            # The statements of all connections are prepared again: a repetition succeeds.
+            return DatabaseUnavailable(reason_of(error), conflict="schema_change")
         reason = outage(error, is_disconnect=context.is_disconnect)
         if reason is None:
             return None
-        state = getattr(error, "sqlstate", None)
+        state = sqlstate(error)
         is_refused_write = state == _READ_ONLY_TRANSACTION or sqlite_code(error) == _SQLITE_READONLY
         options = {} if context.connection is None else context.connection.get_execution_options()
         if is_refused_write and options.get(READ_ONLY, False):
             log.error("write refused in read-only session", reason=reason)
             return ReadOnlySessionError(reason)
-        if isinstance(error, OSError) or _is_broken(error) or state == _READ_ONLY_TRANSACTION:
+        if isinstance(driver_error(error), OSError) or _is_broken(error) or state == _READ_ONLY_TRANSACTION:
             # Also a server that has become a standby: new connections find the primary.
             context.is_disconnect = True
         if state not in _STATEMENT_ERRORS:
@@ -140,21 +152,21 @@ class StatementMonitor:
         span: Span | None = context.connection.info.pop(_SPAN, None)
         if span is not None:
             error = context.original_exception
-            span.set_attribute("error.type", getattr(error, "sqlstate", None) or type(error).__qualname__)
+            span.set_attribute("error.type", sqlstate(error) or type(error).__qualname__)
             span.set_status(Status(StatusCode.ERROR))
             span.end()
 
 
 def outage(error: BaseException, *, is_disconnect: bool) -> str | None:
     """Return why the database is unavailable, or None if the error of the driver has another cause."""
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) or is_stale(error):
         return None
-    state = getattr(error, "sqlstate", None)
+    state = sqlstate(error)
     is_passing = (
         is_disconnect
-        or isinstance(error, OSError)
+        or isinstance(driver_error(error), OSError)
         or _is_broken(error)
-        or (isinstance(state, str) and (state.startswith(_CLASSES) or state in _CODES))
+        or (state is not None and (state.startswith(_CLASSES) or state in _CODES))
         or sqlite_code(error) in _SQLITE_CODES
     )
     return reason_of(error) if is_passing else None
@@ -164,9 +176,7 @@ def _is_broken(error: BaseException) -> bool:
     # asyncpg raises this when a statement is sent while the server is closing the connection. An error of
     # asyncpg exists only if the module is loaded.
     asyncpg: Any = sys.modules.get("asyncpg")
-    return asyncpg is not None and isinstance(
-        getattr(error, "driver_exception", error), asyncpg.InternalClientError
-    )
+    return asyncpg is not None and isinstance(driver_error(error), asyncpg.InternalClientError)
 
 
 @lru_cache(maxsize=1024)

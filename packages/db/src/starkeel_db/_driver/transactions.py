@@ -124,12 +124,16 @@ def session_settings(statement_timeout_s: float) -> dict[str, str]:
 class _StatementTimeout:
     """Statement timeout of one transaction; `ends_at` are monotonic seconds."""
 
-    __slots__ = ("_current_s", "_ends_at", "_timeout_s")
+    __slots__ = ("_current_s", "_ends_at", "_session_s", "_timeout_s")
 
     def __init__(self, ends_at: float, timeout_s: float, current_s: float) -> None:
         self._ends_at = ends_at
         self._timeout_s = timeout_s
-        self._current_s = current_s
+        self._current_s = self._session_s = current_s
+
+    def restart(self) -> None:
+        """Note that the transaction begins again, with the timeout of the session."""
+        self._current_s = self._session_s
 
     def due_ms(self) -> int | None:
         """Return the timeout to set before the next statement, in milliseconds; None to keep the current."""
@@ -172,19 +176,31 @@ def enforce_deadlines(engine: Engine) -> None:
 
     @event.listens_for(engine, "before_cursor_execute")
     def shorten(connection: Connection, *_: Any) -> None:
-        timeout = connection.info.get(_TIMEOUT)
-        due_ms = None if timeout is None else timeout.due_ms()
-        if due_ms is None:
-            return
-        # A cursor of the driver runs in the same transaction, but emits no further events.
-        cursor = connection.connection.cursor()
-        try:
-            # Values are parameters, so that the driver can keep the statement prepared.
-            cursor.execute(_SHORTEN, (str(due_ms), _IDLE_MS))
-        finally:
-            cursor.close()
+        _shorten(connection)
 
     @event.listens_for(engine, "checkin")
     def forget(_: Any, record: ConnectionPoolEntry) -> None:
         # The next checkout may not belong to a request.
         record.info.pop(_TIMEOUT, None)
+
+
+def restart_deadline(connection: Connection) -> None:
+    """Apply the deadline of a request to its transaction, which begins again after a rollback."""
+    timeout = connection.info.get(_TIMEOUT)
+    if timeout is not None:
+        timeout.restart()
+        _shorten(connection)
+
+
+def _shorten(connection: Connection) -> None:
+    timeout = connection.info.get(_TIMEOUT)
+    due_ms = None if timeout is None else timeout.due_ms()
+    if due_ms is None:
+        return
+    # A cursor of the driver runs in the same transaction, but emits no further events.
+    cursor = connection.connection.cursor()
+    try:
+        # Values are parameters, so that the driver can keep the statement prepared.
+        cursor.execute(_SHORTEN, (str(due_ms), _IDLE_MS))
+    finally:
+        cursor.close()

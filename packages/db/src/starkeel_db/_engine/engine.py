@@ -19,6 +19,7 @@ from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase,
 from .._base.settings import DatabaseSettings
 from .._compat import check, connect_unnamed
 from .._driver.pool import ElasticPool, check_connections
+from .._driver.stale_plans import heal_stale_plans
 from .._driver.statements import Open, StatementMonitor
 from .._driver.transactions import (
     BEGIN,
@@ -81,6 +82,7 @@ def pooled_engine(
         control_sqlite(engine.sync_engine)
     else:
         enforce_deadlines(engine.sync_engine)
+        heal_stale_plans(engine.sync_engine)
         note_failures(engine.sync_engine)
     return engine, pool
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .._base.errors import SchemaBehindError
-from .runner import Migrations
+from .history import HISTORY_TABLES
 from .scripts import VERSION_TABLES, Scripts
 
 _MAX_NAME = 32
@@ -22,8 +22,10 @@ async def write_revision(
 
     Raises:
         SchemaBehindError: The database lacks a migration.
+        NewerDatabaseError: The database has a revision that the code does not have.
     """
-    missing = await Migrations(engine, scripts, metadata).missing()
+    async with engine.connect() as connection:
+        missing = scripts.missing(await scripts.applied(connection))
     if missing:
         raise SchemaBehindError(missing)
     name = revision_name(len(scripts.names()) + 1, message)
@@ -60,8 +62,8 @@ def comparison(metadata: MetaData) -> dict[str, Any]:
 
 
 def _is_compared(name: str | None, kind: str, _: Any) -> bool:
-    """Exclude the version tables of all services."""
-    return kind != "table" or not str(name).startswith(VERSION_TABLES)
+    """Exclude the tables of applied revisions of all services."""
+    return kind != "table" or not str(name).startswith((VERSION_TABLES, HISTORY_TABLES))
 
 
 def _differ(context: Any, *columns_and_types: Any) -> bool | None:

@@ -22,7 +22,8 @@ _CHANGES: Final = (
     (r"ADD CONSTRAINT (?!.*\bNOT VALID\b)(?!.*\bUSING INDEX\b)", "checks the whole table under a lock"),
     (r"RENAME ", "renames an object that the running release uses under its old name"),
 )
-_DROPPED_COLUMN: Final = re.compile(r"DROP COLUMN (\S+)", re.IGNORECASE)
+_DROPPED_COLUMN: Final = re.compile(r"DROP COLUMN (?:IF EXISTS )?(\S+)", re.IGNORECASE)
+_DROPPED_TABLE: Final = re.compile(r"DROP TABLE (?:IF EXISTS )?(\S+)", re.IGNORECASE)
 
 
 def upgrade_sql(scripts: Scripts, *, dialect: str, after: str | None, upto: str = "head") -> str:
@@ -53,14 +54,18 @@ def blocking_operations(scripts: Scripts, metadata: MetaData) -> list[str]:
     """Return operations that lock a table of PostgreSQL for long or break the running release.
 
     Revisions with a module variable `blocking`, which holds the reason, are skipped.
-    Columns of the models, given as `metadata`, must not be dropped.
+    Columns of the models, given as `metadata`, must not be dropped. A revision that drops a column or a table
+    has a module variable `contracting`: older code may not work with its schema.
     """
     found: list[str] = []
     after = None
     for name in scripts.names():
         if not scripts.reason_to_block(name):
             sql = upgrade_sql(scripts, dialect="postgresql", after=after, upto=name)
-            found += [f"{name}: {what}" for what in _findings(_statements(sql), metadata)]
+            statements = _statements(sql)
+            found += [f"{name}: {what}" for what in _findings(statements, metadata)]
+            if not scripts.is_contracting(name):
+                found += [f"{name}: {what}" for what in _contractions(statements)]
         after = name
     return found
 
@@ -90,3 +95,11 @@ def _alterations(table: str, change: str, metadata: MetaData) -> Iterator[str]:
     dropped = _DROPPED_COLUMN.match(change)
     if dropped and table in metadata.tables and dropped[1] in metadata.tables[table].columns:
         yield f"{table}: drops {dropped[1]}, which the models use"
+
+
+def _contractions(statements: Sequence[str]) -> Iterator[str]:
+    for statement in statements:
+        altered = _ALTERED.match(statement)
+        dropped = _DROPPED_COLUMN.match(altered[2]) if altered else _DROPPED_TABLE.match(statement)
+        if dropped:
+            yield f"drops {dropped[1]}, which older code may use; set `contracting`"

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .._base.errors import MigrationError, reason_of
+from .._base.errors import MigrationError, reason_of, sqlstate
 from .._base.metrics import gauge
 from .._driver.statements import outage
 from .._driver.transactions import BEGIN, READING
@@ -43,11 +43,14 @@ class Migrations:
         """Return the revisions that the database lacks, oldest first.
 
         Raises:
-            NewerDatabaseError: It has a revision that the code does not have.
+            NewerDatabaseError: It has a revision that the code does not have and does not work with.
         """
         async with self._engine.execution_options(**{BEGIN: READING}).connect() as connection:
-            missing = self._scripts.missing(await self._scripts.applied(connection))
+            applied = await self._scripts.applied(connection)
+            is_newer = await self._scripts.check_newer(connection, applied)
+        missing = self._scripts.missing(applied, tolerate_newer=True)
         set_pending(len(missing))
+        note_newer(self._scripts, applied, is_newer=is_newer)
         return missing
 
     async def apply(self) -> int:
@@ -81,10 +84,13 @@ class Migrations:
                 )
 
     async def _apply(self, connection: AsyncConnection) -> int:
-        missing = self._scripts.missing(await self._scripts.applied(connection))
+        applied = await self._scripts.applied(connection)
+        await self._scripts.check_newer(connection, applied)
+        missing = self._scripts.missing(applied, tolerate_newer=True)
         if not missing:
             set_pending(0)
             return 0
+        self._scripts.check_marks(missing)
         if self._engine.dialect.name != "sqlite":
             # Alembic begins and commits a transaction for each revision.
             await connection.rollback()
@@ -107,7 +113,10 @@ class Migrations:
         from alembic import command
 
         config = self._scripts.config(
-            connection, target_metadata=self._metadata, transaction_per_migration=True, on_version_apply=note
+            connection,
+            target_metadata=self._metadata,
+            transaction_per_migration=True,
+            on_version_apply=[note],
         )
         command.upgrade(config, "head")
         is_sqlite = connection.dialect.name == "sqlite"
@@ -123,7 +132,7 @@ class Migrations:
                     transaction = await connection.begin()
                     break
                 except OperationalError as error:
-                    if outage(error.orig or error, is_disconnect=False) is None:
+                    if outage(error, is_disconnect=False) is None:
                         raise
                     await self._wait()
             yield connection
@@ -148,7 +157,7 @@ class Migrations:
 
 def _failed(name: str, error: Exception) -> Exception:
     reason = reason_of(error)
-    if getattr(getattr(error, "orig", error), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+    if sqlstate(error) == _LOCK_NOT_AVAILABLE:
         reason += " (another transaction uses the table; end it, or migrate later)"
     return MigrationError(f"migration {name} failed and was rolled back: {reason}")
 
@@ -157,3 +166,20 @@ def set_pending(count: int) -> None:
     """Set the number of migrations that the database lacks."""
     # All processes observe the same database: the latest value is right.
     gauge("db_migrations_pending", "Migrations that the database lacks.", "mostrecent").set(count)
+
+
+def note_newer(scripts: Scripts, applied: frozenset[str], *, is_newer: bool) -> None:
+    """Log a database that newer code has migrated, and set the metric."""
+    set_newer(is_newer)
+    if is_newer:
+        names = scripts.names()
+        log.warning(
+            "database newer than the code",
+            revision=", ".join(sorted(applied.difference(names))),
+            newest=names[-1] if names else None,
+        )
+
+
+def set_newer(is_newer: bool) -> None:
+    """Set the metric of a database that newer code has migrated."""
+    gauge("db_schema_newer", "Whether newer code has migrated the database.", "mostrecent").set(is_newer)

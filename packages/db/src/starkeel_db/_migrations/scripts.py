@@ -6,17 +6,18 @@ Alembic is used only where a migration is applied or the files are not plain.
 
 import ast
 import logging
-from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, String, column, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .._base.errors import MigrationError, NewerDatabaseError
+from .history import History, check_newer, needs
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 VERSION_TABLES = "alembic_version"
 """Prefix of the tables that hold the applied revisions."""
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
+# Stands for a parsed command line: `argparse` is not needed elsewhere in a worker.
+_QUIET: Any = SimpleNamespace(quiet=True)
 _ENVIRONMENT = Path(__file__).with_name("alembic")
 
 
@@ -42,7 +45,9 @@ class Scripts:
             logger.setLevel(logging.WARNING)
         self._folder = Path(str(import_module(package).__path__[0]))
         # One table per service, so that services can share a database.
-        self.version_table = f"{VERSION_TABLES}_{package.partition('.')[0]}"
+        service = package.partition(".")[0]
+        self.version_table = f"{VERSION_TABLES}_{service}"
+        self.history = History(service)
         self._line = revisions_in_line(self._folder)
 
     def config(self, connection: Connection | None = None, **options: Any) -> "Config":
@@ -50,8 +55,9 @@ class Scripts:
         from alembic.config import Config
 
         options["version_table"] = self.version_table
+        options["on_version_apply"] = [self.history.record, *options.get("on_version_apply", ())]
         attributes = {"connection": connection, "options": options}
-        config = Config(cmd_opts=Namespace(quiet=True), attributes=attributes)
+        config = Config(cmd_opts=_QUIET, attributes=attributes)
         for name, value in (
             ("script_location", str(_ENVIRONMENT)),
             ("version_locations", str(self._folder)),
@@ -81,6 +87,39 @@ class Scripts:
     def reason_to_block(self, name: str) -> str:
         """Return the `blocking` variable of a revision, the reason why it may block; empty if it has none."""
         return str(getattr(self._script.get_revision(name).module, "blocking", ""))
+
+    def check_marks(self, names: Sequence[str]) -> None:
+        """Check the `contracting` variables of revisions before they are applied.
+
+        Raises:
+            MigrationError: One names no earlier revision.
+        """
+        known = self.names()
+        for name in names:
+            needed = needs(self._script.get_revision(name))
+            if needed is not None and needed not in known[: known.index(name) + 1]:
+                raise MigrationError(
+                    f"{name}: `contracting` is {needed!r}, which is no earlier revision; accepted: True, or"
+                    " the oldest revision of code that still works"
+                )
+
+    def is_contracting(self, name: str) -> bool:
+        """Return whether a revision is marked as one that older code does not work with."""
+        return needs(self._script.get_revision(name)) is not None
+
+    async def check_newer(self, connection: AsyncConnection, applied: frozenset[str]) -> bool:
+        """Return whether a database has a revision that the code does not have, and the code works with it.
+
+        Raises:
+            NewerDatabaseError: The code does not work with it.
+        """
+        unknown = sorted(applied.difference(self.names()))
+        if not unknown:
+            return False
+        history = await connection.run_sync(self.history.read)
+        for head in unknown:
+            check_newer(head, self.names(), history)
+        return True
 
     async def applied(self, connection: AsyncConnection) -> frozenset[str]:
         """Return the content of the version table; empty if the table does not exist."""

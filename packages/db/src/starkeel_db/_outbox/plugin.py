@@ -17,7 +17,8 @@ from .._plugin import DatabasePlugin, database_of
 from .._retention import delete_batch, deleting
 from .._session.unit_of_work import after_commit
 from .relay import Broker, Relay
-from .subscriptions import Subscription, Subscriptions
+from .subscription import Subscription
+from .subscriptions import Subscriptions
 from .writer import Notifier, outbox_table, write_last
 
 _CLOSE_S: Final = 2.0

@@ -1,0 +1,53 @@
+"""Reads events of several keys with one query, at most a page of each."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import text
+
+from .._plugin import DatabasePlugin
+from .._session.unit_of_work import is_postgres
+from .writer import Event
+
+PAGE: Final = 100
+"""Maximum number of events of a key that one query returns."""
+MAX_ROWS: Final = 1000
+"""Maximum number of events that one query returns."""
+
+_COLUMNS: Final = "o.position, o.key, o.kind, o.payload, o.traceparent"
+_ON_POSTGRES: Final = text(
+    f"SELECT w.number - 1, {_COLUMNS} FROM"  # noqa: S608 - constants
+    " unnest(CAST(:keys AS text[]), CAST(:seen AS bigint[])) WITH ORDINALITY AS w(key, seen, number)"
+    " CROSS JOIN LATERAL (SELECT * FROM outbox WHERE key = w.key AND position > w.seen"
+    f" ORDER BY position LIMIT {PAGE}) AS o ORDER BY w.number, o.position LIMIT {MAX_ROWS}"
+)
+# SQLite has no LATERAL; CROSS JOIN keeps the order of the tables, so that each page is found by the index.
+_ON_SQLITE: Final = text(
+    f"SELECT w.key, {_COLUMNS} FROM json_each(:wanted) AS w CROSS JOIN outbox AS o"  # noqa: S608 - constants
+    " ON o.position IN (SELECT i.position FROM outbox AS i WHERE i.key = json_extract(w.value, '$[0]')"
+    f" AND i.position > json_extract(w.value, '$[1]') ORDER BY i.position LIMIT {PAGE})"
+    f" ORDER BY w.key, o.position LIMIT {MAX_ROWS}"
+)
+
+
+async def read_pages(database: DatabasePlugin, wanted: Sequence[tuple[str, int]]) -> list[list[Event]]:
+    """Return the next events of each pair of a key and the position after which to read.
+
+    A page is complete, or shorter because there are no more events. Pages that are left out, because the
+    first ones have `MAX_ROWS` events together, are missing at the end of the list.
+    """
+    async with database.session(reads_only=True) as session:
+        if is_postgres(session):
+            lists = {"keys": [key for key, _ in wanted], "seen": [seen for _, seen in wanted]}
+            rows = (await session.execute(_ON_POSTGRES, lists)).all()
+        else:
+            rows = (await session.execute(_ON_SQLITE, {"wanted": json.dumps(wanted)})).all()
+    pages: list[list[Event]] = [[] for _ in wanted]
+    for number, *event in rows:
+        pages[number].append(Event(*event))
+    if len(rows) < MAX_ROWS:
+        return pages
+    # The last one that was read may be cut off.
+    last: int = rows[-1][0]
+    return pages[: last + 1] if len(pages[last]) == PAGE else pages[:last]
