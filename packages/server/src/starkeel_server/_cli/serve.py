@@ -12,8 +12,9 @@ import structlog
 from starkeel_config import ConfigurationError, Resolved, ServiceSettings
 
 from .._admin.control_client import ControlClient
-from .._admin.endpoints import OperatorEndpoints, metrics_endpoint, status_endpoints
+from .._admin.endpoints import OperatorEndpoints, metrics_endpoint
 from .._admin.http_server import serve_admin
+from .._admin.worker_status import WorkerStatus
 from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
 from .._config.service import Service
 from .._control.log_levels import MainLogLevels
@@ -175,9 +176,10 @@ class _MainProcess:
         operator = OperatorEndpoints(
             service=self._service, config=config, hooks=hooks, workers=workers, levels=levels
         )
+        status = WorkerStatus(self._lifecycle, pool)
         endpoints = {
-            "/metrics": metrics_endpoint(directory.metrics, hooks.collectors()),
-            **status_endpoints(self._lifecycle, pool),
+            "/metrics": metrics_endpoint(directory.metrics, [*hooks.collectors(), status]),
+            **status.endpoints(),
             **operator.by_path(),
         }
         port = ListenSocket(server.metrics_host, server.metrics_port, variable="METRICS_PORT")
