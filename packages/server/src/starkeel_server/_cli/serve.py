@@ -43,7 +43,8 @@ _ROLL_BACK_S = 1.5
 def serve(service: Service, signals: SignalDispatcher, first: SpareProcess) -> NoReturn:
     """Serve until a stop signal, then exit; `first` is the interpreter of the first worker."""
     signals.handler = main = _MainProcess(service, first)
-    leave(main.run())
+    code = main.run()
+    leave(code, callbacks_s=main.callbacks_s)
 
 
 class _MainProcess:
@@ -60,6 +61,8 @@ class _MainProcess:
         self._hooks: ProcessHooks | None = None
         self._directory: RuntimeDirectory | None = None
         self._supervisor: Supervisor | None = None
+        self.callbacks_s = _EARLY_FLUSH_S
+        """Seconds for the callbacks of `atexit` after `run`."""
 
     def run(self) -> int:
         """Start, serve and drain; return the exit code."""
@@ -87,7 +90,7 @@ class _MainProcess:
             self._end_startup()
             self._log("shutdown complete")
             self._clean_up(_EARLY_FLUSH_S)
-            leave(STOPPED)
+            leave(STOPPED, callbacks_s=self.callbacks_s)
         self.on_child()
 
     def on_repeated_stop(self, received: signal.Signals) -> None:
@@ -95,7 +98,7 @@ class _MainProcess:
         self._log(f"{STOP_SIGNALS[received]} again: already stopping")
 
     def on_quit(self, message: str) -> None:
-        """Kill all workers and exit."""
+        """Kill all workers and exit, without callbacks of `atexit`: nothing may delay it."""
         # Before the workers are killed, so that the main thread does not end the process first.
         self._lifecycle.advance(Phase.KILLED, message)
         if self._supervisor is not None:
@@ -214,7 +217,7 @@ class _MainProcess:
 
     def _clean_up(self, flush_s: float) -> None:
         if self._hooks is not None:
-            self._hooks.stop_process(timeout_s=flush_s)
+            self.callbacks_s = self._hooks.stop_process(timeout_s=flush_s)
         if self._directory is not None:
             self._directory.remove()
 

@@ -37,7 +37,8 @@ class Restarts:
     def record_end(self, index: int, *, up_s: float | None, now: float) -> Ends:
         """Record the end of a worker that was up for `up_s` seconds, or never if that is None.
 
-        The first one that ends after it was up is restarted immediately; each further end doubles the delay.
+        The restart after the first end of a worker that was up is immediate; each further end doubles the
+        delay.
         """
         if up_s is not None and up_s >= STABLE_S:
             self._ends.pop(index, None)
