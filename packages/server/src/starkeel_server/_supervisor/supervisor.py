@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
-from typing import Any
 
 import structlog
 
@@ -14,6 +13,7 @@ from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED
 from .._config.settings import ServerSettings
 from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.worker_process import WorkerProcess
+from .._process.inherited import reap_orphans
 from .config_reload import ReloadableConfig
 from .lifecycle import Lifecycle
 from .restarts import Restarts
@@ -87,6 +87,7 @@ class Supervisor:
             due_s = [self._restarts.due_in_s(i, now=time.monotonic()) for i in self.pool.missing()]
             self._wait(min([_TICK_S if self._rolling_restart.is_running else SAMPLE_INTERVAL_S, *due_s]))
             self._collect_exited()
+            reap_orphans({worker.pid for worker in self.pool.all()})
             self._start_missing()
             if self.pool.is_up:
                 count = len(self.pool.indexes)
@@ -99,12 +100,15 @@ class Supervisor:
     def _wait(self, timeout_s: float) -> None:
         """Wait for an event: the end or a notice of a worker, a signal, or the timeout."""
         channels = [worker.channel for worker in self.pool.all() if worker.channel.is_connected]
-        sources: list[Any] = [self._wakes, *channels]
-        readable, _, _ = select.select(sources, [], [], max(0.0, timeout_s))
-        if self._wakes in readable:
+        # Not `select`, which fails for descriptors from 1024 on.
+        poller = select.poll()
+        for descriptor in (self._wakes.fileno(), *(channel.fileno() for channel in channels)):
+            poller.register(descriptor, select.POLLIN)
+        readable = {descriptor for descriptor, _ in poller.poll(max(0.0, timeout_s) * 1000)}
+        if self._wakes.fileno() in readable:
             self._wakes.recv(4096)
         for channel in channels:
-            if channel in readable:
+            if channel.fileno() in readable:
                 channel.read_notices()
 
     def _replace_workers(self) -> None:
