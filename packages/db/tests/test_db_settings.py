@@ -7,7 +7,7 @@ import pytest
 from starkeel_config import ConfigurationError, Problem, ServiceSettings, load
 from starkeel_db import DatabaseSettings
 from starkeel_db._base.dsn import PostgresUrl
-from starkeel_db._driver.postgres import tls
+from starkeel_db._driver.postgres import tls_attempts
 
 PASSWORD = "hunter2"
 
@@ -136,7 +136,7 @@ def test_tls_verifies_as_sslmode_requires(mode: str, verifies: bool, checks_the_
     target = loaded(DATABASE_URL=f"postgresql://u@db/x?sslmode={mode}").target
     assert isinstance(target, PostgresUrl)
 
-    context = tls(target)
+    (context,) = tls_attempts(target, target.addresses[0])
 
     assert isinstance(context, ssl.SSLContext)
     assert (context.verify_mode is ssl.CERT_REQUIRED) is verifies

@@ -148,3 +148,21 @@ def _terminal(descriptor: int) -> Any:
             yield os.read(descriptor, 4096)
         except OSError:
             return
+
+
+def test_closed_standard_streams_are_not_reused_for_sockets(samples: Any) -> None:
+    def without_streams() -> None:
+        for descriptor in range(3):
+            os.close(descriptor)
+
+    target = samples.directory / "streams"
+    app = samples.directory / "sample" / "app.py"
+    links = "{n: os.readlink(f'/proc/{p}/fd/{n}') for p in (os.getpid(), os.getppid()) for n in range(3)}"
+    write = f"open('written', 'w').write(str({links}))\nos.rename('written', 'streams')\n"
+    app.write_text(app.read_text() + write)
+    sample = samples.start(popen={"preexec_fn": without_streams})
+
+    samples.wait_until(target.exists)
+
+    assert target.read_text() == str(dict.fromkeys(range(3), "/dev/null"))
+    assert sample.stop() == 0

@@ -199,6 +199,8 @@ def test_spans_over_grpc(samples: Any, host: str, compression: str) -> None:
             OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
             OTEL_EXPORTER_OTLP_COMPRESSION=compression,
             OTEL_EXPORTER_OTLP_HEADERS="x-tenant=blue",
+            # A proxy for other requests: spans do not use it.
+            http_proxy="http://127.0.0.1:1",
         )
         sample.get("/pid")
         samples.wait_until(lambda: received == ["GET /pid"], what="the span")

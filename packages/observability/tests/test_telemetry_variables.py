@@ -12,7 +12,6 @@ from starkeel_observability import ObservabilitySettings
 STANDARD = sorted(
     {name for module in (of_the_api, of_the_sdk) for name in vars(module) if name.startswith("OTEL_")}
 )
-READ_BY_THE_API = {name for name in STANDARD if name == "OTEL_PROPAGATORS" or "_PYTHON_" in name}
 DECLARED = {
     variable.name
     for section in reference(ObservabilitySettings, service="orders").sections
@@ -41,7 +40,12 @@ SUPPORTED: dict[str, tuple[str, Any, Any]] = {
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS": ("a=b", lambda s: s.collector_headers(), {"a": "b"}),
     "OTEL_EXPORTER_OTLP_TIMEOUT": ("7", "timeout_s", 0.007),
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": ("7", "timeout_s", 0.007),
+    "OTEL_PROPAGATORS": ("baggage, none", lambda s: s.propagators.names, []),
+    "OTEL_PYTHON_CONTEXT": ("contextvars_context", "context_name", "contextvars_context"),
+    "OTEL_PYTHON_TRACER_PROVIDER": ("sdk_tracer_provider", "tracer_provider", "sdk_tracer_provider"),
+    "OTEL_PYTHON_METER_PROVIDER": ("sdk_meter_provider", "meter_provider", "sdk_meter_provider"),
 }
+READ_BY_THE_API = {name for name in STANDARD if "_PYTHON_" in name} - SUPPORTED.keys()
 
 
 def read(environ: dict[str, str]) -> Any:
@@ -99,6 +103,38 @@ def test_unsupported_variables_are_reported_in_one_line(samples: Any) -> None:
 
     assert line["level"] == "WARN"
     assert line["problem"] == f"{', '.join(sorted(ignored))} are set but not read by this service"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("OTEL_PROPAGATORS", "tracecontext,b3", "'b3'"),
+        ("OTEL_PROPAGATORS", "tracecontext,,baggage", "accepted"),
+        ("OTEL_PYTHON_CONTEXT", "gevent", "'gevent'"),
+        ("OTEL_PYTHON_TRACER_PROVIDER", "vendor", "'vendor'"),
+        ("OTEL_PYTHON_METER_PROVIDER", "vendor", "'vendor'"),
+    ],
+)
+def test_an_implementation_that_is_not_installed_ends_the_start(
+    samples: Any, name: str, text: str, named: str
+) -> None:
+    sample = samples.start(**{name: text})
+
+    assert sample.wait() == 78
+    assert name in sample.output
+    assert named in sample.output
+    assert "Traceback" not in sample.output
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_propagators_are_those_of_the_variable_or_its_file(samples: Any, is_file: bool) -> None:
+    file = samples.directory / "propagators"
+    file.write_text("baggage")
+    given = {"OTEL_PROPAGATORS_FILE": file} if is_file else {"OTEL_PROPAGATORS": "baggage"}
+
+    sample = samples.ready(**given)
+
+    assert "traceparent" not in sample.get("/items/1", baggage="tenant=blue").json()
 
 
 def test_headers_for_spans_are_sent(samples: Any, collector: Any) -> None:

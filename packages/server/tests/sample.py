@@ -182,7 +182,10 @@ class Samples:
         }
 
     def start(self, *arguments: str, popen: dict[str, Any] | None = None, **env: Any) -> Sample:
-        command = [sys.executable, "-m", "sample", *arguments]
+        return self.run([sys.executable, "-m", "sample", *arguments], popen=popen, **env)
+
+    def run(self, command: list[str], *, popen: dict[str, Any] | None = None, **env: Any) -> Sample:
+        """Run a command that starts the sample service."""
         sample = Sample(command, self.environ(**env), self.directory, **(popen or {}))
         self._stack.callback(sample.close)
         return sample

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
@@ -17,6 +17,7 @@ from starkeel_server._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from starkeel_server._ipc.spawn import SpareProcess
 from starkeel_server._supervisor import supervisor as supervisor_module
 from starkeel_server._supervisor.lifecycle import Lifecycle
+from starkeel_server._supervisor.restarts import MAX_FAILED_STARTS, STABLE_S, Restarts
 from starkeel_server._supervisor.supervisor import Supervisor
 from starkeel_server._supervisor.worker_pool import WorkerPool
 from starkeel_server._worker.loop_watchdog import loop_watchdog
@@ -53,19 +54,8 @@ def test_a_worker_killed_while_it_starts_is_not_reported_as_died(tmp_path: Path,
         return StartingWorker(index, slot, state)
 
     pool = WorkerPool(scoreboard, lifecycle, spawn)
-    config: Any = SimpleNamespace(active=SimpleNamespace(server=ServerSettings()))
-    rolling_restart: Any = None
     died: list[bool] = []
-    supervisor = Supervisor(
-        config,
-        lifecycle,
-        scoreboard,
-        socket.create_server(("127.0.0.1", 0)),
-        pool=pool,
-        rolling_restart=rolling_restart,
-        on_exit=lambda _, has_died: died.append(has_died),
-        reload_requested=Event(),
-    )
+    supervisor = supervisor_of(pool, lifecycle, scoreboard, on_exit=lambda _, has_died: died.append(has_died))
     pool.start(0)
     lifecycle.stop("received SIGTERM")
 
@@ -74,6 +64,28 @@ def test_a_worker_killed_while_it_starts_is_not_reported_as_died(tmp_path: Path,
     for end in (supervisor._waker, supervisor._wakes):
         end.close()
     assert (code, died) == (0, [False])
+
+
+def supervisor_of(
+    pool: WorkerPool,
+    lifecycle: Lifecycle,
+    scoreboard: Scoreboard,
+    *,
+    on_exit: Callable[[Any, bool], None] = lambda _worker, _has_died: None,
+) -> Supervisor:
+    """Return a supervisor of workers that are never replaced."""
+    config: Any = SimpleNamespace(active=SimpleNamespace(server=ServerSettings()))
+    rolling_restart: Any = SimpleNamespace(is_running=False, step=list)
+    return Supervisor(
+        config,
+        lifecycle,
+        scoreboard,
+        socket.create_server(("127.0.0.1", 0)),
+        pool=pool,
+        rolling_restart=rolling_restart,
+        on_exit=on_exit,
+        reload_requested=Event(),
+    )
 
 
 def running(scoreboard: Scoreboard, lines: list[Any] | None = None) -> Lifecycle:
@@ -124,6 +136,29 @@ def test_a_stopping_service_starts_no_workers(tmp_path: Path) -> None:
 
     assert pool.start_replacement(0) is None
     assert pool.all() == []
+
+
+def test_the_delay_of_restarts_is_bounded_and_forgotten_after_a_stable_worker() -> None:
+    restarts = Restarts()
+
+    delays = [restarts.record_end(0, up_s=1.0, now=100.0).delay_s for _ in range(20)]
+
+    assert delays[:4] == [0.0, 0.2, 0.4, 0.8]
+    assert delays[-1] == 30.0
+    assert (restarts.due_in_s(0, now=110.0), restarts.due_in_s(1, now=110.0)) == (20.0, 0.0)
+    assert restarts.record_end(0, up_s=STABLE_S, now=200.0).delay_s == 0.0
+    assert restarts.record_end(0, up_s=1.0, now=200.0).delay_s == 0.2
+
+
+def test_only_a_stable_worker_restarts_the_count_of_failed_starts() -> None:
+    restarts = Restarts()
+    for up_s in (None, 1.0, None, None):
+        ends = restarts.record_end(0, up_s=up_s, now=0.0)
+    assert not restarts.record_end(0, up_s=None, now=0.0).is_crash_loop
+    assert restarts.record_end(0, up_s=None, now=0.0).is_crash_loop
+    assert ends.failed_starts == MAX_FAILED_STARTS
+
+    assert restarts.record_end(0, up_s=STABLE_S, now=0.0).failed_starts == 0
 
 
 CHILD = """
@@ -197,18 +232,7 @@ def test_a_worker_that_is_up_is_noticed_without_polling(
     worker: Any = ConnectedWorker(0, scoreboard.slot(0), spare)
     pool = WorkerPool(scoreboard, lifecycle, lambda *_: worker)
     lifecycle.publish_to(scoreboard, pool.notify_all)
-    config: Any = SimpleNamespace(active=SimpleNamespace(server=ServerSettings()))
-    rolling_restart: Any = SimpleNamespace(is_running=False, step=list)
-    supervisor = Supervisor(
-        config,
-        lifecycle,
-        scoreboard,
-        socket.create_server(("127.0.0.1", 0)),
-        pool=pool,
-        rolling_restart=rolling_restart,
-        on_exit=lambda _worker, _has_died: None,
-        reload_requested=Event(),
-    )
+    supervisor = supervisor_of(pool, lifecycle, scoreboard)
     pool.start(0)
     lifecycle.advance(Phase.STARTING, "listening")
     running = Thread(target=supervisor.run, daemon=True)

@@ -84,6 +84,73 @@ def test_a_crash_loop_ends_the_service_with_the_reason(samples: Any) -> None:
     assert list(samples.tmp.iterdir()) == []
 
 
+def test_a_crash_loop_of_one_worker_ends_the_service_whatever_the_others_do(samples: Any) -> None:
+    sample = samples.start(SAMPLE_FAILS="lifespan of 1", WORKERS=3)
+    sample.wait_for_log("worker died", index=1)
+    # Ends of other workers, which were up, neither count nor restart the count.
+    os.kill(worker_pids(sample)[0], signal.SIGKILL)
+    sample.wait_for_log("worker died", index=0)
+
+    assert sample.wait(timeout_s=90) == 1
+
+    assert [line["index"] for line in sample.logs if line["message"] == "worker died"].count(1) == 5
+    gave_up = sample.wait_for_log("gave up: workers die before they are up")
+    assert (gave_up["index"], gave_up["deaths"]) == (1, 5)
+    delays = [line["delay_s"] for line in sample.logs if line["message"] == "worker restart delayed"]
+    assert delays == [0.1, 0.2, 0.4, 0.8]
+    assert list(samples.tmp.iterdir()) == []
+
+
+def test_a_worker_that_dies_soon_after_it_was_up_is_restarted_with_backoff(samples: Any) -> None:
+    sample = samples.ready(WORKERS=2)
+    delays = []
+
+    def kill(count: int) -> None:
+        os.kill(worker_pids(sample)[0], signal.SIGKILL)
+        sample.wait_for_log("worker died", count=count)
+
+    kill(1)
+    for count in range(2, 7):
+        sample.wait_for_log("process started", role="worker", index=0, count=count)
+        samples.wait_until(lambda: statuses(sample)[0] in {"ready", "not ready"})
+        kill(count)
+        delayed = sample.wait_for_log("worker restart delayed", level="warning", count=count - 1)
+        assert (delayed["index"], delayed["deaths"]) == (0, count)
+        delays.append(delayed["delay_s"])
+
+    # The first one is restarted immediately.
+    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2]
+    # The other worker serves: ready on both ports, and the metric has the reason.
+    assert statuses(sample) == ["backing off", "ready"]
+    assert metric(sample, "starkeel_workers", status="backing_off") == 1
+    assert metric(sample, "starkeel_workers", status="ready") == 1
+    assert httpx2.get(f"{sample.admin}/ready").status_code == 200
+    assert httpx2.get(f"{sample.url}/health/ready").status_code == 200
+    samples.wait_until(lambda: statuses(sample) == ["ready", "ready"])
+    assert sample.stop() == 0
+
+
+def test_the_only_worker_in_backoff_makes_the_service_not_ready(samples: Any) -> None:
+    sample = samples.ready()
+    for count in range(1, 6):
+        os.kill(worker_pids(sample)[0], signal.SIGKILL)
+        sample.wait_for_log("worker died", count=count)
+        if count < 5:
+            sample.wait_for_log("process started", role="worker", index=0, count=count + 1)
+            samples.wait_until(lambda: statuses(sample)[0] in {"ready", "not ready"})
+
+    assert statuses(sample) == ["backing off"]
+    assert httpx2.get(f"{sample.admin}/ready").status_code == 503
+    # A stop does not wait for the restart.
+    assert sample.stop() == 0
+    assert sample.messages.count("process started") == 6
+
+
+def statuses(sample: Any) -> list[str]:
+    """Return the status of each worker on the admin port."""
+    return [worker["status"] for worker in httpx2.get(f"{sample.admin}/ready").json()["workers"]]
+
+
 def test_a_blocked_worker_is_reported_by_the_admin_port(samples: Any) -> None:
     sample = samples.ready()
     with httpx2.Client() as client, client.stream("GET", f"{sample.url}/health/live"):

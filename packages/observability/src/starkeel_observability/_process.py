@@ -3,6 +3,7 @@
 import atexit
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
@@ -15,6 +16,7 @@ from ._logs.sink import LogSink
 from ._logs.writer import LineWriter
 from ._metrics.api import counter_from_zero
 from ._metrics.process import BuildInfo, ProcessMetrics
+from ._traces.foreign import shut_down_foreign_providers
 
 _MIN_FLUSH_S: Final = 0.25
 _EXIT_S: Final = 1.0
@@ -36,11 +38,17 @@ class ProcessSetup:
         self._metrics.start()
 
     def stop_process(self, *, timeout_s: float) -> None:
-        """Write the remaining log lines; takes at most `timeout_s` seconds, or a quarter if that is more."""
+        """Flush the application's own OpenTelemetry providers, and write the remaining log lines.
+
+        Takes at most `timeout_s` seconds, or a quarter if that is more.
+        """
+        until = time.monotonic() + timeout_s
+        shut_down_foreign_providers(timeout_s=timeout_s)
         if self._metrics is not None:
             self._metrics.stop()
         if self._sink is not None:
-            self._sink.close(timeout_s=max(_MIN_FLUSH_S, timeout_s))
+            self._sink.close(timeout_s=max(_MIN_FLUSH_S, until - time.monotonic()))
+            atexit.unregister(self._sink.close)
 
     def collectors(self) -> Iterable[Collector]:
         settings = self._settings

@@ -2,9 +2,9 @@
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 
@@ -20,6 +20,8 @@ _REASONS = {
     "57P03": "it is starting or stopping",
 }
 _LASTING = frozenset({"28P01", "28000", "3D000"})
+_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, ConnectionError, ssl.SSLError)
+"""With or without TLS; the password may be wrong as well."""
 _FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -39,20 +41,37 @@ def postgres_opener(
     options = {} if is_prepared else {"statement_cache_size": 0}
     settings = {"application_name": url.application_name or application_name, **server_settings}
 
+    async def attempt(address: Address, timeout_s: float, tls: ssl.SSLContext | bool) -> Any:
+        # Everything that asyncpg would otherwise read from `PG*` variables or from the home directory, which
+        # may belong to another user.
+        return await asyncpg.connect(
+            host=address.host,
+            port=address.port,
+            user=url.user,
+            password=url.password or "",
+            database=url.database,
+            ssl=tls,
+            direct_tls=False,
+            gsslib="gssapi",
+            timeout=timeout_s,
+            server_settings=settings,
+            target_session_attrs=url.session_attrs,
+            **options,
+        )
+
     async def connect(address: Address, timeout_s: float) -> Any:
+        ends_at, refusal = time.monotonic() + timeout_s, None
         try:
-            return await asyncpg.connect(
-                host=address.host,
-                port=address.port,
-                user=url.user,
-                password=url.password,
-                database=url.database,
-                ssl=tls(url),
-                timeout=timeout_s,
-                server_settings=settings,
-                target_session_attrs=url.session_attrs,
-                **options,
-            )
+            for tls in tls_attempts(url, address):
+                try:
+                    return await attempt(address, ends_at - time.monotonic(), tls)
+                except _REFUSED as error:
+                    if isinstance(error, ConnectionRefusedError):
+                        raise
+                    # The first answer of the server itself is the most useful reason.
+                    refusal = refusal if isinstance(refusal, asyncpg.PostgresError) else error
+            assert refusal is not None
+            raise refusal
         except _FAILURES as error:
             raise _unavailable(url, error) from error
 
@@ -69,22 +88,26 @@ def postgres_opener(
     return open_connection
 
 
-def tls(url: PostgresUrl) -> ssl.SSLContext | Literal["allow", "prefer"] | bool:
-    """Return asyncpg's `ssl` argument for an `sslmode`, with the semantics of libpq.
+def tls_attempts(url: PostgresUrl, address: Address) -> Sequence[ssl.SSLContext | bool]:
+    """Return asyncpg's `ssl` arguments for an `sslmode`; the second is for a server that refuses the first.
 
-    Trusted certificates are those of `sslrootcert`, otherwise those of the system.
+    The semantics are those of libpq. Trusted certificates are those of `sslrootcert`, otherwise those of the
+    system. asyncpg's own `prefer` and `allow` read client certificates in the home directory.
     """
-    if url.ssl_mode == "disable":
-        return False
+    if url.ssl_mode == "disable" or address.host.startswith("/"):
+        return [False]
     if url.ssl_mode in {"allow", "prefer"}:
-        return "allow" if url.ssl_mode == "allow" else "prefer"
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname = False
+        unverified.verify_mode = ssl.CERT_NONE
+        return [unverified, False] if url.ssl_mode == "prefer" else [False, unverified]
     root_cert = url.ssl_root_cert if url.ssl_root_cert != "system" else None
     context = ssl.create_default_context(cafile=root_cert or None)
     context.check_hostname = url.ssl_mode == "verify-full"
     # libpq: with a root certificate, `require` verifies like `verify-ca`.
     if url.ssl_mode == "require" and not url.ssl_root_cert:
         context.verify_mode = ssl.CERT_NONE
-    return context
+    return [context]
 
 
 def _unavailable(url: PostgresUrl, error: Exception) -> DatabaseUnavailable:

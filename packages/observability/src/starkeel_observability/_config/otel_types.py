@@ -62,6 +62,35 @@ class ResourceAttributes(ParsedStr):
         return text
 
 
+class Propagators(ParsedStr):
+    """Names of propagators: `tracecontext,baggage`; `none` for none."""
+
+    __slots__ = ()
+
+    accepts = "names of installed propagators, comma-separated, or `none`"
+
+    @classmethod
+    def canonical(cls, text: str) -> str:
+        """Return the names without spaces."""
+        names = [name.strip() for name in text.split(",")]
+        if not all(names):
+            raise ValueError
+        return ",".join(names)
+
+    @property
+    def names(self) -> list[str]:
+        names = self.split(",")
+        return [] if "none" in map(str.lower, names) else names
+
+
+def is_installed(group: str, name: str) -> bool:
+    """Return whether a distribution provides an implementation that OpenTelemetry loads by name."""
+    # Imported here, as only settings other than the defaults need it.
+    from importlib.metadata import entry_points
+
+    return bool(entry_points(group=f"opentelemetry_{group}", name=name))
+
+
 def parse_headers(text: str) -> dict[str, str]:
     """Return the headers of export requests by lower-case name.
 

@@ -9,9 +9,19 @@ from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
 
 from .log_levels import LogLevels
-from .otel_types import PAIRS, OtlpEndpoint, Protocol, ResourceAttributes, SamplerName, parse_headers
+from .otel_types import (
+    PAIRS,
+    OtlpEndpoint,
+    Propagators,
+    Protocol,
+    ResourceAttributes,
+    SamplerName,
+    is_installed,
+    parse_headers,
+)
 
-_READ_BY_OPENTELEMETRY = ("OTEL_PROPAGATORS", "OTEL_PYTHON_", "OTEL_INSTRUMENTATION_", "OTEL_SEMCONV_")
+DEFAULT_PROPAGATORS = Propagators.parse("tracecontext,baggage")
+_READ_BY_OPENTELEMETRY = ("OTEL_PYTHON_", "OTEL_INSTRUMENTATION_", "OTEL_SEMCONV_")
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
 LogFormat = Literal["json", "pretty", "auto"]
@@ -103,6 +113,21 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     )
     """Resource attributes of spans; `service.name` is always `OTEL_SERVICE_NAME`."""
 
+    propagators: Annotated[Propagators, Variable("OTEL_PROPAGATORS")] = DEFAULT_PROPAGATORS
+    """Formats in which trace context is read from requests and sent to other services; those other than
+    `tracecontext` and `baggage` need a package that provides them."""
+
+    context_name: Annotated[Text | None, Variable("OTEL_PYTHON_CONTEXT")] = None
+    """Implementation of OpenTelemetry's context; read by its library, from the environment only."""
+
+    tracer_provider: Annotated[Text | None, Variable("OTEL_PYTHON_TRACER_PROVIDER")] = None
+    """Tracer provider that is used instead of this package's; read by OpenTelemetry's library, from the
+    environment only."""
+
+    meter_provider: Annotated[Text | None, Variable("OTEL_PYTHON_METER_PROVIDER")] = None
+    """Provider of OpenTelemetry's metrics, for libraries that use them; read by its library, from the
+    environment only."""
+
     sdk_disabled: Annotated[bool, Variable("OTEL_SDK_DISABLED")] = False
     """Disables spans and trace ids; incoming trace context is still propagated."""
 
@@ -189,6 +214,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
             self.collector_headers()
         except ValueError as error:
             yield Problem(name("HEADERS", self.otlp_traces_headers), f"is malformed: {error}", PAIRS)
+        yield from self._not_installed()
         if self.bsp_max_export_batch_size > self.bsp_max_queue_size:
             yield Problem(
                 "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
@@ -207,3 +233,21 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
                 "is 'grpc', but grpcio is not installed; install the extra starkeel-observability[grpc]",
                 "http/protobuf",
             )
+
+    def _not_installed(self) -> Iterator[Problem]:
+        """Report implementations that OpenTelemetry's library would fail to load."""
+        propagators = () if self.propagators == DEFAULT_PROPAGATORS else self.propagators.names
+        named = [("OTEL_PROPAGATORS", "propagator", name) for name in propagators]
+        named += [
+            (f"OTEL_PYTHON_{group.upper()}", group, name)
+            for group, name in (
+                ("context", self.context_name),
+                ("tracer_provider", self.tracer_provider),
+                ("meter_provider", self.meter_provider),
+            )
+            if name is not None
+        ]
+        for variable, group, name in named:
+            if not is_installed(group, name):
+                why = f"names {name!r}, which no installed package provides"
+                yield Problem(variable, why, f"the name of an installed {group.replace('_', ' ')}")

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.util.types import Attributes
 
-from .._config.settings import TelemetrySettings
+from .._compat import has_default_propagators
+from .._config.otel_types import Propagators
+from .._config.settings import DEFAULT_PROPAGATORS, TelemetrySettings
 from .span import InstrumentationScope, OnEnd, PutEncoded, RecordedSpan, SpanOutput, discard_encoded
 from .tracer import ShouldSample, Tracer, sampler
 
@@ -52,6 +55,7 @@ class Tracing:
 
     def start(self) -> None:
         settings = self._settings
+        _install_propagators(settings.propagators)
         if settings.sdk_disabled or has_foreign_provider():
             return
         on_end: OnEnd = deque[RecordedSpan](maxlen=0).append
@@ -80,3 +84,18 @@ class Tracing:
 def has_foreign_provider() -> bool:
     """Return whether the application has installed a tracer provider of its own."""
     return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, Provider))
+
+
+def _install_propagators(propagators: Propagators) -> None:
+    """Install propagators that a file names: OpenTelemetry's library reads only the environment."""
+    if propagators == DEFAULT_PROPAGATORS or not has_default_propagators():
+        return
+    from importlib.metadata import entry_points
+
+    group = "opentelemetry_propagator"
+    found = [
+        entry.load()()
+        for name in propagators.names
+        for entry in list(entry_points(group=group, name=name))[:1]
+    ]
+    propagate.set_global_textmap(CompositePropagator(found))

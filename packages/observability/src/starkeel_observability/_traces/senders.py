@@ -18,6 +18,8 @@ from .._config.settings import TelemetrySettings
 _MAX_RESPONSE_BYTES: Final = 64 * 1024
 _GZIP_LEVEL: Final = 1
 """Spans are repetitive: higher levels save little."""
+# As over HTTP: a proxy for requests to other sites must not receive spans.
+_GRPC_OPTIONS: Final = (("grpc.enable_http_proxy", 0),)
 _METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 # From the OTLP specification; `RESOURCE_EXHAUSTED` is retryable only with a `RetryInfo`.
 _RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
@@ -125,9 +127,9 @@ class GrpcSender:
         target = host if parts.port else f"{host.rstrip(':')}:4317"
         if parts.scheme == "https":
             trusted = None if settings.certificate is None else settings.certificate.read_bytes()
-            channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted))
+            channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted), _GRPC_OPTIONS)
         else:
-            channel = grpc.insecure_channel(target)
+            channel = grpc.insecure_channel(target, _GRPC_OPTIONS)
         self._metadata = tuple(settings.collector_headers().items())
         self._compression = grpc.Compression.Gzip if settings.compresses else grpc.Compression.NoCompression
         # Without serializers: the messages are encoded already.

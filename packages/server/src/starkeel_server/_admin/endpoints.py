@@ -1,4 +1,4 @@
-"""Endpoints of the admin port: liveness and readiness, and JSON for operators on the same machine."""
+"""Endpoints of the admin port: metrics, and JSON for operators on the same machine."""
 
 import asyncio
 import platform
@@ -15,17 +15,12 @@ import structlog
 from .._config.service import Service
 from .._control.log_levels import MainLogLevels
 from .._control.process_hooks import ProcessHooks
-from .._ipc.scoreboard import Phase, WorkerSlot, WorkerState
 from .._supervisor.config_reload import ReloadableConfig
-from .._supervisor.lifecycle import Lifecycle
-from .._supervisor.worker_pool import WorkerPool
 from .control_client import ControlClient, Replies
 from .http_server import AdminRequest, AdminResponse, Endpoint, json_response, text_response
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT_TIMEOUT_S: Final = 2.0
-"""Seconds without a heartbeat after which a worker counts as unresponsive."""
 _DISTRIBUTION: Final = "distribution:"
 _MAX_LEVELS_LENGTH: Final = 4096
 
@@ -53,35 +48,6 @@ def metrics_endpoint(directory: Path, collectors: Iterable[Any]) -> Endpoint:
         return AdminResponse(200, content_type, encode(registry))
 
     return Endpoint(metrics)
-
-
-def status_endpoints(lifecycle: Lifecycle, pool: WorkerPool) -> dict[str, Endpoint]:
-
-    def live(_: AdminRequest) -> AdminResponse:
-        return json_response(200, {"status": "live"})
-
-    def ready(_: AdminRequest) -> AdminResponse:
-        if lifecycle.phase is Phase.PREPARING:
-            return json_response(503, {"status": "not ready", "reason": "migrations"})
-        states = [_worker_status(slot) for slot in pool.slots]
-        workers = [{"index": index, "status": status} for index, status in enumerate(states)]
-        if lifecycle.is_stopping:
-            return json_response(503, {"status": "draining", "reason": "stopping", "workers": workers})
-        if set(states) == {"ready"}:
-            return json_response(200, {"status": "ready", "workers": workers})
-        return json_response(503, {"status": "not ready", "reason": "workers", "workers": workers})
-
-    return {"/live": Endpoint(live), "/ready": Endpoint(ready)}
-
-
-def _worker_status(slot: WorkerSlot) -> str:
-    if not slot.has_been_up:
-        return "starting"
-    if slot.state is WorkerState.CLOSING:
-        return "stopping"
-    if slot.heartbeat_age_s > HEARTBEAT_TIMEOUT_S:
-        return "unresponsive"
-    return "ready" if slot.is_ready else "not ready"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def run(service: Service) -> NoReturn:
     """Run the command given on the command line, `serve` by default, and exit."""
+    _check_inherited(service)
     # Without the parser: importing it would delay the worker.
     options = None if sys.argv[1:] in ([], ["serve"]) else _parser(service).parse_args()
     if options is None or options.run is None:
@@ -19,6 +20,16 @@ def run(service: Service) -> NoReturn:
     # Imported lazily: `health` must not import what other commands need.
     module, _, function = options.run.partition(":")
     sys.exit(getattr(import_module(module, __package__), function)(service, options))
+
+
+def _check_inherited(service: Service) -> None:
+    from .._config.exit_codes import INVALID_CONFIGURATION
+    from .._process.inherited import inherited_problem, set_up_inherited
+
+    set_up_inherited()
+    if problem := inherited_problem():
+        sys.stderr.write(f"{service.name} cannot run: {problem}\n")
+        sys.exit(INVALID_CONFIGURATION)
 
 
 def _parser(service: Service) -> "argparse.ArgumentParser":

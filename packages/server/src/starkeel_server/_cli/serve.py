@@ -12,8 +12,9 @@ import structlog
 from starkeel_config import ConfigurationError, Resolved, ServiceSettings
 
 from .._admin.control_client import ControlClient
-from .._admin.endpoints import OperatorEndpoints, metrics_endpoint, status_endpoints
+from .._admin.endpoints import OperatorEndpoints, metrics_endpoint
 from .._admin.http_server import serve_admin
+from .._admin.worker_status import WorkerStatus
 from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
 from .._config.service import Service
 from .._control.log_levels import MainLogLevels
@@ -42,7 +43,8 @@ _ROLL_BACK_S = 1.5
 def serve(service: Service, signals: SignalDispatcher, first: SpareProcess) -> NoReturn:
     """Serve until a stop signal, then exit; `first` is the interpreter of the first worker."""
     signals.handler = main = _MainProcess(service, first)
-    leave(main.run())
+    code = main.run()
+    leave(code, callbacks_s=main.callbacks_s)
 
 
 class _MainProcess:
@@ -59,6 +61,8 @@ class _MainProcess:
         self._hooks: ProcessHooks | None = None
         self._directory: RuntimeDirectory | None = None
         self._supervisor: Supervisor | None = None
+        self.callbacks_s = _EARLY_FLUSH_S
+        """Seconds for the callbacks of `atexit` after `run`."""
 
     def run(self) -> int:
         """Start, serve and drain; return the exit code."""
@@ -86,7 +90,7 @@ class _MainProcess:
             self._end_startup()
             self._log("shutdown complete")
             self._clean_up(_EARLY_FLUSH_S)
-            leave(STOPPED)
+            leave(STOPPED, callbacks_s=self.callbacks_s)
         self.on_child()
 
     def on_repeated_stop(self, received: signal.Signals) -> None:
@@ -94,7 +98,7 @@ class _MainProcess:
         self._log(f"{STOP_SIGNALS[received]} again: already stopping")
 
     def on_quit(self, message: str) -> None:
-        """Kill all workers and exit."""
+        """Kill all workers and exit, without callbacks of `atexit`: nothing may delay it."""
         # Before the workers are killed, so that the main thread does not end the process first.
         self._lifecycle.advance(Phase.KILLED, message)
         if self._supervisor is not None:
@@ -175,9 +179,10 @@ class _MainProcess:
         operator = OperatorEndpoints(
             service=self._service, config=config, hooks=hooks, workers=workers, levels=levels
         )
+        status = WorkerStatus(self._lifecycle, pool)
         endpoints = {
-            "/metrics": metrics_endpoint(directory.metrics, hooks.collectors()),
-            **status_endpoints(self._lifecycle, pool),
+            "/metrics": metrics_endpoint(directory.metrics, [*hooks.collectors(), status]),
+            **status.endpoints(),
             **operator.by_path(),
         }
         port = ListenSocket(server.metrics_host, server.metrics_port, variable="METRICS_PORT")
@@ -212,7 +217,7 @@ class _MainProcess:
 
     def _clean_up(self, flush_s: float) -> None:
         if self._hooks is not None:
-            self._hooks.stop_process(timeout_s=flush_s)
+            self.callbacks_s = self._hooks.stop_process(timeout_s=flush_s)
         if self._directory is not None:
             self._directory.remove()
 

@@ -15,6 +15,11 @@ log = structlog.get_logger(__name__)
 
 Role = Literal["main", "worker"]
 
+MIN_EXIT_S = 0.1
+"""Minimum seconds for each step of a flush, also when earlier steps have used the whole time."""
+_CALLBACKS_SHARE, _MAX_CALLBACKS_S = 1 / 3, 1.0
+"""Share of the time for a flush that is kept for the callbacks of `atexit`, and its maximum seconds."""
+
 
 class ProcessHooks:
     """Calls the hooks of a process's parts, which are in start order and stopped in reverse order."""
@@ -36,14 +41,20 @@ class ProcessHooks:
         if not structlog.is_configured():
             structlog.configure(logger_factory=_StdoutLogger)
 
-    def stop_process(self, *, timeout_s: float) -> None:
-        """Flush all parts within `timeout_s` seconds, in reverse order, so that logging is stopped last."""
-        until = time.monotonic() + timeout_s
+    def stop_process(self, *, timeout_s: float) -> float:
+        """Flush all parts, in reverse order, so that logging is stopped last.
+
+        Returns:
+            The rest of the `timeout_s` seconds, for the callbacks of `atexit`: at least a third or 1 s.
+        """
+        end = time.monotonic() + timeout_s
+        until = end - min(_MAX_CALLBACKS_S, timeout_s * _CALLBACKS_SHARE)
         for part in reversed(list(self.having("stop_process"))):
             try:
-                part.stop_process(timeout_s=max(0.1, until - time.monotonic()))
+                part.stop_process(timeout_s=max(MIN_EXIT_S, until - time.monotonic()))
             except Exception as error:  # noqa: BLE001 - the other parts must still be flushed
                 log.warning("flush failed", part=type(part).__name__, error=repr(error))
+        return max(MIN_EXIT_S, end - time.monotonic())
 
     def collectors(self) -> Iterator[Any]:
         for part in self.having("collectors"):

@@ -16,7 +16,7 @@ _SECONDS = struct.Struct("=d")
 # Offsets in the header.
 _PHASE, _DEADLINE = 0, 8
 # Offsets in a slot.
-_STATE, _READY, _SLOT_PHASE, _HEARTBEAT = 0, 1, 2, 8
+_STATE, _READY, _SLOT_PHASE, _HEARTBEAT, _UP_AT = 0, 1, 2, 8, 16
 
 
 class Phase(IntEnum):
@@ -120,7 +120,15 @@ class WorkerSlot:
 
     @state.setter
     def state(self, state: WorkerState) -> None:
+        if state is WorkerState.UP:
+            _SECONDS.pack_into(self._map, self._at + _UP_AT, time.monotonic())
         self._map[self._at + _STATE] = state
+
+    @property
+    def up_s(self) -> float | None:
+        """Seconds since the worker was up for the first time; None if it never was."""
+        up_at: float = _SECONDS.unpack_from(self._map, self._at + _UP_AT)[0]
+        return time.monotonic() - up_at if self.has_been_up else None
 
     @property
     def has_been_up(self) -> bool:

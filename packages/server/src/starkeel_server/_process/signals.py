@@ -49,12 +49,16 @@ class SignalDispatcher:
     def __init__(self) -> None:
         self._is_stopping = False
         self._interrupted_at: float | None = None
-        self._had_terminal = _has_terminal()
+        # With `nohup`, SIGHUP is ignored when the process starts: a closed terminal must not stop it.
+        is_detached = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._had_terminal = not is_detached and _has_terminal()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (*HANDLED, signal.SIGCHLD):
             signal.signal(number, _ignore_in_main_thread)
+        # The parent may have blocked them.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         Thread(target=self._dispatch, name="signals", daemon=True).start()
 
     def _dispatch(self) -> None:
@@ -102,7 +106,7 @@ def ignore_stops() -> None:
     """
     for number in HANDLED:
         signal.signal(number, _ignore_in_main_thread)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _has_terminal() -> bool:

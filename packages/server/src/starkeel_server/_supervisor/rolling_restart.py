@@ -93,9 +93,6 @@ class RollingRestart:
         if self._config.candidate is tried:
             self._requested = {other: why for other, why in self._requested.items() if why != RELOAD}
             self._config.discard_candidate()
-        if index not in self._pool.serving:
-            # The old worker has crashed meanwhile.
-            self._pool.start(index)
 
     def _drain_old(self, retiring: WorkerProcess) -> Iterator[None]:
         server = self._config.active.server

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
-from typing import Any
 
 import structlog
 
@@ -14,17 +13,15 @@ from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED
 from .._config.settings import ServerSettings
 from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
 from .._ipc.worker_process import WorkerProcess
+from .._process.inherited import reap_orphans
 from .config_reload import ReloadableConfig
 from .lifecycle import Lifecycle
+from .restarts import Restarts
 from .rolling_restart import MARGIN_S, RELOAD, RollingRestart
 from .worker_pool import WorkerPool
 
 log = structlog.get_logger(__name__)
 
-MAX_FAILED_STARTS = 5
-"""Workers in a row that may end before one is up; then a restart cannot help."""
-BACKOFF_S = 0.1
-"""Seconds before a worker that was never up is restarted; doubled each time."""
 SAMPLE_INTERVAL_S = 0.5
 """Seconds between two samples of each worker's memory."""
 _TICK_S = 0.1
@@ -66,7 +63,7 @@ class Supervisor:
         self._reload_requested = reload_requested
         self._waker, self._wakes = socket.socketpair()
         self._waker.setblocking(False)
-        self._failed_starts = 0
+        self._restarts = Restarts()
         self._code = STOPPED
         self._over_at = 0.0
 
@@ -87,8 +84,11 @@ class Supervisor:
     def run(self) -> int:
         """Supervise the started workers until the service stops, then drain; return the exit code."""
         while not self._lifecycle.is_stopping:
-            self._wait(_TICK_S if self._rolling_restart.is_running else SAMPLE_INTERVAL_S)
-            self._restart_exited()
+            due_s = [self._restarts.due_in_s(i, now=time.monotonic()) for i in self.pool.missing()]
+            self._wait(min([_TICK_S if self._rolling_restart.is_running else SAMPLE_INTERVAL_S, *due_s]))
+            self._collect_exited()
+            reap_orphans({worker.pid for worker in self.pool.all()})
+            self._start_missing()
             if self.pool.is_up:
                 count = len(self.pool.indexes)
                 self._lifecycle.advance(Phase.RUNNING, "workers started", after=Phase.STARTING, workers=count)
@@ -100,12 +100,15 @@ class Supervisor:
     def _wait(self, timeout_s: float) -> None:
         """Wait for an event: the end or a notice of a worker, a signal, or the timeout."""
         channels = [worker.channel for worker in self.pool.all() if worker.channel.is_connected]
-        sources: list[Any] = [self._wakes, *channels]
-        readable, _, _ = select.select(sources, [], [], max(0.0, timeout_s))
-        if self._wakes in readable:
+        # Not `select`, which fails for descriptors from 1024 on.
+        poller = select.poll()
+        for descriptor in (self._wakes.fileno(), *(channel.fileno() for channel in channels)):
+            poller.register(descriptor, select.POLLIN)
+        readable = {descriptor for descriptor, _ in poller.poll(max(0.0, timeout_s) * 1000)}
+        if self._wakes.fileno() in readable:
             self._wakes.recv(4096)
         for channel in channels:
-            if channel in readable:
+            if channel.fileno() in readable:
                 channel.read_notices()
 
     def _replace_workers(self) -> None:
@@ -141,35 +144,30 @@ class Supervisor:
             self._rolling_restart.request([worker.index], "memory")
         worker.is_over_limit = True
 
-    def _restart_exited(self) -> None:
-        for worker in self._collect_exited():
-            if self._lifecycle.is_stopping:
-                return
-            if self._failed_starts >= MAX_FAILED_STARTS:
-                self._code = CRASH_LOOP
-                message = "gave up: workers die before they are up"
-                self._lifecycle.stop(message, level="error", deaths=self._failed_starts)
-                return
-            if self._failed_starts:
-                self._back_off(BACKOFF_S * 2 ** (self._failed_starts - 1))
-            if self.pool.replacement is None or self.pool.replacement.index != worker.index:
-                self.pool.start(worker.index)
-
-    def _back_off(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._lifecycle.is_stopping and time.monotonic() < until:
-            self._wait(until - time.monotonic())
-
-    def _collect_exited(self) -> list[WorkerProcess]:
-        """Remove ended workers; return those that must be restarted."""
-        missing = []
+    def _collect_exited(self) -> None:
+        """Remove ended workers; give up if those of one index end before they are up."""
         for worker in self.pool.exited():
-            if self.pool.serving.get(worker.index) is worker:
-                missing.append(worker)
-                self._failed_starts = 0 if worker.slot.has_been_up else self._failed_starts + 1
+            is_serving, up_s = self.pool.serving.get(worker.index) is worker, worker.slot.up_s
             is_expected = worker is self.pool.retiring and worker.returncode == 0
             self._collect(worker, died=not is_expected)
-        return missing
+            if is_serving:
+                self._record_end(worker.index, up_s)
+
+    def _record_end(self, index: int, up_s: float | None) -> None:
+        ends = self._restarts.record_end(index, up_s=up_s, now=time.monotonic())
+        if ends.is_crash_loop:
+            if not self._lifecycle.is_stopping:
+                self._code = CRASH_LOOP
+                message = "gave up: workers die before they are up"
+                self._lifecycle.stop(message, level="error", index=index, deaths=ends.failed_starts)
+        elif ends.delay_s:
+            fields = {"index": index, "deaths": ends.deaths, "delay_s": ends.delay_s}
+            log.warning("worker restart delayed", **fields)
+
+    def _start_missing(self) -> None:
+        for index in self.pool.missing():
+            if not self._restarts.due_in_s(index, now=time.monotonic()):
+                self.pool.start(index)
 
     def _collect(self, worker: WorkerProcess, *, died: bool) -> None:
         self.pool.remove(worker)

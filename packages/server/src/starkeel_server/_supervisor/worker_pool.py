@@ -51,6 +51,11 @@ class WorkerPool:
         temporary = (worker for worker in (self.replacement, self.retiring) if worker is not None)
         return [*self.serving.values(), *temporary]
 
+    def missing(self) -> list[int]:
+        """Return the indexes without a worker that serves, starts or is to replace one: those in backoff."""
+        replaced = None if self.replacement is None else self.replacement.index
+        return [index for index in self.indexes if index not in self.serving and index != replaced]
+
     def notify_all(self) -> None:
         """Let every worker read the scoreboard; may be called from other threads."""
         for worker in self.all():

@@ -20,6 +20,7 @@ import structlog
 
 from .._compat import GRANIAN_LOGGER, granian
 from .._config.settings import ServerSettings
+from .._process.inherited import raise_file_limit
 from .._process.sockets import BACKLOG
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,8 @@ the size always gets a 431. With Granian's default of 410 kB, a thousand half-se
 _BLOCKING_THREADS = 512
 _OTHER_FILES = 256
 _MAX_CONNECTIONS = 8192
+_LOW_FILES = 1024
+"""Limit of open files below which it is logged as a warning; the usual default."""
 
 
 class Engine:
@@ -54,6 +57,7 @@ class Engine:
         self._stop.add_cb(lambda: self._loop.call_soon_threadsafe(self._stopped.set))
         self._callback = self._granian.watch(self._granian.wrap(app, {"url_path_prefix": None}, {}, None))
         self._inode = os.fstat(listener.fileno()).st_ino
+        _raise_file_limit()
         self._worker = self._make(listener, settings, number)
         if settings.tls_cert_file is not None:
             set_certificate_expiry(settings.tls_cert_file)
@@ -162,7 +166,13 @@ def connection_limit() -> int:
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     # The kernel's limit may be infinite, which is -1.
-    return _MAX_CONNECTIONS if files < 0 else max(128, min(_MAX_CONNECTIONS, files - _OTHER_FILES))
+    return _MAX_CONNECTIONS if files < 0 else min(_MAX_CONNECTIONS, max(files // 2, files - _OTHER_FILES))
+
+
+def _raise_file_limit() -> None:
+    limit = raise_file_limit(_MAX_CONNECTIONS + _OTHER_FILES)
+    if limit < _LOW_FILES:
+        log.warning("limit of open files is low", limit=limit, connections=connection_limit())
 
 
 def _descriptors_of(inode: int) -> list[int]:

@@ -22,6 +22,7 @@ from .._compat import check_litestar, granian
 from .._config.exit_codes import CRASH_LOOP, STOPPED, WORKER_KILLED, leave
 from .._config.service import NO_DOTENV
 from .._control.log_levels import read_levels
+from .._control.process_hooks import MIN_EXIT_S
 from .._control.server import ControlServer
 from .._ipc.config_snapshot import read_environ
 from .._ipc.scoreboard import Phase, Scoreboard, WorkerState
@@ -35,6 +36,8 @@ from .loop_watchdog import loop_watchdog
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+FAILED_EXIT_S = 0.5
+"""Seconds for the callbacks of `atexit` in a worker that could not create the application."""
 READINESS_INTERVAL_S = 1.0
 """Seconds between two rounds of readiness checks for the admin port."""
 CLOSE_CONNECTIONS_S = (0.2, 2.0)
@@ -49,12 +52,14 @@ def run(channel: CommandChannel) -> NoReturn:
     sys.path[:] = spec.path
     share_metrics(Path(spec.metrics))
     received = dict(zip(spec.descriptors, descriptors, strict=True))
+    worker = None
     try:
-        code = _Worker(spec, received, channel).run()
+        worker = _Worker(spec, received, channel)
+        code = worker.run()
     except Exception:
         log.exception("worker failed", index=spec.index)
         code = CRASH_LOOP
-    leave(code)
+    leave(code, callbacks_s=MIN_EXIT_S if worker is None else worker.callbacks_s)
 
 
 class _Worker:
@@ -68,6 +73,8 @@ class _Worker:
         self._directory = Path(spec.scoreboard).parent
         lock(self._directory)
         self._slot = Scoreboard(Path(spec.scoreboard)).slot(spec.slot)
+        self.callbacks_s = FAILED_EXIT_S
+        """Seconds for the callbacks of `atexit` after `run`."""
         self._reporter = None if spec.startup is None else StartupReporter(received[spec.startup])
 
     def run(self) -> int:
@@ -84,7 +91,7 @@ class _Worker:
         except Exception:
             log.exception("worker failed", index=self._spec.index)
         finally:
-            hooks.stop_process(timeout_s=max(0.1, flush_until - time.monotonic()))
+            self.callbacks_s = hooks.stop_process(timeout_s=max(MIN_EXIT_S, flush_until - time.monotonic()))
         return code
 
     def _create(self) -> tuple[Litestar, PluginHooks, ControlServer]:
