@@ -1,6 +1,7 @@
 """Classification of everything that an attempt to use Redis can raise."""
 
 import re
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from redis import exceptions
@@ -10,34 +11,37 @@ Kind = Literal["connection", "server", "setting", "command", "script"]
 _SCRIPT_ERROR: Final = re.compile(r"@?user_script: ?\d+: -?([A-Z]{2,}) ")
 """Error of a command in a script; before Redis 7 the reply starts with `ERR` whatever its code."""
 _CODE: Final = re.compile(r"([A-Z]{2,}) ")
-_OF_COMMANDS: Final = frozenset(
+_COMMAND_CODES: Final = frozenset(
     {"ERR", "WRONGTYPE", "NOPERM", "EXECABORT", "BUSYGROUP", "BUSYKEY", "NOGROUP"}
 )
-_OF_CLUSTERS: Final = frozenset({"MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT", "TRYAGAIN"})
-_SIGN_IN: Final = (
-    exceptions.AuthenticationError,
-    exceptions.AuthorizationError,
-    exceptions.AuthenticationWrongNumberOfArgsError,
-)
-# The first class that matches decides: a subclass stands before its base.
-_KINDS: Final[tuple[tuple[type[BaseException], Kind], ...]] = (
-    (exceptions.NoScriptError, "script"),
-    (exceptions.MasterDownError, "server"),
-    (exceptions.ClusterError, "setting"),
-    (exceptions.RedisClusterException, "setting"),
-    (exceptions.AskError, "setting"),
-    (exceptions.TryAgainError, "setting"),
-    (exceptions.ClusterCrossSlotError, "setting"),
-    *((cls, "setting") for cls in _SIGN_IN),
-    (exceptions.ExternalAuthProviderError, "server"),
-    (exceptions.BusyLoadingError, "server"),
-    (exceptions.ReadOnlyError, "server"),
-    (exceptions.OutOfMemoryError, "server"),
-    (exceptions.ConnectionError, "connection"),
-    (exceptions.TimeoutError, "connection"),
-    (exceptions.InvalidResponse, "connection"),
-    (exceptions.RedisError, "command"),
-)
+_CLUSTER_CODES: Final = frozenset({"MOVED", "CLUSTERDOWN", "CROSSSLOT", "TRYAGAIN"})
+# By name: releases of redis-py differ. A subclass without a kind of its own has that of its base.
+_KINDS: Final[Mapping[str, Kind]] = {
+    "ResponseError": "server",
+    "NoScriptError": "script",
+    "BusyLoadingError": "server",
+    "ExternalAuthProviderError": "server",
+    "MasterDownError": "server",
+    "OutOfMemoryError": "server",
+    "ReadOnlyError": "server",
+    "AuthenticationError": "setting",
+    "AuthenticationWrongNumberOfArgsError": "setting",
+    "AuthorizationError": "setting",
+    "AskError": "setting",
+    "ClusterCrossSlotError": "setting",
+    "ClusterError": "setting",
+    "RedisClusterException": "setting",
+    "TryAgainError": "setting",
+    "DataError": "command",
+    "ExecAbortError": "command",
+    "LockError": "command",
+    "ModuleError": "command",
+    "NoPermissionError": "command",
+    "NoSuchFieldsetError": "command",
+    "PubSubError": "command",
+    "WatchError": "command",
+    "RedisError": "connection",
+}
 
 
 class RedisFailure(Exception):
@@ -71,7 +75,9 @@ def failure_of(error: BaseException, *, setting: str) -> RedisFailure:
     if isinstance(error, RedisFailure):
         return RedisFailure(error.kind, str(error))
     reason = str(error) or type(error).__name__
-    kind: Kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), "connection")
+    bases = type(error).__mro__
+    # TimeoutError and ConnectionError of redis-py and of Python are failures of the connection.
+    kind: Kind = next((_KINDS[cls.__name__] for cls in bases if cls.__name__ in _KINDS), "connection")
     if type(error) is exceptions.ResponseError:
         kind = _kind_of_reply(reason)
     if kind == "setting":
@@ -83,13 +89,13 @@ def _kind_of_reply(reason: str) -> Kind:
     """Return the kind of an error for which redis-py has no class; an unknown code is the server's."""
     found = _SCRIPT_ERROR.search(reason) or _CODE.match(reason)
     code = "ERR" if found is None else found[1]
-    if code in _OF_CLUSTERS:
+    if code in _CLUSTER_CODES:
         return "setting"
-    return "command" if code in _OF_COMMANDS else "server"
+    return "command" if code in _COMMAND_CODES else "server"
 
 
 def _with_setting(error: BaseException, reason: str, setting: str) -> str:
-    if isinstance(error, _SIGN_IN):
+    if any(cls.__name__.startswith("Auth") for cls in type(error).__mro__):
         return f"{reason} (check the user and the password in `{setting}`)"
     return cluster_reason(setting)
 

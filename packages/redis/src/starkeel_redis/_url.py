@@ -11,6 +11,9 @@ _WORDS: Final = {
 }
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", *_WORDS)
 _OPTIONS: Final = {"redis": ("db",), "rediss": ("db", *_TLS_OPTIONS), "unix": ("db", "username", "password")}
+_NO_URL: Final = (
+    "is not a URL: special characters of a password must be percent-encoded, and a port is a number"
+)
 _SINGLE: Final = (
     "use redis:// or rediss:// with one name that leads to the primary, such as that of a proxy, a Kubernetes"
     " Service or the primary endpoint of a cloud provider"
@@ -18,7 +21,7 @@ _SINGLE: Final = (
 
 
 def check_redis_url(url: Secret) -> None:
-    """Check a URL of Redis, for `Variable(check=...)`.
+    """Check a URL of Redis, for `Variable(check=...)` or `Settings.problems`.
 
     Accepted are `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, the same with `rediss` for TLS and the options
     `ssl_ca_certs`, `ssl_ca_path`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs` and `ssl_check_hostname`,
@@ -30,12 +33,8 @@ def check_redis_url(url: Secret) -> None:
     """
     try:
         parts = urlsplit(url.reveal())
-        port = parts.port
     except ValueError:
-        # The exception's text contains the host, or the password if it has special characters.
-        raise ValueError(
-            "is not a URL: special characters of a password must be percent-encoded, and a port is a number"
-        ) from None
+        raise ValueError(_NO_URL) from None
     _check_scheme(parts)
     if parts.fragment:
         raise ValueError("has a fragment: write %23 for # in a password")
@@ -43,7 +42,7 @@ def check_redis_url(url: Secret) -> None:
         if parts.hostname or len(parts.path) < 2:
             raise ValueError("has no path of a socket: use unix:///PATH")
     else:
-        _check_server(parts, port)
+        _check_server(parts)
     _check_options(parts)
 
 
@@ -59,7 +58,12 @@ def _check_scheme(parts: SplitResult) -> None:
         )
 
 
-def _check_server(parts: SplitResult, port: int | None) -> None:
+def _check_server(parts: SplitResult) -> None:
+    try:
+        port = parts.port
+    except ValueError:
+        # The exception's text contains a part of a password that has special characters.
+        raise ValueError(_NO_URL) from None
     if not parts.hostname or port == 0:
         raise ValueError("has no host, or port 0: special characters of a password must be percent-encoded")
     database = parts.path.removeprefix("/")

@@ -9,7 +9,6 @@ from starkeel_config import Secret, ServiceSettings, Variable
 from starkeel_db import DatabaseSettings
 from starkeel_http import HttpSettings, Rate
 from starkeel_observability import ObservabilitySettings
-from starkeel_redis import check_redis_url
 from starkeel_server import ServerSettings
 
 
@@ -22,7 +21,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     database: DatabaseSettings
     auth: AuthSettings
     accounts: UpstreamSettings = upstream("ACCOUNTS")
-    redis_url: Annotated[Secret | None, Variable("REDIS_URL", check=check_redis_url)] = None
+    redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """Redis with the stream `orders:events`, to which events are published for other services."""
     outbox_retention_hours: Annotated[int, Variable("OUTBOX_RETENTION_HOURS"), Meta(ge=1, le=720)] = 24
     """Hours for which events are kept for clients that reconnect with `Last-Event-ID`."""

@@ -34,7 +34,7 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     trusted.
     """
 
-    redis_url: Annotated[Secret | None, Variable("REDIS_URL", check=check_redis_url)] = None
+    redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 
     rate_limit_on_error: Annotated[Literal["open", "closed"], Variable("RATE_LIMIT_ON_ERROR")] = "open"
@@ -43,6 +43,12 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     """
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Reject `*` as an origin in production."""
+        """Reject `*` as an origin in production, and a URL of Redis that cannot work."""
         if environment == "production" and "*" in self.cors_allowed_origins:
             yield Problem("CORS_ALLOWED_ORIGINS", "is *, which is for development", "exact origins")
+        if self.redis_url is not None:
+            # Not a check of the variable: other settings may declare it without one.
+            try:
+                check_redis_url(self.redis_url)
+            except ValueError as error:
+                yield Problem("REDIS_URL", str(error), "a redis://, rediss:// or unix:// URL")
