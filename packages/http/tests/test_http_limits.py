@@ -145,7 +145,7 @@ def test_counters_survive_the_removal_of_scripts(run_sample: Any, own_redis: Own
 def test_an_error_of_one_counter_does_not_affect_others(run_sample: Any, own_redis: OwnRedis) -> None:
     with run_sample(REDIS_URL=own_redis.url) as service:
         assert _statuses(service, "/limited", 1) == [200]
-        [key] = own_redis.execute("KEYS", "*")
+        [key] = own_redis.execute("KEYS", "*/by_address/*")
         own_redis.execute("SET", key, "not a list")
         assert _statuses(service, "/limited", 1) == [200]
         assert _statuses(service, "/user-limited", 1, **{"X-User": "ada"}) == [200]

@@ -272,6 +272,12 @@ async def test_databases_and_sockets_of_the_url_are_used(own_redis: OwnRedis, tm
     assert set(own_redis.execute("INFO", "keyspace")) == {"db3", "db4"}
 
 
+async def test_an_exception_of_the_block_is_raised_unchanged(own_redis: OwnRedis) -> None:
+    with pytest.raises(LookupError, match="the block"):
+        async with _client(own_redis.url).running():
+            raise LookupError("the block")
+
+
 async def test_the_connection_is_closed_at_the_end(own_redis: OwnRedis, until: Until) -> None:
     client = _client(own_redis.url)
     async with client.running():

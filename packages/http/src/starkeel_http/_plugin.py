@@ -145,7 +145,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         self._is_first = role == "worker" and index == 0
 
     async def check_ready(self) -> None:
-        """Raise if Redis is configured and unavailable."""
+        """Raise if Redis is configured and does not count."""
         if self._limiter is not None:
             await self._limiter.check()
 

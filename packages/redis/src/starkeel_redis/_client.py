@@ -76,13 +76,20 @@ class RedisClient:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Keep a connection open until the block ends."""
+        """Keep a connection open until the block ends, which starts after the first attempt to open one."""
+        raised: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(self._run())
             try:
+                # At most `_CONNECT_S` seconds: a failed attempt sets it, too.
+                await self._changed.wait()
                 yield
+            except Exception as error:  # noqa: BLE001 - raised below: the group would wrap it
+                raised = error
             finally:
                 task.cancel()
+        if raised is not None:
+            raise raised
 
     async def _connected(self) -> Link:
         if not self._is_away:

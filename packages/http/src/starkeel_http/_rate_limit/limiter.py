@@ -173,9 +173,9 @@ class Limiter:
                 )
 
     async def check(self) -> None:
-        """Raise if Redis is configured and unavailable."""
+        """Raise if Redis is configured and does not count."""
         if self._redis is not None:
-            await self._redis.ping()
+            await self._redis.check()
 
 
 @final

@@ -17,6 +17,7 @@ from .._base.rate import Rate
 log = structlog.get_logger(__name__)
 
 _REPLY_S: Final = 0.25
+_CHECK: Final = Rate(10_000, 60)
 # A list of the times of counted requests, newest first. The clock is that of Redis: those of hosts differ.
 # Replies: whether the request is allowed, requests left, and milliseconds until the oldest leaves the window.
 _HIT: Final = """
@@ -45,7 +46,7 @@ def _storage_up() -> Gauge:
     # Created only where Redis is used: a series without a value would be 0.
     return Gauge(
         "rate_limit_storage_up",
-        "Whether Redis counted the last request to a rate-limited route; 0 if it did not in any worker.",
+        "Whether Redis counted the last rate-limited request or check; 0 if it did not in any worker.",
         multiprocess_mode="livemin",
     )
 
@@ -66,7 +67,6 @@ class RedisCounters:
         self._redis = RedisClient(url, reply_s=_REPLY_S)
         self._consequence = consequence
         self._is_failing = False
-        self.ping = self._redis.ping
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -82,21 +82,35 @@ class RedisCounters:
             Whether the request is allowed, the number of requests left, and the seconds until the oldest
             counted request leaves the window; None if Redis is unavailable.
         """
-        rate = self._rates[name]
-        # The rate is part of the key: another one starts with new counters.
-        full_key = f"{self._prefix}/{name}/{key}/{rate.amount}/{rate.window_s}/second"
         try:
-            is_within, remaining, left_ms = await self._count(full_key, rate)
+            is_within, remaining, left_ms = await self._count(f"{name}/{key}", self._rates[name])
+        except RedisFailure:
+            return None
+        return is_within == 1, remaining, left_ms / 1000
+
+    async def check(self) -> None:
+        """Count a request of no client: a server that replies may still refuse to count.
+
+        Raises:
+            RedisFailure: Redis does not count.
+        """
+        await self._count("/check", _CHECK)
+
+    async def _count(self, key: str, rate: Rate) -> Any:
+        # The rate is part of the key: another one starts with new counters.
+        full_key = f"{self._prefix}/{key}/{rate.amount}/{rate.window_s}/second"
+        try:
+            reply = await self._run_script(full_key, rate)
         except RedisFailure as failure:
             self._record_failure(failure)
-            return None
+            raise
         if self._is_failing:
             self._is_failing = False
             _storage_up().set(1)
             log.warning("rate limit storage recovered")
-        return is_within == 1, remaining, left_ms / 1000
+        return reply
 
-    async def _count(self, key: str, rate: Rate) -> Any:
+    async def _run_script(self, key: str, rate: Rate) -> Any:
         started_at = time.monotonic()
         arguments = (1, key, rate.amount, rate.window_s)
         try:

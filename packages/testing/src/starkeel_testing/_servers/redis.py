@@ -134,6 +134,8 @@ def running_redis(*, password: str | None = None) -> Iterator[OwnRedis]:
     with temporary_directory("starkeel-redis-") as directory:
 
         def start(port: int) -> OwnRedis:
+            # A node of a cluster also listens on the port 10,000 higher.
+            port = min(port, port % 10_000 + 45_000)
             program = installation.programs / "redis-server"
             server = OwnRedis(program, directory, password=secret, port=port)
             server.start()
