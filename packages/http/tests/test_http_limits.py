@@ -1,15 +1,12 @@
 """Rate limits per address and per user, in one process and in several."""
 
-import contextlib
 import re
 import socket
-import threading
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from starkeel_testing import Service, wait_until
+from starkeel_testing import OwnRedis, Service, wait_until
 
 PROBLEM = "application/problem+json"
 STATE = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
@@ -105,110 +102,64 @@ def test_without_redis_the_limit_is_divided_among_workers(run_sample: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("on_error", "status", "result"),
-    [("open", 200, "unchecked_passed"), ("closed", 503, "unchecked_refused")],
+    ("on_error", "statuses", "result"),
+    [("open", [200] * 3 + [429] * 2, "degraded_within"), ("closed", [503] * 5, "unchecked_refused")],
 )
-def test_while_redis_is_unavailable_requests_pass_or_fail_as_configured(
-    run_sample: Any, free_port: int, on_error: str, status: int, result: str
+def test_while_redis_is_unavailable_requests_are_counted_here_or_refused_as_configured(
+    run_sample: Any, free_port: int, on_error: str, statuses: list[int], result: str
 ) -> None:
     env = {"REDIS_URL": f"redis://127.0.0.1:{free_port}/0", "RATE_LIMIT_ON_ERROR": on_error}
     with run_sample(**env) as service:
-        assert _statuses(service, "/limited", 10) == [status] * 10
+        assert _statuses(service, "/limited", 5) == statuses
         failed = [line for line in service.logs() if line["message"] == "rate limit storage failed"]
         assert [line["level"] for line in failed] == ["error"]
-        assert _counted(service, result) == 10
+        assert _counted(service, result) == statuses.count(statuses[0])
         ready = service.client.get("/health/ready")
         assert (ready.status_code, ready.json()["checks"]["rate limits"]["status"]) == (200, "failed")
-        if status == 503:
+        if on_error == "closed":
             refused = service.client.get("/limited")
             assert refused.headers["content-type"] == PROBLEM
             assert int(refused.headers["retry-after"]) >= 1
 
 
-def test_counting_resumes_when_redis_is_back(run_sample: Any, redis_url: str) -> None:
-    with _RedisProxy(redis_url) as proxy, run_sample(REDIS_URL=proxy.url) as service:
+def test_windows_in_redis_move_with_the_clock(run_sample: Any, redis_url: str) -> None:
+    with run_sample(REDIS_URL=redis_url, RATE_LIMIT_SAMPLE="2/3 seconds") as service:
+        limited = service.client.get
+        responses = [limited("/limited"), limited("/limited"), limited("/limited")]
+        assert [response.status_code for response in responses] == [200, 200, 429]
+        states = [STATE.fullmatch(response.headers["ratelimit"]) for response in responses]
+        assert [found and int(found[2]) for found in states] == [1, 0, 0]
+        assert 1 <= int(responses[2].headers["retry-after"]) <= 3
+        # Refused requests do not count: the next one is allowed when the first has left the window.
+        wait_until(lambda: limited("/limited").status_code == 200, timeout_s=10)
+
+
+def test_counters_survive_the_removal_of_scripts(run_sample: Any, own_redis: OwnRedis) -> None:
+    with run_sample(REDIS_URL=own_redis.url) as service:
+        assert _statuses(service, "/limited", 2) == [200] * 2
+        own_redis.execute("SCRIPT", "FLUSH")
+        assert _statuses(service, "/limited", 2) == [200, 429]
+        assert _counted(service, "within") == 3
+
+
+def test_an_error_of_one_counter_does_not_affect_others(run_sample: Any, own_redis: OwnRedis) -> None:
+    with run_sample(REDIS_URL=own_redis.url) as service:
         assert _statuses(service, "/limited", 1) == [200]
-        assert "ratelimit" in service.client.get("/limited").headers
-        proxy.close()
-        assert _statuses(service, "/limited", 3) == [200] * 3
-        service.wait_for_log("rate limit storage failed")
-        proxy.reopen()
-        wait_until(
-            lambda: "ratelimit" in service.client.get("/limited").headers,
-            what="rate limits to be enforced again",
-        )
-        service.wait_for_log("rate limit storage recovered")
-        assert service.client.get("/limited").status_code == 429
+        [key] = own_redis.execute("KEYS", "*/by_address/*")
+        own_redis.execute("SET", key, "not a list")
+        assert _statuses(service, "/limited", 1) == [200]
+        assert _statuses(service, "/user-limited", 1, **{"X-User": "ada"}) == [200]
+        assert (_counted(service, "within"), _counted(service, "degraded_within")) == (2, 1)
 
 
 def test_an_unresponsive_redis_delays_requests_only_briefly(run_sample: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        with run_sample(REDIS_URL=url, REQUEST_TIMEOUT_SECONDS="5") as service:
+        env = {"REDIS_URL": url, "REQUEST_TIMEOUT_SECONDS": "5", "RATE_LIMIT_SAMPLE": "5/hour"}
+        with run_sample(**env) as service:
             assert _statuses(service, "/limited", 5) == [200] * 5
             service.wait_for_log("rate limit storage failed")
 
 
 def _counted(service: Service, result: str) -> float:
     return service.metric("rate_limit_requests_total", result=result)
-
-
-class _RedisProxy:
-    """Proxy to Redis that can be closed and reopened."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._target = (parts.hostname, parts.port)
-        self._userinfo = parts.netloc.rpartition("@")[0]
-        self._path = parts.path
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://{self._userinfo}@127.0.0.1:{self.port}{self._path}"
-
-    def __enter__(self) -> "_RedisProxy":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
-        self._socket.close()
-
-    def close(self) -> None:
-        self._is_closed = True
-        for connection in self._open:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def reopen(self) -> None:
-        self._is_closed = False
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            if self._is_closed:
-                client.close()
-                continue
-            server = socket.create_connection(self._target)
-            self._open += [client, server]
-            for source, target in ((client, server), (server, client)):
-                threading.Thread(target=_pump, args=(source, target), daemon=True).start()
-
-
-def _pump(source: Any, target: Any) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
-    source.close()

@@ -54,6 +54,8 @@ def test_other_settings_may_share_the_redis_url() -> None:
         ("MAX_BODY_BYTES", "-1", "from 0"),
         ("RATE_LIMIT_ON_ERROR", "ajar", "open or closed"),
         ("REDIS_URL", "http://:hunter2@redis", "redis://"),
+        ("REDIS_URL", "redis+sentinel://:hunter2@redis/primary", "Redis Sentinel, which is not supported"),
+        ("REDIS_URL", "redis://:hunter2@a,b", "several hosts, as for Sentinel or Cluster"),
     ],
 )
 def test_invalid_values_are_reported(variable: str, value: str, expected: str) -> None:

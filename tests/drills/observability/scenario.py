@@ -116,13 +116,13 @@ class Scenario:
                 wait_until(lambda: client.get("/health/ready").status_code == 200)  # noqa: B023
 
     def stop_redis(self) -> None:
-        """Stop Redis: limits are not enforced, and events are not published."""
+        """Stop Redis: each worker counts its share of the limits, and events are not published."""
         self._fleet.stops["redis"].close()
         for _ in range(2):
             self._register()
-            before = self._prometheus.value('sum(rate_limit_requests_total{result="unchecked_passed"})')
+            before = self._prometheus.value('sum(rate_limit_requests_total{result="degraded_within"})')
             self._place(self._fleet.orders)
-            counted = f'sum(rate_limit_requests_total{{result="unchecked_passed"}}) > {before}'
+            counted = f'sum(rate_limit_requests_total{{result="degraded_within"}}) > {before}'
             self._prometheus.wait_for(counted)
         self._prometheus.wait_for("max(outbox_oldest_pending_seconds) > 0")
         self._prometheus.wait_for('sum(outbox_failures_total{reason="away"}) > 0')

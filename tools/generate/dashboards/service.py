@@ -96,7 +96,7 @@ _USE = [
     ),
     Panel(
         "Rate limits",
-        "Requests to limited routes. `over`: status 429; `unchecked_*`: Redis is unavailable.",
+        "Requests to limited routes. `over`: status 429; `degraded_*`, `unchecked_*`: Redis is unavailable.",
         [rate("rate_limit_requests_total", "limit, result")],
         unit="reqps",
     ),

@@ -1,6 +1,7 @@
 """Litestar plugin of the HTTP edge."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, Self, final
 
@@ -108,9 +109,8 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             app_config.openapi_config = openapi(self._namespace or "", self._description)
         if self._namespace is None and app_config.openapi_config is not None:
             self._namespace = app_config.openapi_config.title
-        redis_url = self.settings.redis_url
         self._limiter = limiter = Limiter(
-            redis_url=None if redis_url is None else redis_url.reveal(),
+            redis_url=self.settings.redis_url,
             namespace=self._namespace or "service",
             on_error=self.settings.rate_limit_on_error,
         )
@@ -124,8 +124,8 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         if app_config.logging_config is not None and hasattr(app_config.logging_config, "log_exceptions"):
             # The edge logs exceptions itself.
             app_config.logging_config.log_exceptions = "never"
+        app_config.lifespan.append(self._count_requests)
         app_config.on_startup.append(self._start)
-        app_config.on_shutdown.append(limiter.close)
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
@@ -140,13 +140,12 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             self._configure_handler(handler, f"{handler} at {route.path}")
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
-        """Set the number of workers among which limits are divided without Redis."""
-        if self.limits and self.settings.redis_url is None:
-            self._workers = workers
+        """Set the number of workers among which limits are divided while they are not counted in Redis."""
+        self._workers = workers
         self._is_first = role == "worker" and index == 0
 
     async def check_ready(self) -> None:
-        """Raise if Redis is configured and unavailable."""
+        """Raise if Redis is configured and does not count."""
         if self._limiter is not None:
             await self._limiter.check()
 
@@ -187,6 +186,12 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
                 " `Litestar`, and list plugins that add routes or guards before HttpPlugin"
             )
 
+    @asynccontextmanager
+    async def _count_requests(self, _: Litestar) -> AsyncGenerator[None]:
+        assert self._limiter is not None
+        async with self._limiter.running(self.limits, workers=self._workers):
+            yield
+
     def _start(self, app: Litestar) -> None:
         from ._client_address.layer import ClientAddress
         from ._edge.edge import Edge
@@ -199,8 +204,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             )
         self._idempotency.store = store  # type: ignore[assignment]  # by shape
         assert self._limiter is not None
-        self._limiter.open({name: rate.shared_by(self._workers) for name, rate in self.limits.items()})
-        if self._workers > 1 and self._is_first:
+        if self._is_first and self._workers > 1 and self.limits and self.settings.redis_url is None:
             # Not in `start_process`: logging may not be configured yet.
             log.warning(
                 "rate limits divided among workers",

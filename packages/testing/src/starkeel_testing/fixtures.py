@@ -10,7 +10,7 @@ import pytest
 
 from ._otlp import OtlpReceiver
 from ._servers.postgres import OwnPostgres, PostgresServer, running_postgres
-from ._servers.redis import DATABASES, RedisServer, running_redis
+from ._servers.redis import DATABASES, OwnRedis, RedisServer, running_redis
 from ._servers.shared_postgres import BROKER, request_url
 from ._wait import unused_port
 
@@ -84,6 +84,13 @@ def redis_server(pytestconfig: pytest.Config) -> Iterator[RedisServer]:
         database = int(urlsplit(external).path.strip("/") or 0) + int(worker.removeprefix("gw"))
         yield RedisServer(external, database=database % DATABASES, is_exclusive=False)
         return
+    with running_redis() as server:
+        yield RedisServer(server.url)
+
+
+@pytest.fixture
+def own_redis() -> Iterator[OwnRedis]:
+    """A Redis for one test, which may kill, pause and restart it."""
     with running_redis() as server:
         yield server
 

@@ -28,4 +28,6 @@ def create_app(settings: Settings) -> Litestar:
             IdempotencyPlugin(lifetime=timedelta(hours=settings.idempotency_key_hours)),
             OutboxPlugin(retention=timedelta(hours=settings.outbox_retention_hours), broker=broker),
         ],
+        # Entered before the lifespans of plugins, such as that of the relay, and left after them.
+        lifespan=[] if broker is None else [broker.running],
     )

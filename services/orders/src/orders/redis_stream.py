@@ -1,17 +1,17 @@
 """Redis stream that publishes events to other services."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import DataError, RedisError
+from litestar import Litestar
 from starkeel_config import Secret
 from starkeel_db import BrokerAwayError, Event
+from starkeel_redis import RedisClient, RedisFailure
 
 STREAM: Final = "orders:events"
 _MAX_LENGTH: Final = 100_000
-_TIMEOUT_S: Final = 1.5
+_REPLY_S: Final = 0.5
 
 
 class RedisStream:
@@ -22,30 +22,37 @@ class RedisStream:
     """
 
     def __init__(self, url: Secret) -> None:
-        self._redis = Redis.from_url(
-            url.reveal(),
-            # The relay retries, with its own backoff.
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=_TIMEOUT_S,
-            socket_timeout=_TIMEOUT_S,
-        )
+        self._redis = RedisClient(url, reply_s=_REPLY_S)
+
+    @asynccontextmanager
+    async def running(self, _: Litestar) -> AsyncGenerator[None]:
+        """Keep a connection open while the application runs."""
+        async with self._redis.running():
+            yield
 
     async def publish(self, event: Event) -> None:
         """Append an event.
 
         Raises:
-            BrokerAwayError: Redis is unavailable, out of memory or read-only.
+            BrokerAwayError: Redis is unavailable or accepts no events, such as a replica. No error of Redis
+                concerns a single event.
         """
-        entry = {"id": event.position, "key": event.key, "kind": event.kind, "payload": event.payload}
+        entry: list[str | int] = [
+            "id",
+            event.position,
+            "key",
+            event.key,
+            "kind",
+            event.kind,
+            "payload",
+            event.payload,
+        ]
         if event.traceparent is not None:
-            entry["traceparent"] = event.traceparent
+            entry += ["traceparent", event.traceparent]
         try:
-            await self._redis.xadd(STREAM, entry, maxlen=_MAX_LENGTH, approximate=True)  # type: ignore[arg-type]  # invariant upstream
-        except DataError:
-            raise
-        except (RedisError, OSError) as error:
-            raise BrokerAwayError(str(error) or type(error).__name__) from error
+            await self._redis.execute("XADD", STREAM, "MAXLEN", "~", _MAX_LENGTH, "*", *entry)
+        except RedisFailure as failure:
+            raise BrokerAwayError(str(failure)) from failure
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._redis.aclose()
+        """Do nothing: the connection is closed by `running`, which ends after the relay."""

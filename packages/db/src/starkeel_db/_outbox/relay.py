@@ -35,6 +35,8 @@ _CLAIM_S: Final = 10.0
 _POLL_EVERY_S: Final = 0.5
 _COUNT_EVERY_S: Final = 5.0
 _BACKOFF: Final = Backoff(base_s=0.2, cap_s=30.0, jitter=0.5)
+# A broker that is back, such as the new primary after a failover, receives events within two seconds.
+_AWAY_BACKOFF: Final = Backoff(base_s=0.2, cap_s=1.5, jitter=0.5)
 # A refused event holds back later events of its key only.
 _DUE: Final = text(
     "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o"
@@ -77,6 +79,7 @@ class Relay:
             self._failed.labels(reason=reason)
         self._lock = lock_number(f"{table.name} relay")
         self._failures = 0
+        self._backoff = _BACKOFF
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -88,7 +91,7 @@ class Relay:
                 with anyio.move_on_after(_ROUND_S, shield=True):
                     await self._count()
             if self._failures:
-                await anyio.sleep(_BACKOFF.pause_s(self._failures - 1))
+                await anyio.sleep(self._backoff.pause_s(self._failures - 1))
             elif not is_more:
                 await self._notifier.wait(timeout_s=_POLL_EVERY_S)
 
@@ -103,10 +106,12 @@ class Relay:
                 log.warning("events not published", reason=reason)
             self._failed.labels(reason="away").inc()
             self._failures += 1
+            self._backoff = _AWAY_BACKOFF
             return False
         except (DatabaseUnavailable, SQLAlchemyError):
             # The database has logged it; claimed events are published again.
             self._failures += 1
+            self._backoff = _BACKOFF
             return False
         if self._failures:
             log.info("events published again")

@@ -45,9 +45,10 @@ class Rate:
             raise ValueError("is out of range")
         return rate
 
-    def shared_by(self, workers: int) -> "Rate":
+    def shared_by(self, workers: int, *, round_up: bool = False) -> "Rate":
         """Return the share of one of several workers that count separately; at least one request."""
-        return Rate(max(1, self.amount // workers), self.window_s)
+        share = -(-self.amount // workers) if round_up else self.amount // workers
+        return Rate(max(1, share), self.window_s)
 
     def __str__(self) -> str:
         unit, seconds = next((u, s) for u, s in reversed(_SECONDS.items()) if self.window_s % s == 0)

@@ -5,10 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
+from starkeel_redis import check_redis_url
 
 from .addresses import Network, Origin
-
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class HttpSettings(Settings, frozen=True, kw_only=True):
@@ -39,12 +38,17 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 
     rate_limit_on_error: Annotated[Literal["open", "closed"], Variable("RATE_LIMIT_ON_ERROR")] = "open"
-    """Rate-limited requests while Redis is unavailable: `open` allows them, `closed` returns 503."""
+    """Rate-limited requests while Redis is unavailable: with `open` each worker counts its share of a limit,
+    rounded up; `closed` returns 503.
+    """
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Reject `*` as an origin in production, and an invalid URL of Redis."""
+        """Reject `*` as an origin in production, and a URL of Redis that cannot work."""
         if environment == "production" and "*" in self.cors_allowed_origins:
             yield Problem("CORS_ALLOWED_ORIGINS", "is *, which is for development", "exact origins")
-        if self.redis_url is not None and not self.redis_url.reveal().startswith(_REDIS_SCHEMES):
-            accepted = "a redis://, rediss:// or unix:// URL"
-            yield Problem("REDIS_URL", "is not a URL of Redis", accepted)
+        if self.redis_url is not None:
+            # Not a check of the variable: other settings may declare it without one.
+            try:
+                check_redis_url(self.redis_url)
+            except ValueError as error:
+                yield Problem("REDIS_URL", str(error), "a redis://, rediss:// or unix:// URL")

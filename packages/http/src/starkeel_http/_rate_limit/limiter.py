@@ -6,7 +6,8 @@ processes share their values, and settings are read earlier.
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from copy import copy
 from functools import cache
 from hashlib import blake2b
@@ -25,6 +26,7 @@ from litestar.exceptions import (
 from litestar.handlers import BaseRouteHandler
 from prometheus_client import Counter
 from starkeel_asgi import Exchange, current, header_map
+from starkeel_config import Secret
 
 from .._base.rate import Rate
 from .._base.route_options import user_limits
@@ -38,7 +40,8 @@ _WEBSOCKET_CODES_FROM: Final = 4000
 
 RATE_LIMITED = Counter(
     "rate_limit_requests",
-    "Requests to rate-limited routes: within, over, or not counted without Redis (passed or refused).",
+    "Requests to rate-limited routes; while Redis is unavailable counted in each worker (degraded) or refused"
+    " (unchecked).",
     ["limit", "result"],
 )
 _counter: Final = cache(RATE_LIMITED.labels)
@@ -84,29 +87,47 @@ class Limiter:
     Args:
         redis_url: URL of Redis; None to count in process memory.
         namespace: Separates this service's counters from others in the same Redis.
-        on_error: Behaviour while Redis is unavailable: `open` allows requests.
+        on_error: Behaviour while Redis is unavailable: `open` counts requests in process memory.
     """
 
-    def __init__(self, *, redis_url: str | None, namespace: str, on_error: Literal["open", "closed"]) -> None:
+    def __init__(
+        self, *, redis_url: Secret | None, namespace: str, on_error: Literal["open", "closed"]
+    ) -> None:
         self._redis_url = redis_url
         self._namespace = namespace
         self._on_error = on_error
         self._rates: Mapping[str, Rate] = {}
+        self._shares: Mapping[str, Rate] = {}
         self._process: dict[str, ProcessCounters] = {}
         self._redis: RedisCounters | None = None
 
-    def open(self, rates: Mapping[str, Rate]) -> None:
-        """Create the counters of limits, given by name."""
+    @asynccontextmanager
+    async def running(self, rates: Mapping[str, Rate], *, workers: int) -> AsyncGenerator[None]:
+        """Count until the block ends.
+
+        Args:
+            rates: Limits by name.
+            workers: Number of workers among which the limits are divided while they do not use Redis: rounded
+                down where they never do, and up while Redis is unavailable.
+        """
+        has_redis = self._redis_url is not None and bool(rates)
         self._rates = rates
-        if self._redis_url is None or not rates:
-            self._process = {name: ProcessCounters(rate) for name, rate in rates.items()}
+        self._shares = {name: rate.shared_by(workers, round_up=has_redis) for name, rate in rates.items()}
+        self._process = {name: ProcessCounters(share) for name, share in self._shares.items()}
+        if self._redis_url is None or not has_redis:
+            yield
             return
         # Lazy: not needed when counting in process memory.
         from .redis import RedisCounters
 
         is_open = self._on_error == "open"
-        effect = "requests pass uncounted" if is_open else "limited requests are refused"
+        effect = "each worker counts its share" if is_open else "limited requests are refused"
         self._redis = RedisCounters(self._redis_url, rates, namespace=self._namespace, consequence=effect)
+        try:
+            async with self._redis.running():
+                yield
+        finally:
+            self._redis = None
 
     async def count(self, exchange: Exchange, names: Iterable[str], key: str) -> None:
         """Count a request against limits, and add their state to the headers of its response.
@@ -121,16 +142,21 @@ class Limiter:
             ServiceUnavailableException: Redis is unavailable and requests are refused.
         """
         for name in names:
-            if self._redis is None:
-                is_within, remaining, left_s = self._process[name].hit(key)
-            elif (found := await self._redis.hit(name, key)) is not None:
-                is_within, remaining, left_s = found
+            found = None if self._redis is None else await self._redis.hit(name, key)
+            if found is not None:
+                rate, prefix = self._rates[name], ""
             else:
-                self._record_unchecked(name)
-                continue
-            rate = self._rates[name]
+                if self._redis is not None and self._on_error == "closed":
+                    _counter(name, "unchecked_refused").inc()
+                    # There is an attempt to connect to Redis every second.
+                    raise ServiceUnavailableException(
+                        "The rate limit cannot be checked now.", headers={"Retry-After": "1"}
+                    )
+                found = self._process[name].hit(key)
+                rate, prefix = self._shares[name], "" if self._redis is None else "degraded_"
+            is_within, remaining, left_s = found
             reset_s = min(max(0, ceil(left_s)), rate.window_s)
-            _counter(name, "within" if is_within else "over").inc()
+            _counter(name, f"{prefix}within" if is_within else f"{prefix}over").inc()
             # `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
             added = header_map(
                 (
@@ -147,25 +173,9 @@ class Limiter:
                 )
 
     async def check(self) -> None:
-        """Raise if Redis is configured and unavailable."""
+        """Raise if Redis is configured and does not count."""
         if self._redis is not None:
-            await self._redis.ping()
-
-    async def close(self) -> None:
-        """Close the connections to Redis."""
-        if self._redis is not None:
-            await self._redis.close()
-            self._redis = None
-
-    def _record_unchecked(self, name: str) -> None:
-        if self._on_error == "open":
-            _counter(name, "unchecked_passed").inc()
-            return
-        _counter(name, "unchecked_refused").inc()
-        # Redis is used again after one second.
-        raise ServiceUnavailableException(
-            "The rate limit cannot be checked now.", headers={"Retry-After": "1"}
-        )
+            await self._redis.check()
 
 
 @final
