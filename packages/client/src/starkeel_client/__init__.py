@@ -1,4 +1,4 @@
-"""HTTP client for calls between Litestar services: pool, deadline, propagation, retries.
+"""HTTP client for calls between Litestar services: pool, deadline, propagation, retries, circuit breaker.
 
 Names are imported on first use: the main process of a service reads settings without importing Litestar.
 """
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._client import UpstreamClient
     from ._plugin import ClientPlugin
     from ._settings import UpstreamSettings, UpstreamUrl, upstream
+    from ._upstream import BreakerOpenError
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -18,7 +19,15 @@ else:
             "_client": ["UpstreamClient"],
             "_plugin": ["ClientPlugin"],
             "_settings": ["UpstreamSettings", "UpstreamUrl", "upstream"],
+            "_upstream": ["BreakerOpenError"],
         },
     )
 
-__all__ = ["ClientPlugin", "UpstreamClient", "UpstreamSettings", "UpstreamUrl", "upstream"]
+__all__ = [
+    "BreakerOpenError",
+    "ClientPlugin",
+    "UpstreamClient",
+    "UpstreamSettings",
+    "UpstreamUrl",
+    "upstream",
+]

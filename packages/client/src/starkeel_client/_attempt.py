@@ -53,18 +53,13 @@ class Call:
 class Failure:
     """An attempt without a response."""
 
+    kind: Literal["connection_error", "invalid", "no_connection", "timeout"]
+    """`no_connection`: the pool was exhausted; `invalid`: the response cannot be processed."""
     error_type: str
-    is_transient: bool
-    """Whether another attempt may succeed."""
-    cause: Exception
 
 
 class InvalidResponseError(Exception):
     """The upstream's response cannot be processed."""
-
-
-UNREADABLE: Final = (httpx2.DecodingError, InvalidResponseError)
-"""Exceptions for responses that cannot be processed."""
 
 
 async def attempt(
@@ -103,17 +98,16 @@ async def _outcome(
     try:
         with anyio.fail_after(max(call.left_s(), 0)):
             return await _exchange(transport, _request(call, connect_timeout_s))
-    except TimeoutError as error:
-        return Failure("timeout", False, error)
+    except TimeoutError:
+        return Failure("timeout", "timeout")
     except httpx2.LocalProtocolError:
         raise
     except httpx2.PoolTimeout as error:
-        # Pool exhaustion is local: a retry would wait just as long.
-        return Failure(_qualified_name(error), False, error)
+        return Failure("no_connection", _qualified_name(error))
     except httpx2.TransportError as error:
-        return Failure(_qualified_name(error), True, error)
-    except UNREADABLE as error:
-        return Failure(_qualified_name(error), False, error)
+        return Failure("connection_error", _qualified_name(error))
+    except (httpx2.DecodingError, InvalidResponseError) as error:
+        return Failure("invalid", _qualified_name(error))
 
 
 def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
