@@ -8,6 +8,11 @@ Header = tuple[bytes, bytes]
 
 REQUEST_ID: Final = b"x-request-id"
 
+FORWARDING: Final = frozenset(
+    [b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-original-forwarded-for", b"x-real-ip"]
+)
+"""Request headers that proxies add. Not `x-forwarded-proto`: sidecars of a service mesh add it as well."""
+
 
 class ExchangeConfig:
     """Settings of all exchanges of one application; layers set them when the application starts."""
@@ -23,12 +28,19 @@ class ExchangeConfig:
         """Called with the exchange before the headers of a response are completed."""
         self.close_message: Callable[[Any], Any] | None = None
         """Returns the message that closes a WebSocket, given the application's."""
+        self.is_internal: Callable[[str], bool] = is_loopback
+        """Returns whether an address belongs to a service of the same system."""
         self.set_default_headers(http=(), https=())
 
     def set_default_headers(self, *, http: tuple[Header, ...], https: tuple[Header, ...]) -> None:
         """Set the headers that each response has unless it sets them itself."""
         self.headers_http, self.headers_https = http, https
         self.header_names = frozenset({REQUEST_ID, *(name for name, _ in (*http, *https))})
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an IP address is a loopback address, also in an IPv4-mapped form."""
+    return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 
 
 def header_map(headers: Iterable[Header]) -> dict[bytes, bytes]:

@@ -64,7 +64,7 @@ class Edge:
         exchange.policy = policy
         timeout_s = policy.timeout_s
         queue = self._deadlines.shared(timeout_s)
-        if exchange.is_peer_trusted and b"x-request-timeout" in headers:
+        if b"x-request-timeout" in headers and exchange.is_internal:
             left_s = _parse_timeout(headers[b"x-request-timeout"])
             if left_s is not None and left_s < timeout_s:
                 timeout_s, queue = left_s, DeadlineQueue(left_s)
