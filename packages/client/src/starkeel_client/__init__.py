@@ -9,17 +9,17 @@ from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._client import UpstreamClient
+    from ._errors import BreakerOpenError
     from ._plugin import ClientPlugin
     from ._settings import UpstreamSettings, UpstreamUrl, upstream
-    from ._upstream import BreakerOpenError
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "_client": ["UpstreamClient"],
+            "_errors": ["BreakerOpenError"],
             "_plugin": ["ClientPlugin"],
             "_settings": ["UpstreamSettings", "UpstreamUrl", "upstream"],
-            "_upstream": ["BreakerOpenError"],
         },
     )
 

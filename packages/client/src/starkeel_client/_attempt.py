@@ -18,6 +18,8 @@ MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 """Larger responses are rejected: calls between services exchange messages, not files."""
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+# Not more, although httpx2 may have others: which ones depends on what else is installed.
+_ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 _TRACER = trace.get_tracer("starkeel_client")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Headers that describe the body as transferred, not as decoded.
@@ -125,7 +127,11 @@ def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
     # Reads and writes are bounded by the deadline of the whole attempt.
     timeouts = {"connect": connect_timeout_s, "pool": connect_timeout_s, "read": None, "write": None}
     return httpx2.Request(
-        call.method, call.url, headers=headers, content=call.content, extensions={"timeout": timeouts}
+        call.method,
+        call.url,
+        headers=headers,
+        content=call.content,
+        extensions={"timeout": timeouts, "route": call.route},
     )
 
 
@@ -133,6 +139,9 @@ async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Reques
     response = await transport.handle_async_request(request)
     response.request = request
     try:
+        encodings = response.headers.get_list("content-encoding", split_commas=True)
+        if request.method != "HEAD" and not _ENCODINGS.issuperset(map(str.lower, encodings)):
+            raise InvalidResponseError("the content encoding is unknown")
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk

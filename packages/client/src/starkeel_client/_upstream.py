@@ -1,6 +1,5 @@
 """An upstream: connection pool, circuit breaker and bounded retries."""
 
-import math
 import ssl
 import time
 from collections.abc import AsyncGenerator
@@ -10,12 +9,13 @@ from typing import Final, final
 import anyio
 import httpx2
 import structlog
-from litestar.exceptions import HTTPException, ServiceUnavailableException
-from starkeel_config import Backoff, parse_retry_after
+from litestar.exceptions import HTTPException
+from starkeel_config import Backoff
 
 from ._attempt import Call, Failure, attempt
 from ._breaker import Breaker
 from ._compat import Connections, connections_of
+from ._errors import BreakerOpenError, invalid, retry_after_seconds, unavailable
 from ._metrics import Outcome, UpstreamMetrics
 from ._settings import UpstreamSettings
 
@@ -25,17 +25,12 @@ _IDLE_S = 30.0
 _UNAVAILABLE: Final = frozenset({502, 503, 504})
 """Statuses for which the service did not process the call completely."""
 _BACKOFF: Final = Backoff(base_s=0.05, cap_s=1.0)
-_MAX_RETRY_AFTER_S = 86_400.0
 _TOKENS_PER_CALL = 0.2
 _MAX_TOKENS = 10.0
 _UPDATE_S: Final = 1.0
 """Seconds between two updates of the gauges."""
 
 log = structlog.get_logger(__name__)
-
-
-class BreakerOpenError(ServiceUnavailableException):
-    """The circuit breaker of the upstream is open: no request was sent. Becomes 503 with `Retry-After`."""
 
 
 @final
@@ -95,7 +90,7 @@ class Upstream:
             permit = self._breaker.admit()
             if permit is None:
                 self._metrics.count("rejected")
-                raise self._unavailable(self._breaker.open_s(), BreakerOpenError)
+                raise unavailable(self.name, retry_after_s=self._breaker.open_s(), kind=BreakerOpenError)
             if attempts:
                 self._metrics.count_retry()
             outcome = await self._attempt(transport, call, permit, attempts)
@@ -146,7 +141,7 @@ class Upstream:
         # A retry must not be the probe of a breaker that this call has opened.
         if self._breaker.state != "closed":
             return None
-        at_least_s = _retry_after_s(outcome) or 0.0
+        at_least_s = 0.0 if isinstance(outcome, Failure) else retry_after_seconds(outcome) or 0.0
         pause_s = _BACKOFF.pause_within_s(attempts - 1, left_s=call.left_s(), at_least_s=at_least_s)
         if pause_s is None or self._tokens < 1:
             return None
@@ -160,10 +155,10 @@ class Upstream:
         if isinstance(outcome, Failure):
             self._log(call, outcome.error_type, attempts)
             if outcome.kind == "invalid":
-                return HTTPException(detail=f"The response of {self.name} is invalid.", status_code=502)
-            return self._unavailable(None)
+                return invalid(self.name)
+            return unavailable(self.name)
         self._log(call, str(outcome.status_code), attempts)
-        return self._unavailable(_retry_after_s(outcome))
+        return unavailable(self.name, outcome)
 
     def _timed_out(self, call: Call, attempts: int) -> HTTPException:
         self._log(call, "timeout", attempts)
@@ -171,13 +166,7 @@ class Upstream:
             return HTTPException(
                 detail=f"The request timed out while waiting for {self.name}.", status_code=504
             )
-        return self._unavailable(None)
-
-    def _unavailable(
-        self, retry_after_s: float | None, kind: type[HTTPException] = ServiceUnavailableException
-    ) -> HTTPException:
-        seconds = max(math.ceil(retry_after_s or 0), 1)
-        return kind(f"{self.name} is currently unavailable.", headers={"Retry-After": str(seconds)})
+        return unavailable(self.name)
 
     def _log(self, call: Call, error_type: str, attempts: int) -> None:
         log.warning(
@@ -188,12 +177,6 @@ class Upstream:
             error_type=error_type,
             attempts=attempts,
         )
-
-
-def _retry_after_s(outcome: httpx2.Response | Failure) -> float | None:
-    if isinstance(outcome, Failure):
-        return None
-    return parse_retry_after(outcome.headers.get("retry-after"), max_s=_MAX_RETRY_AFTER_S)
 
 
 def _outcome_of(result: httpx2.Response | Failure) -> Outcome:
