@@ -2,6 +2,7 @@
 
 import json
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ def test_only_the_proxies_publish_ports() -> None:
     for name, service in SERVICES.items():
         assert set(service["networks"]) <= inside or name in published
     assert set(SERVICES["postgres"]["networks"]) == set(SERVICES["redis"]["networks"]) == {"data"}
+
+
+def test_services_trust_the_address_of_the_proxies_and_continue_traces_of_their_network() -> None:
+    addresses = {SERVICES[name]["networks"]["services"]["ipv4_address"] for name in ("proxy", "proxy-tls")}
+    (subnet,) = FILE["networks"]["services"]["ipam"]["config"]
+    for name in ("accounts", "orders"):
+        environment = SERVICES[name]["environment"]
+        assert {environment["TRUSTED_PROXIES"]} == addresses
+        assert environment["INTERNAL_NETWORKS"] == subnet["subnet"]
+    address, network = (re.sub(r"\$\{\w+:-(.*)\}", r"\1", text) for text in (*addresses, subnet["subnet"]))
+    assert ip_address(address) in ip_network(network)
 
 
 def test_the_file_contains_no_password() -> None:

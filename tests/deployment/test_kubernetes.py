@@ -2,6 +2,7 @@
 
 import json
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
@@ -120,6 +121,22 @@ def test_a_pod_has_probes_and_limits_and_no_token(
         assert item["securityContext"]["readOnlyRootFilesystem"] is True
         assert ":" in item["image"]
         assert not item["image"].endswith(":latest")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("service", SERVICES)
+def test_proxies_are_trusted_one_by_one_and_services_continue_traces(
+    documents: dict[str, list[Document]], overlay: str, service: str
+) -> None:
+    settings = settings_of(documents[overlay], service)
+    networks = {
+        variable: [ip_network(text) for text in settings.get(variable, "").split(",") if text]
+        for variable in ("TRUSTED_PROXIES", "INTERNAL_NETWORKS")
+    }
+    assert all(network.num_addresses == 1 for network in networks["TRUSTED_PROXIES"])
+    assert (overlay == "development") == (networks["TRUSTED_PROXIES"] == [])
+    assert networks["INTERNAL_NETWORKS"]
+    assert all(network.is_private and network.prefixlen >= 12 for network in networks["INTERNAL_NETWORKS"])
 
 
 @pytest.mark.parametrize("service", SERVICES)

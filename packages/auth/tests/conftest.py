@@ -22,7 +22,7 @@ class Issuer:
     def __init__(self) -> None:
         self.document: Any = {"keys": []}
         self.status = 200
-        self.headers: dict[str, str] = {}
+        self.headers = {"Content-Type": "application/json"}
         self.may_respond = Event()
         self.may_respond.set()
         self.fetches = 0

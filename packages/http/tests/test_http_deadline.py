@@ -51,21 +51,25 @@ def test_a_websocket_has_no_timeout(sample: Service) -> None:
         assert connection.recv() == "False"
 
 
-def test_a_trusted_peer_may_shorten_the_timeout(run_sample) -> None:  # type: ignore[no-untyped-def]
-    def left(service: Service, header: str) -> float:
-        response = service.client.get("/deadline", headers={"X-Request-Timeout": header})
-        return float(response.text)
+def test_only_an_internal_service_may_shorten_the_timeout(run_sample) -> None:  # type: ignore[no-untyped-def]
+    def left(service: Service, header: str, **others: str) -> float:
+        headers = {"X-Request-Timeout": header} | others
+        return float(service.client.get("/deadline", headers=headers).text)
 
-    with run_sample(REQUEST_TIMEOUT_SECONDS="30", TRUSTED_PROXIES="127.0.0.1") as service:
+    with run_sample(REQUEST_TIMEOUT_SECONDS="30", INTERNAL_NETWORKS="127.0.0.0/8") as service:
         assert 0 < left(service, "12.250") <= 12.25
         for ignored in ("900", "0", "-1", "nan", "inf", "soon", "", "1e999"):
             assert 20 < left(service, ignored) <= 30
         assert service.client.get("/slow", headers={"X-Request-Timeout": "0.1"}).status_code == 504
-    with run_sample(REQUEST_TIMEOUT_SECONDS="30", TRUSTED_PROXIES="10.0.0.0/8") as service:
-        assert 20 < left(service, "12.250") <= 30
-        # A forged proxy header changes nothing.
-        forged = {"X-Request-Timeout": "1", "X-Forwarded-For": "10.0.0.1"}
-        assert float(service.client.get("/deadline", headers=forged).text) > 20
+        # A proxy forwarded these, trusted or not.
+        for name in ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"):
+            assert left(service, "1", **{name: "127.0.0.1"}) > 20
+        assert left(service, "1", **{"X-Forwarded-Proto": "http"}) <= 1
+    with run_sample(REQUEST_TIMEOUT_SECONDS="30", TRUSTED_PROXIES="127.0.0.1") as service:
+        assert left(service, "1") > 20
+    with run_sample(REQUEST_TIMEOUT_SECONDS="30", INTERNAL_NETWORKS="10.0.0.0/8") as service:
+        assert left(service, "1") > 20
+        assert left(service, "1", **{"X-Forwarded-For": "10.0.0.1"}) > 20
 
 
 def test_the_connection_serves_the_next_request_after_a_timeout(sample: Service) -> None:

@@ -49,6 +49,7 @@ def test_other_settings_may_share_the_redis_url() -> None:
         ("CORS_ALLOWED_ORIGINS", "https://a.example:70000", "port out of range"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
         ("TRUSTED_PROXIES", "*", "CIDR"),
+        ("INTERNAL_NETWORKS", "10.0.0.1/8", "10.0.0.0/8"),
         ("REQUEST_TIMEOUT_SECONDS", "0", "0.01"),
         ("REQUEST_TIMEOUT_SECONDS", "inf", "number"),
         ("MAX_BODY_BYTES", "-1", "from 0"),

@@ -82,6 +82,7 @@ def stack(
     both.write_text(certificate.read_text() + key.read_text())
     both.chmod(0o644)
     registry, _, version = images["orders"].partition("/orders:")
+    subnet = secrets.randbelow(256)
     running_stack = Stack(
         docker,
         compose_program(docker),
@@ -94,7 +95,8 @@ def stack(
             "VERSION": version,
             "HTTP_PORT": _free_address(),
             "GRAFANA_PORT": _free_address().rpartition(":")[2],
-            "SERVICES_SUBNET": f"10.214.{secrets.randbelow(256)}.0/24",
+            "SERVICES_SUBNET": f"10.214.{subnet}.0/24",
+            "PROXY_ADDRESS": f"10.214.{subnet}.250",
         },
     )
     try:

@@ -102,6 +102,43 @@ _USE = [
     ),
 ]
 
+_UPSTREAMS = [
+    Panel(
+        "Requests to upstreams",
+        "By result, retries included. `rejected`: the circuit breaker was open, and nothing was sent.",
+        [rate("upstream_requests_total", "upstream, outcome")],
+        unit="reqps",
+    ),
+    Panel(
+        "Duration, p99",
+        "Time until the response of the upstream was read completely, or the request failed.",
+        [percentile(0.99, "upstream_request_duration_seconds_bucket", "upstream")],
+        unit="s",
+    ),
+    Panel(
+        "Breakers that are not closed",
+        "Workers whose breaker is open, or half-open: the next call tests the upstream.",
+        [gauge('upstream_breaker_workers{state!="closed"}', "upstream, state")],
+        limits=(1, 1),
+    ),
+    Panel(
+        "Requests in flight",
+        "Requests to the upstream that have not ended.",
+        [gauge("upstream_requests_in_flight", "instance, upstream")],
+    ),
+    Panel(
+        "Connections",
+        "Connections to the upstream of all workers, used and idle, and requests that wait for one.",
+        [gauge("upstream_connections", "upstream, state")],
+    ),
+    Panel(
+        "Retries",
+        "Retries of idempotent requests; at most a fifth of the calls.",
+        [rate("upstream_retries_total", "upstream")],
+        unit="reqps",
+    ),
+]
+
 _SINGLE_REQUESTS = [
     Panel(
         "Failed and slow requests",
@@ -131,6 +168,7 @@ SERVICE = Dashboard(
     {
         "Requests: rate, errors, duration": _RED,
         "Resources: utilization, saturation, errors": _USE,
+        "Upstreams: other services that it calls": _UPSTREAMS,
         "Single requests": _SINGLE_REQUESTS,
     },
     services="one",

@@ -2,7 +2,8 @@
 
 from ._compat import Route
 from ._exchange.config import REQUEST_ID, ExchangeConfig, Header, header_map
-from ._exchange.exchange import DeadlineExceeded, DeadlineQueue, DeadlineQueues, Exchange, current
+from ._exchange.deadlines import DeadlineQueue, DeadlineQueues
+from ._exchange.exchange import DeadlineExceeded, Exchange, current
 from ._exchange.gates import GateOrder, Response
 from ._exchange.http import HttpExchange
 from ._exchange.incoming import TOO_LARGE

@@ -1,4 +1,4 @@
-"""HTTP client for calls between Litestar services: pool, deadline, propagation, retries.
+"""HTTP client for calls between Litestar services: pool, deadline, propagation, retries, circuit breaker.
 
 Names are imported on first use: the main process of a service reads settings without importing Litestar.
 """
@@ -9,6 +9,7 @@ from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._client import UpstreamClient
+    from ._errors import BreakerOpenError
     from ._plugin import ClientPlugin
     from ._settings import UpstreamSettings, UpstreamUrl, upstream
 else:
@@ -16,9 +17,17 @@ else:
         __name__,
         {
             "_client": ["UpstreamClient"],
+            "_errors": ["BreakerOpenError"],
             "_plugin": ["ClientPlugin"],
             "_settings": ["UpstreamSettings", "UpstreamUrl", "upstream"],
         },
     )
 
-__all__ = ["ClientPlugin", "UpstreamClient", "UpstreamSettings", "UpstreamUrl", "upstream"]
+__all__ = [
+    "BreakerOpenError",
+    "ClientPlugin",
+    "UpstreamClient",
+    "UpstreamSettings",
+    "UpstreamUrl",
+    "upstream",
+]

@@ -18,6 +18,8 @@ MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 """Larger responses are rejected: calls between services exchange messages, not files."""
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+# Not more, although httpx2 may have others: which ones depends on what else is installed.
+_ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 _TRACER = trace.get_tracer("starkeel_client")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Headers that describe the body as transferred, not as decoded.
@@ -53,18 +55,13 @@ class Call:
 class Failure:
     """An attempt without a response."""
 
+    kind: Literal["connection_error", "invalid", "no_connection", "timeout"]
+    """`no_connection`: the pool was exhausted; `invalid`: the response cannot be processed."""
     error_type: str
-    is_transient: bool
-    """Whether another attempt may succeed."""
-    cause: Exception
 
 
 class InvalidResponseError(Exception):
     """The upstream's response cannot be processed."""
-
-
-UNREADABLE: Final = (httpx2.DecodingError, InvalidResponseError)
-"""Exceptions for responses that cannot be processed."""
 
 
 async def attempt(
@@ -103,17 +100,16 @@ async def _outcome(
     try:
         with anyio.fail_after(max(call.left_s(), 0)):
             return await _exchange(transport, _request(call, connect_timeout_s))
-    except TimeoutError as error:
-        return Failure("timeout", False, error)
+    except TimeoutError:
+        return Failure("timeout", "timeout")
     except httpx2.LocalProtocolError:
         raise
     except httpx2.PoolTimeout as error:
-        # Pool exhaustion is local: a retry would wait just as long.
-        return Failure(_qualified_name(error), False, error)
+        return Failure("no_connection", _qualified_name(error))
     except httpx2.TransportError as error:
-        return Failure(_qualified_name(error), True, error)
-    except UNREADABLE as error:
-        return Failure(_qualified_name(error), False, error)
+        return Failure("connection_error", _qualified_name(error))
+    except (httpx2.DecodingError, InvalidResponseError) as error:
+        return Failure("invalid", _qualified_name(error))
 
 
 def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
@@ -131,7 +127,11 @@ def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
     # Reads and writes are bounded by the deadline of the whole attempt.
     timeouts = {"connect": connect_timeout_s, "pool": connect_timeout_s, "read": None, "write": None}
     return httpx2.Request(
-        call.method, call.url, headers=headers, content=call.content, extensions={"timeout": timeouts}
+        call.method,
+        call.url,
+        headers=headers,
+        content=call.content,
+        extensions={"timeout": timeouts, "route": call.route},
     )
 
 
@@ -139,6 +139,9 @@ async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Reques
     response = await transport.handle_async_request(request)
     response.request = request
     try:
+        encodings = response.headers.get_list("content-encoding", split_commas=True)
+        if request.method != "HEAD" and not _ENCODINGS.issuperset(map(str.lower, encodings)):
+            raise InvalidResponseError("the content encoding is unknown")
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk

@@ -2,9 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeVar, final
 from urllib.parse import unquote
 
 import httpx2
@@ -12,7 +12,10 @@ from litestar.serialization import encode_json
 from litestar.types import Scope
 
 from ._attempt import Call, Method
+from ._contract import decode
 from ._upstream import Upstream
+
+T = TypeVar("T")
 
 _PATH = re.compile(r"/(?!/)[^\s?#\\]*")
 
@@ -93,6 +96,22 @@ class UpstreamClient:
             is_bound_by_request=is_bound_by_request,
         )
         return await self._upstream.send(call)
+
+    def decode(self, response: httpx2.Response, kind: type[T], *, status: int | Container[int] = 200) -> T:
+        """Return the body of a response, if it is as its contract requires; otherwise log and raise.
+
+        Args:
+            response: A response of this upstream.
+            kind: Type of the JSON body. Members that it does not have are ignored.
+            status: The status that the contract gives to this body, or several.
+
+        Raises:
+            HTTPException: 502 when status, media type or body are others.
+            ServiceUnavailableException: Instead, if the status is 429 or 500: with the upstream's
+                `Retry-After`.
+        """
+        statuses = {status} if isinstance(status, int) else status
+        return decode(self._upstream.name, response, kind, statuses)
 
     def _ends_at(self) -> tuple[float, bool]:
         """Return the deadline of a call, and whether it is that of the request."""

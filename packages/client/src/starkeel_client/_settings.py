@@ -43,6 +43,19 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
     retries: Annotated[int, Variable("RETRIES"), Meta(ge=0, le=10)] = 2
     """Maximum retries of an idempotent call; 0 disables retries."""
 
+    breaker_failure_ratio: Annotated[float, Variable("BREAKER_FAILURE_RATIO"), Meta(ge=0.01, le=1)] = 0.5
+    """Share of failed requests, retries included, from which the circuit breaker of a worker opens."""
+
+    breaker_min_requests: Annotated[int, Variable("BREAKER_MIN_REQUESTS"), Meta(ge=1, le=100_000)] = 20
+    """Minimum requests of one worker in the window before its circuit breaker may open."""
+
+    breaker_window_s: Annotated[float, Variable("BREAKER_WINDOW_SECONDS"), Meta(ge=1, le=600)] = 10.0
+    """Sliding window in seconds, whose requests the circuit breaker counts."""
+
+    breaker_open_s: Annotated[float, Variable("BREAKER_OPEN_SECONDS"), Meta(ge=0, le=600)] = 5.0
+    """Maximum seconds that the open circuit breaker rejects calls, minimum half of it at random, before it
+    tests the service with single requests; 0 disables the breaker."""
+
     def problems(self, environment: Environment) -> Iterator[Problem]:
         """Reject a connect timeout that exceeds the timeout of the call."""
         del environment

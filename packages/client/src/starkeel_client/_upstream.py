@@ -1,7 +1,7 @@
-"""An upstream: connection pool and bounded retries."""
+"""An upstream: connection pool, circuit breaker and bounded retries."""
 
-import math
 import ssl
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final, final
@@ -9,10 +9,14 @@ from typing import Final, final
 import anyio
 import httpx2
 import structlog
-from litestar.exceptions import HTTPException, ServiceUnavailableException
-from starkeel_config import Backoff, parse_retry_after
+from litestar.exceptions import HTTPException
+from starkeel_config import Backoff
 
-from ._attempt import UNREADABLE, Call, Failure, attempt
+from ._attempt import Call, Failure, attempt
+from ._breaker import Breaker
+from ._compat import Connections, connections_of
+from ._errors import BreakerOpenError, invalid, retry_after_seconds, unavailable
+from ._metrics import Outcome, UpstreamMetrics
 from ._settings import UpstreamSettings
 
 _IDLE_S = 30.0
@@ -21,21 +25,24 @@ _IDLE_S = 30.0
 _UNAVAILABLE: Final = frozenset({502, 503, 504})
 """Statuses for which the service did not process the call completely."""
 _BACKOFF: Final = Backoff(base_s=0.05, cap_s=1.0)
-_MAX_RETRY_AFTER_S = 86_400.0
 _TOKENS_PER_CALL = 0.2
 _MAX_TOKENS = 10.0
+_UPDATE_S: Final = 1.0
+"""Seconds between two updates of the gauges."""
 
 log = structlog.get_logger(__name__)
 
 
 @final
 class Upstream:
-    """Connection pool and retry budget of an upstream, shared by all requests of a worker."""
+    """Connection pool, breaker and retry budget of an upstream, shared by all requests of a worker."""
 
     def __init__(self, name: str, settings: UpstreamSettings) -> None:
         self.name = name
         self.settings = settings
         self._transport: httpx2.AsyncHTTPTransport | None = None
+        self._breaker = Breaker(name, settings)
+        self._in_flight = 0
         # Token bucket that limits retries to a fifth of the calls: they would multiply the load of an
         # upstream that fails under load. Full at start, so that a service with few calls can retry.
         self._tokens = _MAX_TOKENS
@@ -55,16 +62,23 @@ class Upstream:
         verify = ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         async with httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits) as transport:
             self._transport = transport
+            self._metrics = UpstreamMetrics(self.name)
             try:
-                yield
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._update_gauges)
+                    try:
+                        yield
+                    finally:
+                        tasks.cancel_scope.cancel()
             finally:
                 self._transport = None
+                self._metrics.set_gauges(breaker=None, in_flight=0, connections=Connections(0, 0, 0))
 
     async def send(self, call: Call) -> httpx2.Response:
         """Make a call, with retries that are safe and within the deadline, the limit and the budget.
 
         Raises:
-            ServiceUnavailableException: The upstream is unavailable.
+            ServiceUnavailableException: The upstream is unavailable, or its breaker is open.
             HTTPException: 502 when the response is invalid, 504 when the request's deadline has passed.
         """
         transport = self._transport
@@ -73,9 +87,13 @@ class Upstream:
         self._tokens = min(self._tokens + _TOKENS_PER_CALL, _MAX_TOKENS)
         attempts = 0
         while call.left_s() > 0:
-            outcome = await attempt(
-                transport, call, resends=attempts, connect_timeout_s=self.settings.connect_timeout_s
-            )
+            permit = self._breaker.admit()
+            if permit is None:
+                self._metrics.count("rejected")
+                raise unavailable(self.name, retry_after_s=self._breaker.open_s(), kind=BreakerOpenError)
+            if attempts:
+                self._metrics.count_retry()
+            outcome = await self._attempt(transport, call, permit, attempts)
             attempts += 1
             if not isinstance(outcome, Failure) and outcome.status_code not in _UNAVAILABLE:
                 return outcome
@@ -85,12 +103,45 @@ class Upstream:
             await anyio.sleep(pause_s)
         raise self._timed_out(call, attempts)
 
+    async def _attempt(
+        self, transport: httpx2.AsyncHTTPTransport, call: Call, permit: int, attempts: int
+    ) -> httpx2.Response | Failure:
+        """Make a call once, and record its result in breaker and metrics."""
+        connect_timeout_s = self.settings.connect_timeout_s
+        began = time.perf_counter()
+        # Unless there is another result.
+        outcome: Outcome = "cancelled"
+        self._in_flight += 1
+        try:
+            result = await attempt(transport, call, resends=attempts, connect_timeout_s=connect_timeout_s)
+            outcome = _outcome_of(result)
+        finally:
+            self._in_flight -= 1
+            took_s = time.perf_counter() - began
+            self._metrics.count(outcome, took_s)
+            is_failure = _is_failure(outcome, is_early=took_s < connect_timeout_s)
+            self._breaker.record(permit, is_failure=is_failure)
+        return result
+
+    async def _update_gauges(self) -> None:
+        while (transport := self._transport) is not None:
+            self._metrics.set_gauges(
+                breaker=self._breaker.state,
+                in_flight=self._in_flight,
+                connections=connections_of(transport),
+            )
+            await anyio.sleep(_UPDATE_S)
+
     def _retry_pause_s(self, call: Call, outcome: httpx2.Response | Failure, attempts: int) -> float | None:
         """Return the seconds until the next attempt, or None when there is none."""
-        is_transient = not isinstance(outcome, Failure) or outcome.is_transient
+        # No retry when the pool is exhausted, which is local: it would wait just as long.
+        is_transient = not isinstance(outcome, Failure) or outcome.kind == "connection_error"
         if attempts > self.settings.retries or not call.is_repeatable or not is_transient:
             return None
-        at_least_s = _retry_after_s(outcome) or 0.0
+        # A retry must not be the probe of a breaker that this call has opened.
+        if self._breaker.state != "closed":
+            return None
+        at_least_s = 0.0 if isinstance(outcome, Failure) else retry_after_seconds(outcome) or 0.0
         pause_s = _BACKOFF.pause_within_s(attempts - 1, left_s=call.left_s(), at_least_s=at_least_s)
         if pause_s is None or self._tokens < 1:
             return None
@@ -99,15 +150,15 @@ class Upstream:
 
     def _error(self, call: Call, outcome: httpx2.Response | Failure, attempts: int) -> HTTPException:
         """Return the exception for a failed call; the message never contains the upstream's address."""
-        if isinstance(outcome, Failure) and isinstance(outcome.cause, TimeoutError):
+        if isinstance(outcome, Failure) and outcome.kind == "timeout":
             return self._timed_out(call, attempts)
         if isinstance(outcome, Failure):
             self._log(call, outcome.error_type, attempts)
-            if isinstance(outcome.cause, UNREADABLE):
-                return HTTPException(detail=f"The response of {self.name} is invalid.", status_code=502)
-            return self._unavailable(None)
+            if outcome.kind == "invalid":
+                return invalid(self.name)
+            return unavailable(self.name)
         self._log(call, str(outcome.status_code), attempts)
-        return self._unavailable(_retry_after_s(outcome))
+        return unavailable(self.name, outcome)
 
     def _timed_out(self, call: Call, attempts: int) -> HTTPException:
         self._log(call, "timeout", attempts)
@@ -115,13 +166,7 @@ class Upstream:
             return HTTPException(
                 detail=f"The request timed out while waiting for {self.name}.", status_code=504
             )
-        return self._unavailable(None)
-
-    def _unavailable(self, retry_after_s: float | None) -> HTTPException:
-        seconds = max(math.ceil(retry_after_s or 0), 1)
-        return ServiceUnavailableException(
-            f"{self.name} is currently unavailable.", headers={"Retry-After": str(seconds)}
-        )
+        return unavailable(self.name)
 
     def _log(self, call: Call, error_type: str, attempts: int) -> None:
         log.warning(
@@ -134,7 +179,20 @@ class Upstream:
         )
 
 
-def _retry_after_s(outcome: httpx2.Response | Failure) -> float | None:
-    if isinstance(outcome, Failure):
+def _outcome_of(result: httpx2.Response | Failure) -> Outcome:
+    if isinstance(result, Failure):
+        return result.kind
+    return "unavailable" if result.status_code in _UNAVAILABLE else "answered"
+
+
+def _is_failure(outcome: Outcome, *, is_early: bool) -> bool | None:
+    """Return whether the upstream failed; `None` if it is no evidence.
+
+    Args:
+        outcome: Result of a request.
+        is_early: Whether it ended within the time that a connection alone may take: the deadline of an
+            incoming request can be so short that no upstream would meet it.
+    """
+    if outcome in {"cancelled", "no_connection"} or (outcome == "timeout" and is_early):
         return None
-    return parse_retry_after(outcome.headers.get("retry-after"), max_s=_MAX_RETRY_AFTER_S)
+    return outcome in {"connection_error", "timeout", "unavailable"}

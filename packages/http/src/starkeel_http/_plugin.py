@@ -20,6 +20,7 @@ from starkeel_asgi import pipeline_of
 from starkeel_config import ServiceContext
 
 from . import _compat
+from ._base.addresses import membership
 from ._base.rate import Rate
 from ._base.route_options import Policy, check_limit_names, check_limits_declared
 from ._base.settings import HttpSettings
@@ -157,6 +158,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         for feature, variable, values in (
             ("cors", "CORS_ALLOWED_ORIGINS", self.settings.cors_allowed_origins),
             ("trusted proxies", "TRUSTED_PROXIES", self.settings.trusted_proxies),
+            ("internal networks", "INTERNAL_NETWORKS", self.settings.internal_networks),
         ):
             yield feature, bool(values), f"{variable} {f'has {len(values)}' if values else 'is not set'}"
 
@@ -220,6 +222,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         origins = self.settings.cors_allowed_origins
         self._edge = Edge(self._policy, Cors(origins) if origins else None, self._limiter)
         pipeline.add(self._edge)
+        pipeline.config.is_internal = membership(self.settings.internal_networks)
         pipeline.error_response = error_response
         pipeline.config.close_message = close_message
         pipeline.config.set_default_headers(SECURITY_HEADERS, https=HTTPS_HEADERS, pages=PAGE_HEADERS)

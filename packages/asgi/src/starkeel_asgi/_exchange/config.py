@@ -10,6 +10,11 @@ REQUEST_ID: Final = b"x-request-id"
 JSON: Final = frozenset({b"application/json", b"application/problem+json"})
 """Values of `Content-Type`, as they are usually sent."""
 
+FORWARDING: Final = frozenset(
+    [b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-original-forwarded-for", b"x-real-ip"]
+)
+"""Request headers that proxies add. Not `x-forwarded-proto`: sidecars of a service mesh add it as well."""
+
 
 class ExchangeConfig:
     """Settings of all exchanges of one application; layers set them when the application starts."""
@@ -25,6 +30,8 @@ class ExchangeConfig:
         """Called with the exchange before the headers of a response are completed."""
         self.close_message: Callable[[Any], Any] | None = None
         """Returns the message that closes a WebSocket, given the application's."""
+        self.is_internal: Callable[[str], bool] = is_loopback
+        """Returns whether an address belongs to a service of the same system."""
         self.set_default_headers(())
 
     def set_default_headers(
@@ -40,6 +47,11 @@ class ExchangeConfig:
         self.json_headers = every, (*every, *https)
         self.page_headers = (*every, *pages), (*every, *https, *pages)
         self.header_names = frozenset({REQUEST_ID, *(name for name, _ in (*every, *https, *pages))})
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an IP address is a loopback address, also in an IPv4-mapped form."""
+    return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 
 
 def header_map(headers: Iterable[Header]) -> dict[bytes, bytes]:

@@ -4,19 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from operator import itemgetter
-from time import monotonic, perf_counter_ns
+from time import perf_counter_ns
 from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
 
 from .._compat import Route
-from .config import ExchangeConfig, Header, header_map
+from .config import FORWARDING, ExchangeConfig, Header, header_map
+from .deadlines import DeadlineQueue
 
 SCOPE_KEY: Final = "starkeel_asgi"
 """Key of the exchange in the ASGI scope while the application runs."""
 
-_EARLY_S: Final = 0.002
-"""Seconds that a timer may fire early: event loops count in milliseconds."""
 _FACTS: Final = ("method", "path", "headers", "client", "scheme", "http_version", "server")
 _facts_of: Final = itemgetter(*_FACTS)
 _NO_SCOPE: Final[Any] = {}
@@ -39,6 +38,7 @@ class Exchange:
         facts: Method, path, headers, client, scheme, HTTP version and server, as the scope had them.
         deadline_at: End of the deadline in `time.monotonic()` seconds; also in `scope["state"]["deadline"]`.
         headers: Request headers by name; the values of a repeated name are joined.
+        is_from_proxy: The peer is a trusted proxy.
         scope: The ASGI scope; empty once the exchange has ended.
         outer: The exchange of the application in which this one's application is mounted.
         status: Status of the response; 0 before it starts.
@@ -60,7 +60,7 @@ class Exchange:
         *("_cancelling", "_cleanups", "_deadline", "_divert", "_receive", "_send", "_task"),
         *("added_headers", "config", "context", "deadline_at", "ended_ns", "error", "facts", "headers"),
         *("id", "id_bytes", "ids", "intercept", "is_aborted", "is_complete", "is_ending"),
-        *("is_event_stream", "is_expired", "is_peer_trusted", "needs_conclusion", "outer"),
+        *("is_event_stream", "is_expired", "is_from_proxy", "needs_conclusion", "outer"),
         *("policy", "received_ns", "route", "scope", "sent_bytes", "status"),
     )
 
@@ -88,7 +88,7 @@ class Exchange:
         self._cleanups: list[Cleanup] | None = None
         self._cancelling = self.status = self.sent_bytes = self.ended_ns = 0
         self.is_complete = self.is_event_stream = self.is_expired = self.is_ending = self.is_aborted = False
-        self.needs_conclusion = self.is_peer_trusted = False
+        self.needs_conclusion = self.is_from_proxy = False
         self.error: BaseException | None = None
         self.outer: Exchange | None = None
         self.route: Route | None = None
@@ -107,7 +107,7 @@ class Exchange:
         """Continue an exchange in a mounted application, which adds the headers of both to its response."""
         self.outer = outer
         self.facts, self.id, self.ids = outer.facts, outer.id, outer.ids
-        self.is_peer_trusted, self.deadline_at = outer.is_peer_trusted, outer.deadline_at
+        self.is_from_proxy, self.deadline_at = outer.is_from_proxy, outer.deadline_at
         self.added_headers = outer.added_headers
         outer.added_headers = ()
 
@@ -125,6 +125,23 @@ class Exchange:
     def client(self) -> str | None:
         """The client's address, behind trusted proxies that of their client; `None` if unknown."""
         return self.facts[3][0] if self.facts[3] else None
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether another service of the same system sent the request, without a proxy between.
+
+        Its trace context, baggage and deadline are then valid here; those of others are not
+        (decision 0008). Not stored, as few requests have headers that depend on it.
+        """
+        if self.outer is not None:
+            return self.outer.is_internal
+        client = self.client
+        return (
+            client is not None
+            and not self.is_from_proxy
+            and FORWARDING.isdisjoint(self.headers)
+            and self.config.is_internal(client)
+        )
 
     @property
     def is_started(self) -> bool:
@@ -150,7 +167,7 @@ class Exchange:
         if failure is not None:
             raise failure
 
-    def set_deadline(self, queue: "DeadlineQueue") -> None:
+    def set_deadline(self, queue: DeadlineQueue) -> None:
         """Cancel the application when the time of a queue is over, from now on."""
         # As `asyncio.timeout`: a cancellation by others must be distinguished from the deadline's.
         self._cancelling = self._task.cancelling()
@@ -219,56 +236,6 @@ class Exchange:
         self._divert = drop_message
         self.scope = _NO_SCOPE
         self._task = self._cleanups = self.outer = self.error = self.intercept = None
-
-
-class DeadlineQueue:
-    """Deadlines of one length, in the order in which they end.
-
-    `asyncio.timeout` starts a timer for each request, although almost none of them fires. Deadlines of equal
-    length share one queue instead, and only its head has a timer.
-
-    Args:
-        seconds: Length, from the moment of `add`.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._call_later = asyncio.get_running_loop().call_later
-        self._times: dict[Exchange, float] = {}
-        self._is_timed = False
-
-    def add(self, exchange: Exchange) -> float:
-        """Start a deadline, when the exchange expires; return its end in `time.monotonic()` seconds."""
-        self._times[exchange] = at = monotonic() + self._seconds
-        if not self._is_timed:
-            self._is_timed = True
-            self._call_later(self._seconds, self._fire)
-        return at
-
-    def remove(self, exchange: Exchange) -> None:
-        """Remove a deadline; no effect if it has expired."""
-        self._times.pop(exchange, None)
-
-    def _fire(self) -> None:
-        now = monotonic() + _EARLY_S
-        while self._times:
-            exchange, at = next(iter(self._times.items()))
-            if at > now:
-                self._call_later(at - now, self._fire)
-                return
-            del self._times[exchange]
-            exchange.expire()
-        self._is_timed = False
-
-
-class DeadlineQueues(dict[float, DeadlineQueue]):
-    """The deadline queues of one event loop; `shared(seconds)` returns that of a length."""
-
-    shared = dict.__getitem__
-
-    def __missing__(self, seconds: float) -> DeadlineQueue:
-        queue = self[seconds] = DeadlineQueue(seconds)
-        return queue
 
 
 def current(scope: Scope) -> Exchange | None:

@@ -8,7 +8,8 @@ from litestar.types import Receive, Scope, Send
 
 from .._compat import forget_response, forget_start
 from .config import JSON, REQUEST_ID, ExchangeConfig, Header
-from .exchange import DeadlineQueue, Exchange, drop_message
+from .deadlines import DeadlineQueue
+from .exchange import Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
 

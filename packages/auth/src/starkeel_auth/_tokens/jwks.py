@@ -1,5 +1,6 @@
 """Cache of another service's public keys (JWKS), refreshed in the background."""
 
+import re
 import ssl
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ FETCH_INTERVAL_S = 1.0
 
 _MIN_RETRY_S = 1.0
 _BACKOFF = Backoff(base_s=_MIN_RETRY_S, cap_s=30.0, jitter=0.0)
+
+# RFC 7517, 8.5.2 registers `application/jwk-set+json`; most issuers send `application/json`.
+_MEDIA_TYPE = re.compile(r"application/(?:jwk-set\+)?json", re.IGNORECASE)
 
 log = structlog.get_logger(__name__)
 
@@ -140,6 +144,13 @@ async def _fetch(transport: httpx2.AsyncHTTPTransport, url: str) -> bytes:
     try:
         if response.status_code != 200:
             raise KeySetError(f"the response has status {response.status_code}")
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip()
+        if not _MEDIA_TYPE.fullmatch(media_type):
+            raise KeySetError(f"the response has the media type {media_type[:100]!r}, not application/json")
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            # Not requested; and a few bytes can become a gigabyte.
+            raise KeySetError(f"the response has the content encoding {encoding[:100]!r}")
         document = b""
         async for chunk in response.aiter_raw():
             document += chunk

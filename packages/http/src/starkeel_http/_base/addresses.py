@@ -1,6 +1,7 @@
 """IP addresses, networks and web origins."""
 
 import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, final
@@ -68,6 +69,18 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     if isinstance(address, IPv6Address):
         return address.ipv4_mapped or address
     return address
+
+
+def membership(networks: Iterable[Network]) -> Callable[[str], bool]:
+    """Return a function that returns whether an address is in one of the networks; it caches its results."""
+    parsed = [ip_network(network) for network in networks]
+
+    @lru_cache(4096)
+    def is_member(text: str) -> bool:
+        address = parse_address(text)
+        return address is not None and any(address in network for network in parsed)
+
+    return is_member
 
 
 @lru_cache(4096)

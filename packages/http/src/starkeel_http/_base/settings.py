@@ -30,8 +30,15 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     """Origins whose pages may read responses in a browser; `*`, every origin, only in development."""
 
     trusted_proxies: Annotated[tuple[Network, ...], Variable("TRUSTED_PROXIES"), Meta(max_length=1000)] = ()
-    """Networks of load balancers and services whose `Forwarded`, `X-Forwarded-*` and `X-Request-Timeout` are
-    trusted.
+    """Networks of load balancers whose `Forwarded` and `X-Forwarded-*` are trusted."""
+
+    internal_networks: Annotated[
+        tuple[Network, ...],
+        Variable("INTERNAL_NETWORKS", development="127.0.0.0/8,::1"),
+        Meta(max_length=1000),
+    ] = ()
+    """Networks of services whose `traceparent`, `baggage` and `X-Request-Timeout` are trusted, where no proxy
+    forwards the request.
     """
 
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None

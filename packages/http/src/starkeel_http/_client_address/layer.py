@@ -1,15 +1,13 @@
 """The layer that sets the client's address behind trusted proxies, before all others read it."""
 
 from collections.abc import Iterable
-from functools import lru_cache
-from ipaddress import ip_network
 from typing import Final
 
 from litestar.enums import ScopeType
 from litestar.types import Scope
 from starkeel_asgi import Exchange, LayerOrder
 
-from .._base.addresses import Network, parse_address
+from .._base.addresses import Network, membership
 from .forwarded import Hop, client_hop, parse_forwarded, parse_x_forwarded
 
 
@@ -23,15 +21,14 @@ class ClientAddress:
     order: Final = LayerOrder.CLIENT_ADDRESS
 
     def __init__(self, networks: Iterable[Network]) -> None:
-        self._networks = [ip_network(network) for network in networks]
-        self._is_trusted = lru_cache(4096)(self._is_in_networks)
+        self._is_trusted = membership(networks)
 
     def begin(self, exchange: Exchange) -> None:
         """Take the client from the forwarding headers, if the peer is trusted."""
         client = exchange.client
         if client is None or not self._is_trusted(client):
             return
-        exchange.is_peer_trusted = True
+        exchange.is_from_proxy = True
         scope = exchange.scope
         hop = self._client_hop(scope)
         if hop is None or hop.address is None:
@@ -57,10 +54,6 @@ class ClientAddress:
             # unknown which is forged.
             return hop if hop and x_hop and hop.address == x_hop.address else None
         return hop or x_hop
-
-    def _is_in_networks(self, host: str) -> bool:
-        address = parse_address(host)
-        return address is not None and any(address in network for network in self._networks)
 
 
 def _joined(scope: Scope, name: bytes) -> str:

@@ -62,7 +62,7 @@ class Edge:
         policy = self._policy if route is None else route.handler.opt.get(POLICY, self._policy)
         exchange.policy = policy
         queue = self._deadlines.shared(policy.timeout_s)
-        if exchange.is_peer_trusted and b"x-request-timeout" in headers:
+        if b"x-request-timeout" in headers and exchange.is_internal:
             left_s = _parse_timeout(headers[b"x-request-timeout"])
             if left_s is not None and left_s < policy.timeout_s:
                 queue = DeadlineQueue(left_s)

@@ -30,7 +30,14 @@ from .._metrics.http import http_metrics
 from .._request import request
 from .._request.request import RequestExtras, RequestTemplate, SlowPathResult, is_health
 from .._traces.server_span import ServerSpan
-from .._traces.tracer import NO_PARENT, RequestContext, Tracer, request_tracer, start_request_span
+from .._traces.tracer import (
+    NO_PARENT,
+    RequestContext,
+    Tracer,
+    request_tracer,
+    span_context_in,
+    start_request_span,
+)
 from .batch import RequestBatcher
 from .slow_path import outcome, report_slowly
 
@@ -148,19 +155,22 @@ class TelemetryLayer:
             exchange.id, exchange.id_bytes = sent.decode(), sent
         if is_health(exchange):
             return NO_PARENT
+        parent, foreign = NO_PARENT, None
         if sent_names := self._trace_headers.intersection(exchange.headers):
             is_traceparent = self._has_default_propagators and sent_names == {b"traceparent"}
             parent = request.parent_of(exchange, is_traceparent=is_traceparent)
-        elif self._is_foreign:
-            parent = NO_PARENT
-        elif self._makes_spans:
-            context = RequestContext()
-            context.request = exchange
-            return context
-        else:
-            exchange.ids = b""
-            return NO_PARENT
-        return set_span_in_context(start_request_span(exchange, parent), parent)
+            if not exchange.is_internal:
+                # Strangers choose neither the trace id, nor whether it is sampled, nor baggage.
+                foreign, parent = span_context_in(parent), NO_PARENT
+        if parent is NO_PARENT and not self._is_foreign:
+            if not self._makes_spans:
+                exchange.ids = b""
+                return NO_PARENT
+            if foreign is None:
+                context = RequestContext()
+                context.request = exchange
+                return context
+        return set_span_in_context(start_request_span(exchange, parent, foreign), parent)
 
     def _extras(
         self, exchange: Exchange, template: RequestTemplate, extras: RequestExtras

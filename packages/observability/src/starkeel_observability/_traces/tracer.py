@@ -54,7 +54,9 @@ class Tracer(trace.Tracer):
     output: SpanOutput
     should_sample: ShouldSample
 
-    def start_request_span(self, exchange: Exchange, parent: SpanContext | None) -> Span:
+    def start_request_span(
+        self, exchange: Exchange, parent: SpanContext | None, foreign: SpanContext | None
+    ) -> Span:
         # A root span has the ids of the request: a span that is created late has the ids that were reported.
         ids = exchange.ids if parent is None else _new_ids(parent)
         if not self.should_sample(parent, ids):
@@ -63,6 +65,8 @@ class Tracer(trace.Tracer):
         made.facts, made.headers, made.received_ns = exchange.facts, exchange.headers, exchange.received_ns
         if parent is not None:
             made.set_parent(parent)
+        if foreign is not None:
+            made.add_link(foreign)
         return made
 
     def start_span(
@@ -77,7 +81,7 @@ class Tracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> Span:
         """Start a span; see `opentelemetry.trace.Tracer.start_span`."""
-        parent = _parent(context)
+        parent = span_context_in(context)
         ids = _new_ids(parent)
         if not self.should_sample(parent, ids):
             return _unrecorded(parent, ids)
@@ -168,17 +172,25 @@ def request_tracer() -> trace.Tracer:
     return tracer
 
 
-def start_request_span(exchange: Exchange, context: Context) -> Span:
-    """Start the span of a request, as in OpenTelemetry's conventions for HTTP servers (stable since 1.23)."""
+def start_request_span(exchange: Exchange, context: Context, foreign: SpanContext | None = None) -> Span:
+    """Start the span of a request, as in OpenTelemetry's conventions for HTTP servers (stable since 1.23).
+
+    Args:
+        exchange: The request.
+        context: Context with the parent, if any.
+        foreign: Span of a client that is not trusted: the span links to it.
+    """
     tracer = request_tracer()
     if isinstance(tracer, Tracer):
-        return tracer.start_request_span(exchange, _parent(context))
+        return tracer.start_request_span(exchange, span_context_in(context), foreign)
     name = span_name(method_label(exchange.method), None)
     attributes = request_attributes(exchange.facts, exchange.headers)
-    return tracer.start_span(name, context=context, kind=SpanKind.SERVER, attributes=attributes)
+    links = None if foreign is None else [Link(foreign)]
+    return tracer.start_span(name, context=context, kind=SpanKind.SERVER, attributes=attributes, links=links)
 
 
-def _parent(context: Context | None) -> SpanContext | None:
+def span_context_in(context: Context | None) -> SpanContext | None:
+    """Return the span context of the current span; `None` if it has none, or an invalid one."""
     span = trace.get_current_span(context)
     if span is trace.INVALID_SPAN:
         return None

@@ -1,0 +1,38 @@
+"""Errors of calls; their messages contain the name of the upstream, never its address or its response."""
+
+import math
+from typing import Final
+
+import httpx2
+from litestar.exceptions import HTTPException, ServiceUnavailableException
+from starkeel_config import parse_retry_after
+
+_MAX_RETRY_AFTER_S: Final = 86_400.0
+
+
+class BreakerOpenError(ServiceUnavailableException):
+    """The circuit breaker of the upstream is open: no request was sent. Becomes 503 with `Retry-After`."""
+
+
+def unavailable(
+    upstream: str,
+    response: httpx2.Response | None = None,
+    *,
+    retry_after_s: float = 0.0,
+    kind: type[HTTPException] = ServiceUnavailableException,
+) -> HTTPException:
+    """Return the exception for an upstream that is unavailable, with the `Retry-After` of its response."""
+    seconds = max(math.ceil(retry_after_seconds(response) or retry_after_s), 1)
+    return kind(f"{upstream} is currently unavailable.", headers={"Retry-After": str(seconds)})
+
+
+def invalid(upstream: str) -> HTTPException:
+    """Return the exception for a response that cannot be processed."""
+    return HTTPException(detail=f"The response of {upstream} is invalid.", status_code=502)
+
+
+def retry_after_seconds(response: httpx2.Response | None) -> float | None:
+    """Return the seconds of a response's `Retry-After`, at most a day; `None` if absent or invalid."""
+    if response is None:
+        return None
+    return parse_retry_after(response.headers.get("retry-after"), max_s=_MAX_RETRY_AFTER_S)

@@ -1,0 +1,123 @@
+"""Metrics of an upstream; its name is the only label that depends on the application.
+
+`prometheus_client` decides at its first import whether metrics are shared between processes, so it is
+imported only when the application starts.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+
+from ._breaker import State
+from ._compat import Connections
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Gauge, Histogram
+
+Outcome = Literal[
+    "answered",
+    "cancelled",
+    "connection_error",
+    "invalid",
+    "no_connection",
+    "rejected",
+    "timeout",
+    "unavailable",
+]
+"""Result of a request to an upstream."""
+
+_OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+_STATES: Final[tuple[State, ...]] = get_args(State)
+_DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class UpstreamMetrics:
+    """The series of one upstream, all of them from the start: `increase()` misses a first value.
+
+    Args:
+        upstream: Name of the upstream.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        families = _families()
+        self._requests = {outcome: families.requests.labels(upstream, outcome) for outcome in _OUTCOMES}
+        self._duration = families.duration.labels(upstream)
+        self._retries = families.retries.labels(upstream)
+        self._in_flight = families.in_flight.labels(upstream)
+        self._breaker = {state: families.breaker.labels(upstream, state) for state in _STATES}
+        self._connections = {
+            state: families.connections.labels(upstream, state) for state in Connections._fields
+        }
+
+    def count(self, outcome: Outcome, seconds: float | None = None) -> None:
+        """Count a request, and its duration if it was sent."""
+        self._requests[outcome].inc()
+        if seconds is not None:
+            self._duration.observe(seconds)
+
+    def count_retry(self) -> None:
+        """Count a retry."""
+        self._retries.inc()
+
+    def set_gauges(self, *, breaker: State | None, in_flight: int, connections: Connections | None) -> None:
+        """Set the gauges.
+
+        Args:
+            breaker: `None` when the worker stops.
+            in_flight: Number of requests that have not ended.
+            connections: `None` if unknown.
+        """
+        self._in_flight.set(in_flight)
+        for state, gauge in self._breaker.items():
+            gauge.set(state == breaker)
+        if connections is not None:
+            for name, value in connections._asdict().items():
+                self._connections[name].set(value)
+
+
+class _Families(NamedTuple):
+    requests: "Counter"
+    duration: "Histogram"
+    retries: "Counter"
+    in_flight: "Gauge"
+    breaker: "Gauge"
+    connections: "Gauge"
+
+
+@cache
+def _families() -> _Families:
+    from prometheus_client import Counter, Gauge, Histogram
+
+    # The values of workers are added up.
+    shared: dict[str, Any] = {"multiprocess_mode": "livesum"}
+    return _Families(
+        Counter(
+            "upstream_requests_total",
+            "Requests to the upstream, each retry included, and requests that the breaker rejected.",
+            ["upstream", "outcome"],
+        ),
+        Histogram(
+            "upstream_request_duration_seconds",
+            "Time until the upstream's response was read completely, or the request failed.",
+            ["upstream"],
+            buckets=_DURATION_BUCKETS,
+        ),
+        Counter("upstream_retries_total", "Retries of requests to the upstream.", ["upstream"]),
+        Gauge(
+            "upstream_requests_in_flight",
+            "Requests to the upstream that have not ended.",
+            ["upstream"],
+            **shared,
+        ),
+        Gauge(
+            "upstream_breaker_workers",
+            "Workers whose breaker of the upstream is in this state.",
+            ["upstream", "state"],
+            **shared,
+        ),
+        Gauge(
+            "upstream_connections",
+            "Connections to the upstream, used and idle, and requests that wait for one.",
+            ["upstream", "state"],
+            **shared,
+        ),
+    )

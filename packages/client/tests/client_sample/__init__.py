@@ -1,0 +1,1 @@
+"""Sample service that calls an upstream, run as a process by the tests."""
