@@ -9,6 +9,8 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromPath, JSONBody
 from litestar.response import ServerSentEvent, Stream
 from litestar.types import Receive, Scope, Send
+from opentelemetry import trace
+from starkeel_http import limit_by_address, request_timeout
 from starkeel_server import build
 
 from . import SERVICE
@@ -104,6 +106,40 @@ async def events() -> ServerSentEvent:
     return ServerSentEvent(messages())
 
 
+@get("/seen")
+async def seen(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Return what the application receives, and use the span, so that it is created."""
+    log.info("request seen")
+    span: Any = trace.get_current_span()
+    span.set_attribute("sample.client", str(request.client and request.client.host))
+    return {
+        "client": request.client and request.client.host,
+        "scheme": request.scope["scheme"],
+        "trace_id": f"{span.get_span_context().trace_id:032x}",
+    }
+
+
+@get("/limited", opt=limit_by_address("sample"))
+async def limited() -> str:
+    return "within"
+
+
+@get("/fails/{name:str}")
+async def fails(name: FromPath[str]) -> None:
+    raise RuntimeError(name)
+
+
+@get("/late", opt=request_timeout(0.2))
+async def late() -> None:
+    await asyncio.sleep(60)
+
+
+@get("/slow")
+async def slow() -> str:
+    await asyncio.sleep(0.3)
+    return "slow"
+
+
 @websocket("/socket")
 async def socket(socket: WebSocket[Any, Any, Any]) -> None:
     await socket.accept()
@@ -124,15 +160,20 @@ def create_app(settings: Any) -> Litestar:
         by_name,
         create,
         events,
+        fails,
         files,
         form,
+        late,
+        limited,
         nothing,
         raw,
         read,
         replace,
         reset,
         root,
+        seen,
         size,
+        slow,
         slow_raw,
         socket,
         stream,

@@ -1,5 +1,7 @@
-from starkeel_config import ServiceSettings
-from starkeel_http import HttpSettings
+from typing import Annotated
+
+from starkeel_config import ServiceSettings, Variable
+from starkeel_http import HttpSettings, Rate
 from starkeel_observability import ObservabilitySettings
 from starkeel_server import ServerSettings
 
@@ -10,3 +12,5 @@ class SampleSettings(ServiceSettings, frozen=True, kw_only=True):
     server: ServerSettings
     http: HttpSettings
     observability: ObservabilitySettings
+    rate_limit_sample: Annotated[Rate, Variable("RATE_LIMIT_SAMPLE")] = Rate.parse("1/hour")
+    """Rate of the limited route."""

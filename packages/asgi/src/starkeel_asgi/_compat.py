@@ -129,7 +129,7 @@ class Router:
                 return None
         if not _is_only_form(raw_path, sought, found):
             return None
-        route = Route(*found, found[1].resolve_exception_handlers(), routed)
+        route = Route(*found, found[1].resolve_exception_handlers(), routed or "GET")
         # A WebSocket has no method and never finds this.
         if len(raw_path) <= _LONGEST_CACHED and not root_path and "raw_path" in scope:
             if len(self.routes) >= _MAX_ROUTES:
@@ -203,13 +203,15 @@ def _complete_allowed_methods(app: Litestar) -> None:
         methods[_PARAMETER.sub("{}", route.path_format)] |= route.methods
     for route in routes:
         allowed = _with_head(methods[_PARAMETER.sub("{}", route.path_format)])
-        for handler in route.route_handlers:
-            # Its function, a closure, reads them from the route that it was made for.
-            for cell in getattr(handler.fn, "__closure__", None) or ():
-                if isinstance(cell.cell_contents, HTTPRoute):
+        for function in (handler.fn for handler in route.route_handlers):
+            if getattr(function, "__qualname__", "").startswith(_OPTIONS_OF_LITESTAR):
+                # A closure of the route that it was made for.
+                [cell] = function.__closure__ or [None]
+                if cell is not None and isinstance(cell.cell_contents, HTTPRoute):
                     cell.cell_contents.methods = set(allowed)
 
 
+_OPTIONS_OF_LITESTAR: Final = "HTTPRoute.create_options_handler."
 _PARAMETER: Final = re.compile("{[^}]*}")
 _KNOWN_ROUTERS: Final = frozenset({"28fd699095d9e268a07c295908502f3b179ae3ff49879c52d5ed220f283aff5c"})
 """SHA-256 of the source of `ASGIRouter.__call__` in the releases whose router was read: Litestar 2.25."""

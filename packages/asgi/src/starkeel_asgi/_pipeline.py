@@ -128,7 +128,6 @@ class Pipeline:
             exchange.route = route = router.find(scope) if route is None else route
             if method == "HEAD":
                 exchange.omit_body()
-                scope["method"] = "HEAD" if route is None else route.method
         else:
             exchange = WebSocketExchange(scope, receive, send, self.config)
             self.lasting[exchange] = None
@@ -150,6 +149,8 @@ class Pipeline:
                 if (
                     found is not None and headers.get(b"host") in router.hosts and _is_plain(headers)
                 ) or await admit(exchange, router):
+                    if found is not None and found.method != exchange.facts[0]:
+                        scope["method"] = found.method  # type: ignore[typeddict-unknown-key]  # HTTP
                     if self._is_direct and found is not None:
                         # As Litestar's router does.
                         application, scope["route_handler"], scope["path"] = found[:3]

@@ -134,7 +134,7 @@ class Edge:
     async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:
         scope = exchange.scope
         route = None if exchange.route is None else exchange.route.template
-        log.warning("request timed out", method=scope.get("method"), route=route)
+        log.warning("request timed out", method=exchange.method, route=route)
         if isinstance(exchange, WebSocketExchange):
             await exchange.close(_CLOSE_TIMED_OUT, "Gateway Timeout")
             return None
