@@ -17,16 +17,18 @@ def test_a_list_of_entity_tags_is_parsed(numbers: list[int]) -> None:
     [
         ('"1"', {1}),
         (' "1" , "12"', {1, 12}),
-        ('W/"1"', set()),
-        ('W/"1", "2"', {2}),
+        ('W/"1"', {1}),
+        ('W/"1", "2"', {1, 2}),
+        ('"1-gzip"', {1}),
+        ('"1-"', set()),
         ('"01"', set()),
         ('"abc"', set()),
         ('"a,b", "3"', {3}),
-        ('W/"1","2"', {2}),
+        ('W/"a","2"', {2}),
         ('"99999999999999999999"', set()),
     ],
 )
-def test_only_strong_tags_of_the_own_format_are_versions(if_match: str, numbers: set[int]) -> None:
+def test_only_tags_of_the_own_format_are_versions(if_match: str, numbers: set[int]) -> None:
     assert parse_if_match(if_match) == frozenset(numbers)
 
 

@@ -4,11 +4,11 @@ from starkeel_testing import Service
 
 ALWAYS = {"400", "401", "403", "503"}
 PROBLEMS = {
-    ("post", "/api/orders"): ALWAYS | {"409", "413", "422", "429", "502", "504"},
+    ("post", "/api/orders"): ALWAYS | {"409", "413", "415", "422", "429", "502", "504"},
     ("get", "/api/orders"): ALWAYS,
-    ("get", "/api/orders/{order_id}"): ALWAYS | {"404"},
-    ("patch", "/api/orders/{order_id}"): ALWAYS | {"404", "409", "412", "413", "428"},
-    ("post", "/api/orders/{order_id}/cancel"): ALWAYS | {"404"},
+    ("get", "/api/orders/{order_id}"): ALWAYS | {"404", "412"},
+    ("patch", "/api/orders/{order_id}"): ALWAYS | {"404", "409", "412", "413", "415", "428"},
+    ("post", "/api/orders/{order_id}/cancel"): ALWAYS | {"404", "412"},
     ("get", "/api/orders/events"): ALWAYS,
 }
 

@@ -150,6 +150,61 @@ def test_a_cancelled_order_cannot_be_changed(service: Service, ada: Any) -> None
     assert len(logged) == 1
 
 
+@pytest.mark.parametrize("tag", ['W/"1"', '"1-gzip"', '"1;gzip"', '"1--gzip"', 'W/"1-br"'])
+def test_a_tag_that_a_compressing_proxy_changed_is_accepted(service: Service, ada: Any, tag: str) -> None:
+    order_id, etag = _placed(service, ada)
+    assert etag == '"1"'
+
+    assert _change(service, ada, order_id, {"quantity": 2}, tag).status_code == 200
+    _is_problem(_change(service, ada, order_id, {"quantity": 3}, tag), 412)
+
+
+def test_proxies_may_not_transform_a_response_with_a_tag(service: Service, ada: Any) -> None:
+    order_id, _ = _placed(service, ada)
+
+    response = service.client.get(f"/api/orders/{order_id}", headers=ada.headers)
+
+    assert response.headers["cache-control"] == "no-store, no-transform"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"If-Match": '"2"'}, {"If-Match": '"7", "8"'}, {"If-None-Match": "*"}, {"If-None-Match": '"1"'}],
+)
+def test_a_false_condition_changes_nothing(service: Service, ada: Any, headers: dict[str, str]) -> None:
+    order_id, etag = _placed(service, ada)
+    path, condition = f"/api/orders/{order_id}", ada.headers | {"If-Match": etag} | headers
+
+    _is_problem(service.client.patch(path, json={"quantity": 2}, headers=condition), 412)
+    _is_problem(service.client.post(f"{path}/cancel", headers=ada.headers | headers), 412)
+
+    found = service.client.get(path, headers=ada.headers)
+    assert (found.json()["status"], found.headers["etag"]) == ("open", etag)
+
+
+def test_an_order_is_cancelled_in_the_version_that_was_read(service: Service, ada: Any) -> None:
+    order_id, etag = _placed(service, ada)
+    assert _change(service, ada, order_id, {"quantity": 2}, etag).status_code == 200
+    path = f"/api/orders/{order_id}/cancel"
+
+    _is_problem(service.client.post(path, headers=ada.headers | {"If-Match": etag}), 412)
+    again = [service.client.post(path, headers=ada.headers | {"If-Match": '"2"'}) for _ in range(2)]
+
+    assert [response.status_code for response in again] == [200, 200]
+    _is_problem(service.client.post(path, headers=ada.headers | {"If-Match": etag}), 412)
+
+
+def test_an_order_that_is_known_is_not_sent_again(service: Service, ada: Any) -> None:
+    order_id, etag = _placed(service, ada)
+    path = f"/api/orders/{order_id}"
+
+    known = service.client.get(path, headers=ada.headers | {"If-None-Match": etag})
+    stale = service.client.get(path, headers=ada.headers | {"If-Match": '"9"'})
+
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", etag)
+    _is_problem(stale, 412)
+
+
 def _placed(service: Service, person: Any) -> tuple[str, str]:
     response = service.client.post(
         "/api/orders", json={"product_type": "oak-plank", "quantity": 1}, headers=person.placing

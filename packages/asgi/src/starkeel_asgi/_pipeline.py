@@ -21,11 +21,13 @@ from ._exchange.config import ExchangeConfig, Header
 from ._exchange.exchange import SCOPE_KEY, Exchange
 from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
+from ._request_rules import RARE_HEADERS, admit
 
 _LISTEN_AFTER_NS: Final = 50_000_000
 """Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
 _HTTP: Final = ScopeType.HTTP
 _STATE_KEY: Final = "starkeel_asgi"
+_is_plain: Final = RARE_HEADERS.isdisjoint
 
 log = structlog.get_logger(__name__)
 
@@ -121,9 +123,11 @@ class Pipeline:
         if scope["type"] == _HTTP:
             exchange = HttpExchange(scope, receive, send, self.config)
             self.recent[exchange] = None
-            facts = exchange.facts
-            route = None if scope.get("root_path") else router.routes.get((facts[1], facts[0]))
-            exchange.route = router.find(scope) if route is None else route
+            method = exchange.facts[0]
+            route = None if scope.get("root_path") else router.routes.get((scope.get("raw_path"), method))
+            exchange.route = route = router.find(scope) if route is None else route
+            if method == "HEAD":
+                exchange.omit_body()
         else:
             exchange = WebSocketExchange(scope, receive, send, self.config)
             self.lasting[exchange] = None
@@ -141,15 +145,18 @@ class Pipeline:
             is_begun = True
             if exchange.intercept is None or await exchange.intercept(exchange):
                 handler, application = self._exception_handler, self._application
-                host = exchange.headers.get(b"host")
-                if host not in router.hosts:
-                    router.check_host(scope, host)
-                if self._is_direct and (found := exchange.route) is not None:
-                    # As Litestar's router does.
-                    application, scope["route_handler"], scope["path"] = found[:3]
-                    scope["path_params"], scope["path_template"] = found[3:5]
-                    ScopeState.from_scope(scope).exception_handlers = found.exception_handlers
-                await application(scope, exchange.receive, exchange.send)
+                headers, found = exchange.headers, exchange.route
+                if (
+                    found is not None and headers.get(b"host") in router.hosts and _is_plain(headers)
+                ) or await admit(exchange, router):
+                    if found is not None and found.method != exchange.facts[0]:
+                        scope["method"] = found.method  # type: ignore[typeddict-unknown-key]  # HTTP
+                    if self._is_direct and found is not None:
+                        # As Litestar's router does.
+                        application, scope["route_handler"], scope["path"] = found[:3]
+                        scope["path_params"], scope["path_template"] = found[3:5]
+                        ScopeState.from_scope(scope).exception_handlers = found.exception_handlers
+                    await application(scope, exchange.receive, exchange.send)
         except BaseException as raised:  # noqa: BLE001  (raised again below, or responded to)
             error = raised
         if not is_begun:

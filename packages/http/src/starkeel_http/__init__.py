@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._idempotency.key import Idempotency
     from ._openapi.page import SchemaPage, openapi
     from ._plugin import HttpPlugin
+    from ._preconditions.entity_tags import EntityTags, check_preconditions
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -31,11 +32,13 @@ else:
             "_idempotency.key": ["Idempotency"],
             "_openapi.page": ["SchemaPage", "openapi"],
             "_plugin": ["HttpPlugin"],
+            "_preconditions.entity_tags": ["EntityTags", "check_preconditions"],
         },
         renamed={"EdgePlugin": "HttpPlugin", "EdgeSettings": "HttpSettings"},
     )
 
 __all__ = [
+    "EntityTags",
     "FieldError",
     "HttpPlugin",
     "HttpSettings",
@@ -45,6 +48,7 @@ __all__ = [
     "ProblemDetails",
     "Rate",
     "SchemaPage",
+    "check_preconditions",
     "limit_by_address",
     "limit_by_user",
     "openapi",

@@ -6,9 +6,10 @@ from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 from litestar import Litestar, post
+from litestar.enums import RequestEncodingType
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import BodyKwarg, FromPath, JSONBody, QueryParameter
 from litestar.routes import HTTPRoute
 from litestar.typing import FieldDefinition
 from msgspec import Meta
@@ -23,6 +24,16 @@ def body_type(handler: HTTPRouteHandler) -> Any:
     """Return the annotation of a handler's `data`; `Any` without it, or with a DTO."""
     field = handler.parsed_data_field
     return Any if field is None or handler.resolve_data_dto() is not None else field.annotation
+
+
+def body_media_type(handler: HTTPRouteHandler) -> str | None:
+    """Return the media type of a handler's `data`; `None` without it."""
+    field = handler.parsed_data_field
+    if field is None:
+        return None
+    kwarg = field.kwarg_definition
+    media_type = kwarg.media_type if isinstance(kwarg, BodyKwarg) else RequestEncodingType.JSON
+    return str(getattr(media_type, "value", media_type))
 
 
 def set_max_body_bytes(handler: HTTPRouteHandler, limit: int) -> int | None:
@@ -76,7 +87,9 @@ _PROBES: Final[dict[str, Callable[[Litestar, HTTPRouteHandler], bool]]] = {
         )
     ),
     "`parsed_data_field` of a handler does not describe its body: JSON would be decoded leniently": (
-        lambda _, handler: body_type(handler) == list[int]
+        lambda _, handler: (
+            body_type(handler) == list[int] and body_media_type(handler) == RequestEncodingType.JSON.value
+        )
     ),
     "`request_max_body_size` of the application has no effect: `MAX_BODY_BYTES` would be ignored": (
         lambda _, handler: set_max_body_bytes(handler, _LIMIT) == _LIMIT

@@ -26,7 +26,8 @@ from ._base.route_options import Policy, check_limit_names, check_limits_declare
 from ._base.settings import HttpSettings
 from ._errors.report import close_message, error_response, problem_response, report_websocket
 from ._idempotency.key import Idempotency, IdempotencyProvider, Replay, empty_response
-from ._request.strict_json import DECODER, StrictDecoder, strict_request_class
+from ._request.media_types import AcceptedType
+from ._request.strict_json import ACCEPTED_TYPE, DECODER, StrictDecoder, strict_request_class
 
 if TYPE_CHECKING:
     from ._edge.edge import Edge
@@ -178,6 +179,8 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             parameters = _compat.parameters(handler).values()
             self._needs_store |= any(parameter.annotation is Idempotency for parameter in parameters)
             handler.opt[DECODER] = StrictDecoder(handler)
+            if accepted := AcceptedType.of(handler):
+                handler.opt[ACCEPTED_TYPE] = accepted
         policy = self._policy.for_route(handler.opt, max_body_bytes=most)
         check_limits_declared(policy, self.limits, where=where)
         handler.opt[POLICY] = policy

@@ -24,6 +24,7 @@ from starkeel_asgi import LayerOrder, pipeline_of
 from starkeel_http import HttpPlugin, limit_by_address, limit_by_user, openapi
 from starkeel_server import ServerPlugin
 
+from .documents import document, replace_document, streamed_document
 from .settings import JsonLogging
 from .slow_routes import (
     deadline,
@@ -227,6 +228,7 @@ HANDLERS = [
     create_item,
     credit,
     deadline,
+    document,
     events,
     half,
     headed,
@@ -240,10 +242,12 @@ HANDLERS = [
     query,
     raises_when_cancelled,
     raw,
+    replace_document,
     short,
     slow,
     socket,
     socket_broken,
+    streamed_document,
     swallows_cancellation,
     token_echo,
     unauthenticated,

@@ -34,7 +34,7 @@ class TokenController(Controller):
         opt=limit_by_address("token"),
         response_description="The access token.",
         cache_control=CacheControlHeader(no_store=True),
-        responses=problem_responses(400, 401, 413, 429, 503),
+        responses=problem_responses(400, 401, 413, 415, 429, 503),
     )
     async def token(
         self, data: JSONBody[Credentials], users: NamedDependency[Users], issuer: NamedDependency[TokenIssuer]

@@ -33,7 +33,7 @@ class UserController(Controller):
         opt=limit_by_address("sign_up"),
         response_description="The new user.",
         response_headers=[_LOCATION],
-        responses=problem_responses(400, 409, 413, 429, 503),
+        responses=problem_responses(400, 409, 413, 415, 429, 503),
     )
     async def sign_up(self, data: JSONBody[SignUp], users: NamedDependency[Users]) -> Response[Profile]:
         """Create a user with an email address and a password."""
@@ -60,7 +60,7 @@ class UserController(Controller):
         response_description="The user.",
         guards=[authenticated],
         opt=limit_by_user("password"),
-        responses=problem_responses(400, 401, 403, 413, 429, 503),
+        responses=problem_responses(400, 401, 403, 413, 415, 429, 503),
     )
     async def change_password(
         self,
@@ -80,7 +80,7 @@ class UserController(Controller):
         response_description="The user has been deactivated.",
         guards=[authenticated],
         opt=limit_by_user("password"),
-        responses=problem_responses(400, 401, 403, 413, 429, 503),
+        responses=problem_responses(400, 401, 403, 413, 415, 429, 503),
     )
     async def deactivate(
         self,

@@ -1,7 +1,7 @@
 """Orders: table, operations, and the events, log lines and metrics of each change."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from .schemas import MAX_QUANTITY, EventType, OrderView, Status
 
 log = structlog.get_logger(__name__)
 
+_CHANGED = "The order has changed since it was read. Read it again."
 _MAX_PRODUCTS = 100
 _ORDERS_CREATED = counter("orders_created_total", "Orders created.", labels=("product",))
 _ORDER_CREATION = histogram(
@@ -88,9 +89,7 @@ class Orders:
             query = query.where(tuple_(Order.created_at, Order.id) < (after.created_at, after.id))
         return (await self._session.scalars(query)).all()
 
-    async def change_quantity(
-        self, order_id: UUID, *, quantity: int, versions: Collection[int] | None
-    ) -> Order:
+    async def change_quantity(self, order_id: UUID, *, quantity: int, versions: Set[int] | None) -> Order:
         """Change the quantity of an open order that has one of the versions, or any if they are `None`.
 
         Raises:
@@ -104,13 +103,23 @@ class Orders:
         found = await self.get(order_id)
         if found.status != "open":
             raise ClientException(f"The order is {found.status} and cannot be changed.", status_code=409)
-        raise ClientException("The order has changed since it was read. Read it again.", status_code=412)
+        raise ClientException(_CHANGED, status_code=412)
 
-    async def cancel(self, order_id: UUID) -> Order:
-        """Cancel an order; idempotent."""
-        order = await self._update_open(order_id, status="cancelled")
+    async def cancel(self, order_id: UUID, *, versions: Set[int] | None = None) -> Order:
+        """Cancel an order that has one of the versions, or any if they are `None`; idempotent.
+
+        Raises:
+            ClientException: 412, it has another version, and is not the cancelled order after one of them.
+        """
+        unchanged = () if versions is None else (Order.version.in_(versions),)
+        order = await self._update_open(order_id, *unchanged, status="cancelled")
         if order is None:
-            return await self.get(order_id)
+            found = await self.get(order_id)
+            # A client that repeats the request has the version before.
+            is_known = versions is None or not versions.isdisjoint({found.version, found.version - 1})
+            if found.status == "open" or not is_known:
+                raise ClientException(_CHANGED, status_code=412)
+            return found
         await self._record("order.cancelled", order, message="order cancelled")
         return order
 

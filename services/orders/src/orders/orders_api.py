@@ -1,9 +1,9 @@
 """Endpoints for orders."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Controller, Response, get, patch, post
+from litestar import Controller, Request, Response, get, patch, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
 from starkeel_db import OutboxPlugin, read_only, repeat_conflicts
-from starkeel_http import Idempotency, limit_by_user, problem_responses
+from starkeel_http import Idempotency, check_preconditions, limit_by_user, problem_responses
 
 from .etags import etag, parse_if_match
 from .orders import Order, Orders, view
@@ -32,6 +32,9 @@ _LINK = ResponseHeader(
 IfMatch = Annotated[
     str | None,
     HeaderParameter(name="If-Match", max_length=1024, description="`ETag` of the order; required."),
+]
+OptionalIfMatch = Annotated[
+    str | None, HeaderParameter(name="If-Match", max_length=1024, description="`ETag` of the order.")
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Maximum number of orders on the page.")]
 Cursor = Annotated[
@@ -61,7 +64,7 @@ class OrderController(Controller):
         opt=limit_by_user("order_creation"),
         response_description="The new order.",
         response_headers=[_LOCATION, _ETAG],
-        responses=problem_responses(400, 401, 403, 409, 413, 422, 429, 502, 503, 504),
+        responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 502, 503, 504),
     )
     async def place(
         self,
@@ -107,7 +110,7 @@ class OrderController(Controller):
         opt=read_only(),
         response_description="The order.",
         response_headers=[_ETAG],
-        responses=problem_responses(400, 401, 403, 404, 503),
+        responses=problem_responses(400, 401, 403, 404, 412, 503),
     )
     async def one(self, order_id: FromPath[UUID], orders: NamedDependency[Orders]) -> Response[OrderView]:
         """Return one of the caller's orders; 404 for an order of another user."""
@@ -120,17 +123,20 @@ class OrderController(Controller):
         opt=repeat_conflicts(),
         response_description="The changed order.",
         response_headers=[_ETAG],
-        responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 428, 503),
+        responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 415, 428, 503),
     )
     async def change(
         self,
         order_id: FromPath[UUID],
         data: JSONBody[Change],
         orders: NamedDependency[Orders],
+        request: Request[Any, Any, Any],
         if_match: IfMatch = None,
     ) -> Response[OrderView]:
         """Change the quantity of an open order, if `If-Match` names its current version."""
         versions = parse_if_match(if_match)
+        if "If-None-Match" in request.headers:
+            check_preconditions(request, etag((await orders.get(order_id)).version))
         return _response(await orders.change_quantity(order_id, quantity=data.quantity, versions=versions))
 
     @post(
@@ -141,12 +147,23 @@ class OrderController(Controller):
         opt=repeat_conflicts(),
         response_description="The cancelled order.",
         response_headers=[_ETAG],
-        responses=problem_responses(400, 401, 403, 404, 503),
+        responses=problem_responses(400, 401, 403, 404, 412, 503),
     )
-    async def cancel(self, order_id: FromPath[UUID], orders: NamedDependency[Orders]) -> Response[OrderView]:
-        """Cancel an order. Cancelling it again returns the same response."""
-        return _response(await orders.cancel(order_id))
+    async def cancel(
+        self,
+        order_id: FromPath[UUID],
+        orders: NamedDependency[Orders],
+        request: Request[Any, Any, Any],
+        if_match: OptionalIfMatch = None,
+    ) -> Response[OrderView]:
+        """Cancel an order, if it has the version in `If-Match`. Repeating it returns the same response."""
+        versions = None if if_match is None else parse_if_match(if_match)
+        if "If-None-Match" in request.headers:
+            check_preconditions(request, etag((await orders.get(order_id)).version))
+        return _response(await orders.cancel(order_id, versions=versions))
 
 
 def _response(order: Order, **headers: str) -> Response[OrderView]:
-    return Response(view(order), headers={"ETag": etag(order.version), **headers})
+    # A proxy that compressed the response would change the tag, or remove it.
+    caching = {"Cache-Control": "no-store, no-transform", "ETag": etag(order.version)}
+    return Response(view(order), headers=caching | headers)

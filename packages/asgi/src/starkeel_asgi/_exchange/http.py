@@ -15,6 +15,7 @@ from .incoming import Incoming
 
 _OVERTIME_S: Final = 5.0
 """Seconds that gates which run when the deadline passes have to finish."""
+_RESET_CONTENT: Final = 205
 _UNAVAILABLE: Final = (
     b'{"type":"about:blank","title":"Service Unavailable","status":503,'
     b'"detail":"The service is shutting down and could not finish this request."}'
@@ -28,17 +29,8 @@ class HttpExchange(Exchange):
     """
 
     __slots__ = (
-        *(
-            "_gates",
-            "_incoming",
-            "_is_overdue",
-            "_is_streaming",
-            "_kept",
-            "_length",
-            "body_timeout_s",
-            "inner",
-        ),
-        *("is_abandoned", "max_body_bytes", "must_close"),
+        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "_length", "_send_to_server"),
+        *("body_timeout_s", "inner", "is_abandoned", "max_body_bytes", "must_close"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
@@ -64,13 +56,14 @@ class HttpExchange(Exchange):
             self._incoming = Incoming(
                 self._receive, self.config.loop, max_bytes=self.max_body_bytes, timeout_s=self.body_timeout_s
             )
+            self._incoming.is_answered = self.is_started
         return self._incoming
 
     def receive(self) -> Awaitable[Any]:
         """Receive the next message of the client; the application's `receive`.
 
         Raises:
-            HTTPException: With 408 when the body did not arrive in time.
+            HTTPException: With 408 when the body did not arrive in time, with 400 if its end never will.
             RequestEntityTooLarge: The body is larger than `max_body_bytes`.
         """
         return self.incoming.receive()
@@ -106,6 +99,11 @@ class HttpExchange(Exchange):
         self.sent_bytes += len(body)
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def omit_body(self) -> None:
+        """Send the response without its body, whose production ends as soon as the headers are sent."""
+        if self._send != self._send_headers:
+            self._send_to_server, self._send = self._send, self._send_headers
 
     def add_gate(self, gate: Gate, order: GateOrder) -> None:
         """Run an async function before the response starts; if it raises, nothing has been sent."""
@@ -213,6 +211,8 @@ class HttpExchange(Exchange):
     def _started(self, message: Any) -> Any:
         self.status = message["status"]
         given = message.get("headers", ())
+        if self.status == _RESET_CONTENT:
+            given = self._without_content(given)
         names = dict(given)
         self._length = names.get(b"content-length")
         content_type = names.get(b"content-type", b"")
@@ -235,10 +235,25 @@ class HttpExchange(Exchange):
             headers += self.added_headers
         if self.id_bytes:
             headers.append((REQUEST_ID, self.id_bytes))
-        if self.must_close or (self._incoming is not None and self._incoming.is_late):
+        if self._incoming is not None:
+            self._incoming.is_answered = True
+            self.must_close = self.must_close or self._incoming.must_close
+        if self.must_close:
             headers = [header for header in headers if header[0] != b"connection"]
             headers.append((b"connection", b"close"))
         return {**message, "headers": headers}
+
+    async def _send_headers(self, message: Any) -> None:
+        self.sent_bytes = 0
+        if message["type"] == "http.response.start":
+            await self._send_to_server(message)
+            return
+        self._divert = drop_message
+        self._complete()
+        await self._send_to_server({"type": "http.response.body", "body": b"", "more_body": False})
+        if message.get("more_body"):
+            # The application must not produce what no client receives.
+            self.incoming.end()
 
     def _complete(self) -> None:
         if (incoming := self._incoming) is not None:
@@ -257,6 +272,12 @@ class HttpExchange(Exchange):
         await self._send(message)
         self._complete()
         self.is_abandoned = is_abandoned
+
+    def _without_content(self, headers: Any) -> list[Header]:
+        # RFC 9110, 15.3.6.
+        self.omit_body()
+        kept = [header for header in headers if header[0] not in {b"content-length", b"content-type"}]
+        return [*kept, (b"content-length", b"0")]
 
     def _held(self) -> Gates:
         if self._gates is None:

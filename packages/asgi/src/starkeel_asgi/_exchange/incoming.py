@@ -5,12 +5,13 @@ import time
 from collections import deque
 from typing import Any, Final
 
-from litestar.exceptions import HTTPException
+from litestar.exceptions import ClientException, HTTPException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Receive
 
 _DISCONNECT: Final = {"type": "http.disconnect"}
 _RECEIVE_DROP_S: Final = 0.01
+_BROKEN: Final = "The body is incomplete or malformed."
 _LATE: Final = "The body did not arrive within {:g} seconds."
 TOO_LARGE: Final = "The body is larger than the {} bytes that are accepted."
 
@@ -28,8 +29,8 @@ class Incoming:
 
     __slots__ = (
         *("_ahead", "_ended", "_is_receiving", "_left_s", "_loop", "_max_bytes", "_reading", "_receive"),
-        *("_received", "_timeout_s", "is_body_read", "is_disconnected", "is_late", "is_reading_body"),
-        *("is_too_large", "kept"),
+        *("_is_body_received", "_received", "_timeout_s", "is_answered", "is_body_read", "is_disconnected"),
+        *("is_reading_body", "is_too_large", "kept", "must_close"),
     )
 
     def __init__(
@@ -49,7 +50,11 @@ class Incoming:
         self._reading: asyncio.Future[Any] | None = None
         self._ended: asyncio.Future[None] | None = None
         self._is_receiving = False
-        self.is_body_read = self.is_disconnected = self.is_late = self.is_too_large = False
+        self._is_body_received = self.is_body_read = self.is_disconnected = self.is_too_large = False
+        self.must_close = False
+        """Whether the rest of the body must not be taken for the next request."""
+        self.is_answered = False
+        """Whether the response has started: an error could not be responded to."""
         self.is_reading_body = False
         """Whether the application waits for the body."""
         self.kept: list[Any] | None = None
@@ -59,7 +64,9 @@ class Incoming:
         """Receive the next message, as the server's `receive`.
 
         Raises:
-            HTTPException: With 408 when the body did not arrive in time.
+            HTTPException: With 408 when the body did not arrive in time, with 400 if its end never will: the
+                client disconnected or closed its side, or the chunks are malformed. Servers report all of
+                these as a disconnect, but still send the response where the connection is open.
             RequestEntityTooLarge: The body is larger than `max_bytes`.
         """
         if not self._ahead:
@@ -69,6 +76,8 @@ class Incoming:
                 await self._wait_for_body()
         message = self._ahead.popleft()
         if message["type"] != "http.request":
+            if not (self._is_body_received or self.is_answered or message is _DISCONNECT):
+                raise ClientException(_BROKEN)
             self.is_disconnected = self.is_disconnected or message is not _DISCONNECT
             return message
         self.is_body_read = not message.get("more_body", False)
@@ -133,7 +142,7 @@ class Incoming:
             if self._left_s is not None:
                 self._left_s = max(0.0, self._left_s - (time.monotonic() - began))
         if is_late:
-            self.is_late = True
+            self.must_close = True
             # A second call must not wait again.
             self._left_s = 0.0
             raise HTTPException(_LATE.format(self._timeout_s or 0.0), status_code=408)
@@ -155,7 +164,7 @@ class Incoming:
         timer = None if timeout_s is None else self._loop.call_later(timeout_s, fire)
         self._is_receiving = True
         try:
-            self._ahead.append(await self._receive())
+            self._arrived(await self._receive())
         except BaseException as error:
             is_late = has_fired and task.uncancel() <= cancelling
             if not is_late or not isinstance(error, asyncio.CancelledError):
@@ -204,9 +213,16 @@ class Incoming:
         if reading.cancelled() or reading.exception() is not None:
             return
         message = reading.result()
-        self._ahead.append(message)
-        if message["type"] == "http.disconnect":
-            self.is_disconnected = True
-        elif not message.get("more_body", False) and self._reading is None:
+        self._arrived(message)
+        if message["type"] == "http.request" and self._is_body_received and self._reading is None:
             # Only the disconnect can follow; the application may read the body before.
             self._read()
+
+    def _arrived(self, message: Any) -> None:
+        self._ahead.append(message)
+        if message["type"] == "http.request":
+            self._is_body_received = not message.get("more_body", False)
+        elif self._is_body_received:
+            self.is_disconnected = True
+        else:
+            self.must_close = True

@@ -10,6 +10,7 @@ from starkeel_asgi import (
     DeadlineQueue,
     DeadlineQueues,
     Exchange,
+    GateOrder,
     HttpExchange,
     LayerOrder,
     WebSocketExchange,
@@ -19,6 +20,7 @@ from .._base.addresses import rate_limit_key
 from .._base.route_options import Policy
 from .._errors.problem import Problem
 from .._errors.report import broken_off, render, report
+from .._preconditions.entity_tags import ReadPreconditions
 from .._rate_limit.limiter import Limiter
 from .headers import Cors
 
@@ -30,6 +32,8 @@ POLICY: Final = "starkeel_http.policy"
 _TIMED_OUT: Final = Problem(504, "The request exceeded its time limit.")
 _STALLED: Final = Problem(408, "The request's body did not arrive in time.")
 _CLOSE_TIMED_OUT: Final = 4504
+_READS: Final = frozenset({"GET", "HEAD"})
+_is_unconditional: Final = frozenset({b"if-match", b"if-none-match"}).isdisjoint
 _DISCARD_S: Final = 1.0
 _DISCARD_BODIES: Final = 4
 
@@ -76,6 +80,8 @@ class Edge:
                 b"origin" in headers and exchange.facts[0] == "OPTIONS"
             ):
                 exchange.intercept = self._intercept
+            if not _is_unconditional(headers) and exchange.facts[0] in _READS:
+                exchange.add_gate(ReadPreconditions(exchange), GateOrder.VERIFY)
         if policy.by_address:
             exchange.intercept = self._intercept
 
@@ -126,7 +132,7 @@ class Edge:
     async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:
         scope = exchange.scope
         route = None if exchange.route is None else exchange.route.template
-        log.warning("request timed out", method=scope.get("method"), route=route)
+        log.warning("request timed out", method=exchange.method, route=route)
         if isinstance(exchange, WebSocketExchange):
             await exchange.close(_CLOSE_TIMED_OUT, "Gateway Timeout")
             return None

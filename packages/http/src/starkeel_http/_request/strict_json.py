@@ -2,6 +2,7 @@
 
 import enum
 import types
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -12,9 +13,14 @@ from litestar.handlers import HTTPRouteHandler
 from .._compat import body_type
 from .._errors.problem import summary
 from .._errors.validation import FieldError, body_error
+from .media_types import AcceptedType
 
 DECODER: Final = "starkeel_http.decoder"
 """Key of the route's decoder in a handler's `opt`."""
+ACCEPTED_TYPE: Final = "starkeel_http.accepted_type"
+"""Key of the type of the route's bodies in a handler's `opt`."""
+
+_ANY_JSON: Final = AcceptedType()
 
 _MAX_CHOICES: Final = 20
 _MAX_UNKNOWN_FIELDS: Final = 10
@@ -99,9 +105,21 @@ class StrictDecoder:
 
 
 class StrictRequest(Request[Any, Any, Any]):
-    """Request whose JSON body is decoded by its route's `StrictDecoder`."""
+    """Request whose body has the type that its route declares; JSON is decoded by its `StrictDecoder`."""
 
     __slots__ = ()
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Return the parts of the body.
+
+        Raises:
+            HTTPException: 415, the body is not of the type that the handler declares.
+        """
+        accepted: AcceptedType | None = self.route_handler.opt.get(ACCEPTED_TYPE)
+        if accepted is not None:
+            accepted.check(self.method, self.content_type)
+        async for part in super().stream():
+            yield part
 
     async def json(self) -> Any:
         """Return the decoded body; None if it is empty.
@@ -109,11 +127,14 @@ class StrictRequest(Request[Any, Any, Any]):
         Raises:
             ValidationException: The body does not match the declared type.
             ClientException: The body is not valid JSON.
+            HTTPException: 415, it is not JSON according to its `Content-Type`.
         """
         body = await self.body()
         if not body:
             return None
         handler = self.route_handler
+        if ACCEPTED_TYPE not in handler.opt:
+            _ANY_JSON.check(self.method, self.content_type)
         return (handler.opt.get(DECODER) or StrictDecoder(handler)).decode(body)
 
 

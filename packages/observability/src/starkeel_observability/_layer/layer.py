@@ -41,6 +41,8 @@ from .._traces.tracer import (
 from .batch import RequestBatcher
 from .slow_path import outcome, report_slowly
 
+_REFUSED: Final = frozenset({405, 426, 501})
+"""Statuses of requests whose path has a route, but not with their method."""
 _FLUSH_INTERVAL_S: Final = 0.04
 """Maximum delay of a request's report."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
@@ -119,7 +121,7 @@ class TelemetryLayer:
             ):
                 result = self._report(exchange, error, span, route)
                 status = result.status
-            if route is None and status == 405:
+            if route is None and status in _REFUSED:
                 route = self._route_of(exchange)
             method, path, _, peer, scheme, version, _ = exchange.facts
             headers = exchange.headers
@@ -236,7 +238,7 @@ class TelemetryLayer:
     ) -> SlowPathResult:
         """Report a request that failed or was slow, or whose span is not our own, except for its metrics."""
         status = outcome(exchange, error)
-        if route is None and status == 405:
+        if route is None and status in _REFUSED:
             route = self._route_of(exchange)
         if span is None and self._makes_spans and not is_health(exchange):
             span = start_request_span(exchange, NO_PARENT)

@@ -119,7 +119,8 @@ def _target(host: bytes, target: tuple[Any, ...]) -> dict[str, AttributeValue]:
     scheme = scheme or "http"
     attributes: dict[str, AttributeValue] = {
         "url.scheme": scheme,
-        "network.protocol.version": version or "1.1",
+        # Granian reports HTTP/1.0 as "1", which OpenTelemetry's conventions do not.
+        "network.protocol.version": "1.0" if version == "1" else version or "1.1",
     }
     # The Host header, else the address of the listening socket.
     address, port = _split(host.decode("latin-1")) if host else server or ("", None)
