@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar.exceptions import HTTPException
@@ -11,6 +12,8 @@ from litestar.types import Receive
 
 _DISCONNECT: Final = {"type": "http.disconnect"}
 _RECEIVE_DROP_S: Final = 0.01
+_MAX_AHEAD_BYTES: Final = 65_536
+"""Size of a body up to which it is read before the application receives it."""
 _LATE: Final = "The body did not arrive within {:g} seconds."
 TOO_LARGE: Final = "The body is larger than the {} bytes that are accepted."
 
@@ -29,7 +32,7 @@ class Incoming:
     __slots__ = (
         *("_ahead", "_ended", "_is_receiving", "_left_s", "_loop", "_max_bytes", "_reading", "_receive"),
         *("_received", "_timeout_s", "is_body_read", "is_disconnected", "is_late", "is_reading_body"),
-        *("is_too_large", "kept"),
+        *("is_too_large", "kept", "on_disconnect"),
     )
 
     def __init__(
@@ -49,6 +52,8 @@ class Incoming:
         self._reading: asyncio.Future[Any] | None = None
         self._ended: asyncio.Future[None] | None = None
         self._is_receiving = False
+        self.on_disconnect: Callable[[], None] | None = None
+        """Called when the client has disconnected while this listened."""
         self.is_body_read = self.is_disconnected = self.is_late = self.is_too_large = False
         self.is_reading_body = False
         """Whether the application waits for the body."""
@@ -85,8 +90,8 @@ class Incoming:
         """Listen for the disconnect in the background; return whether this needs no second call."""
         if self._is_receiving:
             return False
-        if not self.is_disconnected and self._reading is None:
-            self._read()
+        if self._reading is None:
+            self._read_ahead()
         return True
 
     def stop(self) -> None:
@@ -207,6 +212,12 @@ class Incoming:
         self._ahead.append(message)
         if message["type"] == "http.disconnect":
             self.is_disconnected = True
-        elif not message.get("more_body", False) and self._reading is None:
-            # Only the disconnect can follow; the application may read the body before.
+            if self.on_disconnect is not None:
+                self.on_disconnect()
+        elif self._reading is None:
+            # The disconnect follows the body; the application may read the body before.
+            self._read_ahead()
+
+    def _read_ahead(self) -> None:
+        if not self.is_disconnected and sum(len(m.get("body", b"")) for m in self._ahead) < _MAX_AHEAD_BYTES:
             self._read()

@@ -19,7 +19,7 @@ class WebSocketExchange(Exchange):
 
     __slots__ = ("_ended", "is_accepted", "is_closed")
 
-    client_disconnected = False
+    client_disconnected = is_dropped = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         super().__init__(scope, receive, send, config)
