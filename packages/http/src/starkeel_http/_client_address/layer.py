@@ -24,12 +24,12 @@ class ClientAddress:
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self._networks = [ip_network(network) for network in networks]
-        self._is_trusted = lru_cache(4096)(self._is_in_networks)
+        self.is_trusted = lru_cache(4096)(self._is_in_networks)
 
     def begin(self, exchange: Exchange) -> None:
         """Take the client from the forwarding headers, if the peer is trusted."""
         client = exchange.client
-        if client is None or not self._is_trusted(client):
+        if client is None or not self.is_trusted(client):
             return
         exchange.is_peer_trusted = True
         scope = exchange.scope
@@ -50,8 +50,8 @@ class ClientAddress:
         forwarded, x_forwarded, schemes = (
             _joined(scope, name) for name in (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto")
         )
-        hop = client_hop(parse_forwarded(forwarded) or (), self._is_trusted)
-        x_hop = client_hop(parse_x_forwarded(x_forwarded, schemes) or (), self._is_trusted)
+        hop = client_hop(parse_forwarded(forwarded) or (), self.is_trusted)
+        x_hop = client_hop(parse_x_forwarded(x_forwarded, schemes) or (), self.is_trusted)
         if forwarded and x_forwarded:
             # A proxy sets one header and passes the other on as the client sent it. If they differ, it is
             # unknown which is forged.

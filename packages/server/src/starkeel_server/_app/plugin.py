@@ -55,6 +55,7 @@ class ServerPlugin(InitPlugin):
 
     def _start(self, app: Litestar) -> None:
         self.readiness = Readiness(app.plugins)
+        pipeline_of(app).config.max_message_bytes = self.settings.max_websocket_message_bytes
         if self.slot is not None and self.drain is None:
             timeout_s = self.settings.body_read_timeout_s
             self.drain = Drain(pipeline_of(app), self.slot, body_timeout_s=timeout_s)
