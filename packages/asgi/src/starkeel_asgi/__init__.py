@@ -8,9 +8,11 @@ from ._exchange.gates import GateOrder, Response
 from ._exchange.http import HttpExchange
 from ._exchange.incoming import TOO_LARGE
 from ._exchange.websocket import WebSocketExchange
+from ._open_exchanges import AT_ONCE
 from ._pipeline import Layer, LayerOrder, Pipeline, pipeline_of
 
 __all__ = [
+    "AT_ONCE",
     "REQUEST_ID",
     "TOO_LARGE",
     "DeadlineExceeded",

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
-from itertools import takewhile
 from operator import attrgetter, length_hint
 from time import perf_counter_ns
 from typing import Any, Final, Protocol
@@ -21,17 +20,15 @@ from ._exchange.config import ExchangeConfig, Header
 from ._exchange.exchange import SCOPE_KEY, Exchange
 from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
+from ._open_exchanges import MAX_RECENT, AnyExchange, OpenExchanges
 from ._request_rules import RARE_HEADERS, admit
 
-_LISTEN_AFTER_NS: Final = 50_000_000
-"""Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
 _HTTP: Final = ScopeType.HTTP
 _STATE_KEY: Final = "starkeel_asgi"
 _is_plain: Final = RARE_HEADERS.isdisjoint
 
 log = structlog.get_logger(__name__)
 
-AnyExchange = HttpExchange | WebSocketExchange
 ErrorResponse = Callable[[Exchange, Exception], tuple[int, list[Header], bytes]]
 
 
@@ -82,10 +79,9 @@ class Pipeline:
         self.config = ExchangeConfig()
         self._layers: list[Layer] = []
         self._chain = _chain(())
-        self.recent: dict[AnyExchange, None] = {}
-        """Open exchanges in their order, without those that last."""
-        self.lasting: dict[AnyExchange, None] = {}
-        """Open exchanges that last: WebSockets, event streams, slow requests."""
+        self._open = OpenExchanges(self.config)
+        self.recent = self._open.recent
+        """Open exchanges in their order, without those that last or wait for their turn."""
         self.on_closed: Callable[[], None] | None = None
         """Called when an exchange has ended."""
         self.error_response: ErrorResponse = _problem_response
@@ -100,29 +96,25 @@ class Pipeline:
 
     def open_exchanges(self) -> set[AnyExchange]:
         """Return the exchanges that are open."""
-        return {*self.recent, *self.lasting}
+        return {*self.recent, *self._open.lasting, *self._open.queue.exchanges}
 
-    def listen_for_disconnects(self) -> None:
-        """Listen for the disconnect of clients whose requests begin to last; to be called now and then."""
-        if not self.recent:
-            return
-        limit = perf_counter_ns() - _LISTEN_AFTER_NS
-        for exchange in list(takewhile(lambda exchange: exchange.received_ns <= limit, self.recent)):
-            if isinstance(exchange, HttpExchange) and not exchange.incoming.listen():
-                continue
-            del self.recent[exchange]
-            self.lasting[exchange] = None
+    @property
+    def open_count(self) -> int:
+        """Number of open exchanges."""
+        return len(self.recent) + len(self._open.lasting) + len(self._open.queue.exchanges)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901
         """Serve one request or WebSocket."""
         # In one piece, as each call in here costs every request.
         outer: Exchange | None = scope.get(SCOPE_KEY)  # type: ignore[assignment]  # our own key
         begins, concludes, ends = self._chain if outer is None else self._chain_in(outer)
-        router = self._router
+        router, opened = self._router, self._open
         exchange: AnyExchange
         if scope["type"] == _HTTP:
             exchange = HttpExchange(scope, receive, send, self.config)
-            self.recent[exchange] = None
+            opened.recent[exchange] = None
+            if opened.timed_in is not self.config.loop:
+                opened.start_timer()
             method = exchange.facts[0]
             route = None if scope.get("root_path") else router.routes.get((scope.get("raw_path"), method))
             exchange.route = route = router.find(scope) if route is None else route
@@ -130,7 +122,7 @@ class Pipeline:
                 exchange.omit_body()
         else:
             exchange = WebSocketExchange(scope, receive, send, self.config)
-            self.lasting[exchange] = None
+            opened.lasting[exchange] = None
             exchange.route = router.find(scope)
         if outer is not None:
             exchange.mount(outer)
@@ -143,6 +135,9 @@ class Pipeline:
             for begin in left:
                 begin(exchange)
             is_begun = True
+            is_busy = len(opened.recent) > MAX_RECENT or exchange.received_ns > opened.late_from_ns
+            if is_busy and outer is None:
+                await opened.wait_for_turn(exchange)
             if exchange.intercept is None or await exchange.intercept(exchange):
                 handler, application = self._exception_handler, self._application
                 headers, found = exchange.headers, exchange.route
@@ -174,8 +169,10 @@ class Pipeline:
             except Exception:
                 # The other layers must note the end as well.
                 log.exception("layer failed")
-        self.recent.pop(exchange, None)
-        self.lasting.pop(exchange, None)
+        opened.recent.pop(exchange, None)
+        opened.lasting.pop(exchange, None)
+        if opened.queue.exchanges:
+            opened.grant()
         # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
         exchange.release()
         if outer is None:
@@ -209,7 +206,9 @@ class Pipeline:
     ) -> BaseException | None:
         """Respond to an exception, and clean up; return the exception for the server, if any."""
         exchange.error = exchange.error or error
-        if isinstance(error, Exception) and not (exchange.is_expired or exchange.is_aborted):
+        if isinstance(error, Exception) and not (
+            exchange.is_expired or exchange.is_aborted or exchange.is_dropped
+        ):
             error = await _handled(handler, exchange, error)
         for step in (exchange.clean_up, exchange.finish):
             try:
@@ -219,6 +218,9 @@ class Pipeline:
         if exchange.is_aborted:
             # The client has its response; the exception is the effect of the cancellation.
             return None if isinstance(error, (asyncio.CancelledError, Exception)) else error
+        if exchange.is_dropped:
+            is_alone = exchange.is_cancelled_by_deadline_alone()
+            return None if is_alone and isinstance(error, (asyncio.CancelledError, Exception)) else error
         for conclude in concludes:
             if conclude is not None:
                 error = await conclude(exchange, error)

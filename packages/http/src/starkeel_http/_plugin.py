@@ -221,7 +221,9 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             return
         pipeline = pipeline_of(app)
         if self.settings.trusted_proxies:
-            pipeline.add(ClientAddress(self.settings.trusted_proxies))
+            addresses = ClientAddress(self.settings.trusted_proxies)
+            pipeline.add(addresses)
+            pipeline.config.is_trusted_peer = addresses.is_trusted
         origins = self.settings.cors_allowed_origins
         self._edge = Edge(self._policy, Cors(origins) if origins else None, self._limiter)
         pipeline.add(self._edge)

@@ -26,6 +26,10 @@ class ExchangeConfig:
         """The kinds of layers around the application."""
         self.body_timeout_s: float | None = None
         """Seconds that a client may keep the application waiting for a request's body."""
+        self.max_message_bytes: int | None = None
+        """Size from which a WebSocket message is refused; `None` for no limit."""
+        self.is_trusted_peer: Callable[[str], bool] = lambda _: False
+        """Returns whether an address is that of a trusted proxy."""
         self.before_headers: Callable[[Any], None] | None = None
         """Called with the exchange before the headers of a response are completed."""
         self.close_message: Callable[[Any], Any] | None = None

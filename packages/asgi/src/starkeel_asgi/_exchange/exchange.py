@@ -52,7 +52,7 @@ class Exchange:
         intercept: Runs before the application, which follows only if it returns `True`.
         id: The request id; empty unless a layer sets one, as are `id_bytes` and `ids`.
         ids: Trace id, 16 bytes, and span id, 8 bytes.
-        limits: Results of the rate limits that were checked.
+        peer: Address and port of the connection's other end, a client or a proxy; `None` if unknown.
         context: State of the telemetry layer; `policy`: that of the edge layer.
     """
 
@@ -60,7 +60,7 @@ class Exchange:
         *("_cancelling", "_cleanups", "_deadline", "_divert", "_receive", "_send", "_task"),
         *("added_headers", "config", "context", "deadline_at", "ended_ns", "error", "facts", "headers"),
         *("id", "id_bytes", "ids", "intercept", "is_aborted", "is_complete", "is_ending"),
-        *("is_event_stream", "is_expired", "is_from_proxy", "needs_conclusion", "outer"),
+        *("is_event_stream", "is_expired", "is_from_proxy", "needs_conclusion", "outer", "peer"),
         *("policy", "received_ns", "route", "scope", "sent_bytes", "status"),
     )
 
@@ -71,7 +71,7 @@ class Exchange:
             self.facts: _Facts = _facts_of(scope)
         except KeyError:
             self.facts = _completed(scope)
-        given = self.facts[2]
+        given, self.peer = self.facts[2:4]
         self.headers: dict[bytes, bytes] = dict(given)
         if len(self.headers) != len(given):
             self.headers = header_map(given)

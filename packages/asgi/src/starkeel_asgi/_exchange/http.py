@@ -13,6 +13,7 @@ from .exchange import Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
 
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OVERTIME_S: Final = 5.0
 """Seconds that gates which run when the deadline passes have to finish."""
 _RESET_CONTENT: Final = 205
@@ -30,7 +31,15 @@ class HttpExchange(Exchange):
 
     __slots__ = (
         *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "_length", "_send_to_server"),
-        *("body_timeout_s", "inner", "is_abandoned", "max_body_bytes", "must_close"),
+        *(
+            "body_timeout_s",
+            "inner",
+            "is_abandoned",
+            "is_dropped",
+            "is_queued",
+            "max_body_bytes",
+            "must_close",
+        ),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
@@ -42,6 +51,8 @@ class HttpExchange(Exchange):
         self.inner: HttpExchange | None = None
         """The exchange of an application that is mounted in this one's."""
         self._is_overdue = self._is_streaming = self.is_abandoned = False
+        self.is_dropped = self.is_queued = False
+        """Whether it was cancelled as its client disconnected; whether it waits for its turn."""
         self.max_body_bytes: int | None = None
         """Size from which a request body is refused with 413."""
         self.body_timeout_s: float | None = config.body_timeout_s
@@ -158,6 +169,11 @@ class HttpExchange(Exchange):
             return self.is_abandoned
         return self._incoming.is_disconnected
 
+    def listen(self) -> bool:
+        """Listen for the client's disconnect in the background; return whether this needs no second call."""
+        self.incoming.on_disconnect = self._drop
+        return self.incoming.listen()
+
     @property
     def is_committing(self) -> bool:
         """Whether gates run, here or in a mounted application."""
@@ -207,6 +223,17 @@ class HttpExchange(Exchange):
         if isinstance(self.outer, HttpExchange):
             self.outer.inner = None
         Exchange.release(self)
+
+    def _drop(self) -> None:
+        # What has begun and is not safe (RFC 9110, 9.2.1) finishes, as does a response that has started.
+        is_needless = self.is_queued or (self.facts[0] in _SAFE and not self.is_started)
+        if self.outer is not None or self.ended_ns or not is_needless:
+            return
+        if not (self.is_expired or self.is_aborted or self.is_committing):
+            self.is_dropped = self.needs_conclusion = True
+            self._divert = drop_message
+            self.lift_deadline()
+            self._task.cancel()
 
     def _started(self, message: Any) -> Any:
         self.status = message["status"]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar.exceptions import ClientException, HTTPException
@@ -12,6 +13,8 @@ from litestar.types import Receive
 _DISCONNECT: Final = {"type": "http.disconnect"}
 _RECEIVE_DROP_S: Final = 0.01
 _BROKEN: Final = "The body is incomplete or malformed."
+_MAX_AHEAD_BYTES: Final = 65_536
+"""Size of a body up to which it is read before the application receives it."""
 _LATE: Final = "The body did not arrive within {:g} seconds."
 TOO_LARGE: Final = "The body is larger than the {} bytes that are accepted."
 
@@ -30,7 +33,7 @@ class Incoming:
     __slots__ = (
         *("_ahead", "_ended", "_is_receiving", "_left_s", "_loop", "_max_bytes", "_reading", "_receive"),
         *("_is_body_received", "_received", "_timeout_s", "is_answered", "is_body_read", "is_disconnected"),
-        *("is_reading_body", "is_too_large", "kept", "must_close"),
+        *("is_reading_body", "is_too_large", "kept", "must_close", "on_disconnect"),
     )
 
     def __init__(
@@ -55,6 +58,8 @@ class Incoming:
         """Whether the rest of the body must not be taken for the next request."""
         self.is_answered = False
         """Whether the response has started: an error could not be responded to."""
+        self.on_disconnect: Callable[[], None] | None = None
+        """Called when the client has disconnected while this listened."""
         self.is_reading_body = False
         """Whether the application waits for the body."""
         self.kept: list[Any] | None = None
@@ -94,8 +99,8 @@ class Incoming:
         """Listen for the disconnect in the background; return whether this needs no second call."""
         if self._is_receiving:
             return False
-        if not self.is_disconnected and self._reading is None:
-            self._read()
+        if self._reading is None:
+            self._read_ahead()
         return True
 
     def stop(self) -> None:
@@ -214,8 +219,13 @@ class Incoming:
             return
         message = reading.result()
         self._arrived(message)
-        if message["type"] == "http.request" and self._is_body_received and self._reading is None:
-            # Only the disconnect can follow; the application may read the body before.
+        if message["type"] == "http.request" and self._reading is None:
+            # The disconnect follows the body; the application may read the body before.
+            self._read_ahead()
+
+    def _read_ahead(self) -> None:
+        is_over = self.is_disconnected or self.must_close
+        if not is_over and sum(len(m.get("body", b"")) for m in self._ahead) < _MAX_AHEAD_BYTES:
             self._read()
 
     def _arrived(self, message: Any) -> None:
@@ -224,5 +234,7 @@ class Incoming:
             self._is_body_received = not message.get("more_body", False)
         elif self._is_body_received:
             self.is_disconnected = True
+            if self.on_disconnect is not None:
+                self.on_disconnect()
         else:
             self.must_close = True

@@ -9,6 +9,7 @@ from .config import REQUEST_ID, ExchangeConfig
 from .exchange import Exchange, drop_message
 
 SERVICE_RESTART: Final = 1012
+_MESSAGE_TOO_BIG: Final = 1009
 _SWITCHING_PROTOCOLS: Final = 101
 _FORBIDDEN: Final = 403
 """Status of a handshake that the application refuses without one."""
@@ -17,15 +18,17 @@ _FORBIDDEN: Final = 403
 class WebSocketExchange(Exchange):
     """A WebSocket, from its handshake on."""
 
-    __slots__ = ("_ended", "is_accepted", "is_closed")
+    __slots__ = ("_ended", "is_accepted", "is_closed", "received_bytes", "received_messages")
 
-    client_disconnected = False
+    client_disconnected = is_dropped = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         super().__init__(scope, receive, send, config)
         self._ended: asyncio.Future[None] | None = None
         self.is_event_stream = True
         self.is_accepted = self.is_closed = False
+        self.received_bytes = self.received_messages = 0
+        """Messages of the client that the application received, and their size."""
 
     async def receive(self) -> Any:
         """Receive the next message of the client; when the WebSocket is ended, it is closed with 1012."""
@@ -41,12 +44,23 @@ class WebSocketExchange(Exchange):
                 either: set[Any] = {incoming, self._ended}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 if incoming.done():
-                    return incoming.result()
+                    return await self._received(incoming.result())
             finally:
                 # Granian holds a lock while it receives; nothing could be sent meanwhile.
                 incoming.cancel()
         await self.close(SERVICE_RESTART, "service restart")
         return {"type": "websocket.disconnect", "code": SERVICE_RESTART, "reason": ""}
+
+    async def _received(self, message: Any) -> Any:
+        if message["type"] != "websocket.receive":
+            return message
+        size, limit = _size(message), self.config.max_message_bytes
+        self.received_messages += 1
+        self.received_bytes += size
+        if limit is None or size <= limit:
+            return message
+        await self.close(_MESSAGE_TOO_BIG, f"a message may have {limit} bytes")
+        return {"type": "websocket.disconnect", "code": _MESSAGE_TOO_BIG, "reason": ""}
 
     async def send(self, message: Any) -> None:
         """Send a message to the client; nothing once the WebSocket is closed.

@@ -21,12 +21,12 @@ class ClientAddress:
     order: Final = LayerOrder.CLIENT_ADDRESS
 
     def __init__(self, networks: Iterable[Network]) -> None:
-        self._is_trusted = membership(networks)
+        self.is_trusted = membership(networks)
 
     def begin(self, exchange: Exchange) -> None:
         """Take the client from the forwarding headers, if the peer is trusted."""
         client = exchange.client
-        if client is None or not self._is_trusted(client):
+        if client is None or not self.is_trusted(client):
             return
         exchange.is_from_proxy = True
         scope = exchange.scope
@@ -47,8 +47,8 @@ class ClientAddress:
         forwarded, x_forwarded, schemes = (
             _joined(scope, name) for name in (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto")
         )
-        hop = client_hop(parse_forwarded(forwarded) or (), self._is_trusted)
-        x_hop = client_hop(parse_x_forwarded(x_forwarded, schemes) or (), self._is_trusted)
+        hop = client_hop(parse_forwarded(forwarded) or (), self.is_trusted)
+        x_hop = client_hop(parse_x_forwarded(x_forwarded, schemes) or (), self.is_trusted)
         if forwarded and x_forwarded:
             # A proxy sets one header and passes the other on as the client sent it. If they differ, it is
             # unknown which is forged.

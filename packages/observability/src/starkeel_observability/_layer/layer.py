@@ -80,7 +80,7 @@ class TelemetryLayer:
     def flush(self) -> None:
         """Report all finished requests."""
         self._batcher.flush()
-        self._metrics.set_in_flight(len(self._pipeline.recent) + len(self._pipeline.lasting))
+        self._metrics.set_in_flight(self._pipeline.open_count)
 
     def begin(self, exchange: Exchange) -> None:
         """Set the request id and the trace context."""
@@ -224,7 +224,6 @@ class TelemetryLayer:
     def _on_timer(self) -> None:
         self._is_timer_running = False
         self._read_globals()
-        self._pipeline.listen_for_disconnects()
         self.flush()
         if self._pipeline.recent:
             self._start_timer()

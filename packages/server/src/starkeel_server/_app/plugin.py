@@ -7,7 +7,7 @@ from litestar import Litestar, Response, get
 from litestar.config.app import AppConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import InitPlugin
-from starkeel_asgi import pipeline_of
+from starkeel_asgi import AT_ONCE, pipeline_of
 from starkeel_config import ServiceContext
 
 from .._config.settings import ServerSettings
@@ -15,7 +15,7 @@ from .._ipc.scoreboard import Phase, WorkerSlot
 from .open_requests import Drain
 from .readiness import Readiness, is_ready
 
-_OPT = {"exclude_from_auth": True}
+_OPT = {"exclude_from_auth": True, AT_ONCE: True}
 _UNCACHED = {"Cache-Control": "no-store"}
 
 
@@ -55,6 +55,7 @@ class ServerPlugin(InitPlugin):
 
     def _start(self, app: Litestar) -> None:
         self.readiness = Readiness(app.plugins)
+        pipeline_of(app).config.max_message_bytes = self.settings.max_websocket_message_bytes
         if self.slot is not None and self.drain is None:
             timeout_s = self.settings.body_read_timeout_s
             self.drain = Drain(pipeline_of(app), self.slot, body_timeout_s=timeout_s)

@@ -63,6 +63,20 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
     body_read_timeout_s: Annotated[BodySeconds, Variable("BODY_READ_TIMEOUT_SECONDS")] = 20.0
     """Seconds a request may wait for its whole body; then it is answered 408."""
 
+    write_timeout_s: Annotated[float, Variable("WRITE_TIMEOUT_SECONDS"), Meta(ge=0.1, le=3600)] = 30.0
+    """Seconds that a client may leave sent data unread or unacknowledged; then its connection is closed."""
+
+    max_connections_per_address: Annotated[
+        int, Variable("MAX_CONNECTIONS_PER_ADDRESS"), Meta(ge=1, le=65_536)
+    ] = 512
+    """Maximum number of connections of one client address to one worker, and at most half of those that it
+    accepts; the longest idle ones beyond are closed. Trusted proxies are exempt."""
+
+    max_websocket_message_bytes: Annotated[
+        int, Variable("MAX_WEBSOCKET_MESSAGE_BYTES"), Meta(ge=1024, le=67_108_864)
+    ] = MIB
+    """Maximum size of a WebSocket message from a client; a larger one closes the WebSocket, with 1009."""
+
     loop_stall_s: Annotated[StallSeconds, Variable("LOOP_STALL_SECONDS")] = 1.0
     """Seconds a worker's event loop may be blocked before the blocking stack is logged."""
 

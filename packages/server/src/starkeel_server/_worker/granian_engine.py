@@ -31,6 +31,8 @@ connections after 60 s by default and should be the ones that close."""
 MAX_HEAD_BYTES = 64 * 1024
 """Maximum bytes of a request head, and of a body read ahead. It is checked between two reads: a head of twice
 the size always gets a 431. With Granian's default of 410 kB, a thousand half-sent heads would take 400 MB."""
+_KEEPALIVE_S = 30
+"""Seconds of silence after which the kernel checks that a peer still exists, as of an event stream."""
 _BLOCKING_THREADS = 512
 _OTHER_FILES = 256
 _MAX_CONNECTIONS = 8192
@@ -45,10 +47,20 @@ class Engine:
         app: ASGI application; it receives no lifespan events.
         listener: Socket to accept from; owned by the engine from now on.
         number: Number of the worker, from 1, for Granian's log lines.
+        uses_websockets: Whether an upgrade to a WebSocket is accepted; otherwise it is a plain request.
+
+    Attributes:
+        port: The port of the listener.
     """
 
     def __init__(
-        self, app: Callable[..., Any], listener: socket.socket, settings: ServerSettings, *, number: int
+        self,
+        app: Callable[..., Any],
+        listener: socket.socket,
+        settings: ServerSettings,
+        *,
+        number: int,
+        uses_websockets: bool = True,
     ) -> None:
         self._granian = granian()
         self._loop = asyncio.get_running_loop()
@@ -57,8 +69,9 @@ class Engine:
         self._stop.add_cb(lambda: self._loop.call_soon_threadsafe(self._stopped.set))
         self._callback = self._granian.watch(self._granian.wrap(app, {"url_path_prefix": None}, {}, None))
         self._inode = os.fstat(listener.fileno()).st_ino
+        self.port: int = listener.getsockname()[1]
         _raise_file_limit()
-        self._worker = self._make(listener, settings, number)
+        self._worker = self._make(listener, settings, number, uses_websockets=uses_websockets)
         if settings.tls_cert_file is not None:
             set_certificate_expiry(settings.tls_cert_file)
         # Hide Granian's INFO lines about workers, which the main process logs, unless a level is set.
@@ -98,10 +111,13 @@ class Engine:
             async with asyncio.timeout(timeout_s):
                 await self._stopped.wait()
 
-    def _make(self, listener: socket.socket, settings: ServerSettings, number: int) -> Any:
+    def _make(
+        self, listener: socket.socket, settings: ServerSettings, number: int, *, uses_websockets: bool
+    ) -> Any:
         from granian.constants import HTTPModes, SSLProtocols
         from granian.http import HTTP1Settings
 
+        set_tcp_options(listener, write_timeout_s=settings.write_timeout_s)
         holder = self._granian.socket_holder(listener.detach(), False, BACKLOG)
         return self._granian.worker(
             worker_id=number,
@@ -118,7 +134,7 @@ class Engine:
                 header_read_timeout=IDLE_TIMEOUT_S * 1000, max_buffer_size=MAX_HEAD_BYTES
             ),
             http2_opts=None,
-            websockets_enabled=True,
+            websockets_enabled=uses_websockets,
             static_files=None,
             ssl_enabled=settings.uses_tls,
             ssl_cert=_absolute(settings.tls_cert_file),
@@ -156,6 +172,21 @@ def set_certificate_expiry(chain: Path) -> None:
             multiprocess_mode="livemin",
         )
         gauge.set(expires_at)
+
+
+def set_tcp_options(listener: socket.socket, *, write_timeout_s: float) -> None:
+    """Have the kernel drop peers that read nothing for `write_timeout_s`, and that no longer exist.
+
+    Accepted sockets inherit the options. Granian has no write timeout.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    names = ("TCP_KEEPIDLE", _KEEPALIVE_S), ("TCP_KEEPINTVL", _KEEPALIVE_S)
+    for name, value in (*names, ("TCP_USER_TIMEOUT", max(1, round(write_timeout_s * 1000)))):
+        # Linux has all of them (tcp(7)).
+        if (option := getattr(socket, name, None)) is not None:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        log.warning("write timeout not enforced", reason="the operating system has no TCP_USER_TIMEOUT")
 
 
 def connection_limit() -> int:

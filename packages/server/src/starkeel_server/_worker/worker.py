@@ -13,6 +13,7 @@ import msgspec
 import structlog
 import uvloop
 from litestar import Litestar
+from litestar.routes import ASGIRoute, WebSocketRoute
 
 from .._app.open_requests import Drain
 from .._app.plugin import ServerPlugin
@@ -30,6 +31,7 @@ from .._ipc.spawn import CommandChannel
 from .._ipc.startup_channel import StartupReporter
 from .._ipc.worker_process import REPLACED_GRACE_S, WorkerSpec
 from .._process.runtime_dir import lock, share_metrics
+from .connection_monitor import connection_monitor
 from .granian_engine import Engine
 from .loop_watchdog import loop_watchdog
 
@@ -188,7 +190,14 @@ class _Worker:
 
     async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
         listener = socket.socket(fileno=self._received[self._spec.listener])
-        engine = Engine(app, listener, plugin.settings, number=self._spec.index + 1)
+        engine = Engine(
+            app,
+            listener,
+            plugin.settings,
+            number=self._spec.index + 1,
+            # A mounted application may have WebSockets.
+            uses_websockets=any(isinstance(route, (WebSocketRoute, ASGIRoute)) for route in app.routes),
+        )
         # Publish the state before checking for shutdown; otherwise the main process could kill a
         # worker that already accepts connections.
         self._slot.state = WorkerState.OPENING
@@ -200,11 +209,13 @@ class _Worker:
             self._channel.notify()
             async with asyncio.TaskGroup() as tasks:
                 readiness = tasks.create_task(self._check_readiness(plugin))
+                monitor = tasks.create_task(connection_monitor(app, engine, plugin.settings).run())
                 await self._wait_until(lambda: self._must_end or self._slot.is_replaced)
                 if not self._must_end:
                     engine.pause()
                 await self._wait_until(lambda: self._must_end)
                 readiness.cancel()
+                monitor.cancel()
             if plugin.drain is not None:
                 await self._finish(engine, plugin.drain, plugin.settings.shutdown_grace_s)
 

@@ -1,0 +1,191 @@
+"""Requests that wait for their turn, and requests whose client has left."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from litestar import Request, get, post
+from litestar.params import FromPath
+from starkeel_asgi import AT_ONCE, GateOrder, current
+from starkeel_asgi._open_exchanges import MAX_RECENT
+
+WAIT_S = 20
+
+
+async def until(is_so: Any) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not is_so():  # noqa: ASYNC110 - conditions without an event
+            await asyncio.sleep(0.005)
+
+
+class Client:
+    """A client that sends one request and stays until it leaves."""
+
+    def __init__(self, driver: Any, target: str, *, user: str = "", body: bytes = b"") -> None:
+        self._left = asyncio.Event()
+        self._messages = [{"type": "http.request", "body": body, "more_body": bool(body)}]
+        if body:
+            self._messages.append({"type": "http.request", "body": b"", "more_body": False})
+        self.sent: list[Any] = []
+        headers = [(b"host", b"x"), (b"authorization", user.encode())]
+        scope = driver.scope(target, headers=headers)
+        self.served = asyncio.ensure_future(driver.app(scope, self._receive, self._send))
+
+    def leave(self) -> None:
+        self._left.set()
+
+    async def _receive(self) -> Any:
+        if self._messages:
+            return self._messages.pop(0)
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+class Work:
+    """Handlers that record what they do."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.may_end = asyncio.Event()
+
+    async def do(self, name: str) -> None:
+        self.begun.append(name)
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+        self.ended.append("done")
+
+    def handlers(self) -> list[Any]:
+        @get("/work/{name:str}")
+        async def read(name: FromPath[str]) -> str:
+            await self.do(name)
+            return name
+
+        @post("/work/{name:str}")
+        async def write(name: FromPath[str]) -> str:
+            await self.do(name)
+            return name
+
+        @get("/probe", opt={AT_ONCE: True})
+        async def probe() -> str:
+            return "alive"
+
+        return [read, write, probe]
+
+
+async def test_a_read_is_cancelled_when_its_client_leaves(drive: Any) -> None:
+    work = Work()
+    async with drive(work.handlers()) as driver:
+        client = Client(driver, "GET /work/1")
+        await until(lambda: work.begun)
+        client.leave()
+        await asyncio.wait_for(client.served, WAIT_S)
+
+    assert work.ended == ["cancelled"]
+    assert client.sent == []
+
+
+async def test_a_write_that_has_begun_finishes_although_its_client_leaves(drive: Any) -> None:
+    work = Work()
+    async with drive(work.handlers()) as driver:
+        client = Client(driver, "POST /work/1", body=b"{}")
+        await until(lambda: driver.pipeline.open_count == 1 and not driver.pipeline.recent)
+        client.leave()
+        [exchange] = driver.pipeline.open_exchanges()
+        await until(lambda: exchange.client_disconnected)
+        work.may_end.set()
+        await asyncio.wait_for(client.served, WAIT_S)
+
+    assert work.ended == ["done"]
+
+
+async def test_a_commit_is_not_cancelled_when_its_client_leaves(drive: Any) -> None:
+    committed, may_commit, commits = [], asyncio.Event(), asyncio.Event()
+
+    async def commit(_: Any) -> None:
+        commits.set()
+        await may_commit.wait()
+        committed.append(True)
+
+    @get("/commit")
+    async def handler(request: Request[Any, Any, Any]) -> None:
+        exchange: Any = current(request.scope)
+        exchange.add_gate(commit, GateOrder.COMMIT)
+
+    async with drive([handler]) as driver:
+        client = Client(driver, "GET /commit")
+        await asyncio.wait_for(commits.wait(), WAIT_S)
+        client.leave()
+        [exchange] = driver.pipeline.open_exchanges()
+        await until(lambda: exchange.client_disconnected)
+        may_commit.set()
+        await asyncio.wait_for(client.served, WAIT_S)
+
+    assert committed == [True]
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", b""), ("POST", b'{"a":1}')])
+async def test_a_request_whose_client_leaves_while_it_waits_never_begins(
+    drive: Any, method: str, body: bytes
+) -> None:
+    work = Work()
+    async with drive(work.handlers()) as driver:
+        first = [Client(driver, f"POST /work/{number}") for number in range(MAX_RECENT)]
+        await until(lambda: len(work.begun) == MAX_RECENT)
+        late = [Client(driver, f"{method} /work/late", body=body) for _ in range(5)]
+        for client in late:
+            client.leave()
+        await asyncio.wait_for(asyncio.gather(*(client.served for client in late)), WAIT_S)
+        work.may_end.set()
+        await asyncio.wait_for(asyncio.gather(*(client.served for client in first)), WAIT_S)
+        assert not driver.pipeline.open_exchanges()
+
+    assert "late" not in work.begun
+    assert [client.sent for client in late] == [[]] * 5
+
+
+async def test_users_take_turns(drive: Any) -> None:
+    work = Work()
+    async with drive(work.handlers()) as driver:
+        clients = [Client(driver, "GET /work/busy", user="busy") for _ in range(200)]
+        await until(lambda: len(work.begun) >= MAX_RECENT)
+        begun = len(work.begun)
+        clients += [Client(driver, "GET /work/quiet", user="quiet") for _ in range(3)]
+        await until(lambda: driver.pipeline.open_count == len(clients))
+        work.may_end.set()
+        await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
+
+    # One of each in turn, after at most one of the other user for each place that became free meanwhile.
+    waited = [index for index, name in enumerate(work.begun) if name == "quiet"]
+    assert len(waited) == 3
+    assert waited[-1] - begun < 4 * MAX_RECENT
+
+
+async def test_a_probe_does_not_wait(drive: Any) -> None:
+    work = Work()
+    async with drive(work.handlers()) as driver:
+        clients = [Client(driver, "GET /work/1") for _ in range(200)]
+        await until(lambda: len(work.begun) >= MAX_RECENT)
+        probe = Client(driver, "GET /probe")
+        await asyncio.wait_for(probe.served, WAIT_S)
+        work.may_end.set()
+        await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
+
+    assert probe.sent[0]["status"] == 200
+
+
+async def test_slow_requests_do_not_make_others_wait_for_long(drive: Any) -> None:
+    work = Work()
+    async with drive(work.handlers()) as driver:
+        clients = [Client(driver, "GET /work/1") for _ in range(3 * MAX_RECENT)]
+        await until(lambda: len(work.begun) == len(clients))
+        work.may_end.set()
+        await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
+
+    assert [client.sent[0]["status"] for client in clients] == [200] * len(clients)
