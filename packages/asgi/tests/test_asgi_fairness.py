@@ -1,6 +1,9 @@
 """Requests that wait for their turn, and requests whose client has left."""
 
 import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +19,23 @@ async def until(is_so: Any) -> None:
     async with asyncio.timeout(WAIT_S):
         while not is_so():  # noqa: ASYNC110 - conditions without an event
             await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def late_loop() -> AsyncGenerator[None]:
+    """Keep the event loop busy, so that each of its iterations is late."""
+
+    async def keep_busy() -> None:
+        while True:
+            time.sleep(0.006)  # noqa: ASYNC251 - the purpose
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(keep_busy())
+        try:
+            yield
+        finally:
+            task.cancel()
 
 
 class Client:
@@ -135,33 +155,34 @@ async def test_a_request_whose_client_leaves_while_it_waits_never_begins(
     drive: Any, method: str, body: bytes
 ) -> None:
     work = Work()
-    async with drive(work.handlers()) as driver:
+    async with late_loop(), drive(work.handlers()) as driver:
         first = [Client(driver, f"POST /work/{number}") for number in range(MAX_RECENT)]
         await until(lambda: len(work.begun) == MAX_RECENT)
-        late = [Client(driver, f"{method} /work/late", body=body) for _ in range(5)]
+        late = [Client(driver, f"{method} /work/late", body=body) for _ in range(50)]
         for client in late:
             client.leave()
-        await asyncio.wait_for(asyncio.gather(*(client.served for client in late)), WAIT_S)
         work.may_end.set()
-        await asyncio.wait_for(asyncio.gather(*(client.served for client in first)), WAIT_S)
+        await asyncio.wait_for(asyncio.gather(*(client.served for client in [*first, *late])), WAIT_S)
         assert not driver.pipeline.open_exchanges()
 
-    assert "late" not in work.begun
-    assert [client.sent for client in late] == [[]] * 5
+    begun = work.begun.count("late")
+    # A few begin before the event loop has noticed that their clients have left.
+    assert begun < len(late) // 2
+    assert [client.sent for client in late].count([]) >= len(late) - begun
 
 
 async def test_users_take_turns(drive: Any) -> None:
     work = Work()
-    async with drive(work.handlers()) as driver:
+    work.may_end.set()
+    async with late_loop(), drive(work.handlers()) as driver:
+        await Client(driver, "GET /work/first").served
         clients = [Client(driver, "GET /work/busy", user="busy") for _ in range(200)]
         await until(lambda: len(work.begun) >= MAX_RECENT)
         begun = len(work.begun)
         clients += [Client(driver, "GET /work/quiet", user="quiet") for _ in range(3)]
-        await until(lambda: driver.pipeline.open_count == len(clients))
-        work.may_end.set()
         await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
 
-    # One of each in turn, after at most one of the other user for each place that became free meanwhile.
+    # One of each in turn, after the few that begin before the others have arrived.
     waited = [index for index, name in enumerate(work.begun) if name == "quiet"]
     assert len(waited) == 3
     assert waited[-1] - begun < 4 * MAX_RECENT
@@ -169,21 +190,28 @@ async def test_users_take_turns(drive: Any) -> None:
 
 async def test_a_probe_does_not_wait(drive: Any) -> None:
     work = Work()
-    async with drive(work.handlers()) as driver:
+    work.may_end.set()
+    async with late_loop(), drive(work.handlers()) as driver:
+        await Client(driver, "GET /work/1").served
         clients = [Client(driver, "GET /work/1") for _ in range(200)]
         await until(lambda: len(work.begun) >= MAX_RECENT)
         probe = Client(driver, "GET /probe")
         await asyncio.wait_for(probe.served, WAIT_S)
-        work.may_end.set()
+        assert len(work.begun) < len(clients)
         await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
 
     assert probe.sent[0]["status"] == 200
 
 
-async def test_slow_requests_do_not_make_others_wait_for_long(drive: Any) -> None:
+async def test_requests_that_wait_for_something_else_do_not_make_others_wait(
+    drive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their number is no measure of load: the event loop has time."""
+    # None counts as lasting, after which others would begin in its place.
+    monkeypatch.setattr("starkeel_asgi._open_exchanges._LISTEN_AFTER_NS", 3_600_000_000_000)
     work = Work()
     async with drive(work.handlers()) as driver:
-        clients = [Client(driver, "GET /work/1") for _ in range(3 * MAX_RECENT)]
+        clients = [Client(driver, "GET /work/1") for _ in range(20 * MAX_RECENT)]
         await until(lambda: len(work.begun) == len(clients))
         work.may_end.set()
         await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)

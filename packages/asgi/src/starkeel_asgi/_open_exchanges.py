@@ -11,19 +11,18 @@ from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
 
 MAX_RECENT: Final = 8
-"""Number of recent requests from which others wait for their turn.
-
-More at a time would not be faster: one event loop executes them, and those that wait for something else soon
-count as lasting.
-"""
+"""Number of recent requests from which no other begins while the event loop is late."""
 AT_ONCE: Final = "starkeel_asgi.at_once"
 """Key in a handler's `opt`; with `True` its requests never wait for their turn, as those of probes."""
 
+_LATE_NS: Final = 4_000_000
+"""Nanoseconds of one iteration of the event loop from which it is late: the requests that execute keep it
+busy, so that more at a time would only delay one another. While they wait for something else, its iterations
+are short and every request begins at once.
+"""
 _LISTEN_AFTER_NS: Final = 50_000_000
 """Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
 _LISTEN_EVERY_S: Final = 0.025
-_LATE_AFTER_NS: Final = 75_000_000
-"""Nanoseconds without a turn of the event loop's timer from which requests wait for the next one."""
 
 AnyExchange = HttpExchange | WebSocketExchange
 _Client = tuple[str | None, bytes | None]
@@ -76,9 +75,9 @@ class OpenExchanges:
         recent: Those that execute, in their order.
         lasting: Those that last: WebSockets, event streams, slow requests.
         queue: Those that have not begun.
+        measured_in: The event loop whose current iteration is measured, if any.
         timed_in: The event loop that runs the timer, if any.
-        late_from_ns: `perf_counter_ns()` from which the event loop is late. Requests then wait: that their
-            clients have left is noticed only when the loop continues.
+        is_late: Whether requests wait for their turn.
     """
 
     def __init__(self, config: ExchangeConfig) -> None:
@@ -86,9 +85,19 @@ class OpenExchanges:
         self.recent: dict[AnyExchange, None] = {}
         self.lasting: dict[AnyExchange, None] = {}
         self.queue = FairQueue()
+        self.measured_in: asyncio.AbstractEventLoop | None = None
         self.timed_in: asyncio.AbstractEventLoop | None = None
-        self.late_from_ns = 0
-        self._limit = MAX_RECENT
+        self.is_late = False
+        self._began_ns = 0
+
+    def measure(self, began_ns: int) -> None:
+        """Measure the iteration of the event loop in which a request arrived, in `perf_counter_ns()`."""
+        self.measured_in, self._began_ns = self._config.loop, began_ns
+        # Runs in the next iteration, before the requests that arrive in it.
+        self._config.loop.call_soon(self._begin_iteration)
+        if self.timed_in is not self._config.loop:
+            self.timed_in = self._config.loop
+            self._config.loop.call_later(_LISTEN_EVERY_S, self._listen)
 
     async def wait_for_turn(self, exchange: AnyExchange) -> None:
         """Wait for the turn of a request, except for a WebSocket and a route with `AT_ONCE`."""
@@ -99,30 +108,27 @@ class OpenExchanges:
         await self.queue.wait(exchange)
         self.recent[exchange] = None
 
-    def grant(self) -> None:
-        """Begin as many requests of the queue as may be recent."""
-        self.queue.grant(self._limit - len(self.recent))
-
-    def start_timer(self) -> None:
-        """Listen for disconnects soon, and again while requests are recent."""
-        self.timed_in = self._config.loop
-        self.late_from_ns = perf_counter_ns() + _LATE_AFTER_NS
-        self._config.loop.call_later(_LISTEN_EVERY_S, self._listen)
+    def _begin_iteration(self) -> None:
+        self.measured_in = None
+        now = perf_counter_ns()
+        was_late = now - self._began_ns > _LATE_NS
+        if self.queue.exchanges:
+            # One at a time while it is late: news of disconnects takes several iterations.
+            self.queue.grant(MAX_RECENT if not was_late else int(len(self.recent) < MAX_RECENT))
+        self.is_late = was_late or bool(self.queue.exchanges)
+        if self.queue.exchanges:
+            self.measure(now)
 
     def _listen(self) -> None:
         """Listen for the disconnect of clients whose requests begin to last, or wait."""
         self.timed_in = None
-        now = perf_counter_ns()
-        # One at a time while the loop is late: news of disconnects takes several of its iterations.
-        self._limit = 1 if now > self.late_from_ns else MAX_RECENT
-        limit = now - _LISTEN_AFTER_NS
+        limit = perf_counter_ns() - _LISTEN_AFTER_NS
         for exchange in list(takewhile(lambda exchange: exchange.received_ns <= limit, self.recent)):
             if isinstance(exchange, WebSocketExchange) or exchange.listen():
                 del self.recent[exchange]
                 self.lasting[exchange] = None
         for waiting in self.queue.exchanges:
             waiting.listen()
-        if self.queue.exchanges:
-            self.grant()
         if self.recent or self.queue.exchanges:
-            self.start_timer()
+            self.timed_in = self._config.loop
+            self._config.loop.call_later(_LISTEN_EVERY_S, self._listen)

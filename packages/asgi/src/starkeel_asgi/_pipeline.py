@@ -20,7 +20,7 @@ from ._exchange.config import ExchangeConfig, Header
 from ._exchange.exchange import SCOPE_KEY, Exchange
 from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
-from ._open_exchanges import MAX_RECENT, AnyExchange, OpenExchanges
+from ._open_exchanges import AnyExchange, OpenExchanges
 from ._request_rules import RARE_HEADERS, admit
 
 _HTTP: Final = ScopeType.HTTP
@@ -113,8 +113,8 @@ class Pipeline:
         if scope["type"] == _HTTP:
             exchange = HttpExchange(scope, receive, send, self.config)
             opened.recent[exchange] = None
-            if opened.timed_in is not self.config.loop:
-                opened.start_timer()
+            if opened.measured_in is not self.config.loop:
+                opened.measure(exchange.received_ns)
             method = exchange.facts[0]
             route = None if scope.get("root_path") else router.routes.get((scope.get("raw_path"), method))
             exchange.route = route = router.find(scope) if route is None else route
@@ -135,8 +135,7 @@ class Pipeline:
             for begin in left:
                 begin(exchange)
             is_begun = True
-            is_busy = len(opened.recent) > MAX_RECENT or exchange.received_ns > opened.late_from_ns
-            if is_busy and outer is None:
+            if opened.is_late and outer is None:
                 await opened.wait_for_turn(exchange)
             if exchange.intercept is None or await exchange.intercept(exchange):
                 handler, application = self._exception_handler, self._application
@@ -171,8 +170,6 @@ class Pipeline:
                 log.exception("layer failed")
         opened.recent.pop(exchange, None)
         opened.lasting.pop(exchange, None)
-        if opened.queue.exchanges:
-            opened.grant()
         # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
         exchange.release()
         if outer is None:
