@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from starkeel_testing import Service, wait_until
 from websockets.sync.client import ClientConnection, connect
+
+from tests.support.asgi_servers import served
 
 FLAGS = [
     "--headless",
@@ -138,3 +142,59 @@ def test_try_it_out_sends_the_bearer_token_to_the_service_only(sample: Service, 
     ]
     assert not foreign
     assert not page.errors
+
+
+APP = """
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from starkeel_http import HttpPlugin, HttpSettings
+
+pages = [
+    SwaggerRenderPlugin(
+        js_url="{cdn}/bundle.js", css_url="{cdn}/style.css", standalone_preset_js_url="{cdn}/preset.js"
+    )
+]
+config = OpenAPIConfig(title="Things", version="1", render_plugins=pages)
+app = Litestar([], openapi_config=config, plugins=[HttpPlugin(HttpSettings())])
+"""
+BUNDLE = """
+window.SwaggerUIBundle = (options) => {
+    document.title = `shows ${options.spec.info.title}`;
+    return {initOAuth() {}};
+};
+window.SwaggerUIBundle.presets = {};
+"""
+
+
+class Cdn(BaseHTTPRequestHandler):
+    """Replaces the network that Litestar's pages load their libraries from."""
+
+    def do_GET(self) -> None:
+        is_script = self.path.endswith(".js")
+        self.send_response(200)
+        self.send_header("Content-Type", "text/javascript" if is_script else "text/css")
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.end_headers()
+        self.wfile.write(BUNDLE.encode() if self.path == "/bundle.js" else b"")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def cdn() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cdn) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_page_of_litestar_runs_the_scripts_of_its_cdn(cdn: str, page: Page, tmp_path: Path) -> None:
+    (tmp_path / "pages.py").write_text(APP.replace("{cdn}", cdn))
+    with served("uvicorn", "pages:app", tmp_path) as running:
+        page.open(f"{running.url}/schema")
+        page.wait_for("document.title === 'shows Things'")
+
+    assert f"{cdn}/style.css" in page.requested
+    assert not [error for error in page.errors if "Content Security Policy" in error and cdn in error]

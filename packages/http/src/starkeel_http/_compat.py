@@ -1,13 +1,15 @@
 """Undocumented names of Litestar that this package uses; `check` probes each of them."""
 
+import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 from litestar import Litestar, post
+from litestar.dto import AbstractDTO
 from litestar.enums import RequestEncodingType
-from litestar.exceptions import ImproperlyConfiguredException
+from litestar.exceptions import HTTPException, ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import BodyKwarg, FromPath, JSONBody, QueryParameter
 from litestar.routes import HTTPRoute
@@ -36,10 +38,27 @@ def body_media_type(handler: HTTPRouteHandler) -> str | None:
     return str(getattr(media_type, "value", media_type))
 
 
+def body_annotation(handler: BaseRouteHandler) -> Any:
+    """Return the annotation of a handler's `data`, also with a DTO; `Any` without it."""
+    field = parameters(handler).get("data")
+    return Any if field is None else field.annotation
+
+
+def is_raised_by_dto(error: BaseException) -> bool:
+    """Return whether a DTO's model refused the values of a body; Litestar does not convert its exception."""
+    if not isinstance(error, ValueError) or isinstance(error, HTTPException):
+        return False
+    frames = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(code in _DTO_CODE for code in frames)
+
+
 def set_max_body_bytes(handler: HTTPRouteHandler, limit: int) -> int | None:
     """Set the application's limit, which `AppConfig` does not pass on, and return the limit of a handler."""
     handler.app.request_max_body_size = limit
     return handler.resolve_request_max_body_size()
+
+
+_DTO_CODE: Final = frozenset({AbstractDTO.decode_bytes.__code__, AbstractDTO.decode_builtins.__code__})
 
 
 @cache

@@ -111,6 +111,10 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             app_config.openapi_config = openapi(self._namespace or "", self._description)
         if self._namespace is None and app_config.openapi_config is not None:
             self._namespace = app_config.openapi_config.title
+        if app_config.openapi_config is not None:
+            from ._openapi.page_policy import with_page_policies
+
+            app_config.openapi_config = with_page_policies(app_config.openapi_config)
         self._limiter = limiter = Limiter(
             redis_url=self.settings.redis_url,
             namespace=self._namespace or "service",

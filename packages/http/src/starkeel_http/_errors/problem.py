@@ -1,6 +1,7 @@
 """Convert exceptions to problem details (RFC 9457)."""
 
 import re
+import traceback
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -8,17 +9,31 @@ from urllib.parse import quote
 
 import msgspec
 import structlog
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.types import Scope
 
-from .validation import FieldError, errors_from_extra, missing_parameter_error
+from .. import _compat
+from .messages import INVALID
+from .validation import (
+    FieldError,
+    body_errors,
+    field_error,
+    is_about_parameters,
+    missing_parameter_error,
+    validation_errors,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 _RESERVED: Final = frozenset({"type", "title", "status", "detail", "instance", "request_id", "errors"})
 _SAFE_IN_PATH: Final = "/:@!$&'()*+,;=-._~"
-# Litestar's text repeats the query, which may hold secrets.
-_ABOUT_PARAMETERS: Final = re.compile(r"Validation failed for \S+ .*", re.DOTALL)
+# Texts of Litestar that repeat a header, or the path of a file on the server.
+_REPLACED: Final = (
+    (re.compile(r"Invalid content-length: .*", re.DOTALL), "`Content-Length` is not a number."),
+    (re.compile(r"no file or directory match the path .* was found", re.DOTALL), ""),
+    (re.compile(r"failed to (?:read|open) .* due to missing permissions", re.DOTALL), ""),
+)
+_VALIDATORS: Final = frozenset({"pydantic", "pydantic_core"})
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -65,12 +80,18 @@ def problem_from_exception(error: Exception, scope: Scope) -> Problem:
         error: The exception. Details are taken only from an `HTTPException` with another status than 500.
         scope: Scope of the request.
     """
+    if _compat.is_raised_by_dto(error):
+        errors = [field_error("", INVALID)]
+        return Problem(400, summary(errors), errors=tuple(errors))
     if not isinstance(error, HTTPException) or error.status_code == 500 or not 400 <= error.status_code < 600:
         return Problem(500)
     headers = dict(error.headers or {})
     detail = error.detail
     if isinstance(error, ValidationException):
         return _from_validation(error, detail, headers, scope)
+    if isinstance(error.__cause__, SerializationException) and detail == str(error.__cause__):
+        return _from_decoding(error.__cause__.__cause__)
+    detail = next((new for pattern, new in _REPLACED if pattern.fullmatch(detail)), detail)
     if detail == _title(error.status_code):
         detail = ""
     more: dict[str, Any] = {}
@@ -93,6 +114,25 @@ def exception_name(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+def validation_failure(error: BaseException | None) -> str:
+    """Return what a validation in the application refused, without the value; empty for other failures."""
+    while error is not None:
+        if isinstance(error, msgspec.ValidationError):
+            return summary(body_errors(error, Any))
+        if type(error).__module__.partition(".")[0] in _VALIDATORS or _is_raised_by_attrs(error):
+            return "A value is not valid."
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _is_raised_by_attrs(error: BaseException) -> bool:
+    """Return whether a validator of attrs raised an exception; it has no class of its own."""
+    frame = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):  # noqa: B007 - the last one raised the exception
+        pass
+    return frame is not None and frame.f_globals.get("__name__") == "attr.validators"
+
+
 def summary(errors: list[FieldError]) -> str:
     """Return the detail text for invalid fields."""
     if len(errors) == 1:
@@ -103,12 +143,21 @@ def summary(errors: list[FieldError]) -> str:
 def _from_validation(
     error: ValidationException, detail: str, headers: dict[str, str], scope: Scope
 ) -> Problem:
-    errors = errors_from_extra(error.extra, scope.get("route_handler"))
+    errors = validation_errors(error, scope.get("route_handler"))
     if missing := missing_parameter_error(detail):
         errors.append(missing)
-    if missing or _ABOUT_PARAMETERS.fullmatch(detail):
+    if missing or is_about_parameters(detail) or (errors and detail == _title(error.status_code)):
         detail = summary(errors)
     return Problem(error.status_code, detail, headers, tuple(errors))
+
+
+def _from_decoding(error: BaseException | None) -> Problem:
+    """Return the problem for a body that Litestar decoded itself, for a DTO or as MessagePack."""
+    if isinstance(error, msgspec.ValidationError):
+        errors = body_errors(error, Any)
+        return Problem(400, summary(errors), errors=tuple(errors))
+    reason = str(error) if isinstance(error, msgspec.DecodeError) else "it cannot be decoded"
+    return Problem(400, f"The body is not valid: {reason}.")
 
 
 def _title(status: int) -> str:

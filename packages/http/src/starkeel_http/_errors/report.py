@@ -1,5 +1,7 @@
 """Responses to exceptions, and what is logged of them."""
 
+import logging
+import traceback
 from typing import Any, Final
 
 import structlog
@@ -9,7 +11,7 @@ from litestar.exceptions import WebSocketException
 from litestar.types import Scope
 from starkeel_asgi import DeadlineExceeded, Exchange, Header, HttpExchange, current
 
-from .problem import MEDIA_TYPE, Problem, exception_name, problem_from_exception
+from .problem import MEDIA_TYPE, Problem, exception_name, problem_from_exception, validation_failure
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +32,20 @@ def report(error: Exception, scope: Scope) -> Problem:
     if isinstance(exchange, HttpExchange) and exchange.client_disconnected:
         log.info("client disconnected", error_type=error_type)
     else:
-        log.error("request failed", error_type=error_type, exc_info=error)
+        _log_failure(error, error_type)
     return problem
+
+
+def _log_failure(error: BaseException, error_type: str) -> None:
+    if reason := validation_failure(error):
+        # The exception's text repeats the value that was validated.
+        stack = "".join(traceback.format_tb(error.__traceback__)).rstrip("\n")
+        log.error("request failed", error_type=error_type, reason=reason, stack=stack)
+    elif structlog.is_configured():
+        log.error("request failed", error_type=error_type, exc_info=error)
+    else:
+        # The default configuration of structlog shows local variables, such as the body of the request.
+        logging.getLogger(__name__).error("request failed: %s", error_type, exc_info=error)
 
 
 def broken_off(exchange: HttpExchange, error: BaseException) -> BaseException | None:

@@ -5,20 +5,22 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from litestar.exceptions import ValidationException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import ParameterKwarg
 from msgspec import Meta
 
-from .._compat import parameters
+from .._compat import body_annotation, parameters
+from .messages import INVALID, REQUIRED, UNKNOWN, of_msgspec, of_validator
+from .pydantic_errors import is_pydantic_error, pydantic_errors, pydantic_items
 
 Location = Literal["body", "query", "path", "header", "cookie"]
 
 _LOCATIONS: Final[frozenset[str]] = frozenset({"body", "query", "path", "header", "cookie"})
-# msgspec repeats the value, which may be a password in the wrong field.
-_CHOICE: Final = re.compile(r"Invalid enum value .*", re.DOTALL)
 _MISSING: Final = re.compile(r"Missing required (\w+) parameter '([^']*)' for path .*", re.DOTALL)
 _PATH: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`\Z", re.DOTALL)
-_KEY: Final = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`\Z", re.DOTALL)
+_KEY: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
+_ABOUT_PARAMETERS: Final = re.compile(r"Validation failed for \S+ .*", re.DOTALL)
 _MAX_LENGTH: Final = 200
 
 
@@ -34,34 +36,62 @@ class FieldError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = None
 
 
-def body_error(error: msgspec.ValidationError, *, within: str = "") -> FieldError:
-    """Convert an error of msgspec about a body.
+def body_errors(error: msgspec.ValidationError, hint: Any, *, within: str = "") -> list[FieldError]:
+    """Convert an error of msgspec about a body: to several errors only if Pydantic raised it.
 
     Args:
         error: The error.
+        hint: The type that was decoded.
         within: Field whose value was decoded; empty for the whole body.
     """
-    text = str(error)
-    path = ""
+    if items := pydantic_items(error):
+        return _from_pydantic(items, hint, within)
+    text, path = str(error), ""
     if found := _PATH.search(text):
         text, path = text[: found.start()], found[1]
-    if within:
-        path = within + (path if path.startswith("[") or not path else f".{path}")
-    if key := _KEY.search(text):
-        path = f"{path}.{key[1]}" if path else key[1]
-        text = "is required" if "missing" in text else "is unknown"
-    return FieldError(field=_shortened(path or "body"), message=_without_value(text), location="body")
+    path = joined(within, path)
+    if error.__cause__ is not None:
+        return [field_error(path, of_validator(error.__cause__))]
+    if key := _KEY.fullmatch(text):
+        return [field_error(joined(path, key[2]), REQUIRED if key[1] == "missing required" else UNKNOWN)]
+    return [field_error(path, of_msgspec(text))]
 
 
-def errors_from_extra(extra: Any, handler: Any) -> list[FieldError]:
-    """Convert the `extra` list of Litestar's `ValidationException`.
+def field_error(path: str, message: str) -> FieldError:
+    """Return the error of a field of the body; an empty path is the body itself."""
+    return FieldError(field=_shortened(path or "body"), message=_shortened(message), location="body")
+
+
+def joined(path: str, inner: str) -> str:
+    """Return the path of a field within another."""
+    return path + (inner if not (path and inner) or inner.startswith("[") else f".{inner}")
+
+
+def validation_errors(error: ValidationException, handler: Any) -> list[FieldError]:
+    """Convert the `extra` list of a `ValidationException`.
 
     Args:
-        extra: The list.
-        handler: The route's handler, for the external names of its parameters.
+        error: The exception. Messages of Litestar's own, which may repeat values, are replaced; those of the
+            application are for clients.
+        handler: The route's handler, for its body and the external names of its parameters.
     """
-    items: Iterable[Any] = extra if isinstance(extra, list) else ()
-    return [_error_from_item(item, handler) for item in items if isinstance(item, dict)]
+    hint = body_annotation(handler) if isinstance(handler, BaseRouteHandler) else Any
+    is_of_litestar = is_about_parameters(error.detail)
+    items: list[Any] = error.extra if isinstance(error.extra, list) else []
+    if is_of_litestar or any(map(is_pydantic_error, items)):
+        # Litestar keeps of Pydantic's errors only their texts.
+        items = pydantic_items(error.__cause__) or items
+    pydantic = [item for item in items if is_pydantic_error(item)]
+    others = [item for item in items if isinstance(item, dict) and not is_pydantic_error(item)]
+    return [
+        *_from_pydantic(pydantic, hint, ""),
+        *(_error_from_item(item, handler, is_of_litestar=is_of_litestar) for item in others),
+    ]
+
+
+def is_about_parameters(detail: str) -> bool:
+    """Return whether a detail is Litestar's, which repeats the query."""
+    return _ABOUT_PARAMETERS.fullmatch(detail) is not None
 
 
 def missing_parameter_error(detail: str) -> FieldError | None:
@@ -72,16 +102,23 @@ def missing_parameter_error(detail: str) -> FieldError | None:
     return FieldError(field=found[2], message="is required", location=_location(found[1]))
 
 
-def _error_from_item(item: dict[str, Any], handler: Any) -> FieldError:
-    key, message = str(item.get("key", "")), str(item.get("message", ""))
+def _from_pydantic(items: Iterable[Any], hint: Any, within: str) -> list[FieldError]:
+    found = pydantic_errors(items, hint)
+    return [field_error(joined(within, path), message) for path, message in found.items()]
+
+
+def _error_from_item(item: dict[str, Any], handler: Any, *, is_of_litestar: bool) -> FieldError:
+    key, message = str(item.get("key", "")), str(item.get("message", INVALID))
     if message == repr(key):
         # The text of the KeyError that Litestar raises for a missing body.
-        message = "is required"
+        message = REQUIRED
+    elif is_of_litestar:
+        message = of_msgspec(message)
     field = _external_name(key, handler)
     location = _location(str(getattr(item.get("source"), "value", item.get("source"))))
     if key == "data" and location == "body":
         field = "body"
-    return FieldError(field=_shortened(field), message=_without_value(message), location=location)
+    return FieldError(field=_shortened(field), message=_shortened(message), location=location)
 
 
 def _external_name(key: str, handler: Any) -> str:
@@ -94,10 +131,6 @@ def _external_name(key: str, handler: Any) -> str:
 
 def _location(text: str) -> Location | None:
     return text if text in _LOCATIONS else None  # type: ignore[return-value]  # mypy does not narrow by `in`
-
-
-def _without_value(message: str) -> str:
-    return _shortened(_CHOICE.sub("is not one of the accepted values", message))
 
 
 def _shortened(text: str) -> str:

@@ -68,7 +68,8 @@ class SchemaPage(SwaggerRenderPlugin):
 def _version(service: str) -> str:
     try:
         return version(service)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, ValueError):
+        # Not installed, or a name that no distribution can have.
         return "0"
 
 

@@ -1,9 +1,7 @@
 """Strict JSON decoding: no type coercion, unknown fields rejected."""
 
-import enum
-import types
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final
 
 import msgspec
 from litestar import Request
@@ -12,7 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from .._compat import body_type
 from .._errors.problem import summary
-from .._errors.validation import FieldError, body_error
+from .._errors.validation import FieldError
+from .field_errors import all_errors, first_errors
 from .media_types import AcceptedType
 
 DECODER: Final = "starkeel_http.decoder"
@@ -21,9 +20,6 @@ ACCEPTED_TYPE: Final = "starkeel_http.accepted_type"
 """Key of the type of the route's bodies in a handler's `opt`."""
 
 _ANY_JSON: Final = AcceptedType()
-
-_MAX_CHOICES: Final = 20
-_MAX_UNKNOWN_FIELDS: Final = 10
 
 
 class StrictDecoder:
@@ -70,38 +66,13 @@ class StrictDecoder:
 
     def _errors(self, body: bytes, first: msgspec.ValidationError) -> list[FieldError]:
         """List all invalid fields; msgspec itself stops at the first."""
-        struct = _only_struct(self._type)
-        if struct is None:
-            return [_with_choices(body_error(first), self._type)]
         try:
-            values = msgspec.json.decode(body)
+            return all_errors(self._type, msgspec.json.decode(body), self._hook) or first_errors(
+                first, self._type
+            )
         except (ValueError, RecursionError):
             # The rest of the body is not valid JSON.
-            return [body_error(first)]
-        if not isinstance(values, dict):
-            return [body_error(first)]
-        return self._field_errors(struct, values) or [body_error(first)]
-
-    def _field_errors(self, struct: Any, values: dict[str, Any]) -> list[FieldError]:
-        errors = []
-        fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-        for name, field in fields.items():
-            if name not in values:
-                if field.required:
-                    errors.append(FieldError(field=name, message="is required", location="body"))
-                continue
-            try:
-                msgspec.convert(values[name], field.type, dec_hook=self._hook, str_keys=True)
-            except msgspec.ValidationError as error:
-                errors.append(_with_choices(body_error(error, within=name), field.type))
-        if struct.__struct_config__.forbid_unknown_fields:
-            tag = struct.__struct_config__.tag_field
-            unknown = [name for name in values if name not in fields and name != tag]
-            errors += [
-                FieldError(field=name[:100], message="is unknown", location="body")
-                for name in unknown[:_MAX_UNKNOWN_FIELDS]
-            ]
-        return errors
+            return first_errors(first, self._type)
 
 
 class StrictRequest(Request[Any, Any, Any]):
@@ -143,37 +114,6 @@ def strict_request_class(base: type[Request[Any, Any, Any]] | None) -> type[Requ
     if base is None or base is Request:
         return StrictRequest
     return type(base.__name__, (StrictRequest, base), {"__slots__": ()})
-
-
-def _only_struct(hint: Any) -> Any:
-    members = [member for member in _members(hint) if member is not type(None)]
-    if len(members) == 1 and isinstance(members[0], type) and issubclass(members[0], msgspec.Struct):
-        return members[0]
-    return None
-
-
-def _members(hint: Any) -> tuple[Any, ...]:
-    if get_origin(hint) is Annotated:
-        return _members(get_args(hint)[0])
-    if get_origin(hint) in {Union, types.UnionType}:
-        return tuple(inner for member in get_args(hint) for inner in _members(member))
-    return (hint,)
-
-
-def _with_choices(error: FieldError, hint: Any) -> FieldError:
-    """List the accepted values of an enumeration in its error message."""
-    if error.message != "is not one of the accepted values":
-        return error
-    choices: list[Any] = []
-    for member in _members(hint):
-        if get_origin(member) is Literal:
-            choices += get_args(member)
-        elif isinstance(member, type) and issubclass(member, enum.Enum):
-            choices += [choice.value for choice in member]
-    if not 0 < len(choices) <= _MAX_CHOICES:
-        return error
-    accepted = ", ".join(f"`{choice}`" for choice in choices)
-    return FieldError(field=error.field, message=f"is not one of {accepted}", location=error.location)
 
 
 def _reason(error: msgspec.DecodeError) -> str:

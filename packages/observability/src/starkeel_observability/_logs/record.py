@@ -18,6 +18,7 @@ from opentelemetry import trace
 
 from .._config.log_levels import SEVERITIES, severity_of
 from .sanitize import Sanitizer, encodable, mask, sanitize_name, to_text
+from .validation_errors import without_values
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -115,8 +116,8 @@ def describe_exception(error: ExcInfo) -> dict[str, str]:
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return {
         "type": module + kind.__qualname__,
-        "message": Sanitizer().text(to_text(value)),
-        "stack": _shorten_stack(mask(encodable(stack.rstrip("\n")))),
+        "message": Sanitizer().text(without_values(to_text(value), value)),
+        "stack": _shorten_stack(mask(encodable(without_values(stack.rstrip("\n"), value)))),
     }
 
 

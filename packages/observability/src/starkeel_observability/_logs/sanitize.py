@@ -21,6 +21,8 @@ from uuid import UUID
 import msgspec
 from starkeel_config import Secret
 
+from .validation_errors import without_values
+
 HIDDEN: Final = "***"
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -199,7 +201,7 @@ class Sanitizer:
         if isinstance(value, (str, *_TEXTUAL)):
             return self.text(str(value))
         if isinstance(value, BaseException):
-            return self.text(f"{type(value).__name__}: {to_text(value)}")
+            return self.text(f"{type(value).__name__}: {without_values(to_text(value), value)}")
         return self._composite(value, depth)
 
     def _composite(self, value: Any, depth: int) -> Any:
