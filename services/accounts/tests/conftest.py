@@ -10,7 +10,7 @@ import jwt
 import msgspec
 import pytest
 from accounts.emails import EmailAddress
-from accounts.schemas import Credentials, Deactivation, PasswordChange, SignUp
+from accounts.schemas import Credentials, Deactivation, PasswordChange, Refresh, SignOut, SignUp
 from accounts.users import User
 from argon2 import PasswordHasher
 from polyfactory import PostGenerated, Use
@@ -51,6 +51,14 @@ class DeactivationFactory(MsgspecFactory[Deactivation]):
     password = Use(_password)
 
 
+class RefreshFactory(MsgspecFactory[Refresh]):
+    __random_seed__ = 7
+
+
+class SignOutFactory(MsgspecFactory[SignOut]):
+    __random_seed__ = 7
+
+
 def _password_hash() -> str:
     # Valid, with low cost parameters.
     return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(_password())
@@ -72,17 +80,20 @@ class Factories:
     credentials: type[CredentialsFactory] = CredentialsFactory
     password_change: type[PasswordChangeFactory] = PasswordChangeFactory
     deactivation: type[DeactivationFactory] = DeactivationFactory
+    refresh: type[RefreshFactory] = RefreshFactory
+    sign_out: type[SignOutFactory] = SignOutFactory
     user: type[UserFactory] = UserFactory
 
 
 @dataclass(frozen=True)
 class Person:
-    """A registered user with an access token."""
+    """A registered user with the tokens of a session."""
 
     id: str
     email: str
     password: str
     headers: dict[str, str]
+    refresh_token: str
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +119,7 @@ def _sign_up(service: Service) -> Person:
         email=request.email,
         password=request.password,
         headers={"Authorization": f"Bearer {response.json()['access_token']}"},
+        refresh_token=response.json()["refresh_token"],
     )
 
 
@@ -126,7 +138,7 @@ def signing_pem() -> str:
 def service(session_database: Callable[[], str], signing_pem: str) -> Iterator[Service]:
     """A running accounts for all tests: once with SQLite, once with PostgreSQL."""
     # All requests come from one address.
-    limits = {f"RATE_LIMIT_{name}": "10000/minute" for name in ("SIGN_UP", "TOKEN", "PASSWORD")}
+    limits = {f"RATE_LIMIT_{name}": "10000/minute" for name in ("SIGN_UP", "TOKEN", "REFRESH", "PASSWORD")}
     env = {
         "DATABASE_URL": session_database(),
         "JWT_PRIVATE_KEY": signing_pem,

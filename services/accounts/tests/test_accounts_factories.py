@@ -11,7 +11,7 @@ from accounts.users import User
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-REQUESTS = ["sign_up", "credentials", "password_change", "deactivation"]
+REQUESTS = ["sign_up", "credentials", "password_change", "deactivation", "refresh", "sign_out"]
 
 
 @pytest.mark.parametrize("name", REQUESTS)

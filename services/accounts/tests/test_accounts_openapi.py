@@ -10,7 +10,15 @@ PROBLEMS = {
     ("patch", "/api/users/me"): {"400", "401", "403", "413", "415", "429", "503"},
     ("delete", "/api/users/me"): {"400", "401", "403", "413", "415", "429", "503"},
     ("post", "/api/auth/token"): {"400", "401", "413", "415", "429", "503"},
+    ("post", "/api/auth/refresh"): {"400", "401", "403", "413", "415", "429", "503"},
+    ("post", "/api/auth/sign-out"): {"400", "401", "413", "415", "429", "503"},
+    ("post", "/api/auth/sign-out-everywhere"): {"401", "403", "503"},
+    ("get", "/api/users/me/sessions"): {"401", "403", "503"},
+    ("delete", "/api/users/me/sessions/{session_id}"): {"400", "401", "403", "404", "503"},
 }
+
+GUARDED = ("/api/users/me", "/api/auth/sign-out-everywhere")
+OPTIONAL = ("/api/auth/sign-out",)
 
 
 def test_every_problem_response_is_documented(service: Service) -> None:
@@ -28,7 +36,16 @@ def test_every_problem_response_is_documented(service: Service) -> None:
 def test_requests_and_responses_have_examples(service: Service) -> None:
     schemas = service.client.get("/schema/openapi.json").json()["components"]["schemas"]
 
-    for name in ("SignUp", "Credentials", "PasswordChange", "Deactivation", "Profile", "Token"):
+    for name in (
+        "SignUp",
+        "Credentials",
+        "PasswordChange",
+        "Deactivation",
+        "Profile",
+        "Token",
+        "Refresh",
+        "SessionView",
+    ):
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("examples") or "const" in schema or "enum" in schema, (name, field)
 
@@ -41,7 +58,8 @@ def test_security_requirements_are_documented(service: Service) -> None:
     for path, item in document["paths"].items():
         for operation in item.values():
             security: list[dict[str, Any]] = operation.get("security", [])
-            assert [list(each) for each in security] == ([[name]] if path == "/api/users/me" else []), path
+            required = [[name]] if path.startswith(GUARDED) else [[name], []] if path in OPTIONAL else []
+            assert [list(each) for each in security] == required, path
 
 
 def test_the_page_loads_no_external_resources(service: Service) -> None:

@@ -18,7 +18,13 @@ def test_a_token_identifies_its_user(service: Service, make: Any, body: Any) -> 
 
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
-    assert response.json().keys() == {"access_token", "token_type", "expires_in"}
+    assert response.json().keys() == {
+        "access_token",
+        "token_type",
+        "expires_in",
+        "refresh_token",
+        "refresh_expires_in",
+    }
     assert (response.json()["token_type"], response.json()["expires_in"]) == ("Bearer", 3600)
     claims = _verified(service, response.json()["access_token"])
     assert claims["sub"] == user_id

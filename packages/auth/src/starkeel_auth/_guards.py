@@ -41,6 +41,7 @@ class Principal:
         subject: The issuer's ID of the user (`sub`).
         token: The token, to be forwarded to upstreams on behalf of the user; excluded from repr.
         client_id: The client the token was issued to, if known.
+        session_id: The issuer's ID of the session (`sid`), if the token belongs to one.
         expires_at: Unix time in seconds at which the token expires; long-lived connections should end then.
     """
 
@@ -48,6 +49,7 @@ class Principal:
     scopes: frozenset[str]
     token: str = field(repr=False)
     client_id: str | None = None
+    session_id: str | None = None
     expires_at: float
 
 
@@ -140,6 +142,7 @@ async def _authenticate(connection: Connection) -> Principal:
         scopes=frozenset(claims.scope.split(" ")) - {""},
         token=token,
         client_id=claims.client_id,
+        session_id=claims.sid,
         expires_at=claims.exp,
     )
     structlog.contextvars.bind_contextvars(user_id=principal.subject)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._outbox.subscription import Subscription
     from ._outbox.writer import Event
     from ._plugin import DatabasePlugin
+    from ._retention import delete_batch, deleting
     from ._session.conflict_retry import repeat_conflicts
     from ._session.unit_of_work import UnitOfWorkIsOverError, after_commit, read_only
 else:
@@ -48,6 +49,7 @@ else:
             "_outbox.subscription": ["Subscription"],
             "_outbox.writer": ["Event"],
             "_plugin": ["DatabasePlugin"],
+            "_retention": ["delete_batch", "deleting"],
             "_session.conflict_retry": ["repeat_conflicts"],
             "_session.unit_of_work": ["UnitOfWorkIsOverError", "after_commit", "read_only"],
         },
@@ -77,6 +79,8 @@ __all__ = [
     "Subscription",
     "UnitOfWorkIsOverError",
     "after_commit",
+    "delete_batch",
+    "deleting",
     "read_only",
     "repeat_conflicts",
 ]

@@ -1,17 +1,21 @@
 """Application factory of accounts."""
 
+from datetime import timedelta
+
 from litestar import Litestar
 from litestar.di import NamedDependency, Provide
 from sqlalchemy.ext.asyncio import AsyncSession
-from starkeel_auth import AuthPlugin
+from starkeel_auth import AuthPlugin, Principal
 from starkeel_server import build
 
 from . import SERVICE
 from .passwords import PasswordHashing
+from .sessions import SessionPolicy, Sessions, deleting_old_sessions
+from .sessions_api import SessionController, SignOutController
 from .settings import Settings
 from .tokens import TokenIssuer, signing_keys
 from .tokens_api import DiscoveryController, TokenController
-from .users import Users
+from .users import User, Users
 from .users_api import UserController
 
 
@@ -22,20 +26,42 @@ def create_app(settings: Settings) -> Litestar:
         keys=keys,
         issuer=settings.auth.issuer,
         audience=settings.auth.audience,
-        lifetime_s=settings.jwt_expiration_hours * 3600,
     )
+    policy = _session_policy(settings)
     hashing = PasswordHashing()
 
     def provide_users(session: NamedDependency[AsyncSession]) -> Users:
         return Users(session, hashing)
 
+    def provide_sessions(session: NamedDependency[AsyncSession]) -> Sessions:
+        return Sessions(session, policy)
+
     return build(
         SERVICE,
         settings,
-        handlers=[UserController, TokenController, DiscoveryController],
+        handlers=[UserController, SessionController, TokenController, SignOutController, DiscoveryController],
         plugins=[AuthPlugin.issuer(settings.auth, keys)],
+        lifespan=[deleting_old_sessions],
         dependencies={
             "issuer": Provide(lambda: issuer, sync_to_thread=False),
+            "sessions": Provide(provide_sessions, sync_to_thread=False),
+            "user": Provide(provide_user),
             "users": Provide(provide_users, sync_to_thread=False),
         },
+    )
+
+
+async def provide_user(principal: NamedDependency[Principal], users: NamedDependency[Users]) -> User:
+    """Return the user of the token; checks that the user is active and the session has not ended."""
+    return await users.get_active(principal.subject, principal.session_id)
+
+
+def _session_policy(settings: Settings) -> SessionPolicy:
+    access_lifetime = timedelta(hours=settings.jwt_expiration_hours)
+    return SessionPolicy(
+        lifetime=timedelta(hours=settings.session_lifetime_hours),
+        idle=max(timedelta(hours=settings.session_idle_hours), access_lifetime),
+        access_lifetime=access_lifetime,
+        grace=timedelta(seconds=settings.refresh_token_grace_s),
+        per_user=settings.sessions_per_user,
     )

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 _EMAIL = "ada@example.com"
 _PASSWORD = "a wagon full of clocks"  # noqa: S105  (an example in the documentation)
+_REFRESH_TOKEN = "bm90IGEgdG9rZW4sIGJ1dCBhbiBleGFtcGxlIG9mIG9uZSB3aXRoIGl0cyBsZW5n"  # noqa: S105  (as above)
 
 Email = Annotated[
     str,
@@ -26,6 +27,16 @@ Password = Annotated[
         max_length=1024,
         description="8 to 128 characters after Unicode normalisation (NFKC); common passwords are rejected.",
         examples=[_PASSWORD],
+    ),
+]
+
+RefreshTokenText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=512,
+        description="`refresh_token` of the last response with tokens.",
+        examples=[_REFRESH_TOKEN],
     ),
 ]
 
@@ -62,12 +73,48 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Annotated[datetime, Meta(examples=["2026-01-31T12:00:00Z"])]
 
 
+class Refresh(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Exchange of a refresh token."""
+
+    refresh_token: RefreshTokenText
+
+
+class SignOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """End of a session that is identified by its refresh token."""
+
+    refresh_token: RefreshTokenText
+
+
+class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A session of the current user."""
+
+    id: Annotated[UUID, Meta(examples=["6f1f2f6e-0b44-4f1c-9a0f-2f6d2f0f7c11"])]
+    client: Annotated[
+        str,
+        Meta(description="Start of the `User-Agent` that signed in.", examples=["Mozilla/5.0 (X11)"]),
+    ]
+    created_at: Annotated[datetime, Meta(examples=["2026-01-31T12:00:00Z"])]
+    last_used_at: Annotated[
+        datetime, Meta(description="Last sign-in or refresh.", examples=["2026-01-31T13:00:00Z"])
+    ]
+    expires_at: Annotated[
+        datetime, Meta(description="End of the session if it is not used.", examples=["2026-02-07T13:00:00Z"])
+    ]
+    is_current: Annotated[bool, Meta(description="Whether it is the session of the token.", examples=[True])]
+
+
 class Token(msgspec.Struct, frozen=True, kw_only=True):
     """Access token response (RFC 6749, 5.1)."""
 
     access_token: Annotated[str, Meta(examples=["eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])]
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  (the name of a scheme)
     expires_in: Annotated[int, Meta(description="Remaining lifetime in seconds.", examples=[3600])]
+    refresh_token: Annotated[
+        str, Meta(description="Token for the next refresh; each can be used once.", examples=[_REFRESH_TOKEN])
+    ]
+    refresh_expires_in: Annotated[
+        int, Meta(description="Seconds for which the refresh token can be used.", examples=[604800])
+    ]
 
 
 class JsonWebKeySet(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,10 +31,25 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Ed25519 keys, concatenated: the first signs, all verify. In development a key is generated and stored
     next to the SQLite file."""
     jwt_expiration_hours: Annotated[int, Variable("JWT_EXPIRATION_HOURS"), msgspec.Meta(ge=1, le=720)] = 1
-    """Lifetime of an access token in hours; a token cannot be revoked."""
+    """Lifetime of an access token in hours; it ends earlier for services that follow the revocations."""
+    session_lifetime_hours: Annotated[
+        int, Variable("SESSION_LIFETIME_HOURS"), msgspec.Meta(ge=1, le=8760)
+    ] = 720
+    """Hours after the sign-in at which a session ends, however much it is used."""
+    session_idle_hours: Annotated[int, Variable("SESSION_IDLE_HOURS"), msgspec.Meta(ge=1, le=8760)] = 168
+    """Hours without a refresh after which a session ends; at least `JWT_EXPIRATION_HOURS` apply."""
+    refresh_token_grace_s: Annotated[
+        int, Variable("REFRESH_TOKEN_GRACE_SECONDS"), msgspec.Meta(ge=0, le=60)
+    ] = 10
+    """Seconds for which a repeated refresh returns the same new refresh token, for clients that lost the
+    response; later, or after the new one was used, the session ends."""
+    sessions_per_user: Annotated[int, Variable("SESSIONS_PER_USER"), msgspec.Meta(ge=1, le=1000)] = 100
+    """Maximum number of sessions of a user; a sign-in above it ends the least recently used one."""
     rate_limit_sign_up: Annotated[Rate, Variable("RATE_LIMIT_SIGN_UP")] = Rate.parse("10/minute")
     """Maximum rate of registrations per client address."""
     rate_limit_token: Annotated[Rate, Variable("RATE_LIMIT_TOKEN")] = Rate.parse("20/minute")
     """Maximum rate of token requests per client address."""
+    rate_limit_refresh: Annotated[Rate, Variable("RATE_LIMIT_REFRESH")] = Rate.parse("60/minute")
+    """Maximum rate of refreshes and sign-outs per client address."""
     rate_limit_password: Annotated[Rate, Variable("RATE_LIMIT_PASSWORD")] = Rate.parse("10/minute")
     """Maximum rate of requests that are confirmed by the password, per user."""

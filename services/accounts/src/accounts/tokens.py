@@ -2,8 +2,8 @@
 
 import os
 import secrets
-import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -21,20 +21,19 @@ class TokenIssuer:
     keys: SigningKeys
     issuer: str
     audience: str
-    lifetime_s: int
 
-    def issue(self, user_id: UUID) -> str:
-        """Return a new access token for a user."""
-        now = int(time.time())
+    def issue(self, user_id: UUID, *, session_id: UUID, issued_at: datetime, expires_at: datetime) -> str:
+        """Return a new access token for a session of a user."""
         return self.keys.sign(
             {
                 "iss": self.issuer,
                 "sub": str(user_id),
                 "aud": self.audience,
                 "client_id": "accounts",
-                "iat": now,
-                "exp": now + self.lifetime_s,
+                "iat": int(issued_at.timestamp()),
+                "exp": int(expires_at.timestamp()),
                 "jti": str(uuid4()),
+                "sid": str(session_id),
                 "scope": " ".join(SCOPES),
             }
         )

@@ -1,9 +1,10 @@
 """Endpoints for access tokens and for the keys that verify them."""
 
 from contextlib import suppress
+from typing import Any
 
 import structlog
-from litestar import Controller, get, post
+from litestar import Controller, Request, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException
@@ -12,7 +13,8 @@ from starkeel_http import limit_by_address, problem_responses
 from starkeel_observability import counter
 
 from .emails import EmailAddress
-from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Token
+from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Refresh, Token
+from .sessions import Grant, Sessions
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
 
@@ -32,14 +34,19 @@ class TokenController(Controller):
         summary="Sign in",
         status_code=200,
         opt=limit_by_address("token"),
-        response_description="The access token.",
+        response_description="The tokens.",
         cache_control=CacheControlHeader(no_store=True),
         responses=problem_responses(400, 401, 413, 415, 429, 503),
     )
     async def token(
-        self, data: JSONBody[Credentials], users: NamedDependency[Users], issuer: NamedDependency[TokenIssuer]
+        self,
+        data: JSONBody[Credentials],
+        request: Request[Any, Any, Any],
+        users: NamedDependency[Users],
+        sessions: NamedDependency[Sessions],
+        issuer: NamedDependency[TokenIssuer],
     ) -> Token:
-        """Exchange an email address and its password for an access token.
+        """Exchange an email address and its password for the tokens of a new session.
 
         Neither the response nor its duration reveals whether the address is registered.
         """
@@ -53,10 +60,54 @@ class TokenController(Controller):
             raise NotAuthorizedException(
                 "The email address or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
             )
-        token = issuer.issue(user_id)
+        token = _token(await sessions.start(user_id, client=request.headers.get("user-agent", "")), issuer)
         _TOKENS_ISSUED.labels(result="issued").inc()
         log.info("token issued", user_id=str(user_id))
-        return Token(access_token=token, expires_in=issuer.lifetime_s)
+        return token
+
+    @post(
+        "/refresh",
+        summary="Refresh the tokens",
+        status_code=200,
+        opt=limit_by_address("refresh"),
+        response_description="The new tokens.",
+        cache_control=CacheControlHeader(no_store=True),
+        responses=problem_responses(400, 401, 403, 413, 415, 429, 503),
+    )
+    async def refresh(
+        self,
+        data: JSONBody[Refresh],
+        users: NamedDependency[Users],
+        sessions: NamedDependency[Sessions],
+        issuer: NamedDependency[TokenIssuer],
+    ) -> Token:
+        """Exchange a refresh token for a new access token and a new refresh token, which replaces it.
+
+        The same request may be repeated within a few seconds if its response was lost. A replaced token that
+        is used later ends the session.
+        """
+        grant = await sessions.refresh(data.refresh_token)
+        if grant is None:
+            raise NotAuthorizedException(
+                "The refresh token is not accepted; sign in again.", headers={"WWW-Authenticate": "Bearer"}
+            )
+        await users.get_active(str(grant.user_id))
+        return _token(grant, issuer)
+
+
+def _token(grant: Grant, issuer: TokenIssuer) -> Token:
+    access_token = issuer.issue(
+        grant.user_id,
+        session_id=grant.session_id,
+        issued_at=grant.issued_at,
+        expires_at=grant.access_expires_at,
+    )
+    return Token(
+        access_token=access_token,
+        expires_in=int((grant.access_expires_at - grant.issued_at).total_seconds()),
+        refresh_token=grant.refresh_token,
+        refresh_expires_in=int((grant.expires_at - grant.issued_at).total_seconds()),
+    )
 
 
 class DiscoveryController(Controller):

@@ -1,5 +1,6 @@
 """Users: table and operations."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -7,7 +8,7 @@ import structlog
 from advanced_alchemy.base import UUIDv7AuditBase
 from advanced_alchemy.types import DateTimeUTC
 from litestar.exceptions import ClientException, NotAuthorizedException, PermissionDeniedException
-from sqlalchemy import String, select, update
+from sqlalchemy import String, and_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -16,6 +17,7 @@ from starkeel_observability import counter
 
 from .emails import EmailAddress
 from .passwords import PasswordHashing
+from .session_table import UserSession
 
 log = structlog.get_logger(__name__)
 
@@ -61,45 +63,77 @@ class Users:
         self._log_after_commit("user created", user, email=user.email)
         return user
 
-    async def get_active(self, subject: str) -> User:
+    async def get_active(self, subject: str, session_id: str | None = None) -> User:
         """Return the user of an access token.
 
+        Args:
+            subject: Claim `sub`.
+            session_id: Claim `sid`, which tokens of users have had since there are sessions.
+
         Raises:
-            NotAuthorizedException: The user does not exist; the token is from another database.
+            NotAuthorizedException: The session has ended, or the user does not exist; the token is from
+                another database.
             PermissionDeniedException: The user has been deactivated, or the subject is not a user.
         """
         try:
             user_id = UUID(subject)
         except ValueError as error:
             raise PermissionDeniedException("The token was not issued to a user.") from error
-        user = await self._session.get(User, user_id)
-        if user is None:
-            raise NotAuthorizedException("The token's user does not exist.")
+        is_session = and_(
+            UserSession.id == _uuid(session_id),
+            UserSession.user_id == User.id,
+            UserSession.ended_at.is_(None),
+        )
+        found = (
+            await self._session.execute(
+                select(User, UserSession.id).outerjoin(UserSession, is_session).where(User.id == user_id)
+            )
+        ).one_or_none()
+        if found is None:
+            raise _invalid_token("the token's user does not exist")
+        user, live_session = found
         if user.deactivated_at is not None:
             raise PermissionDeniedException("This user has been deactivated.")
+        if session_id is not None and live_session is None:
+            raise _invalid_token("the session has ended")
         return user
 
     async def authenticate(self, email: EmailAddress | None, password: str) -> UUID | None:
         """Return the id of an active user, or `None`, after the same time for any wrong credentials.
 
+        The row of the user is locked until the end of the unit of work: a session that is started there
+        cannot be missed by a concurrent change of the password or deactivation, which ends all sessions.
+
         Args:
             email: `None` for an invalid address, which is handled like an unknown one.
             password: As received.
         """
-        user = None
-        if email is not None:
-            user = await self._session.scalar(select(User).where(User.email_key == email.key))
-        # Hashing takes much longer than a query: return the connection to the pool meanwhile.
-        await self._session.close()
-        is_valid = await self._hashing.verify(password, user.password_hash if user else None)
-        if user is None or not is_valid or user.deactivated_at is not None:
-            return None
+        while True:
+            user = None
+            if email is not None:
+                user = await self._session.scalar(select(User).where(User.email_key == email.key))
+            # Hashing takes much longer than a query: return the connection to the pool meanwhile.
+            await self._session.close()
+            is_valid = await self._hashing.verify(password, user.password_hash if user else None)
+            if user is None or not is_valid or user.deactivated_at is not None:
+                return None
+            if await self._lock_verified(user, password):
+                return user.id
+            # The hash or the user has been changed meanwhile: verify the new one.
+
+    async def _lock_verified(self, user: User, password: str) -> bool:
+        """Lock an active user that still has the verified hash; replace a hash with old parameters."""
+        is_unchanged = (
+            User.id == user.id,
+            User.password_hash == user.password_hash,
+            User.deactivated_at.is_(None),
+        )
         if self._hashing.needs_rehash(user.password_hash):
-            # Only if the hash is still the verified one: a concurrent change takes precedence.
-            is_current = (User.id == user.id, User.password_hash == user.password_hash)
             new_hash = await self._hashing.hash(password)
-            await self._session.execute(update(User).where(*is_current).values(password_hash=new_hash))
-        return user.id
+            rehash = update(User).where(*is_unchanged).values(password_hash=new_hash).returning(User.id)
+            return await self._session.scalar(rehash) is not None
+        lock = select(User.id).where(*is_unchanged).with_for_update(read=True)
+        return await self._session.scalar(lock) is not None
 
     async def change_password(self, user: User, *, current: str, new: str) -> None:
         """Set a new password, which is validated and normalised."""
@@ -134,3 +168,17 @@ class Users:
     def _log_after_commit(self, message: str, user: User, **fields: str) -> None:
         user_id = str(user.id)
         after_commit(self._session, lambda: log.info(message, user_id=user_id, **fields))
+
+
+def _uuid(text: str | None) -> UUID | None:
+    with suppress(ValueError):
+        return None if text is None else UUID(text)
+    return None
+
+
+def _invalid_token(reason: str) -> NotAuthorizedException:
+    """Return a challenge (RFC 6750, 3.1)."""
+    challenge = f'Bearer error="invalid_token", error_description="{reason}"'
+    return NotAuthorizedException(
+        f"{reason[0].upper()}{reason[1:]}.", headers={"WWW-Authenticate": challenge}
+    )

@@ -8,13 +8,14 @@ from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
 from litestar.params import JSONBody
-from starkeel_auth import Principal, authenticated
+from starkeel_auth import authenticated
 from starkeel_db import read_only
 from starkeel_http import limit_by_address, limit_by_user, problem_responses
 
 from .emails import EmailAddress
 from .passwords import validate_password
 from .schemas import Deactivation, PasswordChange, Profile, SignUp
+from .sessions import Sessions
 from .users import User, Users
 
 T = TypeVar("T")
@@ -50,9 +51,9 @@ class UserController(Controller):
         response_description="The user.",
         responses=problem_responses(401, 403, 503),
     )
-    async def me(self, principal: NamedDependency[Principal], users: NamedDependency[Users]) -> Profile:
+    async def me(self, user: NamedDependency[User]) -> Profile:
         """Return the user of the token; 403 if the user has been deactivated."""
-        return _profile(await users.get_active(principal.subject))
+        return _profile(user)
 
     @patch(
         "/me",
@@ -65,13 +66,14 @@ class UserController(Controller):
     async def change_password(
         self,
         data: JSONBody[PasswordChange],
-        principal: NamedDependency[Principal],
+        user: NamedDependency[User],
         users: NamedDependency[Users],
+        sessions: NamedDependency[Sessions],
     ) -> Profile:
-        """Replace the password. Tokens that were issued before stay valid until they expire."""
-        user = await users.get_active(principal.subject)
+        """Replace the password. All sessions of the user end, including the current one."""
         new = _validated("new_password", validate_password, data.new_password, user.email)
         await users.change_password(user, current=data.current_password, new=new)
+        await sessions.end_all(user.id, "password_changed")
         return _profile(user)
 
     @delete(
@@ -85,11 +87,13 @@ class UserController(Controller):
     async def deactivate(
         self,
         data: JSONBody[Deactivation],
-        principal: NamedDependency[Principal],
+        user: NamedDependency[User],
         users: NamedDependency[Users],
+        sessions: NamedDependency[Sessions],
     ) -> None:
-        """Deactivate the user of the token: no more tokens are issued, and accounts rejects this one."""
-        await users.deactivate(await users.get_active(principal.subject), password=data.password)
+        """Deactivate the user of the token: all sessions end, and no more tokens are issued."""
+        await users.deactivate(user, password=data.password)
+        await sessions.end_all(user.id, "deactivated")
 
 
 def _profile(user: User) -> Profile:

@@ -35,6 +35,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     jti: _Text
     nbf: _Seconds = 0
     client_id: _Text | None = None
+    sid: _Text | None = None
     scope: Annotated[str, msgspec.Meta(max_length=4096)] = ""
 
 
