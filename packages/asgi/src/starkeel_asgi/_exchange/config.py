@@ -7,8 +7,6 @@ Header = tuple[bytes, bytes]
 """Name in lower case, as ASGI requires, and value."""
 
 REQUEST_ID: Final = b"x-request-id"
-JSON: Final = frozenset({b"application/json", b"application/problem+json"})
-"""Values of `Content-Type`, as they are usually sent."""
 
 FORWARDING: Final = frozenset(
     [b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-original-forwarded-for", b"x-real-ip"]

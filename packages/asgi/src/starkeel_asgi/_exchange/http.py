@@ -7,20 +7,17 @@ from typing import Any, Final
 from litestar.types import Receive, Scope, Send
 
 from .._compat import forget_response, forget_start
-from .config import JSON, REQUEST_ID, ExchangeConfig, Header
+from .config import ExchangeConfig, Header
 from .deadlines import DeadlineQueue
 from .exchange import Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
+from .response_headers import UNAVAILABLE, completed_headers, without_content
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OVERTIME_S: Final = 5.0
 """Seconds that gates which run when the deadline passes have to finish."""
 _RESET_CONTENT: Final = 205
-_UNAVAILABLE: Final = (
-    b'{"type":"about:blank","title":"Service Unavailable","status":503,'
-    b'"detail":"The service is shutting down and could not finish this request."}'
-)
 
 
 class HttpExchange(Exchange):
@@ -31,15 +28,8 @@ class HttpExchange(Exchange):
 
     __slots__ = (
         *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "_length", "_send_to_server"),
-        *(
-            "body_timeout_s",
-            "inner",
-            "is_abandoned",
-            "is_dropped",
-            "is_queued",
-            "max_body_bytes",
-            "must_close",
-        ),
+        *("body_timeout_s", "inner", "is_abandoned", "is_dropped", "is_queued"),
+        *("max_body_bytes", "must_close"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
@@ -204,12 +194,7 @@ class HttpExchange(Exchange):
         """Send 503 if it was aborted, or the last chunk of an event stream that was ended."""
         if self.is_aborted and not self.is_started:
             self.must_close = True
-            headers = [
-                (b"content-type", b"application/problem+json"),
-                (b"content-length", str(len(_UNAVAILABLE)).encode()),
-                (b"retry-after", b"1"),
-            ]
-            await self.respond(503, headers, _UNAVAILABLE)
+            await self.respond(503, *UNAVAILABLE)
         elif self.is_event_stream and self.is_ending and not self.is_complete:
             self._divert = drop_message
             await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})
@@ -239,7 +224,8 @@ class HttpExchange(Exchange):
         self.status = message["status"]
         given = message.get("headers", ())
         if self.status == _RESET_CONTENT:
-            given = self._without_content(given)
+            self.omit_body()
+            given = without_content(given)
         names = dict(given)
         self._length = names.get(b"content-length")
         content_type = names.get(b"content-type", b"")
@@ -248,20 +234,9 @@ class HttpExchange(Exchange):
             self.lift_deadline()
             if self.is_ending:
                 self.incoming.end()
-        config = self.config
-        if config.before_headers is not None:
-            config.before_headers(self)
-        defaults = (config.json_headers if content_type in JSON else config.page_headers)[
-            self.facts[4] == "https"
-        ]
-        if config.header_names.isdisjoint(names):
-            headers = [*given, *defaults, *self.added_headers]
-        else:
-            headers = [header for header in given if header[0] != REQUEST_ID or not self.id_bytes]
-            headers += [header for header in defaults if header[0] not in names]
-            headers += self.added_headers
-        if self.id_bytes:
-            headers.append((REQUEST_ID, self.id_bytes))
+        if self.config.before_headers is not None:
+            self.config.before_headers(self)
+        headers = completed_headers(self, given, names)
         if self._incoming is not None:
             self._incoming.is_answered = True
             self.must_close = self.must_close or self._incoming.must_close
@@ -299,12 +274,6 @@ class HttpExchange(Exchange):
         await self._send(message)
         self._complete()
         self.is_abandoned = is_abandoned
-
-    def _without_content(self, headers: Any) -> list[Header]:
-        # RFC 9110, 15.3.6.
-        self.omit_body()
-        kept = [header for header in headers if header[0] not in {b"content-length", b"content-type"}]
-        return [*kept, (b"content-length", b"0")]
 
     def _held(self) -> Gates:
         if self._gates is None:
