@@ -76,6 +76,9 @@ class Runner:
                 stderr=STDOUT,
                 start_new_session=True,
             )
+            if self._restart_requested.is_set():
+                # By `stop` or `restart`, while the process was created.
+                self.signal(signal.SIGTERM)
             assert self._process.stdout is not None
             await self._copy_output(self._process.stdout)
             code = await self._process.wait()

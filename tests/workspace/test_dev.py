@@ -1,5 +1,6 @@
 """`just dev` and `just tour` in a terminal."""
 
+import asyncio
 import os
 import pty
 import re
@@ -11,10 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 from starkeel_testing import wait_until
+
+from tools.dev import Runner, Terminal
 
 ROOT = Path(__file__).parents[2]
 START_S = 60
@@ -180,3 +185,17 @@ def test_a_port_in_use_is_reported_with_its_process_and_a_solution(which: int, t
     assert done.returncode == 71
     assert f"port {ports[which] + 1}, needed by orders, is taken by process {os.getpid()}" in done.stderr
     assert "uv run just dev" in done.stderr
+
+
+async def test_a_service_that_is_stopped_while_it_is_created_does_not_stay(tmp_path: Path) -> None:
+    member: Any = SimpleNamespace(name="http.server", directory=tmp_path, log=tmp_path / "log")
+    runner = Runner(member, dict(os.environ), Terminal([member]))
+    run = asyncio.ensure_future(runner.run())
+    # The next step of the loop is in the middle of creating the process.
+    await asyncio.sleep(0)
+    assert runner._process is None
+
+    runner.stop()
+
+    await asyncio.wait_for(run, timeout=20)
+    assert runner._process is None

@@ -1,6 +1,7 @@
 """Command line."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,26 @@ def test_config_prints_settings_with_sources_and_without_secrets(samples: Any) -
     assert lines["WORKERS"] == ["WORKERS=1", "#", "default"]
     assert lines["SAMPLE_PASSWORD"] == ["SAMPLE_PASSWORD=***", "#", "environment"]
     assert "swordfish" not in done.output
+
+
+@pytest.mark.parametrize("command", ["config", "openapi"])
+def test_a_command_ends_quietly_when_its_reader_ends(samples: Any, command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = samples.start(command, popen={"stdout": writer})
+
+    # As by SIGPIPE.
+    assert done.wait() == 141
+    assert done.errors == []
+    os.close(writer)
+
+
+def test_a_command_without_stdout_ends_quietly(samples: Any) -> None:
+    done = samples.start("config", popen={"preexec_fn": lambda: os.close(1)})
+
+    assert done.wait() == 0
+    assert done.errors == []
 
 
 def test_config_reports_every_problem(samples: Any) -> None:

@@ -3,6 +3,8 @@
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -124,3 +126,39 @@ def test_no_request_fails_under_load(samples: Any, workers: int) -> None:
 
     assert set(answered) == {200}
     assert sample.wait() == 0
+
+
+UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [(b"/flood", b""), (b"/flood-socket", UPGRADE + b"dGhlIHNhbXBsZSBub25jZQ==\r\n")],
+)
+def test_clients_that_do_not_read_do_not_delay_the_stop(samples: Any, path: bytes, headers: bytes) -> None:
+    sample = samples.ready(SHUTDOWN_GRACE_SECONDS=2, SHUTDOWN_FLUSH_SECONDS=1)
+    address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
+    with ExitStack() as stack:
+        for _ in range(8):
+            client = stack.enter_context(socket.create_connection(address, timeout=20))
+            client.sendall(b"GET %b HTTP/1.1\r\nHost: sample\r\n%b\r\n" % (path, headers))
+        sample.wait_for_log("flood began", count=8)
+        # Until the buffers are full, all of them on this machine.
+        samples.wait_until(lambda: is_idle(sample.process.pid), what="the streams to wait for their clients")
+        sample.signal(signal.SIGTERM)
+
+        assert sample.wait() == 0
+
+    assert "worker killed: it did not stop in time" not in sample.messages
+
+
+def is_idle(main: int) -> bool:
+    """Return whether the workers of a main process used almost no processor time for a moment."""
+
+    def ticks() -> int:
+        pids = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        return sum(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) for pid in pids)
+
+    before = ticks()
+    Event().wait(0.5)
+    return ticks() - before <= 5

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from starkeel_asgi import Exchange, HttpExchange, LayerOrder, Pipeline, WebSocketExchange
 
@@ -10,6 +11,8 @@ from .._ipc.scoreboard import WorkerSlot
 STREAMS_END_S = 1.0
 """Seconds that a handler has to return once its stream or WebSocket was ended."""
 
+ABORT_S = 0.2
+"""Seconds that the server has to accept the 503 responses of all aborted requests."""
 CLEAN_UP_S = 0.3
 """Seconds that a cancelled handler has to clean up; short, as the grace period is over by then."""
 _CHECK_EVERY_S = 0.1
@@ -83,5 +86,9 @@ class Drain:
 
 
 async def _abort(exchanges: _Exchanges) -> None:
-    for exchange in exchanges:
-        await exchange.abort()
+    """Abort exchanges concurrently, within `ABORT_S`: a client may not read what is sent to it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ABORT_S), asyncio.TaskGroup() as tasks:
+            for exchange in exchanges:
+                # An abort that is cancelled still cancels the application.
+                tasks.create_task(exchange.abort())

@@ -1,5 +1,7 @@
 """Command line of every service."""
 
+import os
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -17,9 +19,21 @@ def run(service: Service) -> NoReturn:
     options = None if sys.argv[1:] in ([], ["serve"]) else _parser(service).parse_args()
     if options is None or options.run is None:
         _serve(service)
+    sys.exit(_run_command(options.run, service, options))
+
+
+def _run_command(path: str, service: Service, options: "argparse.Namespace") -> int:
     # Imported lazily: `health` must not import what other commands need.
-    module, _, function = options.run.partition(":")
-    sys.exit(getattr(import_module(module, __package__), function)(service, options))
+    module, _, function = path.partition(":")
+    try:
+        code: int = getattr(import_module(module, __package__), function)(service, options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has ended: exit as if by SIGPIPE, and have the interpreter not try to
+        # write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
 
 
 def _check_inherited(service: Service) -> None:

@@ -25,6 +25,9 @@ def set_up_inherited() -> None:
         except OSError:
             # It gets the lowest free number, and workers inherit it.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Commands write to them; `None` if they were closed.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
     os.umask(os.umask(_OWNER) & _OWNER)
     raise_file_limit(_MIN_FILES)
 
