@@ -112,15 +112,15 @@ class Subscriptions:
                 self._replays.add(subscription)
         if not by_key:
             return False
-        wanted = [(key, min(each.seen for each in among)) for key, among in by_key.items()]
-        pages = await self._read(wanted)
-        for (key, _), page in zip(wanted, pages, strict=False):
+        starts = [(key, min(each.seen for each in among)) for key, among in by_key.items()]
+        pages = await self._read(starts)
+        for (key, _), page in zip(starts, pages, strict=False):
             for subscription in by_key[key]:
                 subscription.put(page)
-        if len(pages) == len(wanted):
+        if len(pages) == len(starts):
             return any(pages)
         # Those that were left out come first.
-        for key, _ in wanted[: len(pages)]:
+        for key, _ in starts[: len(pages)]:
             for subscription in by_key[key]:
                 if subscription in self._live:
                     self._live[subscription] = self._live.pop(subscription)
@@ -138,8 +138,8 @@ class Subscriptions:
                 self._make_live(subscription)
         return True
 
-    async def _read(self, wanted: list[tuple[str, int]]) -> list[list[Event]]:
-        pages = await read_pages(self._database, wanted)
+    async def _read(self, starts: list[tuple[str, int]]) -> list[list[Event]]:
+        pages = await read_pages(self._database, starts)
         if self._is_interrupted:
             log.info("events resumed")
         self._is_interrupted = False
