@@ -7,7 +7,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import DataError, RedisError
 from starkeel_config import Secret
-from starkeel_db import BrokerAwayError, Event
+from starkeel_db import BrokerUnavailableError, Event
 
 STREAM: Final = "orders:events"
 _MAX_LENGTH: Final = 100_000
@@ -34,7 +34,7 @@ class RedisStream:
         """Append an event.
 
         Raises:
-            BrokerAwayError: Redis is unavailable, out of memory or read-only.
+            BrokerUnavailableError: Redis is unavailable, out of memory or read-only.
         """
         entry = {"id": event.position, "key": event.key, "kind": event.kind, "payload": event.payload}
         if event.traceparent is not None:
@@ -44,7 +44,7 @@ class RedisStream:
         except DataError:
             raise
         except (RedisError, OSError) as error:
-            raise BrokerAwayError(str(error) or type(error).__name__) from error
+            raise BrokerUnavailableError(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         """Close the connections."""

@@ -55,7 +55,7 @@ class DatabaseError(Exception):
     exit_code = 69
 
 
-class DatabaseAwayError(DatabaseError):
+class DatabaseUnreachableError(DatabaseError):
     """The database did not answer in time."""
 
 

@@ -45,12 +45,12 @@ _DUE: Final = text(
 )
 
 
-class BrokerAwayError(Exception):
+class BrokerUnavailableError(Exception):
     """The broker is unreachable or accepts nothing at the moment, whatever the event."""
 
 
 class Broker(Protocol):
-    """Target of a relay. An exception other than `BrokerAwayError` means that the event is refused."""
+    """Target of a relay. An exception other than `BrokerUnavailableError` means that the event is refused."""
 
     async def publish(self, event: Event) -> None:
         """Publish an event; when this returns, the broker has accepted it."""
@@ -77,6 +77,7 @@ class Relay:
             self._failed.labels(reason=reason)
         self._lock = lock_number(f"{table.name} relay")
         self._failures = 0
+        self._is_interrupted = False
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -97,8 +98,9 @@ class Relay:
             # A stop waits for the round, otherwise its events would be published again.
             with anyio.fail_after(_CLAIM_S, shield=True):
                 is_more = await self._round()
-        except (BrokerAwayError, TimeoutError) as error:
-            if not self._failures:
+        except (BrokerUnavailableError, TimeoutError) as error:
+            if not self._is_interrupted:
+                self._is_interrupted = True
                 reason = str(error) or "the results were not recorded in time; the events are published again"
                 log.warning("events not published", reason=reason)
             self._failed.labels(reason="away").inc()
@@ -108,8 +110,6 @@ class Relay:
             # The database has logged it; claimed events are published again.
             self._failures += 1
             return False
-        if self._failures:
-            log.info("events published again")
         self._failures = 0
         return is_more
 
@@ -118,17 +118,20 @@ class Relay:
         events = await self._claim()
         if not events:
             return False
-        away: BrokerAwayError | None = None
+        failure: BrokerUnavailableError | None = None
         published: list[int] = []
         refused: dict[Event, Exception] = {}
         try:
             await self._publish(events, published, refused)
-        except BrokerAwayError as error:
-            away = error
+        except BrokerUnavailableError as error:
+            failure = error
         await self._record(events, published, refused)
         self._published.inc(len(published))
-        if away is not None:
-            raise away
+        if failure is not None:
+            raise failure
+        if self._is_interrupted and published:
+            self._is_interrupted = False
+            log.info("events published again")
         return len(events) == _AT_ONCE and bool(published)
 
     async def _claim(self) -> list[Event]:
@@ -161,10 +164,10 @@ class Relay:
             try:
                 with anyio.fail_after(_PUBLISH_S):
                     await self._broker.publish(event)
-            except BrokerAwayError:
+            except BrokerUnavailableError:
                 raise
             except TimeoutError as error:
-                raise BrokerAwayError("the broker does not answer") from error
+                raise BrokerUnavailableError("the broker does not answer") from error
             except Exception as error:  # noqa: BLE001 - concerns this event only
                 refused[event] = error
                 # Later events of the key wait for this one.
