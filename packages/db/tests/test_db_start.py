@@ -181,3 +181,20 @@ print(*sys.modules)
     )
 
     assert not {*unused, "alembic"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"N" + bytes(64), b"\xff" * 64])
+async def test_a_server_that_is_no_postgresql_is_reported(package: Package, answer: bytes) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        plugin = package.plugin(f"postgresql://starkeel:hunter2@127.0.0.1:{port}/shop", startup_timeout_s=0.2)
+
+        with pytest.raises(DatabaseUnreachableError, match=str(port)) as caught:
+            await plugin.connect()
+
+    assert "hunter2" not in str(caught.value)

@@ -13,13 +13,13 @@ from typing import Final, Protocol
 import anyio
 import structlog
 from sqlalchemy import Table, func, select, text, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Backoff
 
-from .._base.errors import DatabaseUnavailable
+from .._base.errors import reason_of
 from .._base.metrics import counter, gauge
 from .._plugin import DatabasePlugin
+from .._retention import unexpected
 from .._session.unit_of_work import is_postgres
 from .writer import Event, Notifier, lock_number
 
@@ -106,8 +106,10 @@ class Relay:
             self._failed.labels(reason="away").inc()
             self._failures += 1
             return False
-        except (DatabaseUnavailable, SQLAlchemyError):
-            # The database has logged it; claimed events are published again.
+        except Exception as error:
+            # The database has logged an outage; claimed events are published again.
+            if (found := unexpected(error)) is not None:
+                log.error("events not published", reason=reason_of(error), exc_info=found)
             self._failures += 1
             return False
         self._failures = 0
@@ -213,7 +215,9 @@ class Relay:
         try:
             async with self._database.session(reads_only=True) as session:
                 pending, dead, oldest = (await session.execute(counts)).one()
-        except (DatabaseUnavailable, SQLAlchemyError):
+        except Exception as error:
+            if (found := unexpected(error)) is not None:
+                log.error("pending events not counted", reason=reason_of(error), exc_info=found)
             return
         age_s = 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
         for name, help_text, value in (

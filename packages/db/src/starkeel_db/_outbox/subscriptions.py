@@ -13,11 +13,10 @@ from typing import Final
 import anyio
 import structlog
 from sqlalchemy import Table, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from .._base.errors import DatabaseUnavailable, reason_of
+from .._base.errors import reason_of
 from .._plugin import DatabasePlugin
-from .._retention import shielded
+from .._retention import shielded, unexpected
 from .reading import PAGE, read_pages
 from .replays import Replays
 from .subscription import Subscription
@@ -84,9 +83,9 @@ class Subscriptions:
                 # A stop must not abandon a connection in the middle of a statement.
                 while await shielded(read, within_s=_READ_S):
                     await anyio.lowlevel.checkpoint()
-            except (DatabaseUnavailable, SQLAlchemyError) as error:
+            except Exception as error:
                 if not self._is_interrupted:
-                    log.warning("events interrupted", reason=reason_of(error))
+                    log.warning("events interrupted", reason=reason_of(error), exc_info=unexpected(error))
                 self._is_interrupted = True
                 await anyio.sleep(_PAUSE_S)
 
