@@ -82,6 +82,20 @@ def test_the_statuses_are_those_decided(sample: Service, database_url: str) -> N
     assert [name for name in failed if name.partition(".")[0] not in libraries] == []
 
 
+@pytest.mark.parametrize("place", ["handler", "database", "group", "cycle"])
+def test_an_exception_that_cannot_be_printed_is_a_500(sample: Service, place: str) -> None:
+    response = sample.client.get(f"/unprintable/{place}")
+
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    line = sample.wait_for_log("request completed", path=f"/unprintable/{place}", timeout_s=20)
+    assert line["status"] == 500
+    if place != "cycle":
+        assert line["error_type"].endswith(("UnprintableError", "DBAPIError"))
+    sample.wait_for_log("request failed", timeout_s=20)
+    assert sample.client.get("/health/live").status_code == 200
+
+
 async def test_calls_end_as_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = decided("client")
 

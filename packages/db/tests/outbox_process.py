@@ -10,7 +10,7 @@ from sqlalchemy import MetaData, text
 from starkeel_config import Secret
 from starkeel_db import (
     Broker,
-    BrokerAwayError,
+    BrokerUnavailableError,
     DatabasePlugin,
     DatabaseSettings,
     Event,
@@ -21,16 +21,16 @@ HOUR = timedelta(hours=1)
 
 
 class Shelf:
-    """A broker that stores events, and can be away or refuse some."""
+    """A broker that stores events, and can be unavailable or refuse some."""
 
     def __init__(self) -> None:
         self.got: list[Event] = []
-        self.is_away = False
+        self.is_unavailable = False
         self.refuses: set[str] = set()
 
     async def publish(self, event: Event) -> None:
-        if self.is_away:
-            raise BrokerAwayError("down")
+        if self.is_unavailable:
+            raise BrokerUnavailableError("down")
         if event.payload in self.refuses:
             raise ValueError("not that event")
         self.got.append(event)

@@ -83,3 +83,16 @@ async def test_the_installed_releases_are_supported(package: Package, database_u
 
     # The probes have run, and none of them failed.
     assert check.cache_info().misses == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("BrokerAwayError", "BrokerUnavailableError"), ("DatabaseAwayError", "DatabaseUnreachableError")],
+)
+def test_a_renamed_error_has_its_old_name_as_well(old: str, new: str) -> None:
+    import starkeel_db
+
+    with pytest.warns(DeprecationWarning, match=new):
+        found = getattr(starkeel_db, old)
+
+    assert found is getattr(starkeel_db, new)

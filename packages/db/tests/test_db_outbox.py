@@ -2,15 +2,16 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import httpx2
+import pytest
 from litestar import post
 from litestar.di import NamedDependency
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from starkeel_db import (
-    OutboxPlugin,
-)
+from starkeel_db import OutboxPlugin
+from starkeel_db._outbox import relay, subscriptions
 
 from .conftest import until
 from .outbox_process import Box, Shelf, boxes
@@ -124,3 +125,34 @@ async def test_a_unit_of_work_with_only_an_event_is_committed(database_url: str)
         async with httpx2.AsyncClient(transport=transport, base_url="http://box") as client:
             assert (await client.post("/")).status_code == 201
         assert await box.execute("SELECT payload FROM outbox") == [("1",)]
+
+
+async def test_an_unexpected_error_ends_no_background_task(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, logged: list[Any]
+) -> None:
+    failed: set[str] = set()
+
+    def failing_once(name: str, original: Any) -> Any:
+        async def call(*arguments: Any) -> Any:
+            if name not in failed:
+                failed.add(name)
+                raise TypeError(f"mistake in {name}")
+            return await original(*arguments)
+
+        return call
+
+    for module, name in ((subscriptions, "read_pages"), (relay.Relay, "_claim")):
+        monkeypatch.setattr(module, name, failing_once(name, getattr(module, name)))
+    monkeypatch.setattr("starkeel_db._retention._EVERY_S", 0.02)
+    monkeypatch.setattr(OutboxPlugin, "forget_old", failing_once("forget_old", OutboxPlugin.forget_old))
+    shelf = Shelf()
+    async with boxes(database_url, broker=shelf) as [box], box.outbox.following("ada") as subscription:
+        await until(lambda: len(failed) == 3)
+        await box.add("ada", "1")
+        assert (await asyncio.wait_for(subscription.next(), 20)).payload == "1"
+        await until(lambda: bool(shelf.got))
+
+    mistakes = [entry for entry in logged if isinstance(entry.get("exc_info"), TypeError)]
+    assert {str(entry["exc_info"]) for entry in mistakes} >= {
+        f"mistake in {name}" for name in ("read_pages", "_claim", "forget_old")
+    }

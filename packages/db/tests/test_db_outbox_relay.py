@@ -2,8 +2,10 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+import structlog
 from starkeel_db import (
     Event,
 )
@@ -30,11 +32,11 @@ async def test_several_relays_publish_nothing_twice(database_url: str) -> None:
 
 async def test_a_broker_that_was_away_receives_all_events_later(database_url: str) -> None:
     shelf = Shelf()
-    shelf.is_away = True
+    shelf.is_unavailable = True
     async with boxes(database_url, broker=shelf) as [box]:
         await box.add("ada", "1", "2")
     assert shelf.got == []
-    shelf.is_away = False
+    shelf.is_unavailable = False
     async with boxes(database_url, broker=shelf) as [box]:
         await until(lambda: len(shelf.got) == 2)
 
@@ -105,9 +107,60 @@ async def test_old_events_are_deleted_unless_the_broker_lacks_them(database_url:
     async with boxes(database_url, broker=shelf) as [box]:
         await box.add("ada", "1", "2")
         await until(lambda: len(shelf.got) == 2)
-        shelf.is_away = True
+        shelf.is_unavailable = True
         await box.add("ada", "3")
         await box.execute("UPDATE outbox SET created_at = '2020-01-01 00:00:00+00:00'")
 
         assert await box.outbox.forget_old() == 2
         assert await box.execute("SELECT payload FROM outbox") == [("3",)]
+
+
+async def test_a_relay_logs_that_it_publishes_again_when_it_does(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, logged: list[Any]
+) -> None:
+    """After a round that was cut off, its events are claimed: the next rounds publish nothing."""
+    monkeypatch.setattr(relay, "_CLAIM_S", 0.5)
+    rounds = 0
+    claim = relay.Relay._claim
+
+    async def counted(self: relay.Relay) -> list[Event]:
+        nonlocal rounds
+        rounds += 1
+        return await claim(self)
+
+    monkeypatch.setattr(relay.Relay, "_claim", counted)
+    shelf = _HangingOnce()
+    async with boxes(database_url, broker=shelf) as [box]:
+        await box.add("ada", "1")
+        await asyncio.wait_for(shelf.was_called.wait(), 20)
+        await box.execute(f"UPDATE outbox SET retry_at = '{datetime.now(UTC) + timedelta(hours=1)}'")
+        await until(lambda: "events not published" in shelf.order(logged))
+        before = rounds
+        await until(lambda: rounds >= before + 3)
+        await box.execute("UPDATE outbox SET retry_at = NULL")
+        await until(lambda: "events published again" in shelf.order(logged))
+
+    order = shelf.order(logged)
+    assert order.count("events not published") == 1
+    assert order.count("events published again") == 1
+    assert order.index("published") < order.index("events published again")
+
+
+class _HangingOnce(Shelf):
+    """A broker whose first call outlasts the round, and which notes when it accepts an event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_called = asyncio.Event()
+        self._log = structlog.get_logger("broker")
+
+    async def publish(self, event: Event) -> None:
+        if not self.was_called.is_set():
+            self.was_called.set()
+            await asyncio.Event().wait()
+        self._log.info("published")
+        await super().publish(event)
+
+    @staticmethod
+    def order(logged: list[Any]) -> list[str]:
+        return [entry["event"] for entry in logged]

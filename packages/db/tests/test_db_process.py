@@ -60,6 +60,7 @@ class Shop:
     def __init__(self, package: Package) -> None:
         self.package = package
         self.name = package.name.partition(".")[0]
+        self.processes: list[subprocess.Popen[str]] = []
         folder = package.folder.parent
         (folder / "app.py").write_text(APP)
         (folder / "__main__.py").write_text(MAIN)
@@ -73,7 +74,7 @@ class Shop:
             "PATH": "/usr/bin:/bin",
         }
         env |= {"PYTHONPATH": str(self.package.folder.parent.parent), "DRAIN_DELAY_SECONDS": "0", **environ}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", self.name, *verb],
             env=env,
             cwd=self.package.folder.parent.parent,
@@ -81,6 +82,8 @@ class Shop:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.processes.append(process)
+        return process
 
     def ended(self, url: str, *verb: str, **environ: str) -> tuple[int, str]:
         process = self.start(url, *verb, **environ)
@@ -105,7 +108,8 @@ class Shop:
                 )
                 yield lines
             finally:
-                process.send_signal(signal.SIGTERM)
+                if not any("received SIGTERM" in line for line in lines):
+                    process.send_signal(signal.SIGTERM)
                 assert process.wait(30) == 0, lines
                 reading.result(10)
                 assert process.stdout is not None

@@ -113,7 +113,7 @@ async def test_a_short_replay_does_not_wait_for_the_long_ones_of_another_key(dat
             tasks.create_task(bob.read(box, FEW))
 
     before = Counter(name for name, _ in log[: log.index(("bob", FEW - 1))])
-    # A turn of each key is a page of one of its subscriptions; three others may have theirs meanwhile.
+    # A turn of each key is a page of one of its subscriptions; three others may have one meanwhile.
     pages = -(-FEW // PAGE)
     assert sum(before.values()) - before["bob"] <= (pages + 2) * MAX_REPLAYS * PAGE
 

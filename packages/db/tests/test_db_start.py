@@ -12,7 +12,7 @@ from typing import Any
 import aiosqlite
 import asyncpg  # type: ignore[import-untyped]
 import pytest
-from starkeel_db import DatabaseAwayError, NotADatabaseError
+from starkeel_db import DatabaseUnreachableError, NotADatabaseError
 from starkeel_db._driver.sqlite import sqlite_opener
 
 from .conftest import Package, until
@@ -29,7 +29,7 @@ async def test_an_available_database_is_connected_at_once(
 async def test_an_unreachable_database_times_out(package: Package, free_port: int, logged: list[Any]) -> None:
     url = f"postgresql://starkeel:hunter2@127.0.0.1:{free_port}/orders"
 
-    with pytest.raises(DatabaseAwayError) as caught:
+    with pytest.raises(DatabaseUnreachableError) as caught:
         await package.plugin(url, startup_timeout_s=0.5).connect()
 
     assert caught.value.exit_code == 69
@@ -45,7 +45,7 @@ async def test_a_server_that_never_answers_times_out(package: Package) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         async with asyncio.timeout(20):
-            with pytest.raises(DatabaseAwayError, match="does not answer"):
+            with pytest.raises(DatabaseUnreachableError, match="does not answer"):
                 await package.plugin(f"postgresql://u@127.0.0.1:{port}/x", startup_timeout_s=0.5).connect()
 
 
@@ -71,7 +71,7 @@ async def test_a_database_that_appears_later_is_waited_for(
 async def test_an_unknown_database_is_reported(package: Package, postgres_url: str) -> None:
     url = f"{postgres_url.rpartition('/')[0]}/nowhere"
 
-    with pytest.raises(DatabaseAwayError, match="the database does not exist"):
+    with pytest.raises(DatabaseUnreachableError, match="the database does not exist"):
         await package.plugin(url, startup_timeout_s=0.2).connect()
 
 
@@ -89,7 +89,7 @@ async def test_a_file_that_is_not_a_database_is_refused_at_once(package: Package
 async def test_a_file_that_cannot_be_opened_is_refused_at_once(package: Package, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(DatabaseAwayError, match="cannot be opened"):
+    with pytest.raises(DatabaseUnreachableError, match="cannot be opened"):
         await package.plugin(f"sqlite:///{tmp_path}/file/orders.db", startup_timeout_s=60).connect()
 
 
@@ -128,7 +128,7 @@ async def test_a_wrong_password_is_reported(package: Package, postgres_url: str)
     name = postgres_url.rpartition("/")[2].partition("?")[0]
     expected = "may not connect|password is wrong|does not exist" if trusts else "password is wrong"
 
-    with pytest.raises(DatabaseAwayError, match=expected):
+    with pytest.raises(DatabaseUnreachableError, match=expected):
         await package.plugin(
             f"postgresql://nobody:hunter2@{host}:{port}/{name}", startup_timeout_s=0.2
         ).connect()
@@ -181,3 +181,20 @@ print(*sys.modules)
     )
 
     assert not {*unused, "alembic"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"N" + bytes(64), b"\xff" * 64])
+async def test_a_server_that_is_no_postgresql_is_reported(package: Package, answer: bytes) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        plugin = package.plugin(f"postgresql://starkeel:hunter2@127.0.0.1:{port}/shop", startup_timeout_s=0.2)
+
+        with pytest.raises(DatabaseUnreachableError, match=str(port)) as caught:
+            await plugin.connect()
+
+    assert "hunter2" not in str(caught.value)

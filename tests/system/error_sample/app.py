@@ -5,6 +5,7 @@ import aiosqlite
 import asyncpg  # type: ignore[import-untyped]
 from litestar import Litestar, get
 from litestar.di import NamedDependency
+from litestar.exceptions import ClientException, InternalServerException
 from litestar.params import FromPath
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +19,7 @@ from . import SERVICE
 from .catalogue import error_classes, made
 
 CLASSES: Final = error_classes()
+UNPRINTABLE: Final = "unprintable"
 RAISED: Final = "SELECT 'raise {}'"
 
 
@@ -48,6 +50,32 @@ async def first(name: FromPath[str], session: NamedDependency[AsyncSession]) -> 
     await session.execute(text(RAISED.format(f"once {name}")))
 
 
+class UnprintableError(Exception):
+    """An exception whose text and attributes cannot be read, as of a library with a mistake."""
+
+    sqlite_errorcode = sqlstate = property(lambda self: self.fail())
+    detail = extra = headers = status_code = orig = driver_exception = sqlstate
+
+    def fail(self) -> str:
+        raise ValueError("mistake")
+
+    __str__ = __repr__ = fail
+
+
+@get("/unprintable/{place:str}")
+async def unprintable(place: FromPath[str], session: NamedDependency[AsyncSession]) -> None:
+    """Raise an exception that cannot be printed."""
+    if place == "group":
+        raise ExceptionGroup("several", [UnprintableError()])
+    if place == "cycle":
+        first, second = ClientException(), InternalServerException()
+        first.__cause__, second.__cause__ = second, first
+        raise second
+    if place == "database":
+        await session.execute(text(RAISED.format(UNPRINTABLE)))
+    raise UnprintableError
+
+
 def _raising(original: Callable[..., Any]) -> Callable[..., Any]:
     raised: set[str] = set()
 
@@ -56,7 +84,7 @@ def _raising(original: Callable[..., Any]) -> Callable[..., Any]:
         if found and before.startswith("SELECT 'raise") and query not in raised:
             if "once" in before:
                 raised.add(query)
-            raise made(CLASSES[name])
+            raise UnprintableError if name == UNPRINTABLE else made(CLASSES[name])
         return original(self, query, *args, **options)
 
     return call
@@ -68,4 +96,4 @@ aiosqlite.Cursor.execute = _raising(aiosqlite.Cursor.execute)  # type: ignore[me
 
 
 def create_app(settings: SampleSettings) -> Litestar:
-    return build(SERVICE, settings, handlers=[handler, database, first])
+    return build(SERVICE, settings, handlers=[handler, database, first, unprintable])

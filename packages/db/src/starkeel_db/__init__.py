@@ -9,9 +9,9 @@ from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._base.errors import (
-        DatabaseAwayError,
         DatabaseError,
         DatabaseUnavailable,
+        DatabaseUnreachableError,
         MigrationError,
         NewerDatabaseError,
         NotADatabaseError,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._base.settings import DatabaseSettings
     from ._idempotency import IdempotencyPlugin
     from ._outbox.plugin import OutboxPlugin
-    from ._outbox.relay import Broker, BrokerAwayError
+    from ._outbox.relay import Broker, BrokerUnavailableError
     from ._outbox.subscription import Subscription
     from ._outbox.writer import Event
     from ._plugin import DatabasePlugin
@@ -33,7 +33,7 @@ else:
         __name__,
         {
             "_base.errors": [
-                "DatabaseAwayError",
+                "DatabaseUnreachableError",
                 "DatabaseError",
                 "DatabaseUnavailable",
                 "MigrationError",
@@ -45,7 +45,7 @@ else:
             "_base.settings": ["DatabaseSettings"],
             "_idempotency": ["IdempotencyPlugin"],
             "_outbox.plugin": ["OutboxPlugin"],
-            "_outbox.relay": ["Broker", "BrokerAwayError"],
+            "_outbox.relay": ["Broker", "BrokerUnavailableError"],
             "_outbox.subscription": ["Subscription"],
             "_outbox.writer": ["Event"],
             "_plugin": ["DatabasePlugin"],
@@ -54,6 +54,8 @@ else:
             "_session.unit_of_work": ["UnitOfWorkIsOverError", "after_commit", "read_only"],
         },
         renamed={
+            "BrokerAwayError": "BrokerUnavailableError",
+            "DatabaseAwayError": "DatabaseUnreachableError",
             "Follower": "Subscription",
             "IdempotencyKeys": "IdempotencyPlugin",
             "Outbox": "OutboxPlugin",
@@ -62,12 +64,12 @@ else:
 
 __all__ = [
     "Broker",
-    "BrokerAwayError",
-    "DatabaseAwayError",
+    "BrokerUnavailableError",
     "DatabaseError",
     "DatabasePlugin",
     "DatabaseSettings",
     "DatabaseUnavailable",
+    "DatabaseUnreachableError",
     "Event",
     "IdempotencyPlugin",
     "MigrationError",

@@ -29,8 +29,9 @@ from ._migrations.autogenerate import write_revision
 from ._migrations.lint import blocking_operations, pending_sql
 from ._migrations.runner import Migrations, set_newer, set_pending
 from ._migrations.scripts import Scripts
+from ._session.commits import close
 from ._session.conflict_retry import add_retries, note_conflict
-from ._session.unit_of_work import UnitOfWorkProvider, close
+from ._session.unit_of_work import UnitOfWorkProvider
 
 log = structlog.get_logger(__name__)
 
@@ -112,12 +113,15 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             DatabaseUnavailable: The database cannot be used.
             ReadOnlySessionError: A session with `reads_only` executed a statement that writes.
         """
-        session = self._opened().sessions.make(read_only=reads_only)
+        sessions = self._opened().sessions
+        session = sessions.make(read_only=reads_only)
         try:
             yield session
-            await session.commit()
+            if session.in_transaction() and not reads_only:
+                await sessions.commits.commit(session)
         finally:
-            await close(session)
+            if not sessions.commits.is_running(session):
+                await close(session)
 
     async def connect(self) -> None:
         """Wait until the database answers.

@@ -54,8 +54,9 @@ async def _run(delete_expired: Callable[[], Awaitable[int]], what: str) -> None:
                 await anyio.lowlevel.checkpoint()
         except DatabaseUnavailable as error:
             log.debug("expired rows not deleted", what=what, reason=error.reason)
-        except SQLAlchemyError as error:
-            log.warning("expired rows not deleted", what=what, error=type(error).__name__)
+        except Exception as error:
+            name = type(error).__name__
+            log.warning("expired rows not deleted", what=what, error=name, exc_info=unexpected(error))
 
 
 async def shielded(run: Callable[[], Awaitable[int]], *, within_s: float) -> int:
@@ -63,3 +64,8 @@ async def shielded(run: Callable[[], Awaitable[int]], *, within_s: float) -> int
     with anyio.move_on_after(within_s, shield=True):
         return await run()
     return 0
+
+
+def unexpected(error: Exception) -> Exception | None:
+    """Return an error whose stack trace must be logged: no outage and no error of a statement."""
+    return None if isinstance(error, DatabaseUnavailable | SQLAlchemyError) else error

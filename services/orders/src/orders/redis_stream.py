@@ -6,7 +6,7 @@ from typing import Final
 
 from litestar import Litestar
 from starkeel_config import Secret
-from starkeel_db import BrokerAwayError, Event
+from starkeel_db import BrokerUnavailableError, Event
 from starkeel_redis import RedisClient, RedisFailure
 
 STREAM: Final = "orders:events"
@@ -34,8 +34,8 @@ class RedisStream:
         """Append an event.
 
         Raises:
-            BrokerAwayError: Redis is unavailable or accepts no events, such as a replica. No error of Redis
-                concerns a single event.
+            BrokerUnavailableError: Redis is unavailable or accepts no events, such as a replica. No error of
+                Redis concerns a single event.
         """
         entry: list[str | int] = [
             "id",
@@ -52,7 +52,7 @@ class RedisStream:
         try:
             await self._redis.execute("XADD", STREAM, "MAXLEN", "~", _MAX_LENGTH, "*", *entry)
         except RedisFailure as failure:
-            raise BrokerAwayError(str(failure)) from failure
+            raise BrokerUnavailableError(str(failure)) from failure
 
     async def close(self) -> None:
         """Do nothing: the connection is closed by `running`, which ends after the relay."""

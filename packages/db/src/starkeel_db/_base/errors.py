@@ -55,7 +55,7 @@ class DatabaseError(Exception):
     exit_code = 69
 
 
-class DatabaseAwayError(DatabaseError):
+class DatabaseUnreachableError(DatabaseError):
     """The database did not answer in time."""
 
 
@@ -105,13 +105,13 @@ def driver_error(error: BaseException) -> BaseException:
 
 def sqlstate(error: BaseException) -> str | None:
     """Return PostgreSQL's error code of an error; None if it is not an error of the server."""
-    state: object = getattr(driver_error(error), "sqlstate", None)
+    state = _attribute(error, "sqlstate")
     return state if isinstance(state, str) else None
 
 
 def sqlite_code(error: BaseException) -> int:
     """Return SQLite's primary result code of an error; 0 if it is not an error of SQLite."""
-    code: object = getattr(driver_error(error), "sqlite_errorcode", 0)
+    code = _attribute(error, "sqlite_errorcode")
     return code & 0xFF if isinstance(code, int) else 0
 
 
@@ -120,5 +120,16 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, DatabaseUnavailable):
         return error.reason
     original = driver_error(error)
-    lines = str(original).splitlines()
+    try:
+        lines = str(original).splitlines()
+    except Exception:  # noqa: BLE001 - an error that cannot be printed must not replace the failure
+        lines = []
     return lines[0] if lines and lines[0] else type(original).__name__
+
+
+def _attribute(error: BaseException, name: str) -> object:
+    """Return an attribute of the driver's error, which may be a property that raises."""
+    try:
+        return getattr(driver_error(error), name, None)
+    except Exception:  # noqa: BLE001 - whatever the property raises
+        return None

@@ -70,7 +70,7 @@ class StatementMonitor:
 
     answered_at = float("-inf")
     """Monotonic seconds at which the last statement succeeded."""
-    _is_away = False
+    _is_unavailable = False
     _failed_at = 0.0
 
     def __init__(self, target: DatabaseUrl) -> None:
@@ -99,8 +99,8 @@ class StatementMonitor:
     def report(self, reason: str) -> None:
         """Report a failure; only the first failure of an outage is logged."""
         self._failed_at = time.monotonic()
-        if not self._is_away:
-            self._is_away = True
+        if not self._is_unavailable:
+            self._is_unavailable = True
             log.warning("database unavailable", reason=reason)
 
     def _start_span(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
@@ -118,8 +118,8 @@ class StatementMonitor:
     def _note_success(self, connection: Connection, *_: Any) -> None:
         self.answered_at = time.monotonic()
         # Some connections may still fail when others work again.
-        if self._is_away and self.answered_at - self._failed_at >= _OVER_AFTER_S:
-            self._is_away = False
+        if self._is_unavailable and self.answered_at - self._failed_at >= _OVER_AFTER_S:
+            self._is_unavailable = False
             log.info("database available again")
         span: Span | None = connection.info.pop(_SPAN, None)
         if span is not None:

@@ -101,6 +101,7 @@ class Database:
     async def _close(self) -> None:
         log.info("closing database connections")
         with anyio.move_on_after(DISPOSE_S, shield=True) as scope:
+            await self.sessions.commits.wait(timeout_s=DISPOSE_S / 2)
             await self._close_idle()
             await self.engine.dispose()
         if scope.cancelled_caught:

@@ -15,7 +15,13 @@ from sqlalchemy.pool import NullPool
 from starkeel_config import Backoff
 
 from .._base.dsn import DatabaseUrl, SqliteUrl
-from .._base.errors import DatabaseAwayError, DatabaseUnavailable, NotADatabase, NotADatabaseError, reason_of
+from .._base.errors import (
+    DatabaseUnavailable,
+    DatabaseUnreachableError,
+    NotADatabase,
+    NotADatabaseError,
+    reason_of,
+)
 from .._base.settings import DatabaseSettings
 from .._compat import check, connect_unnamed
 from .._driver.pool import ElasticPool, check_connections
@@ -155,7 +161,7 @@ async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) 
     """Retry until the database answers.
 
     Raises:
-        DatabaseAwayError: No answer within `DB_STARTUP_TIMEOUT_SECONDS`, or the file cannot be opened.
+        DatabaseUnreachableError: No answer within `DB_STARTUP_TIMEOUT_SECONDS`, or the file cannot be opened.
         NotADatabaseError: The file is not a database.
     """
     ends_at = time.monotonic() + settings.startup_timeout_s
@@ -166,7 +172,7 @@ async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) 
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
             waited = f"waited {settings.startup_timeout_s:g} s, DB_STARTUP_TIMEOUT_SECONDS"
-            raise DatabaseAwayError(f"DATABASE_URL: {reason} ({waited})")
+            raise DatabaseUnreachableError(f"DATABASE_URL: {reason} ({waited})")
         log.warning("database not connected", reason=reason, seconds_left=round(left_s, 1))
         await anyio.sleep(min(_BACKOFF.pause_s(attempt), left_s))
 
@@ -181,7 +187,7 @@ async def _attempt(engine: AsyncEngine, settings: DatabaseSettings, *, left_s: f
                 await connection.execute(text("SELECT 1 FROM sqlite_master" if is_file else "SELECT 1"))
     except DatabaseUnavailable as error:
         if error.is_lasting and isinstance(settings.target, SqliteUrl):
-            refusal = NotADatabaseError if isinstance(error, NotADatabase) else DatabaseAwayError
+            refusal = NotADatabaseError if isinstance(error, NotADatabase) else DatabaseUnreachableError
             raise refusal(f"DATABASE_URL: {error.reason}") from error
         return error.reason
     except TimeoutError:

@@ -24,14 +24,14 @@ _ON_POSTGRES: Final = text(
 )
 # SQLite has no LATERAL; CROSS JOIN keeps the order of the tables, so that each page is found by the index.
 _ON_SQLITE: Final = text(
-    f"SELECT w.key, {_COLUMNS} FROM json_each(:wanted) AS w CROSS JOIN outbox AS o"  # noqa: S608 - constants
+    f"SELECT w.key, {_COLUMNS} FROM json_each(:starts) AS w CROSS JOIN outbox AS o"  # noqa: S608 - constants
     " ON o.position IN (SELECT i.position FROM outbox AS i WHERE i.key = json_extract(w.value, '$[0]')"
     f" AND i.position > json_extract(w.value, '$[1]') ORDER BY i.position LIMIT {PAGE})"
     f" ORDER BY w.key, o.position LIMIT {MAX_ROWS}"
 )
 
 
-async def read_pages(database: DatabasePlugin, wanted: Sequence[tuple[str, int]]) -> list[list[Event]]:
+async def read_pages(database: DatabasePlugin, starts: Sequence[tuple[str, int]]) -> list[list[Event]]:
     """Return the next events of each pair of a key and the position after which to read.
 
     A page is complete, or shorter because there are no more events. Pages that are left out, because the
@@ -39,15 +39,15 @@ async def read_pages(database: DatabasePlugin, wanted: Sequence[tuple[str, int]]
     """
     async with database.session(reads_only=True) as session:
         if is_postgres(session):
-            lists = {"keys": [key for key, _ in wanted], "seen": [seen for _, seen in wanted]}
+            lists = {"keys": [key for key, _ in starts], "seen": [seen for _, seen in starts]}
             rows = (await session.execute(_ON_POSTGRES, lists)).all()
         else:
-            rows = (await session.execute(_ON_SQLITE, {"wanted": json.dumps(wanted)})).all()
-    pages: list[list[Event]] = [[] for _ in wanted]
+            rows = (await session.execute(_ON_SQLITE, {"starts": json.dumps(starts)})).all()
+    pages: list[list[Event]] = [[] for _ in starts]
     for number, *event in rows:
         pages[number].append(Event(*event))
     if len(rows) < MAX_ROWS:
         return pages
-    # The last one that was read may be cut off.
+    # The end of the last page may be cut off.
     last: int = rows[-1][0]
     return pages[: last + 1] if len(pages[last]) == PAGE else pages[:last]

@@ -13,13 +13,13 @@ from typing import Final, Protocol
 import anyio
 import structlog
 from sqlalchemy import Table, func, select, text, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Backoff
 
-from .._base.errors import DatabaseUnavailable
+from .._base.errors import reason_of
 from .._base.metrics import counter, gauge
 from .._plugin import DatabasePlugin
+from .._retention import unexpected
 from .._session.unit_of_work import is_postgres
 from .writer import Event, Notifier, lock_number
 
@@ -36,7 +36,7 @@ _POLL_EVERY_S: Final = 0.5
 _COUNT_EVERY_S: Final = 5.0
 _BACKOFF: Final = Backoff(base_s=0.2, cap_s=30.0, jitter=0.5)
 # A broker that is back, such as the new primary after a failover, receives events within two seconds.
-_AWAY_BACKOFF: Final = Backoff(base_s=0.2, cap_s=1.5, jitter=0.5)
+_UNAVAILABLE_BACKOFF: Final = Backoff(base_s=0.2, cap_s=1.5, jitter=0.5)
 # A refused event holds back later events of its key only.
 _DUE: Final = text(
     "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o"
@@ -47,12 +47,12 @@ _DUE: Final = text(
 )
 
 
-class BrokerAwayError(Exception):
+class BrokerUnavailableError(Exception):
     """The broker is unreachable or accepts nothing at the moment, whatever the event."""
 
 
 class Broker(Protocol):
-    """Target of a relay. An exception other than `BrokerAwayError` means that the event is refused."""
+    """Target of a relay. An exception other than `BrokerUnavailableError` means that the event is refused."""
 
     async def publish(self, event: Event) -> None:
         """Publish an event; when this returns, the broker has accepted it."""
@@ -80,6 +80,7 @@ class Relay:
         self._lock = lock_number(f"{table.name} relay")
         self._failures = 0
         self._backoff = _BACKOFF
+        self._is_interrupted = False
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -100,21 +101,22 @@ class Relay:
             # A stop waits for the round, otherwise its events would be published again.
             with anyio.fail_after(_CLAIM_S, shield=True):
                 is_more = await self._round()
-        except (BrokerAwayError, TimeoutError) as error:
-            if not self._failures:
+        except (BrokerUnavailableError, TimeoutError) as error:
+            if not self._is_interrupted:
+                self._is_interrupted = True
                 reason = str(error) or "the results were not recorded in time; the events are published again"
                 log.warning("events not published", reason=reason)
             self._failed.labels(reason="away").inc()
             self._failures += 1
-            self._backoff = _AWAY_BACKOFF
+            self._backoff = _UNAVAILABLE_BACKOFF
             return False
-        except (DatabaseUnavailable, SQLAlchemyError):
-            # The database has logged it; claimed events are published again.
+        except Exception as error:
+            # The database has logged an outage; claimed events are published again.
+            if (found := unexpected(error)) is not None:
+                log.error("events not published", reason=reason_of(error), exc_info=found)
             self._failures += 1
             self._backoff = _BACKOFF
             return False
-        if self._failures:
-            log.info("events published again")
         self._failures = 0
         return is_more
 
@@ -123,17 +125,20 @@ class Relay:
         events = await self._claim()
         if not events:
             return False
-        away: BrokerAwayError | None = None
+        failure: BrokerUnavailableError | None = None
         published: list[int] = []
         refused: dict[Event, Exception] = {}
         try:
             await self._publish(events, published, refused)
-        except BrokerAwayError as error:
-            away = error
+        except BrokerUnavailableError as error:
+            failure = error
         await self._record(events, published, refused)
         self._published.inc(len(published))
-        if away is not None:
-            raise away
+        if failure is not None:
+            raise failure
+        if self._is_interrupted and published:
+            self._is_interrupted = False
+            log.info("events published again")
         return len(events) == _AT_ONCE and bool(published)
 
     async def _claim(self) -> list[Event]:
@@ -166,10 +171,10 @@ class Relay:
             try:
                 with anyio.fail_after(_PUBLISH_S):
                     await self._broker.publish(event)
-            except BrokerAwayError:
+            except BrokerUnavailableError:
                 raise
             except TimeoutError as error:
-                raise BrokerAwayError("the broker does not answer") from error
+                raise BrokerUnavailableError("the broker does not answer") from error
             except Exception as error:  # noqa: BLE001 - concerns this event only
                 refused[event] = error
                 # Later events of the key wait for this one.
@@ -215,7 +220,9 @@ class Relay:
         try:
             async with self._database.session(reads_only=True) as session:
                 pending, dead, oldest = (await session.execute(counts)).one()
-        except (DatabaseUnavailable, SQLAlchemyError):
+        except Exception as error:
+            if (found := unexpected(error)) is not None:
+                log.error("pending events not counted", reason=reason_of(error), exc_info=found)
             return
         age_s = 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
         for name, help_text, value in (

@@ -13,11 +13,10 @@ from typing import Final
 import anyio
 import structlog
 from sqlalchemy import Table, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from .._base.errors import DatabaseUnavailable, reason_of
+from .._base.errors import reason_of
 from .._plugin import DatabasePlugin
-from .._retention import shielded
+from .._retention import shielded, unexpected
 from .reading import PAGE, read_pages
 from .replays import Replays
 from .subscription import Subscription
@@ -84,9 +83,9 @@ class Subscriptions:
                 # A stop must not abandon a connection in the middle of a statement.
                 while await shielded(read, within_s=_READ_S):
                     await anyio.lowlevel.checkpoint()
-            except (DatabaseUnavailable, SQLAlchemyError) as error:
+            except Exception as error:
                 if not self._is_interrupted:
-                    log.warning("events interrupted", reason=reason_of(error))
+                    log.warning("events interrupted", reason=reason_of(error), exc_info=unexpected(error))
                 self._is_interrupted = True
                 await anyio.sleep(_PAUSE_S)
 
@@ -112,15 +111,15 @@ class Subscriptions:
                 self._replays.add(subscription)
         if not by_key:
             return False
-        wanted = [(key, min(each.seen for each in among)) for key, among in by_key.items()]
-        pages = await self._read(wanted)
-        for (key, _), page in zip(wanted, pages, strict=False):
+        starts = [(key, min(each.seen for each in among)) for key, among in by_key.items()]
+        pages = await self._read(starts)
+        for (key, _), page in zip(starts, pages, strict=False):
             for subscription in by_key[key]:
                 subscription.put(page)
-        if len(pages) == len(wanted):
+        if len(pages) == len(starts):
             return any(pages)
         # Those that were left out come first.
-        for key, _ in wanted[: len(pages)]:
+        for key, _ in starts[: len(pages)]:
             for subscription in by_key[key]:
                 if subscription in self._live:
                     self._live[subscription] = self._live.pop(subscription)
@@ -138,8 +137,8 @@ class Subscriptions:
                 self._make_live(subscription)
         return True
 
-    async def _read(self, wanted: list[tuple[str, int]]) -> list[list[Event]]:
-        pages = await read_pages(self._database, wanted)
+    async def _read(self, starts: list[tuple[str, int]]) -> list[list[Event]]:
+        pages = await read_pages(self._database, starts)
         if self._is_interrupted:
             log.info("events resumed")
         self._is_interrupted = False

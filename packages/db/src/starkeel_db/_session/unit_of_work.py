@@ -3,7 +3,6 @@
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
-import anyio
 import structlog
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.types import Scope
@@ -14,15 +13,13 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 from starkeel_asgi import GateOrder, HttpExchange, Response, current
 
-from .._base.errors import reason_of
 from .._base.settings import DatabaseSettings
 from .._driver.pool import ElasticPool
 from .._driver.transactions import BEGIN, READ_ONLY, READING, is_shortened, set_deadline
+from .commits import Commits, close
 
 log = structlog.get_logger(__name__)
 
-CLOSE_S: Final = 2.0
-"""Seconds to wait for a connection to be released; then it is dropped."""
 _READ_ONLY_ROUTE: Final = "starkeel_db.read_only"
 _UNIT_OF_WORK: Final = "starkeel_db"
 _SESSION: Final = "starkeel_session"
@@ -86,6 +83,7 @@ class Sessions:
 
     def __init__(self, engine: AsyncEngine, pool: ElasticPool, settings: DatabaseSettings) -> None:
         self.pool = pool
+        self.commits = Commits()
         self.is_postgres = is_postgres = engine.dialect.name == "postgresql"
         self.timeout_s = settings.statement_timeout_s
         # Behind a pooler in transaction mode session settings do not last.
@@ -228,7 +226,8 @@ class UnitOfWorkProvider:
         if not isinstance(work, UnitOfWork):
             is_read_only = scope["route_handler"].opt.get(_READ_ONLY_ROUTE, False)
             is_safe = scope.get("method") in _SAFE
-            work = UnitOfWork(self.sessions.make(state, read_only=is_read_only, is_safe=is_safe))
+            session = self.sessions.make(state, read_only=is_read_only, is_safe=is_safe)
+            work = UnitOfWork(session, self.sessions.commits)
             state[_UNIT_OF_WORK] = work
             exchange.add_gate(work.end_with, GateOrder.COMMIT)
             exchange.add_cleanup(work.abandon)
@@ -238,10 +237,11 @@ class UnitOfWorkProvider:
 class UnitOfWork:
     """Transaction of a request."""
 
-    __slots__ = ("_is_over", "session")
+    __slots__ = ("_commits", "_is_over", "session")
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, commits: Commits) -> None:
         self.session = session
+        self._commits = commits
         self._is_over = False
 
     async def end_with(self, response: Response) -> None:
@@ -264,21 +264,8 @@ class UnitOfWork:
         session = self.session
         try:
             if succeeded and session.in_transaction():
-                await session.commit()
-        except Exception as error:
-            log.error("commit failed", error=type(error).__name__, reason=reason_of(error))
-            raise
+                await self._commits.commit(session)
         finally:
             session.sync_session.is_over = True  # type: ignore[attr-defined]  # a RequestSession
-            if session.in_transaction():
+            if session.in_transaction() and not self._commits.is_running(session):
                 await close(session)
-
-
-async def close(session: AsyncSession) -> None:
-    """Roll back and release the connection, shielded from cancellation, within `CLOSE_S`."""
-    with anyio.move_on_after(CLOSE_S, shield=True) as scope:
-        await session.close()
-    if scope.cancelled_caught:
-        log.warning("connection dropped: release timed out")
-        with anyio.move_on_after(CLOSE_S, shield=True):
-            await session.invalidate()

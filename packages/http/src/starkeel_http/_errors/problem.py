@@ -103,13 +103,14 @@ def problem_from_exception(error: Exception, scope: Scope) -> Problem:
 def exception_name(error: BaseException) -> str:
     """Return the qualified name of the exception behind a response: the cause of an `HTTPException`."""
     cause = error
-    while True:
+    # Causes may form a cycle.
+    passed: set[int] = set()
+    while id(cause) not in passed:
+        passed.add(id(cause))
         if isinstance(cause, HTTPException) and cause.__cause__ is not None:
             cause = cause.__cause__
         elif isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
             cause = cause.exceptions[0]
-        else:
-            break
     kind = type(cause)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 

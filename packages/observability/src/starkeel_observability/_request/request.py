@@ -156,10 +156,14 @@ def failure_of(exchange: Exchange, raised: BaseException | None, status: int) ->
 
 def _innermost(exception: BaseException | None) -> BaseException | None:
     """Return the exception that Litestar or a task group wrapped."""
-    if type(exception) is LitestarException and exception.__cause__ is not None:
-        return _innermost(exception.__cause__)
-    if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
-        return _innermost(exception.exceptions[0])
+    # Causes may form a cycle.
+    passed: set[int] = set()
+    while id(exception) not in passed:
+        passed.add(id(exception))
+        if type(exception) is LitestarException and exception.__cause__ is not None:
+            exception = exception.__cause__
+        elif isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
+            exception = exception.exceptions[0]
     return exception
 
 
