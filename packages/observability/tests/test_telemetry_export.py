@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from starkeel_observability import ObservabilitySettings
 from starkeel_observability._traces.senders import HttpSender
 
+PROTOBUF = {"content-type": "application/x-protobuf"}
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
@@ -97,7 +98,7 @@ def test_refused_spans_are_counted_and_not_retried(samples: Any, scripted: Scrip
     partly = ExportTraceServiceResponse(
         partial_success=ExportTracePartialSuccess(rejected_spans=1, error_message="too old")
     )
-    scripted.responses = [(400, {}, b""), (200, {}, partly.SerializeToString())]
+    scripted.responses = [(400, {}, b""), (200, PROTOBUF, partly.SerializeToString())]
     sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=scripted.endpoint)
     sample.get("/pid")
     sample.wait_for_metric(1, "starkeel_spans_dropped_total", reason="refused")

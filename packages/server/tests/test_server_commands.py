@@ -2,9 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -116,6 +119,25 @@ def test_health_follows_the_service(samples: Any) -> None:
     gone = samples.finished("health", PORT=port)
     assert gone.process.returncode == 1
     assert "sample does not answer" in gone.output
+
+
+@pytest.mark.parametrize(
+    "response", [b"SSH-2.0 200 OK\r\n", b"220 200 OK\r\n", b"HTTP/1.1\r\n", b"x" * 10_000_000, b""]
+)
+def test_another_server_on_the_port_is_not_the_service(samples: Any, response: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def respond() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(65_536)
+                connection.sendall(response)
+
+        Thread(target=respond, daemon=True).start()
+        done = samples.finished("health", PORT=server.getsockname()[1])
+
+    assert done.process.returncode == 1
+    assert done.output == "sample does not answer: the response is not HTTP\n"
 
 
 def test_health_uses_the_admin_port_if_clients_need_a_certificate(samples: Any, certificate: Any) -> None:

@@ -125,6 +125,8 @@ class Exporter:
         while True:
             left_s = max(_MIN_TIMEOUT_S, until - time.monotonic())
             result = self._send(body, timeout_s=left_s)
+            if result.rejected > len(batch):
+                result = ExportResult(f"{result.rejected} spans rejected, and {len(batch)} sent")
             if result.error is None:
                 _exported.inc(len(batch) - result.rejected)
                 self._count_dropped("rejected", result.rejected)

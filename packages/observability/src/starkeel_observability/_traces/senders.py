@@ -5,8 +5,11 @@ import gzip
 import http.client
 import importlib
 import re
+import socket
 import ssl
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +19,7 @@ from starkeel_config import Backoff, parse_retry_after
 from .._config.settings import TelemetrySettings
 
 _MAX_RESPONSE_BYTES: Final = 64 * 1024
+_MEDIA_TYPE: Final = "application/x-protobuf"
 _GZIP_LEVEL: Final = 1
 """Spans are repetitive: higher levels save little."""
 # As over HTTP: a proxy for requests to other sites must not receive spans.
@@ -68,7 +72,7 @@ class HttpSender:
             )
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._compresses = settings.compresses
-        self._headers = {"content-type": "application/x-protobuf", "user-agent": "starkeel-observability"}
+        self._headers = {"content-type": _MEDIA_TYPE, "user-agent": "starkeel-observability"}
         if settings.compresses:
             self._headers["content-encoding"] = "gzip"
         if parts.username is not None:
@@ -91,7 +95,9 @@ class HttpSender:
                 return self._post(body, timeout_s)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._close()
-            return ExportResult(f"{type(error).__name__}: {error}", is_retryable=True)
+            # The message of an invalid response quotes it.
+            reason = f": {error}" if isinstance(error, OSError) else ""
+            return ExportResult(f"{type(error).__name__}{reason}", is_retryable=True)
 
     def _post(self, body: bytes, timeout_s: float) -> ExportResult:
         connection = self._connection
@@ -100,12 +106,20 @@ class HttpSender:
             connection.sock.settimeout(timeout_s)
         # Connects if it is closed.
         connection.request("POST", self._target, body, self._headers)
-        response = connection.getresponse()
-        content = response.read(_MAX_RESPONSE_BYTES)
-        if not response.isclosed():
+        with _time_limit(connection.sock, timeout_s):
+            response = connection.getresponse()
+            content = response.read(_MAX_RESPONSE_BYTES)
+        is_whole = response.isclosed()
+        if not is_whole:
             self._close()
-        if 200 <= response.status < 300:
-            return ExportResult(rejected=rejected_spans(content))
+            if len(content) < _MAX_RESPONSE_BYTES:
+                raise http.client.IncompleteRead(content)
+        if response.status == 200:
+            # Other servers than a collector, such as a proxy's login page, respond with 200 as well.
+            media_type = response.headers.get_content_type() if content else _MEDIA_TYPE
+            if not is_whole or media_type != _MEDIA_TYPE or "content-encoding" in response.headers:
+                return ExportResult(f"the response is not of OTLP: {media_type[:100]}, {len(content)} bytes")
+            return _accepted(content)
         is_retryable = response.status in _RETRYABLE_STATUSES
         header = response.headers.get("retry-after") if is_retryable else None
         delay_s = parse_retry_after(header, max_s=BACKOFF.cap_s)
@@ -145,27 +159,74 @@ class GrpcSender:
             details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
             has_retry_info = name == "RESOURCE_EXHAUSTED" and _RETRY_INFO.search(details) is not None
             return ExportResult(name, is_retryable=name in _RETRYABLE_CODES or has_retry_info)
-        return ExportResult(rejected=rejected_spans(response))
+        return _accepted(response)
 
 
-def rejected_spans(response: bytes) -> int:
-    """Return the number of rejected spans; 0 if the response is something else.
-
-    Args:
-        response: An `ExportTraceServiceResponse`; `partial_success` is its field 1, and `rejected_spans` is
-            field 1 of that.
-    """
+@contextmanager
+def _time_limit(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """Shut a socket down after a time: its own timeout is that of each piece of a response."""
+    timer = threading.Timer(seconds, _shut_down, [connected])
+    timer.daemon = True
+    timer.start()
     try:
-        if response[0] != 0x0A or response[1] > 127:
-            return 0
-        inner = response[2 : 2 + response[1]]
-        if inner[0] != 0x08:
-            return 0
-        number = 0
-        for place, byte in enumerate(inner[1:11]):
-            number |= (byte & 127) << 7 * place
-            if byte < 128:
-                break
-    except IndexError:
-        return 0
-    return number if number < 1 << 31 else 0
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut_down(connected: socket.socket) -> None:
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+
+
+def _accepted(response: bytes) -> ExportResult:
+    """Return the result that an `ExportTraceServiceResponse` states."""
+    try:
+        return ExportResult(rejected=_rejected_spans(response))
+    except ValueError as error:
+        return ExportResult(f"the response is not of OTLP: {error}")
+
+
+def _rejected_spans(response: bytes) -> int:
+    """Return `partial_success.rejected_spans`, field 1 in field 1.
+
+    Raises:
+        ValueError: The response is not a valid message.
+    """
+    rejected = 0
+    for field, partial_success in _fields(response):
+        # Another wire type makes it another field, as in any decoder.
+        if field == 1 and isinstance(partial_success, bytes):
+            for inner, number in _fields(partial_success):
+                if inner == 1 and isinstance(number, int):
+                    rejected = number
+    return rejected
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield number and value of the fields of an encoded message; groups, which are obsolete, are invalid."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 0:
+            number, at = _varint(message, at)
+            yield tag >> 3, number
+            continue
+        length = {1: 8, 5: 4}.get(kind)
+        if kind == 2:
+            length, at = _varint(message, at)
+        if length is None or not tag >> 3 or at + length > len(message):
+            raise ValueError("it is not an encoded message")
+        yield tag >> 3, message[at : at + length]
+        at += length
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """Return a number of at most 64 bits, and the position after it."""
+    number = 0
+    for place, byte in enumerate(message[at : at + 10]):
+        number |= (byte & 127) << 7 * place
+        if byte < 128:
+            return number, at + place + 1
+    raise ValueError("it is not an encoded message")

@@ -14,6 +14,8 @@ from .._config.service import ENVIRON, Service
 from .._config.settings import ServerSettings
 
 _TIMEOUT_S = 3.0
+_MAX_BYTES = 65_536
+"""Of a response: another process may listen on the port."""
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -47,11 +49,11 @@ def _get(host: str, port: int, path: str, *, tls: bool) -> tuple[int, str]:
             connection = _start_tls(connection)
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         received = b""
-        while part := connection.recv(65_536):
+        while len(received) < _MAX_BYTES and (part := connection.recv(65_536)):
             received += part
     head, _, body = received.partition(b"\r\n\r\n")
     words = head.split(b" ", 2)
-    if len(words) < 2 or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         raise ValueError("the response is not HTTP")
     return int(words[1]), body.decode("utf-8", "replace").strip()
 
