@@ -7,6 +7,15 @@ Header = tuple[bytes, bytes]
 """Name in lower case, as ASGI requires, and value."""
 
 REQUEST_ID: Final = b"x-request-id"
+UNAVAILABLE: Final = (
+    b'{"type":"about:blank","title":"Service Unavailable","status":503,'
+    b'"detail":"The service is shutting down and could not finish this request."}'
+)
+UNAVAILABLE_HEADERS: Final[tuple[Header, ...]] = (
+    (b"content-type", b"application/problem+json"),
+    (b"content-length", str(len(UNAVAILABLE)).encode()),
+    (b"retry-after", b"1"),
+)
 
 
 class ExchangeConfig:
@@ -29,6 +38,23 @@ class ExchangeConfig:
         """Set the headers that each response has unless it sets them itself."""
         self.headers_http, self.headers_https = http, https
         self.header_names = frozenset({REQUEST_ID, *(name for name, _ in (*http, *https))})
+
+
+_RESET_CONTENT: Final = 205
+USUAL_STATUSES: Final = frozenset(range(200, 600)) - {_RESET_CONTENT}
+"""Statuses of final responses (RFC 9110, 15) that need no attention."""
+
+
+def content_headers(status: Any, headers: Iterable[Header]) -> list[Header]:
+    """Return the headers of a response that must not have content (RFC 9110, 15.3.6).
+
+    Raises:
+        ValueError: It is no status of a final response; Granian's worker would not survive it.
+    """
+    if status != _RESET_CONTENT:
+        raise ValueError(f"a response has the status {status!r}; it must be a number from 200 to 599")
+    kept = [header for header in headers if header[0] not in {b"content-length", b"content-type"}]
+    return [*kept, (b"content-length", b"0")]
 
 
 def header_map(headers: Iterable[Header]) -> dict[bytes, bytes]:

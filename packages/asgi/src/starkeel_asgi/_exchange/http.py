@@ -7,24 +7,33 @@ from typing import Any, Final
 from litestar.types import Receive, Scope, Send
 
 from .._compat import forget_response, forget_start
-from .config import REQUEST_ID, ExchangeConfig, Header
+from .config import (
+    REQUEST_ID,
+    UNAVAILABLE,
+    UNAVAILABLE_HEADERS,
+    USUAL_STATUSES,
+    ExchangeConfig,
+    Header,
+    content_headers,
+)
 from .exchange import DeadlineQueue, Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
 
 _OVERTIME_S: Final = 5.0
 """Seconds that gates which run when the deadline passes have to finish."""
-_RESET_CONTENT: Final = 205
-_UNAVAILABLE: Final = (
-    b'{"type":"about:blank","title":"Service Unavailable","status":503,'
-    b'"detail":"The service is shutting down and could not finish this request."}'
-)
 
 
 class HttpExchange(Exchange):
     """A request and its response.
 
     Response headers are completed in one place: default headers, `added_headers` and the request id.
+
+    Attributes:
+        inner: The exchange of an application that is mounted in this one's.
+        max_body_bytes: Size from which a request body is refused with 413.
+        body_timeout_s: Seconds that the client may keep the application waiting for the body.
+        must_close: Whether the response has `Connection: close`.
     """
 
     __slots__ = (
@@ -39,14 +48,9 @@ class HttpExchange(Exchange):
         self._kept: Any = None
         self._length: bytes | None = None
         self.inner: HttpExchange | None = None
-        """The exchange of an application that is mounted in this one's."""
-        self._is_overdue = self._is_streaming = self.is_abandoned = False
         self.max_body_bytes: int | None = None
-        """Size from which a request body is refused with 413."""
         self.body_timeout_s: float | None = config.body_timeout_s
-        """Seconds that the client may keep the application waiting for the body."""
-        self.must_close = False
-        """Whether the response has `Connection: close`."""
+        self._is_overdue = self._is_streaming = self.is_abandoned = self.must_close = False
 
     @property
     def incoming(self) -> Incoming:
@@ -59,7 +63,7 @@ class HttpExchange(Exchange):
         return self._incoming
 
     def receive(self) -> Awaitable[Any]:
-        """Receive the next message of the client; the application's `receive`.
+        """Receive the next message; the application's `receive`.
 
         Raises:
             HTTPException: With 408 when the body did not arrive in time, with 400 if its end never will.
@@ -87,7 +91,16 @@ class HttpExchange(Exchange):
             else:
                 self._complete()
         elif kind == "http.response.start":
-            return self._send(self._started(message))
+            started = self._started(message)
+            try:
+                return self._send(started)
+            except Exception:
+                # The server refuses a header, and takes another response.
+                self.status = 0
+                forget_start(self.scope)
+                raise
+        elif kind == "http.response.pathsend":
+            self._complete()
         return self._send(message)
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
@@ -158,6 +171,12 @@ class HttpExchange(Exchange):
         return self._incoming.is_disconnected
 
     @property
+    def is_withheld(self) -> bool:
+        """Whether the response has started without any part of the body: Granian has sent nothing."""
+        is_sent = self.is_complete or self._is_streaming or self.is_event_stream
+        return self.is_started and not is_sent and not self.client_disconnected
+
+    @property
     def is_committing(self) -> bool:
         """Whether gates run, here or in a mounted application."""
         if self._gates is not None and self._gates.is_running:
@@ -187,18 +206,13 @@ class HttpExchange(Exchange):
         """Send 503 if it was aborted, or the last chunk of an event stream that was ended."""
         if self.is_aborted and not self.is_started:
             self.must_close = True
-            headers = [
-                (b"content-type", b"application/problem+json"),
-                (b"content-length", str(len(_UNAVAILABLE)).encode()),
-                (b"retry-after", b"1"),
-            ]
-            await self.respond(503, headers, _UNAVAILABLE)
+            await self.respond(503, list(UNAVAILABLE_HEADERS), UNAVAILABLE)
         elif self.is_event_stream and self.is_ending and not self.is_complete:
             self._divert = drop_message
             await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})
 
     def release(self) -> None:
-        """Drop what belongs to server and application, and stop listening for the client's disconnect."""
+        """Drop what belongs to server and application, and stop listening to the client."""
         if self._incoming is not None:
             self.is_abandoned = self.is_abandoned or (not self.is_complete and self.client_disconnected)
             self._incoming.stop()
@@ -208,10 +222,11 @@ class HttpExchange(Exchange):
         Exchange.release(self)
 
     def _started(self, message: Any) -> Any:
-        self.status = message["status"]
-        given = message.get("headers", ())
-        if self.status == _RESET_CONTENT:
-            given = self._without_content(given)
+        status, given = message["status"], message.get("headers", ())
+        if status not in USUAL_STATUSES:
+            given = content_headers(status, given)
+            self.omit_body()
+        self.status = status
         names = dict(given)
         self._length = names.get(b"content-length")
         if names.get(b"content-type", b"")[:17] == b"text/event-stream":
@@ -268,12 +283,6 @@ class HttpExchange(Exchange):
         await self._send(message)
         self._complete()
         self.is_abandoned = is_abandoned
-
-    def _without_content(self, headers: Any) -> list[Header]:
-        # RFC 9110, 15.3.6.
-        self.omit_body()
-        kept = [header for header in headers if header[0] not in {b"content-length", b"content-type"}]
-        return [*kept, (b"content-length", b"0")]
 
     def _held(self) -> Gates:
         if self._gates is None:

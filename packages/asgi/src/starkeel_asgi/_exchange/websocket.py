@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
 
-from .config import REQUEST_ID, ExchangeConfig
+from .config import REQUEST_ID, USUAL_STATUSES, ExchangeConfig, content_headers
 from .exchange import Exchange, drop_message
 
 SERVICE_RESTART: Final = 1012
@@ -19,7 +19,7 @@ class WebSocketExchange(Exchange):
 
     __slots__ = ("_ended", "is_accepted", "is_closed")
 
-    client_disconnected = False
+    client_disconnected = is_withheld = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         super().__init__(scope, receive, send, config)
@@ -103,6 +103,8 @@ class WebSocketExchange(Exchange):
         return message if change is None else change(message)
 
     def _started(self, message: Any, status: int) -> Any:
+        if status != _SWITCHING_PROTOCOLS and status not in USUAL_STATUSES:
+            content_headers(status, ())
         self.status = status
         if not self.id_bytes:
             return message
