@@ -7,15 +7,20 @@ Header = tuple[bytes, bytes]
 """Name in lower case, as ASGI requires, and value."""
 
 REQUEST_ID: Final = b"x-request-id"
-UNAVAILABLE: Final = (
+_STOPPING: Final = (
     b'{"type":"about:blank","title":"Service Unavailable","status":503,'
     b'"detail":"The service is shutting down and could not finish this request."}'
 )
-UNAVAILABLE_HEADERS: Final[tuple[Header, ...]] = (
-    (b"content-type", b"application/problem+json"),
-    (b"content-length", str(len(UNAVAILABLE)).encode()),
-    (b"retry-after", b"1"),
+UNAVAILABLE: Final[tuple[int, list[Header], bytes]] = (
+    503,
+    [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(_STOPPING)).encode()),
+        (b"retry-after", b"1"),
+    ],
+    _STOPPING,
 )
+"""Response to a request that the service could not finish before it stopped."""
 
 
 class ExchangeConfig:

@@ -7,15 +7,7 @@ from typing import Any, Final
 from litestar.types import Receive, Scope, Send
 
 from .._compat import forget_response, forget_start
-from .config import (
-    REQUEST_ID,
-    UNAVAILABLE,
-    UNAVAILABLE_HEADERS,
-    USUAL_STATUSES,
-    ExchangeConfig,
-    Header,
-    content_headers,
-)
+from .config import REQUEST_ID, UNAVAILABLE, USUAL_STATUSES, ExchangeConfig, Header, content_headers
 from .exchange import DeadlineQueue, Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
@@ -206,7 +198,7 @@ class HttpExchange(Exchange):
         """Send 503 if it was aborted, or the last chunk of an event stream that was ended."""
         if self.is_aborted and not self.is_started:
             self.must_close = True
-            await self.respond(503, list(UNAVAILABLE_HEADERS), UNAVAILABLE)
+            await self.respond(*UNAVAILABLE)
         elif self.is_event_stream and self.is_ending and not self.is_complete:
             self._divert = drop_message
             await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})
