@@ -231,6 +231,16 @@ APPLICATION = [
     # Expectations
     Case("9110 10.1.1", sized("POST", "/raw", "Expect: something", body=b"a"), 417),
     Case("9110 10.1.1", sized("POST", "/raw", "Expect: 100-Continue", body=b"a"), 201),
+    # Applications that do not follow the rules
+    *(
+        Case("9110 15", get(f"/broken/{name}"), 500)
+        for name in (
+            *("header-value", "header-name", "header-text", "status-1000", "status-99", "status-text"),
+            *("nothing", "start-only", "body-first", "twice"),
+        )
+    ),
+    Case("9110 5.5", get("/header/a%c4%80"), 500),
+    Case("9110 15", get("/broken-stream"), 500),
     # Responses
     Case("9110 8.6", get("/nothing"), 204, headers={"content-length": None, "transfer-encoding": None}),
     Case("9110 15.3.6", get("/reset"), 205, headers={"content-length": "0"}),

@@ -87,13 +87,26 @@ def test_all_invalid_fields_are_listed(sample: Service) -> None:
     assert {error["location"] for error in problem["errors"]} == {"body"}
 
 
-@pytest.mark.parametrize("media_type", [None, "application/x-www-form-urlencoded", "text/plain", "a/b; c"])
-def test_a_body_is_decoded_whatever_its_content_type(sample: Service, media_type: str | None) -> None:
+@pytest.mark.parametrize(
+    "media_type", [None, "application/json; charset=utf-8", "APPLICATION/JSON", "application/problem+json"]
+)
+def test_a_body_of_any_json_type_is_decoded(sample: Service, media_type: str | None) -> None:
     headers = {"Content-Type": media_type} if media_type else {}
     response = sample.client.post("/items", content=b'{"quantity": 7, "kind": "nail"}', headers=headers)
 
     assert response.status_code == 201, response.text
     assert response.json()["quantity"] == 7
+
+
+@pytest.mark.parametrize("path", ["/items", "/raw"])
+@pytest.mark.parametrize(
+    "media_type", ["application/x-www-form-urlencoded", "text/plain", "a/b; c", "application/json; charset=x"]
+)
+def test_a_body_of_another_type_is_rejected(sample: Service, media_type: str, path: str) -> None:
+    response = sample.client.post(path, content=b'{"quantity": 7}', headers={"Content-Type": media_type})
+
+    assert (response.status_code, response.headers["accept"]) == (415, "application/json")
+    assert media_type not in response.text
 
 
 def test_lists_of_dataclasses_are_decoded_strictly(sample: Service) -> None:

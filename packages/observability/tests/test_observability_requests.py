@@ -92,8 +92,8 @@ def test_two_request_ids_are_replaced(sample: Any) -> None:
         ("GET", "/items/1", {"method": "GET", "path": "/items/{item_id}", "status": "200"}),
         ("GET", "/nowhere/at/all", {"method": "GET", "path": "__unmatched__", "status": "404"}),
         ("PUT", "/items/1", {"method": "PUT", "path": "/items/{item_id}", "status": "405"}),
-        ("BREW", "/items/1", {"method": "_OTHER", "path": "/items/{item_id}", "status": "405"}),
-        ("BREW", "/nowhere", {"method": "_OTHER", "path": "__unmatched__", "status": "404"}),
+        ("BREW", "/items/1", {"method": "_OTHER", "path": "/items/{item_id}", "status": "501"}),
+        ("BREW", "/nowhere", {"method": "_OTHER", "path": "__unmatched__", "status": "501"}),
         ("GET", "/fails", {"method": "GET", "path": "/fails", "status": "500"}),
         ("GET", "/away", {"method": "GET", "path": "/away", "status": "503"}),
         ("GET", "/health/live", {"method": "GET", "path": "/health/live", "status": "200"}),
@@ -131,11 +131,11 @@ def test_health_checks_are_counted_but_not_logged(sample: Any) -> None:
 
 
 def test_health_checks_are_recognized_by_path_not_by_route(sample: Any) -> None:
-    assert sample.get("/health/", **{"X-Request-ID": "slashed"}).text == "fine"
-    sample.get("/pid", **{"X-Request-ID": "after-slashed"})
+    assert sample.get("/health/fine", **{"X-Request-ID": "probe-of-another"}).text == "fine"
+    sample.get("/other/fine", **{"X-Request-ID": "no-probe"})
 
-    sample.wait_for_log("request completed", request_id="after-slashed")
-    assert not sample.found("request completed", request_id="slashed")
+    sample.wait_for_log("request completed", request_id="no-probe")
+    assert not sample.found("request completed", request_id="probe-of-another")
 
 
 def test_an_event_stream_without_events_is_not_slow(samples: Any) -> None:

@@ -155,14 +155,55 @@ async def files(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+@get("/broken-stream")
+async def broken_stream() -> Stream:
+    async def chunks() -> AsyncGenerator[bytes]:
+        raise RuntimeError("the first part")
+        yield b""
+
+    return Stream(chunks)
+
+
+@get("/header/{value:str}")
+async def header(value: FromPath[str]) -> Response[str]:
+    """Send what a client has sent in a header."""
+    return Response("", headers={"X-Value": value})
+
+
+_START: Any = {"type": "http.response.start", "status": 200, "headers": []}
+_END: Any = {"type": "http.response.body", "body": b"", "more_body": False}
+BROKEN: dict[str, list[Any]] = {
+    "header-value": [_START | {"headers": [(b"x-a", b"a\r\nb: c")]}, _END],
+    "header-name": [_START | {"headers": [(b"x a", b"a")]}, _END],
+    "header-text": [_START | {"headers": [("x-a", "a")]}, _END],
+    "status-1000": [_START | {"status": 1000}, _END],
+    "status-99": [_START | {"status": 99}, _END],
+    "status-text": [_START | {"status": "200"}, _END],
+    "nothing": [],
+    "start-only": [_START],
+    "body-first": [_END],
+    "twice": [_START, _START, _END],
+}
+"""Messages of applications that do not follow ASGI or HTTP."""
+
+
+@asgi("/broken", is_mount=True, copy_scope=True)
+async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+    for message in BROKEN[scope["path"].strip("/")]:
+        await send(message)
+
+
 def create_app(settings: Any) -> Litestar:
     handlers = [
+        broken,
+        broken_stream,
         by_name,
         create,
         events,
         fails,
         files,
         form,
+        header,
         late,
         limited,
         nothing,

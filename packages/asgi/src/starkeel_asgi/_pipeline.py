@@ -161,6 +161,10 @@ class Pipeline:
                 error = await self._conclude(exchange, error, handler, concludes)
             except BaseException as raised:  # noqa: BLE001  (raised again below)
                 error = raised
+        if not exchange.is_complete and exchange.is_withheld:
+            # Granian responds with 500 in place of what has only started.
+            exchange.status = 500
+            error = error or RuntimeError("the application returned before its response was complete")
         exchange.ended_ns = perf_counter_ns()
         for end in ends:
             try:

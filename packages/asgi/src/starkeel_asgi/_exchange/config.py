@@ -7,7 +7,6 @@ Header = tuple[bytes, bytes]
 """Name in lower case, as ASGI requires, and value."""
 
 REQUEST_ID: Final = b"x-request-id"
-
 FORWARDING: Final = frozenset(
     [b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-original-forwarded-for", b"x-real-ip"]
 )

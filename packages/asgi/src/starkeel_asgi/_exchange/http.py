@@ -12,22 +12,28 @@ from .deadlines import DeadlineQueue
 from .exchange import Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
-from .response_headers import UNAVAILABLE, completed_headers, without_content
+from .response_headers import UNAVAILABLE, USUAL_STATUSES, HeadersOnly, completed_headers, content_headers
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OVERTIME_S: Final = 5.0
 """Seconds that gates which run when the deadline passes have to finish."""
-_RESET_CONTENT: Final = 205
 
 
 class HttpExchange(Exchange):
     """A request and its response.
 
     Response headers are completed in one place: default headers, `added_headers` and the request id.
+
+    Attributes:
+        inner: The exchange of an application that is mounted in this one's.
+        max_body_bytes: Size from which a request body is refused with 413.
+        body_timeout_s: Seconds that the client may keep the application waiting for the body.
+        must_close: Whether the response has `Connection: close`.
+        is_queued: It waits for its turn; `is_dropped`: it was cancelled as its client disconnected.
     """
 
     __slots__ = (
-        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "_length", "_send_to_server"),
+        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "_length"),
         *("body_timeout_s", "inner", "is_abandoned", "is_dropped", "is_queued"),
         *("max_body_bytes", "must_close"),
     )
@@ -39,16 +45,10 @@ class HttpExchange(Exchange):
         self._kept: Any = None
         self._length: bytes | None = None
         self.inner: HttpExchange | None = None
-        """The exchange of an application that is mounted in this one's."""
-        self._is_overdue = self._is_streaming = self.is_abandoned = False
         self.is_dropped = self.is_queued = False
-        """Whether it was cancelled as its client disconnected; whether it waits for its turn."""
         self.max_body_bytes: int | None = None
-        """Size from which a request body is refused with 413."""
         self.body_timeout_s: float | None = config.body_timeout_s
-        """Seconds that the client may keep the application waiting for the body."""
-        self.must_close = False
-        """Whether the response has `Connection: close`."""
+        self._is_overdue = self._is_streaming = self.is_abandoned = self.must_close = False
 
     @property
     def incoming(self) -> Incoming:
@@ -61,7 +61,7 @@ class HttpExchange(Exchange):
         return self._incoming
 
     def receive(self) -> Awaitable[Any]:
-        """Receive the next message of the client; the application's `receive`.
+        """Receive the next message; the application's `receive`.
 
         Raises:
             HTTPException: With 408 when the body did not arrive in time, with 400 if its end never will.
@@ -89,7 +89,16 @@ class HttpExchange(Exchange):
             else:
                 self._complete()
         elif kind == "http.response.start":
-            return self._send(self._started(message))
+            started = self._started(message)
+            try:
+                return self._send(started)
+            except Exception:
+                # The server refuses a header, and takes another response.
+                self.status = 0
+                forget_start(self.scope)
+                raise
+        elif kind == "http.response.pathsend":
+            self._complete()
         return self._send(message)
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
@@ -103,8 +112,8 @@ class HttpExchange(Exchange):
 
     def omit_body(self) -> None:
         """Send the response without its body, whose production ends as soon as the headers are sent."""
-        if self._send != self._send_headers:
-            self._send_to_server, self._send = self._send, self._send_headers
+        if not isinstance(self._send, HeadersOnly):
+            self._send = HeadersOnly(self._send, self._omit_rest)
 
     def add_gate(self, gate: Gate, order: GateOrder) -> None:
         """Run an async function before the response starts; if it raises, nothing has been sent."""
@@ -165,6 +174,12 @@ class HttpExchange(Exchange):
         return self.incoming.listen()
 
     @property
+    def is_withheld(self) -> bool:
+        """Whether the response has started without any part of the body: Granian has sent nothing."""
+        is_sent = self.is_complete or self._is_streaming or self.is_event_stream
+        return self.is_started and not is_sent and not self.client_disconnected
+
+    @property
     def is_committing(self) -> bool:
         """Whether gates run, here or in a mounted application."""
         if self._gates is not None and self._gates.is_running:
@@ -194,13 +209,13 @@ class HttpExchange(Exchange):
         """Send 503 if it was aborted, or the last chunk of an event stream that was ended."""
         if self.is_aborted and not self.is_started:
             self.must_close = True
-            await self.respond(503, *UNAVAILABLE)
+            await self.respond(*UNAVAILABLE)
         elif self.is_event_stream and self.is_ending and not self.is_complete:
             self._divert = drop_message
             await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})
 
     def release(self) -> None:
-        """Drop what belongs to server and application, and stop listening for the client's disconnect."""
+        """Drop what belongs to server and application, and stop listening to the client."""
         if self._incoming is not None:
             self.is_abandoned = self.is_abandoned or (not self.is_complete and self.client_disconnected)
             self._incoming.stop()
@@ -221,39 +236,29 @@ class HttpExchange(Exchange):
             self._task.cancel()
 
     def _started(self, message: Any) -> Any:
-        self.status = message["status"]
-        given = message.get("headers", ())
-        if self.status == _RESET_CONTENT:
+        status, given = message["status"], message.get("headers", ())
+        if status not in USUAL_STATUSES:
+            given = content_headers(status, given)
             self.omit_body()
-            given = without_content(given)
+        self.status = status
         names = dict(given)
         self._length = names.get(b"content-length")
-        content_type = names.get(b"content-type", b"")
-        if content_type[:17] == b"text/event-stream":
+        if names.get(b"content-type", b"")[:17] == b"text/event-stream":
             self.is_event_stream = True
             self.lift_deadline()
             if self.is_ending:
                 self.incoming.end()
         if self.config.before_headers is not None:
             self.config.before_headers(self)
-        headers = completed_headers(self, given, names)
         if self._incoming is not None:
             self._incoming.is_answered = True
             self.must_close = self.must_close or self._incoming.must_close
-        if self.must_close:
-            headers = [header for header in headers if header[0] != b"connection"]
-            headers.append((b"connection", b"close"))
-        return {**message, "headers": headers}
+        return {**message, "headers": completed_headers(self, given, names)}
 
-    async def _send_headers(self, message: Any) -> None:
-        self.sent_bytes = 0
-        if message["type"] == "http.response.start":
-            await self._send_to_server(message)
-            return
-        self._divert = drop_message
+    def _omit_rest(self, *, is_streaming: bool) -> None:
+        self._divert, self.sent_bytes = drop_message, 0
         self._complete()
-        await self._send_to_server({"type": "http.response.body", "body": b"", "more_body": False})
-        if message.get("more_body"):
+        if is_streaming:
             # The application must not produce what no client receives.
             self.incoming.end()
 

@@ -7,6 +7,7 @@ from litestar.types import Receive, Scope, Send
 
 from .config import REQUEST_ID, ExchangeConfig
 from .exchange import Exchange, drop_message
+from .response_headers import USUAL_STATUSES, content_headers
 
 SERVICE_RESTART: Final = 1012
 _MESSAGE_TOO_BIG: Final = 1009
@@ -20,7 +21,7 @@ class WebSocketExchange(Exchange):
 
     __slots__ = ("_ended", "is_accepted", "is_closed", "received_bytes", "received_messages")
 
-    client_disconnected = is_dropped = False
+    client_disconnected = is_dropped = is_withheld = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         super().__init__(scope, receive, send, config)
@@ -117,6 +118,8 @@ class WebSocketExchange(Exchange):
         return message if change is None else change(message)
 
     def _started(self, message: Any, status: int) -> Any:
+        if status != _SWITCHING_PROTOCOLS and status not in USUAL_STATUSES:
+            content_headers(status, ())
         self.status = status
         if not self.id_bytes:
             return message
