@@ -21,6 +21,14 @@ _EXIT_S: Final = 1.0
 """Seconds to write the remaining lines at interpreter exit, if the process was not stopped in order."""
 
 
+_current: "ProcessSetup | None" = None
+
+
+def is_set_up() -> bool:
+    """Return whether logging of this process is set up, by this package or for it."""
+    return _current is not None
+
+
 class ProcessSetup:
     """Sets up logging and process metrics."""
 
@@ -30,13 +38,18 @@ class ProcessSetup:
         self._sink: LogSink | None = None
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
+        global _current
         del workers
+        _current = self
         self._sink = _log_to_stdout(self._settings)
         self._metrics = ProcessMetrics("main" if role == "main" else f"worker-{index}")
         self._metrics.start()
 
     def stop_process(self, *, timeout_s: float) -> None:
         """Write the remaining log lines; takes at most `timeout_s` seconds, or a quarter if that is more."""
+        global _current
+        if _current is self:
+            _current = None
         if self._metrics is not None:
             self._metrics.stop()
         if self._sink is not None:
