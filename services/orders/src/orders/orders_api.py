@@ -13,9 +13,9 @@ from starkeel_client import UpstreamClient
 from starkeel_db import OutboxPlugin, read_only, repeat_conflicts
 from starkeel_http import Idempotency, limit_by_user, problem_responses
 
-from .etags import etag, parse_if_match
+from .etags import IF_MATCH_PATTERN, etag, parse_if_match
 from .orders import Order, Orders, view
-from .pagination import PageCursor
+from .pagination import CURSOR_PATTERN, PageCursor
 from .schemas import Change, OrderView, Page, Placement
 from .users import require_active, user_id_of
 
@@ -31,11 +31,19 @@ _LINK = ResponseHeader(
 
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", max_length=1024, description="`ETag` of the order; required."),
+    HeaderParameter(
+        name="If-Match",
+        max_length=1024,
+        description="`ETag` of the order; required.",
+        schema_extra={"pattern": IF_MATCH_PATTERN},
+    ),
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Maximum number of orders on the page.")]
 Cursor = Annotated[
-    str | None, QueryParameter(max_length=64, description="`next_cursor` of the previous page.")
+    str | None,
+    QueryParameter(
+        description="`next_cursor` of the previous page.", schema_extra={"pattern": CURSOR_PATTERN}
+    ),
 ]
 
 

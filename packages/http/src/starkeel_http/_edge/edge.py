@@ -78,7 +78,7 @@ class Edge:
                 b"origin" in headers and exchange.facts[0] == "OPTIONS"
             ):
                 exchange.intercept = self._intercept
-        if policy.by_address:
+        if policy.by_address or (policy.query is not None and exchange.scope["query_string"]):
             exchange.intercept = self._intercept
 
     def end(self, exchange: Exchange, _error: BaseException | None) -> None:
@@ -121,8 +121,11 @@ class Edge:
                 await exchange.respond(*render(problem, exchange))
                 await _discard(exchange)
                 return False
-        if names := exchange.policy.by_address:
+        policy = exchange.policy
+        if names := policy.by_address:
             await self._limiter.count(exchange, names, rate_limit_key(exchange.client or "unknown"))
+        if policy.query is not None:
+            policy.query.check(exchange.scope["query_string"])
         return True
 
     async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:
