@@ -134,9 +134,11 @@ def test_standard_library_records_are_lines(logged: Any) -> None:
     assert logged.wait_for_log("wrong arguments %s %s ('one',)")["level"] == "ERROR"
 
 
-def test_granian_records_are_lines(logged: Any) -> None:
+def test_granian_records_are_lines_except_its_access_log(logged: Any) -> None:
     assert logged.wait_for_log("from granian")["target"] == "_granian"
-    assert logged.wait_for_log("from granian's access log")["target"] == "granian.access"
+    assert logged.wait_for_log("from granian's worker")["target"] == "granian.worker"
+    logged.wait_for_log("old ways")
+    assert not logged.found("from granian's access log")
 
 
 def test_warnings_are_lines(logged: Any) -> None:
@@ -166,7 +168,7 @@ def test_levels_are_set_for_each_logger(samples: Any) -> None:
 
     assert sample.wait_for_log("item looked at")["level"] == "DEBUG"
     sample.wait_for_log("loop trouble")
-    assert sample.found("from granian's access log")
+    assert sample.found("from granian's worker")
     assert not sample.found("request completed")
     assert not sample.found("stdlib a***@example.com")
     assert sample.found("wrong arguments %s %s ('one',)")

@@ -1,126 +1,174 @@
-"""Orders whose accounts sends something else than agreed."""
+"""The OpenAPI document and the service accept the same requests."""
 
+import itertools
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import msgspec
 import pytest
-from starkeel_testing import Service, running
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from orders.pagination import PageCursor
+from orders.schemas import Change, Placement
+from starkeel_testing import Service
 
-PLACEMENT = {"product_type": "oak-plank", "quantity": 1}
-PROFILE = json.dumps({"id": str(uuid4()), "email": "ada@example.com"}).encode()
-JSON, PROBLEM = "application/json", "application/problem+json"
+from tests.support.contract import Contract, constraints, decoder_constraints, is_valid, matches, sent
 
-AGREED: dict[str, tuple[int, str, bytes, int]] = {
-    "an active user": (200, JSON, PROFILE, 201),
-    "a rejected token": (401, PROBLEM, b'{"type":"about:blank","title":"","status":401}', 401),
-    "a deactivated user": (403, PROBLEM, b'{"type":"about:blank","title":"","status":403}', 403),
-}
-VIOLATIONS: dict[str, tuple[int, str, bytes, int]] = {
-    "a page of a proxy": (200, "text/html", b"<html>private</html>", 502),
-    "JSON of something else": (200, JSON, b'{"status": "private"}', 502),
-    "an id of another type": (200, JSON, b'{"id": "private"}', 502),
-    "no body": (200, JSON, b"", 502),
-    "accepted": (202, JSON, PROFILE, 502),
-    "no content": (204, "", b"", 502),
-    "a redirect to a login page": (302, "text/html", b"private", 502),
-    "a missing route": (404, PROBLEM, b'{"status": 404}', 502),
-    "a firewall's refusal": (403, "text/html", b"<html>private</html>", 502),
-    "a proxy's authentication": (401, "text/plain", b"private", 502),
-    "a rate limit": (429, PROBLEM, b'{"status": 429}', 503),
-    "an error": (500, PROBLEM, b'{"status": 500}', 503),
-}
-
-
-class Accounts:
-    """Publishes keys, and responds to all else as scripted."""
-
-    def __init__(self) -> None:
-        self.keys = b""
-        self.reply: tuple[int, str, bytes] = (200, JSON, PROFILE)
-        accounts = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                is_keys = self.path.endswith("jwks.json")
-                status, media_type, body = (200, JSON, accounts.keys) if is_keys else accounts.reply
-                self.send_response(status)
-                if media_type:
-                    self.send_header("Content-Type", media_type)
-                if status != 204:
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                with suppress(OSError):
-                    self.wfile.write(body)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+FEW = settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+BODIES = [("patch", "/api/orders/{order_id}"), ("post", "/api/orders")]
+PARAMETERS = [
+    ("get", "/api/orders", "limit", False),
+    ("get", "/api/orders", "cursor", False),
+    ("post", "/api/orders", "Idempotency-Key", True),
+    ("patch", "/api/orders/{order_id}", "If-Match", True),
+]
+TEXTS = ["1e1", "1.0", "+1", "0x1", "null", "None", '"', "*", '"1", "2"', 'W/"1"', '"a', "a,b"]
+BODY = {"post": {"product_type": "oak-plank", "quantity": 1}, "patch": {"quantity": 1}, "get": None}
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def scripted(signing_pem: str) -> Iterator[Accounts]:
-    from starkeel_auth import SigningKeys
-
-    accounts = Accounts()
-    accounts.keys = json.dumps(SigningKeys.from_pem(signing_pem).jwks()).encode()
-    yield accounts
-    accounts.stop()
+def contract(service: Service) -> Contract:
+    return Contract(service.client.get("/schema/openapi.json").json(), {})
 
 
 @pytest.fixture(scope="module")
-def orders(scripted: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("orders")
-    with _running(scripted, f"sqlite:///{directory}/orders.db") as service:
-        yield service
+def order_url(service: Service, ada: Any) -> str:
+    created = service.client.post("/api/orders", headers=ada.placing, json=BODY["post"])
+    return str(created.headers["location"])
 
 
-@contextmanager
-def _running(scripted: Accounts, database_url: str) -> Iterator[Service]:
-    env = {
-        "DATABASE_URL": database_url,
-        "ACCOUNTS_URL": scripted.url,
-        "JWT_JWKS_URL": f"{scripted.url}/.well-known/jwks.json",
-        "JWT_ISSUER": "https://accounts.example.com",
-        "JWT_AUDIENCE": "shop",
-        "RATE_LIMIT_ORDER_CREATION": "10000/minute",
-    }
-    with running("orders", env) as service:
-        yield service
+def test_all_bodies_are_compared(contract: Contract) -> None:
+    assert sorted(contract.operations()) == BODIES
 
 
-@pytest.mark.parametrize("how", AGREED | VIOLATIONS)
-def test_accounts_is_believed_only_if_its_response_is_as_agreed(
-    orders: Service, scripted: Accounts, forged: Callable[..., str], how: str
+@pytest.mark.parametrize(("method", "path"), BODIES)
+def test_a_body_is_accepted_as_the_document_states(
+    service: Service, contract: Contract, ada: Any, order_url: str, method: str, path: str
 ) -> None:
-    *reply, expected = (AGREED | VIOLATIONS)[how]
-    scripted.reply = tuple(reply)  # type: ignore[assignment]  # three of the four
-    request_id = uuid4().hex
-    headers: dict[str, Any] = {
-        "Authorization": f"Bearer {forged('none')}",
-        "Idempotency-Key": f'"{uuid4()}"',
-        "X-Request-ID": request_id,
-    }
+    schema = contract.body_schema(method, path)
+    url = order_url if "{" in path else path
 
-    response = orders.client.post("/api/orders", json=PLACEMENT, headers=headers)
+    @FEW
+    @given(contract.bodies(schema))
+    def check(body: Any) -> None:
+        headers = {**ada.placing, **JSON, "If-Match": "*"}
+        response = service.client.request(method.upper(), url, content=sent(body), headers=headers)
+        assert (response.status_code != 400) is is_valid(schema, body, {}), (body, response.text)
+        assert response.status_code < 500
 
-    assert response.status_code == expected, response.text
-    assert "private" not in response.text
-    if how in VIOLATIONS:
-        assert response.headers["content-type"].startswith(PROBLEM)
-        line = orders.wait_for_log("upstream response invalid", request_id=request_id)
-        assert (line["upstream"], line["route"], line["status"]) == ("accounts", "/api/users/me", reply[0])
-    assert "private" not in orders.output()
+    check()
+
+
+@pytest.mark.parametrize("kind", [Placement, Change])
+def test_the_document_has_the_bounds_of_the_decoder(contract: Contract, kind: type[msgspec.Struct]) -> None:
+    documented = constraints(contract.document["components"]["schemas"][kind.__name__])
+
+    assert documented == decoder_constraints(kind)
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter[2])
+def test_a_parameter_is_accepted_as_the_document_states(
+    service: Service, contract: Contract, ada: Any, order_url: str, parameter: tuple[str, str, str, bool]
+) -> None:
+    method, path, name, is_required = parameter
+    documented = contract.parameter(method, path, name)
+    schema = documented["schema"]
+    valid = contract.valid({key: schema[key] for key in schema if key != "default"}).map(str)
+    others = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40)
+
+    def is_accepted(text: str | None) -> bool:
+        headers = {**JSON, **ada.headers, "Idempotency-Key": str(uuid4()), "If-Match": "*"}
+        headers = {key: headers[key] for key in headers if key != name}
+        given = {} if text is None else {name: text}
+        is_header = documented["in"] == "header"
+        response = service.client.request(
+            method.upper(),
+            order_url if "{" in path else path,
+            headers=[(key, value.encode("latin-1")) for key, value in (headers | given).items()]
+            if is_header
+            else headers,
+            params={} if is_header else given,
+            content=b"" if method == "get" else sent(BODY[method]),
+        )
+        assert response.status_code < 500
+        return response.status_code not in {400, 428}
+
+    @FEW
+    @given(valid | others | st.sampled_from(TEXTS))
+    def check(text: str) -> None:
+        assert is_accepted(text) is matches(schema, text), text
+
+    check()
+    assert documented["required"] is is_required
+    assert is_accepted(None) is not is_required
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "message"),
+    [
+        ("limit=1&limit=2", "limit", "must be sent once"),
+        ("limit=1&l%69mit=1", "limit", "must be sent once"),
+        ("limit=1e1", "limit", "Expected `int`"),
+        ("limit=1.0", "limit", "Expected `int`"),
+        ("limit=%31e1", "limit", "Expected `int`"),
+        ("cursor=a&cursor=a", "cursor", "must be sent once"),
+    ],
+)
+def test_a_repeated_or_inexact_query_parameter_is_rejected(
+    service: Service, ada: Any, query: str, field: str, message: str
+) -> None:
+    response = service.client.get(f"/api/orders?{query}", headers=ada.headers)
+
+    assert response.status_code == 400, response.text
+    assert response.json()["errors"] == [{"field": field, "message": message, "location": "query"}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"product_type": "a", "quantity": 1, "quantity": 2}',
+        b'{"product_type": "a", "quantity": 1, "quantit\\u0079": 1}',
+        b'{"quantity": 3, "product_type": "a", "quantity": 3}',
+    ],
+)
+def test_a_repeated_name_in_a_body_is_rejected(service: Service, ada: Any, body: bytes) -> None:
+    response = service.client.post("/api/orders", content=body, headers={**ada.placing, **JSON})
+
+    assert response.status_code == 400, response.text
+    assert response.json()["errors"] == [{"field": "quantity", "message": "is repeated", "location": "body"}]
+
+
+@FEW
+@given(moment=st.integers(0, 4_500_000_000), order_id=st.uuids())
+def test_every_cursor_of_the_service_is_documented(contract: Contract, moment: int, order_id: UUID) -> None:
+    schema = contract.parameter("get", "/api/orders", "cursor")["schema"]
+
+    assert matches(schema, PageCursor(datetime.fromtimestamp(moment, UTC), order_id).encode())
+
+
+def test_an_event_of_the_stream_has_the_documented_schema(
+    service: Service, contract: Contract, fresh: Any
+) -> None:
+    operation = contract.document["paths"]["/api/orders/events"]["get"]
+    stream = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    event = contract.resolved(stream["contentSchema"])
+    service.client.post("/api/orders", headers=fresh.placing, json=BODY["post"])
+
+    headers = fresh.headers | {"Last-Event-ID": "0"}
+    with service.client.stream("GET", "/api/orders/events", headers=headers, timeout=30) as response:
+        fields = itertools.dropwhile(
+            lambda line: not line.startswith(("event:", "id:")), response.iter_lines()
+        )
+        first = dict(line.split(": ", 1) for line in itertools.takewhile(bool, fields))
+
+    assert stream["contentMediaType"] == "text/event-stream"
+    assert is_valid(event, first, {}), first
+    assert is_valid(event["properties"]["data"]["contentSchema"], json.loads(first["data"]), {})

@@ -4,14 +4,16 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from typing import Annotated, Any, Final
 
 from litestar import Litestar, post
+from litestar.constants import RESERVED_KWARGS
 from litestar.dto import AbstractDTO
-from litestar.enums import RequestEncodingType
+from litestar.enums import ParamType, RequestEncodingType
 from litestar.exceptions import HTTPException, ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.params import BodyKwarg, FromPath, JSONBody, QueryParameter
+from litestar.params import BodyKwarg, FromPath, JSONBody, ParameterKwarg, QueryParameter
 from litestar.routes import HTTPRoute
 from litestar.typing import FieldDefinition
 from msgspec import Meta
@@ -36,6 +38,23 @@ def body_media_type(handler: HTTPRouteHandler) -> str | None:
     kwarg = field.kwarg_definition
     media_type = kwarg.media_type if isinstance(kwarg, BodyKwarg) else RequestEncodingType.JSON
     return str(getattr(media_type, "value", media_type))
+
+
+def query_parameters(handler: BaseRouteHandler) -> Mapping[str, FieldDefinition]:
+    """Return the query parameters of a route and its dependencies by their external names."""
+    dependencies = handler.resolve_dependencies()
+    signatures = [provider.parsed_fn_signature.parameters for provider in dependencies.values()]
+    found: dict[str, FieldDefinition] = {}
+    for name, field in chain(*(each.items() for each in (parameters(handler), *signatures))):
+        kwarg = field.kwarg_definition
+        if name in dependencies or name in RESERVED_KWARGS:
+            continue
+        if isinstance(kwarg, ParameterKwarg):
+            if kwarg.param_type == ParamType.QUERY:
+                found[kwarg.name or name] = field
+        elif kwarg is None:
+            found[name] = field
+    return found
 
 
 def body_annotation(handler: BaseRouteHandler) -> Any:

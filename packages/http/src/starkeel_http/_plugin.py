@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, final
 
 import structlog
 from litestar import Litestar
@@ -12,9 +12,11 @@ from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.openapi.spec import Operation, Schema
 from litestar.params import ParameterKwarg
-from litestar.plugins import InitPlugin, ReceiveRoutePlugin
+from litestar.plugins import InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
+from litestar.typing import FieldDefinition
 from msgspec import Meta
 from starkeel_asgi import pipeline_of
 from starkeel_config import ServiceContext
@@ -26,8 +28,10 @@ from ._base.route_options import Policy, check_limit_names, check_limits_declare
 from ._base.settings import HttpSettings
 from ._errors.report import close_message, error_response, problem_response, report_websocket
 from ._idempotency.key import Idempotency, IdempotencyProvider, Replay, empty_response
+from ._openapi.operation import DocumentedOperation, closed_schema, is_closed_struct
 from ._request.media_types import AcceptedType
 from ._request.strict_json import ACCEPTED_TYPE, DECODER, StrictDecoder, strict_request_class
+from ._request.strict_query import StrictQuery
 
 if TYPE_CHECKING:
     from ._edge.edge import Edge
@@ -40,7 +44,7 @@ _BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length"
 
 
 @final
-class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
+class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
     """Adds the HTTP edge to an application: problem details, timeout, limits, CORS, headers.
 
     Its position in the list of plugins does not matter.
@@ -145,6 +149,14 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
         for handler in handlers:
             self._configure_handler(handler, f"{handler} at {route.path}")
 
+    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
+        """Return whether this plugin describes a type in the OpenAPI document."""
+        return is_closed_struct(field_definition)
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
+        """Describe a struct that rejects unknown fields."""
+        return closed_schema(field_definition, schema_creator, self)
+
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
         """Set the number of workers among which limits are divided while they are not counted in Redis."""
         self._workers = workers
@@ -185,7 +197,9 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin):
             handler.opt[DECODER] = StrictDecoder(handler)
             if accepted := AcceptedType.of(handler):
                 handler.opt[ACCEPTED_TYPE] = accepted
-        policy = self._policy.for_route(handler.opt, max_body_bytes=most)
+            if handler.operation_class is Operation:
+                handler.operation_class = DocumentedOperation
+        policy = self._policy.for_route(handler.opt, max_body_bytes=most, query=StrictQuery.of(handler))
         check_limits_declared(policy, self.limits, where=where)
         handler.opt[POLICY] = policy
         guards = handler.resolve_guards()

@@ -1,8 +1,11 @@
 """Litestar plugin for logs, metrics and traces."""
 
+import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, Self, final
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal, Self, final
 
 import structlog
 from litestar import Litestar
@@ -16,9 +19,11 @@ from starkeel_config import ServiceContext
 from ._compat import check_litestar
 from ._layer.layer import TelemetryLayer
 from ._metrics.process import LoopLag
-from ._process import ProcessSetup
+from ._process import ProcessSetup, is_set_up
 from ._settings import ObservabilitySettings
 from ._traces.provider import Tracing, has_foreign_provider
+
+_FLUSH_S: Final = 3.0
 
 
 @final
@@ -26,8 +31,9 @@ class ObservabilityPlugin(InitPlugin):
     """Gives every request an id, a span, metrics and a log line.
 
     Order: list it first, so that it flushes last. `start_process`, which the server calls, sets up logging,
-    the tracer provider and process metrics; without it, as in a test client, requests still have ids and are
-    counted.
+    the tracer provider and process metrics. Under another server this happens when the application starts.
+    In another thread than the main one, as in a test client, logging is left alone; requests still have ids
+    and are counted.
     """
 
     def __init__(self, settings: ObservabilitySettings) -> None:
@@ -45,6 +51,7 @@ class ObservabilityPlugin(InitPlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the telemetry layer, and replace Litestar's logging unless the application configured it."""
+        app_config.lifespan = [self._process, *app_config.lifespan]
         app_config.on_startup.append(self._start)
         app_config.on_shutdown.append(self._stop)
         app_config.after_exception.append(_store_exception)
@@ -87,6 +94,26 @@ class ObservabilityPlugin(InitPlugin):
         yield "traces", *self._traces()
         lines = f"LOG_FORMAT is {self.settings.log_format}, LOG_LEVEL is {self.settings.log_level}"
         yield "logs", True, lines
+
+    @asynccontextmanager
+    async def _process(self, _app: Litestar) -> AsyncGenerator[None]:
+        """Set up a process whose server does not call the hooks; the outermost context of the application."""
+        if is_set_up():
+            yield
+            return
+        if threading.current_thread() is not threading.main_thread():
+            # Test clients run the application so; the logging of the test runner must stay.
+            logging.getLogger("starkeel_observability").warning(
+                "logging not set up: the application does not run in the main thread; call `start_process` of"
+                " ObservabilityPlugin before it starts, and `stop_process` at the end"
+            )
+            yield
+            return
+        self.start_process(role="worker", index=0, workers=1)
+        try:
+            yield
+        finally:
+            self.stop_process(timeout_s=_FLUSH_S)
 
     def _traces(self) -> tuple[bool, str]:
         settings = self.settings

@@ -23,6 +23,14 @@ _EXIT_S: Final = 1.0
 """Seconds to write the remaining lines at interpreter exit, if the process was not stopped in order."""
 
 
+_current: "ProcessSetup | None" = None
+
+
+def is_set_up() -> bool:
+    """Return whether logging of this process is set up, by this package or for it."""
+    return _current is not None
+
+
 class ProcessSetup:
     """Sets up logging and process metrics."""
 
@@ -32,7 +40,9 @@ class ProcessSetup:
         self._sink: LogSink | None = None
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
+        global _current
         del workers
+        _current = self
         self._sink = _log_to_stdout(self._settings)
         self._metrics = ProcessMetrics("main" if role == "main" else f"worker-{index}")
         self._metrics.start()
@@ -42,6 +52,9 @@ class ProcessSetup:
 
         Takes at most `timeout_s` seconds, or a quarter if that is more.
         """
+        global _current
+        if _current is self:
+            _current = None
         until = time.monotonic() + timeout_s
         shut_down_foreign_providers(timeout_s=timeout_s)
         if self._metrics is not None:

@@ -7,6 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from .passwords import MAX_LENGTH, MIN_LENGTH
+
 _EMAIL = "ada@example.com"
 _PASSWORD = "a wagon full of clocks"  # noqa: S105  (an example in the documentation)
 _REFRESH_TOKEN = "bm90IGEgdG9rZW4sIGJ1dCBhbiBleGFtcGxlIG9mIG9uZSB3aXRoIGl0cyBsZW5n"  # noqa: S105  (as above)
@@ -18,6 +20,7 @@ Email = Annotated[
         max_length=320,
         description="Email address of at most 254 characters, not case-sensitive.",
         examples=[_EMAIL],
+        extra_json_schema={"extra": {"format": "email"}},
     ),
 ]
 Password = Annotated[
@@ -25,7 +28,19 @@ Password = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        description="8 to 128 characters after Unicode normalisation (NFKC); common passwords are rejected.",
+        description="Password of the user.",
+        examples=[_PASSWORD],
+    ),
+]
+
+
+NewPassword = Annotated[
+    str,
+    Meta(
+        min_length=MIN_LENGTH,
+        max_length=MAX_LENGTH,
+        description=f"{MIN_LENGTH} to {MAX_LENGTH} characters, also after Unicode normalisation (NFKC);"
+        " common passwords are rejected.",
         examples=[_PASSWORD],
     ),
 ]
@@ -48,15 +63,18 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     password: Password
 
 
-class SignUp(Credentials, frozen=True):
+class SignUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Registration of a user."""
+
+    email: Email
+    password: NewPassword
 
 
 class PasswordChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New password, confirmed by the current one."""
 
     current_password: Password
-    new_password: Annotated[Password, Meta(examples=["seven quiet lighthouses"])]
+    new_password: Annotated[NewPassword, Meta(examples=["seven quiet lighthouses"])]
 
 
 class Deactivation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

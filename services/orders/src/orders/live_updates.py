@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import anyio
 import msgspec
@@ -12,7 +12,8 @@ from anyio import CancelScope
 from litestar import WebSocket, get, websocket
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import HeaderParameter
+from litestar.openapi.spec import OpenAPIType, Reference, Schema
+from litestar.params import HeaderParameter, Parameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from starkeel_auth import Principal, requires_scope
 from starkeel_db import OutboxPlugin
@@ -29,6 +30,27 @@ _TRY_AGAIN_LATER = 1013
 _EXPIRED = 4401
 _POSITION = re.compile("[0-9]{1,18}")
 _READ = [requires_scope("orders:read")]
+
+_EVENTS = {
+    "contentMediaType": "text/event-stream",
+    "contentSchema": Schema(
+        type=OpenAPIType.OBJECT,
+        description="One event.",
+        properties={
+            "event": Schema(type=OpenAPIType.STRING, enum=list(get_args(EventType))),
+            "id": Schema(
+                type=OpenAPIType.STRING, pattern="^[0-9]{1,18}$", description="For `Last-Event-ID`."
+            ),
+            "data": Schema(
+                type=OpenAPIType.STRING,
+                content_media_type="application/json",
+                content_schema=Reference(ref="#/components/schemas/OrderView"),
+            ),
+        },
+        required=["event", "id", "data"],
+    ),
+}
+"""Schema of the stream; the fields are those of the standard (HTML, 9.2.6)."""
 
 _decoder = msgspec.json.Decoder(OrderView)
 
@@ -50,8 +72,9 @@ LastEventId = Annotated[
     media_type="text/event-stream",
     responses={
         200: ResponseSpec(
-            str,
-            description="`order.created`, `order.changed`, `order.cancelled`.",
+            Annotated[str, Parameter(schema_extra=_EVENTS)],  # type: ignore[arg-type]  # Litestar reads it
+            description="Server-sent events: `order.created`, `order.changed`, `order.cancelled`.",
+            generate_examples=False,
             media_type="text/event-stream",
         )
     }

@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
 from starkeel_db import OutboxPlugin, read_only, repeat_conflicts
-from starkeel_http import Idempotency, check_preconditions, limit_by_user, problem_responses
+from starkeel_http import EntityTags, Idempotency, check_preconditions, limit_by_user, problem_responses
 
 from .etags import etag, parse_if_match
 from .orders import Order, Orders, view
-from .pagination import PageCursor
+from .pagination import CURSOR_PATTERN, PageCursor
 from .schemas import Change, OrderView, Page, Placement
 from .users import require_active, user_id_of
 
@@ -31,14 +31,22 @@ _LINK = ResponseHeader(
 
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", max_length=1024, description="`ETag` of the order; required."),
+    HeaderParameter(
+        name="If-Match",
+        max_length=1024,
+        description="`ETag` of the order; required.",
+        schema_extra={"pattern": EntityTags.pattern},
+    ),
 ]
 OptionalIfMatch = Annotated[
     str | None, HeaderParameter(name="If-Match", max_length=1024, description="`ETag` of the order.")
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Maximum number of orders on the page.")]
 Cursor = Annotated[
-    str | None, QueryParameter(max_length=64, description="`next_cursor` of the previous page.")
+    str | None,
+    QueryParameter(
+        description="`next_cursor` of the previous page.", schema_extra={"pattern": CURSOR_PATTERN}
+    ),
 ]
 
 

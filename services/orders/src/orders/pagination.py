@@ -1,6 +1,7 @@
 """Cursor pagination: the position of the last order on a page, encoded as opaque text."""
 
 import base64
+import re
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,9 @@ from uuid import UUID
 from litestar.exceptions import ValidationException
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# 24 bytes, of which the first seven bits are 0: moments from 1970 to 6536.
+CURSOR_PATTERN = r"^A[A-Za-f][A-Za-z0-9_-]{30}$(?!\n)"
+_valid = re.compile(CURSOR_PATTERN).search
 _LAYOUT = struct.Struct(">q16s")
 
 
@@ -32,11 +36,16 @@ class PageCursor:
         Raises:
             ValidationException: The text is not a cursor.
         """
+        if _valid(cursor) is None:
+            raise _invalid()
         try:
             microseconds, id_bytes = _LAYOUT.unpack(base64.b64decode(cursor, altchars=b"-_", validate=True))
             return cls(_EPOCH + timedelta(microseconds=microseconds), UUID(bytes=id_bytes))
         except (ValueError, OverflowError, struct.error) as error:
-            message = "is not the cursor of a page"
-            raise ValidationException(
-                f"`cursor` {message}", extra=[{"key": "cursor", "message": message, "source": "query"}]
-            ) from error
+            raise _invalid() from error
+
+
+def _invalid() -> ValidationException:
+    message = "is not the cursor of a page"
+    extra = [{"key": "cursor", "message": message, "source": "query"}]
+    return ValidationException(f"`cursor` {message}", extra=extra)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from litestar.exceptions import ImproperlyConfiguredException
 
@@ -53,6 +53,13 @@ def request_timeout(seconds: float) -> dict[str, Any]:
     return {_TIMEOUT: float(seconds)}
 
 
+class QueryCheck(Protocol):
+    """Check of a query string."""
+
+    def check(self, query: bytes) -> None:
+        """Raise `ValidationException` for an invalid query string."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Limits that apply to a route.
@@ -62,20 +69,25 @@ class Policy:
         max_body_bytes: Maximum size of the body; None for no limit.
         by_address: Names of the rate limits per client address.
         by_user: Names of the rate limits per user.
+        query: Check of the query string; None for a route without query parameters.
     """
 
     timeout_s: float
     max_body_bytes: int | None
     by_address: tuple[str, ...] = ()
     by_user: tuple[str, ...] = ()
+    query: QueryCheck | None = None
 
-    def for_route(self, opt: Mapping[str, Any], *, max_body_bytes: int | None) -> "Policy":
+    def for_route(
+        self, opt: Mapping[str, Any], *, max_body_bytes: int | None, query: QueryCheck | None = None
+    ) -> "Policy":
         """Return this policy with a route's own options and body limit."""
         return Policy(
             timeout_s=opt.get(_TIMEOUT, self.timeout_s),
             max_body_bytes=max_body_bytes,
             by_address=opt.get(_BY_ADDRESS, ()),
             by_user=user_limits(opt),
+            query=query,
         )
 
 

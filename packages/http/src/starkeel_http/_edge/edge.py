@@ -82,7 +82,7 @@ class Edge:
                 exchange.intercept = self._intercept
             if not _is_unconditional(headers) and exchange.facts[0] in _READS:
                 exchange.add_gate(ReadPreconditions(exchange), GateOrder.VERIFY)
-        if policy.by_address:
+        if policy.by_address or (policy.query is not None and exchange.scope["query_string"]):
             exchange.intercept = self._intercept
 
     def end(self, exchange: Exchange, _error: BaseException | None) -> None:
@@ -125,8 +125,11 @@ class Edge:
                 await exchange.respond(*render(problem, exchange))
                 await _discard(exchange)
                 return False
-        if names := exchange.policy.by_address:
+        policy = exchange.policy
+        if names := policy.by_address:
             await self._limiter.count(exchange, names, rate_limit_key(exchange.client or "unknown"))
+        if policy.query is not None:
+            policy.query.check(exchange.scope["query_string"])
         return True
 
     async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:

@@ -7,16 +7,24 @@ from typing import Annotated, Any, Final, final
 
 from litestar import Request
 from litestar import Response as LitestarResponse
-from litestar.exceptions import ClientException, HTTPException, ImproperlyConfiguredException
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    ImproperlyConfiguredException,
+    ValidationException,
+)
 from litestar.params import HeaderParameter
 from starkeel_asgi import GateOrder, Header, HttpExchange, Response, current
 from starkeel_config import IdempotencyStore
 
+_HEADER: Final = "Idempotency-Key"
 _DIGEST_BYTES: Final = 32
 _FIRST_ERROR: Final = 400
 _TOKEN: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]{1,255}")
 # The draft requires a string of RFC 8941; the bare key is accepted as well.
 _QUOTED: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
+KEY_PATTERN: Final = rf"^(?:{_TOKEN.pattern}|{_QUOTED.pattern})$"
+"""Pattern of the header's value in the OpenAPI document."""
 _ESCAPED: Final = re.compile(r'\\(["\\])')
 
 _REUSED: Final = "This `Idempotency-Key` was used for a different request. Use a new key for a new request."
@@ -140,6 +148,7 @@ class IdempotencyProvider:
                 name="Idempotency-Key",
                 description="Client-generated unique key, such as a UUID; 1 to 255 visible ASCII characters,"
                 " in double quotes or bare. Retries with the same key return the original response.",
+                schema_extra={"pattern": KEY_PATTERN},
             ),
         ],
     ) -> Idempotency:
@@ -149,7 +158,8 @@ class IdempotencyProvider:
             ClientException: The header is missing, repeated or malformed.
         """
         if len(request.headers.getall("idempotency-key", [])) != 1:
-            raise ClientException("`Idempotency-Key` must be sent exactly once.")
+            extra = [{"key": _HEADER, "message": "must be sent exactly once", "source": "header"}]
+            raise ValidationException(f"`{_HEADER}` must be sent exactly once.", extra=extra)
         assert self.store is not None
         key = parse_key(idempotency_key)
         return Idempotency(request, key, store=self.store, keys_in_flight=self._keys_in_flight)
@@ -166,9 +176,9 @@ def parse_key(text: str) -> str:
         return _ESCAPED.sub(r"\1", quoted[1])
     if _TOKEN.fullmatch(text):
         return text
-    raise ClientException(
-        "`Idempotency-Key` must be 1 to 255 visible ASCII characters, preferably in double quotes."
-    )
+    message = "must be 1 to 255 visible ASCII characters, preferably in double quotes."
+    extra = [{"key": _HEADER, "message": message.rstrip("."), "source": "header"}]
+    raise ValidationException(f"`{_HEADER}` {message}", extra=extra)
 
 
 def _key_in_use() -> ClientException:

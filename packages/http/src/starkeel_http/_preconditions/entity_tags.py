@@ -28,8 +28,11 @@ class EntityTags:
     tags that these services send are strong: a weak one is the mark of a proxy.
 
     Attributes:
+        pattern: Pattern of a header, for the OpenAPI document.
         values: The opaque parts, without marks of proxies; `None` for `*`.
     """
+
+    pattern: Final = rf"^(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)$"
 
     def __init__(self, values: frozenset[str] | None) -> None:
         self.values = values

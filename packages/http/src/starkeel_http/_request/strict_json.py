@@ -1,4 +1,4 @@
-"""Strict JSON decoding: no type coercion, unknown fields rejected."""
+"""Strict JSON decoding: no type coercion, unknown and repeated fields rejected."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, Final
@@ -10,7 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from .._compat import body_type
 from .._errors.problem import summary
-from .._errors.validation import FieldError
+from .._errors.validation import FieldError, field_error
+from .duplicate_keys import duplicate_key
 from .field_errors import all_errors, first_errors
 from .media_types import AcceptedType
 
@@ -50,11 +51,9 @@ class StrictDecoder:
             ClientException: The body is not valid JSON.
         """
         try:
-            return self._decoder.decode(body)
+            decoded = self._decoder.decode(body)
         except msgspec.ValidationError as error:
-            errors = self._errors(body, error)
-            extra = [{"key": each.field, "message": each.message, "source": "body"} for each in errors]
-            raise ValidationException(summary(errors), extra=extra) from None
+            raise _invalid(self._errors(body, error)) from None
         except RecursionError:
             raise ClientException("The body is nested too deeply.") from None
         except UnicodeDecodeError:
@@ -63,6 +62,9 @@ class StrictDecoder:
             raise ClientException(f"The body is not valid JSON: {_reason(error)}.") from None
         except (ValueError, OverflowError):
             raise ClientException("The body has a value that cannot be decoded.") from None
+        if (repeated := duplicate_key(body)) is not None:
+            raise _invalid([field_error(repeated, "is repeated")])
+        return decoded
 
     def _errors(self, body: bytes, first: msgspec.ValidationError) -> list[FieldError]:
         """List all invalid fields; msgspec itself stops at the first."""
@@ -114,6 +116,11 @@ def strict_request_class(base: type[Request[Any, Any, Any]] | None) -> type[Requ
     if base is None or base is Request:
         return StrictRequest
     return type(base.__name__, (StrictRequest, base), {"__slots__": ()})
+
+
+def _invalid(errors: list[FieldError]) -> ValidationException:
+    extra = [{"key": each.field, "message": each.message, "source": "body"} for each in errors]
+    return ValidationException(summary(errors), extra=extra)
 
 
 def _reason(error: msgspec.DecodeError) -> str:

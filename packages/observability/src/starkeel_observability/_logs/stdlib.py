@@ -17,6 +17,11 @@ _STANDARD_ATTRIBUTES: Final = frozenset({*vars(logging.makeLogRecord({})), "mess
 _TARGET: Final = "starkeel_observability"
 _OTEL_REPEAT_S: Final = 60.0
 _CRASH_S: Final = 1.0
+_SERVERS_ACCESS: Final = ("uvicorn.access", "hypercorn.access", "granian.access", "gunicorn.access")
+"""Access loggers of servers, whose lines would repeat those of the telemetry layer."""
+_CREATED_LATE: Final = ("hypercorn.error",)
+"""Loggers that a server gives their handlers after the application has started."""
+_TERMINAL_FDS: Final = frozenset({1, 2})
 _loggers_with_level: set[str] = set()
 
 
@@ -50,10 +55,13 @@ class SinkHandler(logging.Handler):
         )
 
     def install_hooks(self) -> None:
-        """Set the interpreter's hooks for uncaught exceptions and warnings."""
-        sys.excepthook = self._in_main
-        threading.excepthook = self._in_thread
-        sys.unraisablehook = self._unraisable
+        """Set the interpreter's hooks for uncaught exceptions and warnings; those of others are kept."""
+        if _is_replaceable(sys.excepthook, sys.__excepthook__):
+            sys.excepthook = self._in_main
+        if _is_replaceable(threading.excepthook, threading.__excepthook__):
+            threading.excepthook = self._in_thread
+        if _is_replaceable(sys.unraisablehook, sys.__unraisablehook__):
+            sys.unraisablehook = self._unraisable
         warnings.showwarning = self._warning  # type: ignore[assignment]  # accepts the other arguments, too
 
     def _in_main(self, kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
@@ -137,14 +145,33 @@ def _message(record: logging.LogRecord) -> str:
 
 def configure(sink: LogSink, levels: LogLevels) -> None:
     """Send the records of all loggers, warnings and uncaught exceptions to the sink."""
-    for logger in list(logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger):
-            _remove_terminal_handlers(logger)
+    _adopt_loggers()
     handler = SinkHandler(sink, levels)
-    logging.root.handlers[:] = [handler]
+    kept = [each for each in logging.root.handlers if not _writes_to_terminal(each)]
+    logging.root.handlers[:] = [handler, *kept]
     set_levels(levels)
     logging.lastResort = None
     handler.install_hooks()
+
+
+def _adopt_loggers() -> None:
+    """Have all loggers pass their records on, instead of writing them to a terminal."""
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            _remove_terminal_handlers(logger)
+    for name in _SERVERS_ACCESS:
+        # Uvicorn logs no access lines without a handler, and has no cost then.
+        access = logging.getLogger(name)
+        access.handlers[:] = []
+        access.propagate, access.disabled = False, True
+    for name in _CREATED_LATE:
+        logging.getLogger(name).addFilter(_adopt)
+
+
+def _adopt(record: logging.LogRecord) -> bool:
+    """Adopt the logger of a record, before its handlers are called; a filter."""
+    _remove_terminal_handlers(logging.getLogger(record.name))
+    return True
 
 
 def set_levels(levels: LogLevels) -> None:
@@ -163,15 +190,29 @@ def set_levels(levels: LogLevels) -> None:
 
 def _remove_terminal_handlers(logger: logging.Logger) -> None:
     """Remove handlers that write to a terminal; files and other handlers of the application are kept."""
-    kept = [handler for handler in logger.handlers if not _is_terminal_handler(handler)]
+    kept = [handler for handler in logger.handlers if not _writes_to_terminal(handler)]
     if len(kept) != len(logger.handlers):
         logger.handlers[:] = kept
         logger.propagate = True
 
 
-def _is_terminal_handler(handler: logging.Handler) -> bool:
+def _writes_to_terminal(handler: logging.Handler) -> bool:
+    """Return whether a handler writes to stdout or stderr; also that of an earlier set-up, which did."""
+    if isinstance(handler, SinkHandler):
+        return True
     # A `QueueHandler` exists only if its module is loaded, which takes milliseconds.
     module = sys.modules.get("logging.handlers")
     if module is not None and isinstance(handler, module.QueueHandler):
         return True
-    return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+    if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler):
+        return False
+    try:
+        return handler.stream in {sys.stdout, sys.stderr} or handler.stream.fileno() in _TERMINAL_FDS
+    except (AttributeError, OSError, TypeError, ValueError):
+        # A stream without a descriptor, such as that of a test runner.
+        return False
+
+
+def _is_replaceable(hook: Any, default: Any) -> bool:
+    """Return whether a hook of the interpreter is its own, or one that an earlier set-up installed."""
+    return hook is default or isinstance(getattr(hook, "__self__", None), SinkHandler)

@@ -72,7 +72,13 @@ class Tracing:
             self.recent = RecentTraces(settings.service_name, on_end)
             on_end, put_encoded = self.recent.take, None
         should_sample = sampler(settings.traces_sampler, settings.traces_sampler_arg)
-        trace.set_tracer_provider(Provider(should_sample, on_end, put_encoded))
+        installed = trace.get_tracer_provider()
+        if isinstance(installed, Provider):
+            # OpenTelemetry installs one only, for an application that is started again as well.
+            installed.should_sample, installed.on_end = should_sample, on_end
+            installed.put_encoded = put_encoded
+        else:
+            trace.set_tracer_provider(Provider(should_sample, on_end, put_encoded))
 
     def stop(self, *, timeout_s: float) -> None:
         """Send the remaining spans; takes at most `timeout_s` seconds."""
