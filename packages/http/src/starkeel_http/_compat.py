@@ -117,6 +117,9 @@ _PROBES: Final[dict[str, Callable[[Litestar, HTTPRouteHandler], bool]]] = {
     "`parsed_data_field` of a handler does not describe its body: JSON would be decoded leniently": (
         lambda _, handler: body_type(handler) == list[int]
     ),
+    "`resolve_dependencies` and `parsed_fn_signature` do not describe the query: `1e1` would be an integer": (
+        lambda _, handler: list(query_parameters(handler)) == ["Size"]
+    ),
     "`request_max_body_size` of the application has no effect: `MAX_BODY_BYTES` would be ignored": (
         lambda _, handler: set_max_body_bytes(handler, _LIMIT) == _LIMIT
     ),
