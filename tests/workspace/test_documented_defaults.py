@@ -1,4 +1,4 @@
-"""What the guides and READMEs state about defaults holds: every claim is compared with the settings.
+"""Claims of the guides and READMEs about defaults, compared with the settings.
 
 `docs/configuration.md` is generated. Elsewhere a number on the line of a setting is taken for its default.
 One that is something else is listed in `UNRELATED`, so that a new one requires a decision.

@@ -29,6 +29,7 @@ def fresh_check() -> Iterator[None]:
         (BaseRouteHandler, "parsed_data_field", None),
         (HTTPRouteHandler, "resolve_request_max_body_size", lambda _: LITESTAR_DEFAULT_MAX_BODY_BYTES),
         (_compat, "parameters", lambda _: {}),
+        (_compat, "query_parameters", lambda _: {}),
     ],
 )
 def test_an_unsupported_release_of_litestar_is_reported(

@@ -11,7 +11,7 @@ from orders.pagination import PageCursor
 
 
 @given(
-    st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9999, 12, 30)),  # noqa: DTZ001  (required by hypothesis)
+    st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(6535, 12, 30)),  # noqa: DTZ001  (required by hypothesis)
     st.uuids(),
 )
 def test_a_cursor_is_decoded(moment: datetime, order_id: UUID) -> None:

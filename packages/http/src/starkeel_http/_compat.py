@@ -129,6 +129,9 @@ _PROBES: Final[dict[str, Callable[[Litestar, HTTPRouteHandler], bool]]] = {
             body_type(handler) == list[int] and body_media_type(handler) == RequestEncodingType.JSON.value
         )
     ),
+    "`resolve_dependencies` and `parsed_fn_signature` do not describe the query: `1e1` would be an integer": (
+        lambda _, handler: list(query_parameters(handler)) == ["Size"]
+    ),
     "`request_max_body_size` of the application has no effect: `MAX_BODY_BYTES` would be ignored": (
         lambda _, handler: set_max_body_bytes(handler, _LIMIT) == _LIMIT
     ),
