@@ -114,6 +114,11 @@ async def test_a_hung_server_is_replaced(
         assert (failure.kind, str(failure)) == ("connection", "Redis did not reply within 0.25 seconds")
         # The kernel accepts connections for a process that is suspended.
         assert (await _failure(client, "PING")).kind == "connection"
+
+        async def is_explained() -> bool:
+            return "did not accept a connection within 1 second" in str(await _failure(client, "PING"))
+
+        await until(is_explained)
         forwarder.target = second.port
         await until(lambda: _succeeds(client), timeout_s=2)
 

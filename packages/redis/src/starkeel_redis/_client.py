@@ -114,6 +114,7 @@ class RedisClient:
                 self._set_away(failure_of(error, setting=self._setting))
             else:
                 failures = 0 if time.monotonic() - started_at >= _STABLE_S else failures + 1
+                self._failure = failure
                 if failures <= 1:
                     # The name may lead to another server by now.
                     continue
@@ -122,10 +123,14 @@ class RedisClient:
 
     async def _use_connection(self) -> RedisFailure:
         """Use one connection until it fails and return the failure; raises if it cannot be opened."""
-        async with asyncio.timeout(_CONNECT_S):
-            link = await open_link(
-                self._connection_class, self._arguments, reply_s=self._reply_s, setting=self._setting
-            )
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                link = await open_link(
+                    self._connection_class, self._arguments, reply_s=self._reply_s, setting=self._setting
+                )
+        except TimeoutError:
+            reason = f"Redis did not accept a connection within {_CONNECT_S:g} second(s)"
+            raise RedisFailure("connection", reason) from None
         self._link, self._is_away = link, False
         self._changed.set()
         try:
