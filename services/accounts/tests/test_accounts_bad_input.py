@@ -73,7 +73,7 @@ def test_a_chunked_body_over_the_limit_is_rejected(service: Service) -> None:
         ("GET", "/api/users/unknown", 404),
         ("PUT", "/api/users", 405),
         ("GET", "/api/auth/token", 405),
-        ("BREW", "/api/users", 405),
+        ("BREW", "/api/users", 501),
     ],
 )
 def test_an_unknown_route_or_method_is_a_problem(
