@@ -16,7 +16,7 @@ from starkeel_db import DatabasePlugin, after_commit, delete_batch, deleting
 from starkeel_observability import counter
 
 from .refresh_tokens import NONCE_BYTES, RefreshToken
-from .session_table import UserSession, client_description, has_no_valid_token, is_live
+from .session_table import UserSession, client_description, has_no_valid_token, is_live, is_revoked
 
 log = structlog.get_logger(__name__)
 
@@ -170,6 +170,11 @@ class Sessions:
                 .order_by(UserSession.last_used_at.desc(), UserSession.id)
             )
         ).all()
+
+    async def ended(self) -> Sequence[UUID]:
+        """Return the ids of all sessions that have ended while an access token may be valid, sorted."""
+        statement = select(UserSession.id).where(is_revoked(_now())).order_by(UserSession.id)
+        return (await self._session.scalars(statement)).all()
 
     async def _end(self, ids: Select[Any], reason: EndReason) -> bool:
         found = (await self._session.scalars(ids)).all()
