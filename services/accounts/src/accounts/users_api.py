@@ -13,7 +13,7 @@ from starkeel_db import read_only
 from starkeel_http import limit_by_address, limit_by_user, problem_responses
 
 from .emails import EmailAddress
-from .passwords import validate_password
+from .passwords import PasswordPolicy
 from .schemas import Deactivation, PasswordChange, Profile, SignUp
 from .sessions import Sessions
 from .users import User, Users
@@ -36,10 +36,15 @@ class UserController(Controller):
         response_headers=[_LOCATION],
         responses=problem_responses(400, 409, 413, 429, 503),
     )
-    async def sign_up(self, data: JSONBody[SignUp], users: NamedDependency[Users]) -> Response[Profile]:
+    async def sign_up(
+        self,
+        data: JSONBody[SignUp],
+        users: NamedDependency[Users],
+        password_policy: NamedDependency[PasswordPolicy],
+    ) -> Response[Profile]:
         """Create a user with an email address and a password."""
         email = _validated("email", EmailAddress.parse, data.email)
-        password = _validated("password", validate_password, data.password, email.written)
+        password = _validated("password", password_policy.validate, data.password, email.written)
         return Response(_profile(await users.sign_up(email, password)), headers={"Location": "/api/users/me"})
 
     @get(
@@ -69,9 +74,10 @@ class UserController(Controller):
         user: NamedDependency[User],
         users: NamedDependency[Users],
         sessions: NamedDependency[Sessions],
+        password_policy: NamedDependency[PasswordPolicy],
     ) -> Profile:
         """Replace the password. All sessions of the user end, including the current one."""
-        new = _validated("new_password", validate_password, data.new_password, user.email)
+        new = _validated("new_password", password_policy.validate, data.new_password, user.email)
         await users.change_password(user, current=data.current_password, new=new)
         await sessions.end_all(user.id, "password_changed")
         return _profile(user)
