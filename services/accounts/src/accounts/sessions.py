@@ -16,6 +16,7 @@ from starkeel_db import DatabasePlugin, after_commit, delete_batch, deleting
 from starkeel_observability import counter
 
 from .refresh_tokens import NONCE_BYTES, RefreshToken
+from .security_events import count
 from .session_table import UserSession, client_description, has_no_valid_token, is_live, is_revoked
 
 log = structlog.get_logger(__name__)
@@ -134,6 +135,7 @@ class Sessions:
             return self._refreshed(found, token.successor(found.rotation_nonce), now, result="repeated")
         log.warning("refresh token reused", sid=str(found.id), user_id=str(found.user_id))
         _REFRESHES.labels(result="reused").inc()
+        count("refresh_token_reused")
         await self.end(found.id, "refresh_token_reused")
         # The response is an error, with which the unit of work would be rolled back.
         await self._session.commit()

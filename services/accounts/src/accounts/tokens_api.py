@@ -17,6 +17,7 @@ from starkeel_observability import counter
 
 from .emails import EmailAddress
 from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Refresh, Revocations, Token
+from .security_events import SecurityEvents
 from .sessions import Grant, Sessions
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
@@ -49,6 +50,7 @@ class TokenController(Controller):
         users: NamedDependency[Users],
         sessions: NamedDependency[Sessions],
         issuer: NamedDependency[TokenIssuer],
+        security_events: NamedDependency[SecurityEvents],
     ) -> Token:
         """Exchange an email address and its password for the tokens of a new session.
 
@@ -60,7 +62,7 @@ class TokenController(Controller):
         user_id = await users.authenticate(email, data.password)
         if user_id is None:
             _TOKENS_ISSUED.labels(result="refused").inc()
-            log.info("token refused", email=data.email)
+            security_events.log("sign_in_refused", "token refused", email=data.email)
             raise NotAuthorizedException(
                 "The email address or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
             )

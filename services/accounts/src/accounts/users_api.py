@@ -1,12 +1,13 @@
 """Endpoints for users."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from litestar import Controller, Response, delete, get, patch, post
+from litestar import Controller, MediaType, Response, delete, get, patch, post
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
+from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 from starkeel_auth import authenticated
 from starkeel_db import read_only
@@ -16,10 +17,11 @@ from .emails import EmailAddress
 from .passwords import PasswordPolicy
 from .schemas import Deactivation, PasswordChange, Profile, SignUp
 from .sessions import Sessions
-from .users import User, Users
+from .users import AddressTakenError, User, Users
 
 T = TypeVar("T")
 
+_ACCEPTED = ResponseSpec(None, description="With `SIGN_UP_HIDES_ADDRESSES`: a user with the address exists.")
 _LOCATION = ResponseHeader(name="Location", description="URL of the user.", documentation_only=True)
 
 
@@ -34,18 +36,30 @@ class UserController(Controller):
         opt=limit_by_address("sign_up"),
         response_description="The new user.",
         response_headers=[_LOCATION],
-        responses=problem_responses(400, 409, 413, 429, 503),
+        responses=problem_responses(400, 409, 413, 429, 503) | {202: _ACCEPTED},
     )
     async def sign_up(
         self,
         data: JSONBody[SignUp],
         users: NamedDependency[Users],
         password_policy: NamedDependency[PasswordPolicy],
+        hides_addresses: NamedDependency[bool],
     ) -> Response[Profile]:
-        """Create a user with an email address and a password."""
+        """Create a user with an email address and a password.
+
+        With `SIGN_UP_HIDES_ADDRESSES` the response is 202 without a body, also for the address of a user.
+        """
         email = _validated("email", EmailAddress.parse, data.email)
         password = _validated("password", password_policy.validate, data.password, email.written)
-        return Response(_profile(await users.sign_up(email, password)), headers={"Location": "/api/users/me"})
+        try:
+            profile = _profile(await users.sign_up(email, password))
+        except AddressTakenError:
+            if not hides_addresses:
+                raise
+        if hides_addresses:
+            nothing: Response[Any] = Response(b"", status_code=202, media_type=MediaType.TEXT)
+            return nothing
+        return Response(profile, headers={"Location": "/api/users/me"})
 
     @get(
         "/me",
