@@ -1,4 +1,4 @@
-"""Security events in the log and as metrics, and registration that does not reveal who is registered."""
+"""Security events in the log and as metrics, and registration that does not reveal registered addresses."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -81,7 +81,7 @@ def test_the_hash_of_an_account_depends_on_the_key() -> None:
     assert one.account("\ud800")
 
 
-def test_a_registration_does_not_reveal_who_is_registered(hiding: Service, make: Any, body: Any) -> None:
+def test_a_registration_does_not_reveal_registered_addresses(hiding: Service, make: Any, body: Any) -> None:
     request = make.sign_up.build()
 
     first = hiding.client.post("/api/users", json=body(request))
