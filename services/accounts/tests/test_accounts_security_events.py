@@ -72,6 +72,13 @@ def test_the_reuse_of_a_refresh_token_is_counted(service: Service, sign_up: Sign
     assert _count(service, "refresh_token_reused") == before + 1
 
 
+def test_the_first_event_is_an_increase(hiding: Service) -> None:
+    samples = {(sample.name, *sample.labels.values()) for sample in hiding.metrics()}
+
+    assert ("security_events_total", "refresh_token_reused") in samples
+    assert ("sessions_ended_total", "refresh_token_reused") in samples
+
+
 def test_the_hash_of_an_account_depends_on_the_key() -> None:
     one, other = SecurityEvents(lambda: b"1" * 32), SecurityEvents(lambda: b"2" * 32)
 

@@ -1,8 +1,11 @@
 """Sessions: rotation and reuse of refresh tokens, lifetimes and limits, with each database."""
 
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -161,6 +164,23 @@ def test_no_token_outlives_its_session(accounts_env: dict[str, str], sign_up: Si
         tokens = _sign_in(service, person.email, person.password).json()
 
         assert (tokens["expires_in"], tokens["refresh_expires_in"]) == (7200, 7200)
+
+
+def test_the_database_holds_no_refresh_token(
+    accounts_env: dict[str, str], sign_up: SignUp, tmp_path: Path
+) -> None:
+    with running("accounts", accounts_env) as service:
+        person = sign_up(service)
+        tokens = [person.refresh_token, _refresh(service, person.refresh_token).json()["refresh_token"]]
+
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
+    assert person.email.encode() in stored
+    for token in tokens:
+        family, secret = (octets := urlsafe_b64decode(token))[:16], octets[16:]
+        assert token.encode() not in stored
+        assert family not in stored
+        assert secret not in stored
+        assert sha256(secret).digest() in stored
 
 
 def test_refreshes_are_limited_by_address(accounts_env: dict[str, str], sign_up: SignUp) -> None:

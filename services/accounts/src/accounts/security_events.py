@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import structlog
 from starkeel_observability import counter
@@ -21,6 +21,9 @@ SecurityEvent = Literal[
 
 _HASH_CHARACTERS = 32
 _EVENTS = counter("security_events_total", "Security events by kind.", labels=("event",))
+# Series that start at 0: the first event is an increase.
+for _event in get_args(SecurityEvent):
+    _EVENTS.labels(event=_event)
 
 
 @final

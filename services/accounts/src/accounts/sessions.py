@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 from uuid import UUID, uuid4
 
 import structlog
@@ -29,6 +29,9 @@ _ID = cast("Column[UUID]", UserSession.__table__.c.id)
 _STARTED = counter("sessions_started_total", "Sessions started by signing in.")
 _ENDED = counter("sessions_ended_total", "Sessions ended before they expired, by reason.", labels=("reason",))
 _REFRESHES = counter("session_refreshes_total", "Refresh requests by result.", labels=("result",))
+# Series that start at 0: the first event is an increase.
+for _reason in get_args(EndReason):
+    _ENDED.labels(reason=_reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
