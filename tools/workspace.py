@@ -66,6 +66,7 @@ def environment(member: Member, members: list[Member], given: Mapping[str, str])
     if "accounts" in urls:
         links["JWT_ISSUER"] = urls["accounts"]
         links["JWT_JWKS_URL"] = f"{urls['accounts']}/.well-known/jwks.json"
+        links["JWT_REVOCATIONS_URL"] = f"{urls['accounts']}/.well-known/revocations"
     own = {"HOST": HOST, "PORT": str(member.port)}
     own |= {"METRICS_HOST": HOST, "METRICS_PORT": str(member.metrics_port)}
     return {"ENVIRONMENT": "development", "LOG_FORMAT": "pretty"} | links | dict(given) | own

@@ -89,6 +89,15 @@ def issuer(keys: SigningKeys) -> Iterator[Issuer]:
 
 
 @pytest.fixture
+def revocations() -> Iterator[Issuer]:
+    """A server with a list of ended sessions."""
+    server = Issuer()
+    server.document = {"sessions": []}
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def auth_settings(issuer: Issuer) -> Callable[..., AuthSettings]:
     def make(**changed: Any) -> AuthSettings:
         # Long enough for a busy machine.

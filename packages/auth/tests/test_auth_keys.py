@@ -148,3 +148,13 @@ def test_claims_are_signed_unchanged(claims: dict[str, object]) -> None:
     payload = SigningKeys.from_pem(generate_private_key_pem()).sign({"sub": "u"} | claims).split(".")[1]
 
     assert json.loads(urlsafe_b64decode(payload + "===")) == {"sub": "u"} | claims
+
+
+def test_a_derived_key_depends_on_the_signing_key_and_the_purpose() -> None:
+    one, other = generate_private_key_pem(), generate_private_key_pem()
+    keys = SigningKeys.from_pem(one)
+
+    assert len(keys.derived_key("a")) == 32
+    assert keys.derived_key("a") == SigningKeys.from_pem(one + other).derived_key("a")
+    assert keys.derived_key("a") != keys.derived_key("b")
+    assert keys.derived_key("a") != SigningKeys.from_pem(other + one).derived_key("a")

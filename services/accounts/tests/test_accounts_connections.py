@@ -8,12 +8,15 @@ import pytest
 from accounts.app import create_app
 from accounts.emails import EmailAddress
 from accounts.passwords import PasswordHashing
+from accounts.security_events import SecurityEvents
 from accounts.settings import Settings
 from accounts.users import User, Users
 from litestar.exceptions import PermissionDeniedException
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import load
 from starkeel_db import DatabasePlugin
+
+EVENTS = SecurityEvents(lambda: b"key")
 
 
 class _Hashing(PasswordHashing):
@@ -49,7 +52,7 @@ async def test_every_operation_releases_its_connection_before_it_hashes(tmp_path
     email, old, new = EmailAddress.parse("ada@example.com"), "a wagon full of clocks", "nine oak bookshelves"
     async with _database(tmp_path) as database, database.session() as session:
         hashing = _Hashing(session)
-        users = Users(session, hashing)
+        users = Users(session, hashing, EVENTS)
         user_id = (await users.sign_up(email, old)).id
         await session.commit()
         assert await users.authenticate(email, old) == user_id
@@ -64,12 +67,12 @@ async def test_every_operation_releases_its_connection_before_it_hashes(tmp_path
 async def test_a_password_that_has_changed_meanwhile_confirms_nothing(tmp_path: Path) -> None:
     email, old, new = EmailAddress.parse("ada@example.com"), "a wagon full of clocks", "nine oak bookshelves"
     async with _database(tmp_path) as database, database.session() as session, database.session() as other:
-        users = Users(session, PasswordHashing())
+        users = Users(session, PasswordHashing(), EVENTS)
         user_id = str((await users.sign_up(email, old)).id)
         await session.commit()
         user = await users.get_active(user_id)
         await session.commit()
-        concurrent = Users(other, PasswordHashing())
+        concurrent = Users(other, PasswordHashing(), EVENTS)
         await concurrent.change_password(await concurrent.get_active(user_id), current=old, new=new)
         await other.commit()
         with pytest.raises(PermissionDeniedException):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from accounts import schemas
 from accounts.emails import EmailAddress
-from accounts.passwords import validate_password
+from accounts.passwords import PasswordPolicy
 from accounts.users import User
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
@@ -35,7 +35,7 @@ def test_every_request_has_a_factory(make: Any) -> None:
 def test_a_registration_is_valid(make: Any) -> None:
     for request in make.sign_up.batch(20):
         address = EmailAddress.parse(request.email)
-        assert validate_password(request.password, address.key)
+        assert PasswordPolicy().validate(request.password, address.key)
 
 
 def test_users_can_be_stored_together(make: Any) -> None:

@@ -62,6 +62,14 @@ def test_security_requirements_are_documented(service: Service) -> None:
             assert [list(each) for each in security] == required, path
 
 
+def test_only_the_body_of_signing_out_is_optional(service: Service) -> None:
+    paths = service.client.get("/schema/openapi.json").json()["paths"]
+
+    bodies = {path: item["post"].get("requestBody") for path, item in paths.items() if "post" in item}
+
+    assert tuple(path for path, body in bodies.items() if body and not body["required"]) == OPTIONAL
+
+
 def test_the_page_loads_no_external_resources(service: Service) -> None:
     page = service.client.get("/schema")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import jwt
 import msgspec
 import pytest
 from orders.orders import Order
@@ -93,6 +94,11 @@ class Person:
     email: str
     password: str
     token: str
+    refresh_token: str
+
+    @property
+    def session_id(self) -> str:
+        return str(jwt.decode(self.token, options={"verify_signature": False})["sid"])
 
     @property
     def headers(self) -> dict[str, str]:
@@ -109,8 +115,13 @@ def _sign_up(accounts: Service) -> Person:
     credentials = {"email": f"{uuid4().hex}@example.com", "password": "a wagon full of clocks"}
     created = accounts.client.post("/api/users", json=credentials)
     assert created.status_code == 201, created.text
-    token = accounts.client.post("/api/auth/token", json=credentials).json()["access_token"]
-    return Person(id=created.json()["id"], token=token, **credentials)
+    tokens = accounts.client.post("/api/auth/token", json=credentials).json()
+    return Person(
+        id=created.json()["id"],
+        token=tokens["access_token"],
+        refresh_token=tokens["refresh_token"],
+        **credentials,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +136,7 @@ def accounts_settings(database: Path, pem: str) -> dict[str, str]:
         "JWT_PRIVATE_KEY": pem,
         "RATE_LIMIT_SIGN_UP": NO_LIMIT,
         "RATE_LIMIT_TOKEN": NO_LIMIT,
+        "RATE_LIMIT_REFRESH": NO_LIMIT,
         "RATE_LIMIT_PASSWORD": NO_LIMIT,
         **ISSUER,
     }
@@ -135,6 +147,8 @@ def orders_settings(database_url: str, accounts: Service) -> dict[str, str]:
         "DATABASE_URL": database_url,
         "ACCOUNTS_URL": accounts.url,
         "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
+        "JWT_REVOCATIONS_URL": f"{accounts.url}/.well-known/revocations",
+        "JWT_REVOCATIONS_INTERVAL_SECONDS": "1",
         "RATE_LIMIT_ORDER_CREATION": NO_LIMIT,
         **ISSUER,
     }

@@ -1,8 +1,10 @@
 """Guards, and the authentication of connections by bearer token."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from time import time
 from typing import Any, final
 
 import structlog
@@ -42,7 +44,7 @@ class Principal:
         token: The token, to be forwarded to upstreams on behalf of the user; excluded from repr.
         client_id: The client the token was issued to, if known.
         session_id: The issuer's ID of the session (`sid`), if the token belongs to one.
-        expires_at: Unix time in seconds at which the token expires; long-lived connections should end then.
+        expires_at: Unix time in seconds at which the token expires.
     """
 
     subject: str
@@ -51,6 +53,14 @@ class Principal:
     client_id: str | None = None
     session_id: str | None = None
     expires_at: float
+    _has_ended: Callable[[str | None], bool] = field(default=lambda _: False, repr=False, compare=False)
+
+    def is_valid(self) -> bool:
+        """Return whether the token has not expired and its session is not known to have ended.
+
+        Requests are checked when they start; a long-lived connection should end when this becomes False.
+        """
+        return time() < self.expires_at and not self._has_ended(self.session_id)
 
 
 @final
@@ -144,6 +154,7 @@ async def _authenticate(connection: Connection) -> Principal:
         client_id=claims.client_id,
         session_id=claims.sid,
         expires_at=claims.exp,
+        _has_ended=verifier.has_ended,
     )
     structlog.contextvars.bind_contextvars(user_id=principal.subject)
     return principal

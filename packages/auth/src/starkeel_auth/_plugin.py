@@ -23,6 +23,7 @@ from ._tokens.verifier import KeySource, TokenVerifier
 
 if TYPE_CHECKING:
     from ._tokens.jwks import RemoteKeys
+    from ._tokens.revocations import RemoteRevocations
 
 SCHEME = "bearer"
 
@@ -48,6 +49,7 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
                 stacklevel=2,
             )
         self._remote_keys: RemoteKeys | None = None
+        self._revocations: RemoteRevocations | None = None
         self._signing_keys = keys
         if keys is not None:
             source: KeySource = keys
@@ -58,9 +60,12 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
 
             source = self._remote_keys = jwks.RemoteKeys(settings)
             self._key_source = f"with the keys at {settings.jwks_url}"
+            self._revocations = _remote_revocations(settings)
         else:
             raise TypeError("AuthPlugin requires `keys`, or `AuthSettings` with the URL of the keys")
-        self._verifier = TokenVerifier(source, issuer=settings.issuer, audience=settings.audience)
+        self._verifier = TokenVerifier(
+            source, issuer=settings.issuer, audience=settings.audience, revocations=self._revocations
+        )
 
     @classmethod
     def issuer(cls, settings: IssuerSettings, keys: SigningKeys) -> Self:
@@ -93,8 +98,10 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
         if app_config.openapi_config is not None:
             app_config.openapi_config = _with_security_scheme(app_config.openapi_config)
         if self._remote_keys is not None:
-            app_config.lifespan.append(self._fetch_keys)
-        elif self._signing_keys is not None:
+            app_config.lifespan.append(self._fetching)
+        if self._revocations is not None:
+            app_config.plugins.append(RevocationsCheck(self._revocations))
+        if self._signing_keys is not None:
             app_config.on_startup.append(self._signing_keys.load)
         return app_config
 
@@ -124,14 +131,55 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     def features(self) -> Iterable[tuple[str, bool, str]]:
         """Return this plugin's lines of the start report."""
         yield "token verification", True, self._key_source
+        if self._remote_keys is not None:
+            is_set = (
+                "is set"
+                if self._revocations is not None
+                else "is not set: tokens are valid until they expire"
+            )
+            yield "token revocations", self._revocations is not None, f"JWT_REVOCATIONS_URL {is_set}"
 
     @asynccontextmanager
-    async def _fetch_keys(self, _: Litestar) -> AsyncGenerator[None]:
+    async def _fetching(self, _: Litestar) -> AsyncGenerator[None]:
         assert self._remote_keys is not None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._remote_keys.run)
+            if self._revocations is not None:
+                tasks.start_soon(self._revocations.run)
             yield
             tasks.cancel_scope.cancel()
+
+
+@final
+class RevocationsCheck(InitPlugin):
+    """Non-critical readiness check: reports that the list of ended sessions is out of date."""
+
+    readiness_name = "token revocations"
+    readiness_critical = False
+
+    def __init__(self, revocations: "RemoteRevocations") -> None:
+        self._revocations = revocations
+
+    async def check_ready(self) -> None:
+        """Raise when the list is older than three intervals.
+
+        Raises:
+            RevocationsUnavailableError: The list was never fetched, or the last fetches failed.
+        """
+        await self._revocations.first_attempt.wait()
+        self._revocations.check()
+
+
+def _remote_revocations(settings: AuthSettings) -> "RemoteRevocations | None":
+    if settings.revocations_url is None:
+        return None
+    from ._tokens.revocations import RemoteRevocations
+
+    return RemoteRevocations(
+        settings.revocations_url,
+        interval_s=settings.revocations_interval_s,
+        timeout_s=settings.jwks_timeout_s,
+    )
 
 
 def _with_security_scheme(config: OpenAPIConfig) -> OpenAPIConfig:

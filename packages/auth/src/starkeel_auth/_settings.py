@@ -47,6 +47,16 @@ class AuthSettings(IssuerSettings, frozen=True, kw_only=True):
     jwks_max_age_s: Annotated[float, Variable("JWT_JWKS_MAX_AGE_SECONDS"), Meta(ge=1, le=604_800)] = 86_400.0
     """Seconds fetched keys are used while the issuer is unreachable; then guarded routes return 503."""
 
+    revocations_url: Annotated[HttpUrl | None, Variable("JWT_REVOCATIONS_URL")] = None
+    """URL of the issuer's list of ended sessions, whose tokens are rejected; without it they are valid until
+    they expire."""
+
+    revocations_interval_s: Annotated[
+        float, Variable("JWT_REVOCATIONS_INTERVAL_SECONDS"), Meta(ge=1, le=3600)
+    ] = 10.0
+    """Seconds between fetches of the list; with `JWT_JWKS_TIMEOUT_SECONDS` the longest time for which a token
+    of an ended session is accepted while the issuer is reachable."""
+
     def problems(self, environment: Environment) -> Iterator[Problem]:
         """Reject a maximum age that is shorter than two refresh intervals."""
         del environment

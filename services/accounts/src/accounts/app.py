@@ -1,6 +1,7 @@
 """Application factory of accounts."""
 
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from litestar import Litestar
 from litestar.di import NamedDependency, Provide
@@ -9,7 +10,8 @@ from starkeel_auth import AuthPlugin, Principal
 from starkeel_server import build
 
 from . import SERVICE
-from .passwords import PasswordHashing
+from .passwords import PasswordHashing, PasswordPolicy
+from .security_events import SecurityEvents
 from .sessions import SessionPolicy, Sessions, deleting_old_sessions
 from .sessions_api import SessionController, SignOutController
 from .settings import Settings
@@ -28,10 +30,13 @@ def create_app(settings: Settings) -> Litestar:
         audience=settings.auth.audience,
     )
     policy = _session_policy(settings)
+    security_events = SecurityEvents(lambda: keys.derived_key("accounts security events"))
     hashing = PasswordHashing()
+    host = urlsplit(settings.auth.issuer).hostname or settings.auth.issuer
+    password_policy = PasswordPolicy([SERVICE.name, settings.auth.audience, host])
 
     def provide_users(session: NamedDependency[AsyncSession]) -> Users:
-        return Users(session, hashing)
+        return Users(session, hashing, security_events)
 
     def provide_sessions(session: NamedDependency[AsyncSession]) -> Sessions:
         return Sessions(session, policy)
@@ -44,6 +49,9 @@ def create_app(settings: Settings) -> Litestar:
         lifespan=[deleting_old_sessions],
         dependencies={
             "issuer": Provide(lambda: issuer, sync_to_thread=False),
+            "hides_addresses": Provide(lambda: settings.sign_up_hides_addresses, sync_to_thread=False),
+            "password_policy": Provide(lambda: password_policy, sync_to_thread=False),
+            "security_events": Provide(lambda: security_events, sync_to_thread=False),
             "sessions": Provide(provide_sessions, sync_to_thread=False),
             "user": Provide(provide_user),
             "users": Provide(provide_users, sync_to_thread=False),

@@ -1,17 +1,22 @@
 """Password rules, and hashing outside the event loop."""
 
 import os
+import re
 import unicodedata
-from functools import cache
-from importlib.resources import files
+from collections.abc import Iterable
+from typing import final
 
 from anyio import CapacityLimiter, to_thread
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from .common_passwords import CommonPasswords
+
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 
+_SEPARATORS = re.compile(r"[^\w]|_")
+_AROUND = re.compile(r"^[\W\d_]+|[\W\d_]+$")
 _MEMORY_KIB = 19 * 1024
 _PASSES = 2
 _MAX_CONCURRENT = 4
@@ -26,28 +31,58 @@ class WeakPasswordError(ValueError):
     """The password violates a rule; the message names the rule and does not contain the password."""
 
 
-def validate_password(password: str, email: str) -> str:
-    """Return the normalised password of the user with an email address.
+@final
+class PasswordPolicy:
+    """Rules for new passwords, those of NIST SP 800-63B, 5.1.1.2: length and a list of rejected passwords.
 
-    Raises:
-        WeakPasswordError: The password is too short, too long, common, or the part of the address before `@`.
+    There are no rules for kinds of characters. A password is compared as a whole, in compatibility
+    normalisation (NFKC) and without regard to letter case.
+
+    Args:
+        names: Names of the service, such as the host of its URL; rejected like parts of the email address.
     """
-    normalised = _normalise(password)
-    if not MIN_LENGTH <= len(normalised) <= MAX_LENGTH:
-        raise WeakPasswordError(f"must have {MIN_LENGTH} to {MAX_LENGTH} characters")
-    folded = normalised.casefold()
-    if folded in common_passwords() or len(set(folded)) == 1:
-        raise WeakPasswordError("is too common")
-    if folded == email.rpartition("@")[0].casefold():
-        raise WeakPasswordError("must not equal the name in the email address")
-    return normalised
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._words = frozenset(word for name in names for word in _words(name))
+
+    def validate(self, password: str, email: str) -> str:
+        """Return the normalised password of the user with an email address.
+
+        Raises:
+            WeakPasswordError: The password is too short, too long, common, or part of the email address or
+                a name of the service, also with digits or punctuation around it.
+        """
+        normalised = _normalise(password)
+        if not MIN_LENGTH <= len(normalised) <= MAX_LENGTH:
+            raise WeakPasswordError(f"must have {MIN_LENGTH} to {MAX_LENGTH} characters")
+        compared = folded(password)
+        if compared in CommonPasswords.load() or len(set(compared)) == 1:
+            raise WeakPasswordError("is too common")
+        own = _words(email)
+        if compared in own or _core(compared) in own:
+            raise WeakPasswordError("must not be the email address or a part of it")
+        if compared in self._words or _core(compared) in self._words:
+            raise WeakPasswordError("must not be a name of this service")
+        return normalised
 
 
-@cache
-def common_passwords() -> frozenset[str]:
-    """Return the most common passwords of at least the minimum length, case-folded."""
-    text = files(__package__).joinpath("common_passwords.txt").read_text("utf-8")
-    return frozenset(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+def folded(password: str) -> str:
+    """Return the form in which a password is compared with rejected ones."""
+    return _normalise(password).casefold()
+
+
+def _words(name: str) -> frozenset[str]:
+    """Return a name or an email address, its parts on both sides of `@`, and their words, case-folded."""
+    whole = name.casefold()
+    halves = whole.split("@")
+    return frozenset(
+        word for text in (whole, *halves, *_SEPARATORS.split(whole)) for word in (text, _core(text)) if word
+    )
+
+
+def _core(text: str) -> str:
+    """Return a text without the digits and punctuation around it."""
+    return _AROUND.sub("", text)
 
 
 class PasswordHashing:

@@ -1,5 +1,6 @@
 """Request and response bodies."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -139,6 +140,18 @@ class JsonWebKeySet(msgspec.Struct, frozen=True, kw_only=True):
     """Public keys that verify access tokens (RFC 7517, 5)."""
 
     keys: list[dict[str, str]]
+
+
+class Revocations(msgspec.Struct, frozen=True, kw_only=True):
+    """Sessions that have ended while their access tokens are valid."""
+
+    sessions: Annotated[
+        Sequence[UUID],
+        Meta(
+            description="Values of the claim `sid`, sorted.",
+            examples=[["6f1f2f6e-0b44-4f1c-9a0f-2f6d2f0f7c11"]],
+        ),
+    ]
 
 
 class ProviderMetadata(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,6 +49,12 @@ def is_live(now: datetime) -> ColumnElement[bool]:
     return and_(UserSession.ended_at.is_(None), UserSession.expires_at > now)
 
 
+def is_revoked(now: datetime) -> ColumnElement[bool]:
+    """Return whether a session has ended and may have an access token that has not expired everywhere."""
+    is_ended = UserSession.ended_at.is_not(None)
+    return and_(is_ended, UserSession.access_expires_at > now - CLOCK_TOLERANCE)
+
+
 def has_no_valid_token(now: datetime) -> ColumnElement[bool]:
     """Return whether a session has ended or expired, and its access tokens have expired everywhere."""
     latest = now - CLOCK_TOLERANCE

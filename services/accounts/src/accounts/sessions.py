@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 from uuid import UUID, uuid4
 
 import structlog
@@ -16,7 +16,8 @@ from starkeel_db import DatabasePlugin, after_commit, delete_batch, deleting
 from starkeel_observability import counter
 
 from .refresh_tokens import NONCE_BYTES, RefreshToken
-from .session_table import UserSession, client_description, has_no_valid_token, is_live
+from .security_events import count
+from .session_table import UserSession, client_description, has_no_valid_token, is_live, is_revoked
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,9 @@ _ID = cast("Column[UUID]", UserSession.__table__.c.id)
 _STARTED = counter("sessions_started_total", "Sessions started by signing in.")
 _ENDED = counter("sessions_ended_total", "Sessions ended before they expired, by reason.", labels=("reason",))
 _REFRESHES = counter("session_refreshes_total", "Refresh requests by result.", labels=("result",))
+# Series that start at 0: the first event is an increase.
+for _reason in get_args(EndReason):
+    _ENDED.labels(reason=_reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,7 @@ class Sessions:
             return self._refreshed(found, token.successor(found.rotation_nonce), now, result="repeated")
         log.warning("refresh token reused", sid=str(found.id), user_id=str(found.user_id))
         _REFRESHES.labels(result="reused").inc()
+        count("refresh_token_reused")
         await self.end(found.id, "refresh_token_reused")
         # The response is an error, with which the unit of work would be rolled back.
         await self._session.commit()
@@ -170,6 +175,11 @@ class Sessions:
                 .order_by(UserSession.last_used_at.desc(), UserSession.id)
             )
         ).all()
+
+    async def ended(self) -> Sequence[UUID]:
+        """Return the ids of all sessions that have ended while an access token may be valid, sorted."""
+        statement = select(UserSession.id).where(is_revoked(_now())).order_by(UserSession.id)
+        return (await self._session.scalars(statement)).all()
 
     async def _end(self, ids: Select[Any], reason: EndReason) -> bool:
         found = (await self._session.scalars(ids)).all()

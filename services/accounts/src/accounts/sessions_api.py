@@ -1,5 +1,6 @@
 """Endpoints for the sessions of the current user, and for signing out."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from litestar import Controller, Request, delete, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
+from litestar.openapi.spec import Operation, RequestBody
 from litestar.params import FromPath, JSONBody
 from starkeel_auth import Principal, authenticated
 from starkeel_db import read_only
@@ -16,6 +18,15 @@ from .schemas import SessionView, SignOut
 from .session_table import UserSession
 from .sessions import Sessions
 from .users import User
+
+
+@dataclass
+class _OptionalBody(Operation):
+    """Operation with a body that may be absent; Litestar documents every body as required."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.request_body, RequestBody):
+            self.request_body.required = False
 
 
 class SignOutController(Controller):
@@ -30,6 +41,7 @@ class SignOutController(Controller):
         status_code=204,
         opt=limit_by_address("refresh"),
         security=[{"bearer": []}, {}],
+        operation_class=_OptionalBody,
         response_description="The session has ended.",
         responses=problem_responses(400, 401, 413, 415, 429, 503),
     )

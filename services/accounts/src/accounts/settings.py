@@ -45,6 +45,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     response; later, or after the new one was used, the session ends."""
     sessions_per_user: Annotated[int, Variable("SESSIONS_PER_USER"), msgspec.Meta(ge=1, le=1000)] = 100
     """Maximum number of sessions of a user; a sign-in above it ends the least recently used one."""
+    sign_up_hides_addresses: Annotated[bool, Variable("SIGN_UP_HIDES_ADDRESSES")] = False
+    """Whether a registration has the same response, 202 without a body, if the address belongs to a user."""
     rate_limit_sign_up: Annotated[Rate, Variable("RATE_LIMIT_SIGN_UP")] = Rate.parse("10/minute")
     """Maximum rate of registrations per client address."""
     rate_limit_token: Annotated[Rate, Variable("RATE_LIMIT_TOKEN")] = Rate.parse("20/minute")

@@ -1,25 +1,30 @@
 """Endpoints for access tokens and for the keys that verify them."""
 
 from contextlib import suppress
+from hashlib import sha256
 from typing import Any
 
 import structlog
-from litestar import Controller, Request, get, post
-from litestar.datastructures import CacheControlHeader
+from litestar import Controller, Request, Response, get, post
+from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException
+from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
+from starkeel_db import read_only
 from starkeel_http import limit_by_address, problem_responses
 from starkeel_observability import counter
 
 from .emails import EmailAddress
-from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Refresh, Token
+from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Refresh, Revocations, Token
+from .security_events import SecurityEvents
 from .sessions import Grant, Sessions
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
 
 log = structlog.get_logger(__name__)
 
+_ETAG = ResponseHeader(name="ETag", description="Version of the list.", documentation_only=True)
 _TOKENS_ISSUED = counter("tokens_issued_total", "Token requests by result.", labels=("result",))
 
 
@@ -45,6 +50,7 @@ class TokenController(Controller):
         users: NamedDependency[Users],
         sessions: NamedDependency[Sessions],
         issuer: NamedDependency[TokenIssuer],
+        security_events: NamedDependency[SecurityEvents],
     ) -> Token:
         """Exchange an email address and its password for the tokens of a new session.
 
@@ -56,7 +62,7 @@ class TokenController(Controller):
         user_id = await users.authenticate(email, data.password)
         if user_id is None:
             _TOKENS_ISSUED.labels(result="refused").inc()
-            log.info("token refused", email=data.email)
+            security_events.log("sign_in_refused", "token refused", email=data.email)
             raise NotAuthorizedException(
                 "The email address or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
             )
@@ -121,6 +127,31 @@ class DiscoveryController(Controller):
     async def keys(self, issuer: NamedDependency[TokenIssuer]) -> JsonWebKeySet:
         """Return the keys that verify access tokens; new tokens are signed with the first."""
         return JsonWebKeySet(keys=issuer.keys.jwks()["keys"])
+
+    @get(
+        "/revocations",
+        summary="Get the ended sessions",
+        opt=read_only(),
+        # Each reader checks for a new list: a cached one would delay the end of tokens.
+        cache_control=CacheControlHeader(no_cache=True),
+        response_description="The list.",
+        response_headers=[_ETAG],
+        responses=problem_responses(503) | {304: ResponseSpec(None, description="The list is unchanged.")},
+    )
+    async def revocations(
+        self, request: Request[Any, Any, Any], sessions: NamedDependency[Sessions]
+    ) -> Response[Revocations]:
+        """Return the sessions that have ended while their access tokens are valid.
+
+        A service that verifies access tokens rejects those with a `sid` on the list.
+        """
+        ended = await sessions.ended()
+        etag = f'"{sha256(b"".join(session_id.bytes for session_id in ended)).hexdigest()[:32]}"'
+        headers = {"ETag": etag}
+        known = request.headers.get("if-none-match", "")
+        if etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}:
+            return Response(None, status_code=304, headers=headers)  # type: ignore[arg-type]  # no content
+        return Response(Revocations(sessions=ended), headers=headers)
 
     @get("/openid-configuration", summary="Get the provider metadata", response_description="The metadata.")
     async def metadata(self, issuer: NamedDependency[TokenIssuer]) -> ProviderMetadata:

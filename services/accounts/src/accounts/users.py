@@ -17,6 +17,7 @@ from starkeel_observability import counter
 
 from .emails import EmailAddress
 from .passwords import PasswordHashing
+from .security_events import SecurityEvent, SecurityEvents
 from .session_table import UserSession
 
 log = structlog.get_logger(__name__)
@@ -35,21 +36,26 @@ class User(UUIDv7AuditBase):
     deactivated_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
 
 
+class AddressTakenError(ClientException):
+    """The email address belongs to a user; 409 if it is not handled."""
+
+
 class Users:
     """Operations on users within one unit of work.
 
     Those that the password must confirm raise `PermissionDeniedException` if it is wrong.
     """
 
-    def __init__(self, session: AsyncSession, hashing: PasswordHashing) -> None:
+    def __init__(self, session: AsyncSession, hashing: PasswordHashing, events: SecurityEvents) -> None:
         self._session = session
         self._hashing = hashing
+        self._events = events
 
     async def sign_up(self, email: EmailAddress, password: str) -> User:
         """Create a user; the password is validated and normalised.
 
         Raises:
-            ClientException: 409, the address belongs to a user, active or not.
+            AddressTakenError: The address belongs to a user, active or not.
         """
         password_hash = await self._hashing.hash(password)
         user = User(email=email.written, email_key=email.key, password_hash=password_hash)
@@ -58,9 +64,13 @@ class Users:
             # The key is unique in the database, so of concurrent requests only one succeeds.
             await self._session.flush()
         except IntegrityError as error:
-            raise ClientException("A user with this email address exists.", status_code=409) from error
+            # The unit of work stays usable for a response that does not reveal this.
+            await self._session.rollback()
+            self._events.log("sign_up_refused", "sign-up refused", email=email.key)
+            raise AddressTakenError("A user with this email address exists.", status_code=409) from error
         after_commit(self._session, _USERS_CREATED.inc)
-        self._log_after_commit("user created", user, email=user.email)
+        user_id = str(user.id)
+        after_commit(self._session, lambda: log.info("user created", user_id=user_id, email=email.written))
         return user
 
     async def get_active(self, subject: str, session_id: str | None = None) -> User:
@@ -139,18 +149,21 @@ class Users:
         """Set a new password, which is validated and normalised."""
         await self._confirm(user, current)
         await self._update_confirmed(user, password_hash=await self._hashing.hash(new))
-        self._log_after_commit("password changed", user)
+        self._after_commit("password_changed", "password changed", user)
 
     async def deactivate(self, user: User, *, password: str) -> None:
         """Deactivate a user; the email address stays reserved."""
         await self._confirm(user, password)
         await self._update_confirmed(user, deactivated_at=datetime.now(UTC))
-        self._log_after_commit("user deactivated", user)
+        self._after_commit("deactivated", "user deactivated", user)
 
     async def _confirm(self, user: User, password: str) -> None:
         # Hashing takes much longer than a query: return the connection to the pool meanwhile.
         await self._session.close()
         if not await self._hashing.verify(password, user.password_hash):
+            self._events.log(
+                "password_refused", "password refused", email=user.email_key, user_id=str(user.id)
+            )
             raise PermissionDeniedException("The password is wrong.")
 
     async def _update_confirmed(self, user: User, **values: str | datetime) -> None:
@@ -165,9 +178,9 @@ class Users:
         if changed is None:
             raise PermissionDeniedException("The password is wrong.")
 
-    def _log_after_commit(self, message: str, user: User, **fields: str) -> None:
-        user_id = str(user.id)
-        after_commit(self._session, lambda: log.info(message, user_id=user_id, **fields))
+    def _after_commit(self, event: SecurityEvent, message: str, user: User) -> None:
+        user_id, email = str(user.id), user.email_key
+        after_commit(self._session, lambda: self._events.log(event, message, email=email, user_id=user_id))
 
 
 def _uuid(text: str | None) -> UUID | None:

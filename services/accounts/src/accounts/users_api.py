@@ -1,25 +1,27 @@
 """Endpoints for users."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from litestar import Controller, Response, delete, get, patch, post
+from litestar import Controller, MediaType, Response, delete, get, patch, post
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
+from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 from starkeel_auth import authenticated
 from starkeel_db import read_only
 from starkeel_http import limit_by_address, limit_by_user, problem_responses
 
 from .emails import EmailAddress
-from .passwords import validate_password
+from .passwords import PasswordPolicy
 from .schemas import Deactivation, PasswordChange, Profile, SignUp
 from .sessions import Sessions
-from .users import User, Users
+from .users import AddressTakenError, User, Users
 
 T = TypeVar("T")
 
+_ACCEPTED = ResponseSpec(None, description="With `SIGN_UP_HIDES_ADDRESSES`: a user with the address exists.")
 _LOCATION = ResponseHeader(name="Location", description="URL of the user.", documentation_only=True)
 
 
@@ -34,13 +36,30 @@ class UserController(Controller):
         opt=limit_by_address("sign_up"),
         response_description="The new user.",
         response_headers=[_LOCATION],
-        responses=problem_responses(400, 409, 413, 415, 429, 503),
+        responses=problem_responses(400, 409, 413, 415, 429, 503) | {202: _ACCEPTED},
     )
-    async def sign_up(self, data: JSONBody[SignUp], users: NamedDependency[Users]) -> Response[Profile]:
-        """Create a user with an email address and a password."""
+    async def sign_up(
+        self,
+        data: JSONBody[SignUp],
+        users: NamedDependency[Users],
+        password_policy: NamedDependency[PasswordPolicy],
+        hides_addresses: NamedDependency[bool],
+    ) -> Response[Profile]:
+        """Create a user with an email address and a password.
+
+        With `SIGN_UP_HIDES_ADDRESSES` the response is 202 without a body, also for the address of a user.
+        """
         email = _validated("email", EmailAddress.parse, data.email)
-        password = _validated("password", validate_password, data.password, email.written)
-        return Response(_profile(await users.sign_up(email, password)), headers={"Location": "/api/users/me"})
+        password = _validated("password", password_policy.validate, data.password, email.written)
+        try:
+            profile = _profile(await users.sign_up(email, password))
+        except AddressTakenError:
+            if not hides_addresses:
+                raise
+        if hides_addresses:
+            nothing: Response[Any] = Response(b"", status_code=202, media_type=MediaType.TEXT)
+            return nothing
+        return Response(profile, headers={"Location": "/api/users/me"})
 
     @get(
         "/me",
@@ -69,9 +88,10 @@ class UserController(Controller):
         user: NamedDependency[User],
         users: NamedDependency[Users],
         sessions: NamedDependency[Sessions],
+        password_policy: NamedDependency[PasswordPolicy],
     ) -> Profile:
         """Replace the password. All sessions of the user end, including the current one."""
-        new = _validated("new_password", validate_password, data.new_password, user.email)
+        new = _validated("new_password", password_policy.validate, data.new_password, user.email)
         await users.change_password(user, current=data.current_password, new=new)
         await sessions.end_all(user.id, "password_changed")
         return _profile(user)

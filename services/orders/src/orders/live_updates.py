@@ -85,7 +85,7 @@ async def events(
     outbox: NamedDependency[OutboxPlugin],
     last_event_id: LastEventId = None,
 ) -> ServerSentEvent:
-    """Send an event for every change of the caller's orders, until the token expires."""
+    """Send an event for every change of the caller's orders, while the token is valid."""
     order_events = _subscribe(outbox, principal, last_event_id)
     # Subscribe before the response starts: a failure can still be reported, and no later event is missed.
     await anext(order_events)
@@ -102,19 +102,23 @@ async def live(
     async with aclosing(_subscribe(outbox, principal, None)) as order_events:
         await anext(order_events)
         await socket.accept()
+        is_over = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_on_disconnect, socket, tasks.cancel_scope)
             async for event in order_events:
                 text = msgspec.json.encode(event).decode() if event else '{"type":"heartbeat"}'
                 await socket.send_text(text)
+            is_over = True
             tasks.cancel_scope.cancel()
-            await socket.close(code=_EXPIRED if time.time() >= principal.expires_at else _TRY_AGAIN_LATER)
+        # Outside of the cancelled scope, in which the message could be lost.
+        if is_over:
+            await socket.close(code=_TRY_AGAIN_LATER if principal.is_valid() else _EXPIRED)
 
 
 async def _subscribe(
     outbox: OutboxPlugin, principal: Principal, last_event_id: str | None
 ) -> AsyncGenerator[OrderEvent | None]:
-    """Yield the caller's events until the token expires: first those after `last_event_id`, then new ones.
+    """Yield the caller's events while the token is valid: first those after `last_event_id`, then new ones.
 
     Yields `None` as soon as it is subscribed, and as a heartbeat.
 
@@ -123,13 +127,15 @@ async def _subscribe(
     """
     async with outbox.following(str(user_id_of(principal)), after=_position(last_event_id)) as subscription:
         yield None
-        while (remaining_s := principal.expires_at - time.time()) > 0:
+        while principal.is_valid():
+            remaining_s = max(0.0, principal.expires_at - time.time())
             event: OrderEvent | None = None
             with anyio.move_on_after(min(HEARTBEAT_S, remaining_s)):
                 stored = await subscription.next()
                 order = _decoder.decode(stored.payload)
                 event = OrderEvent(id=str(stored.position), type=cast("EventType", stored.kind), order=order)
-            yield event
+            if event is None or principal.is_valid():
+                yield event
 
 
 def _position(last_event_id: str | None) -> int | None:

@@ -25,7 +25,7 @@ FETCH_INTERVAL_S = 1.0
 """Minimum seconds between fetches: any caller can trigger one, by a token with an unknown key ID."""
 
 _MIN_RETRY_S = 1.0
-_BACKOFF = Backoff(base_s=_MIN_RETRY_S, cap_s=30.0, jitter=0.0)
+BACKOFF = Backoff(base_s=_MIN_RETRY_S, cap_s=30.0, jitter=0.0)
 
 # RFC 7517, 8.5.2 registers `application/jwk-set+json`; most issuers send `application/json`.
 _MEDIA_TYPE = re.compile(r"application/(?:jwk-set\+)?json", re.IGNORECASE)
@@ -84,11 +84,7 @@ class RemoteKeys:
 
     async def run(self) -> None:
         """Fetch the keys now, then at every refresh interval and when `find` requests it, until cancelled."""
-        # The trusted authorities are loaded only for https, because loading delays the start.
-        is_tls = self._settings.jwks_url.startswith("https:")
-        verify = ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # A bare transport has no cookies, redirects, proxies or log lines.
-        async with httpx2.AsyncHTTPTransport(verify=verify, trust_env=False) as transport:
+        async with open_transport(self._settings.jwks_url) as transport:
             # Created here, because an event belongs to the event loop it is created in.
             self._fetch_requested, self._fetch_done = anyio.Event(), anyio.Event()
             try:
@@ -96,7 +92,7 @@ class RemoteKeys:
                     started_at = monotonic()
                     await self._refresh(transport)
                     refresh_s = self._settings.jwks_refresh_s
-                    pause_s = _BACKOFF.pause_s(self._failures - 1) if self._failures else refresh_s
+                    pause_s = BACKOFF.pause_s(self._failures - 1) if self._failures else refresh_s
                     with anyio.move_on_after(pause_s):
                         await self._fetch_requested.wait()
                     await anyio.sleep(max(0.0, started_at + FETCH_INTERVAL_S - monotonic()))
@@ -115,7 +111,7 @@ class RemoteKeys:
     async def _refresh(self, transport: httpx2.AsyncHTTPTransport) -> None:
         try:
             with anyio.fail_after(self._settings.jwks_timeout_s):
-                keys = parse_key_set(await _fetch(transport, self._settings.jwks_url))
+                keys = parse_key_set(await fetch(transport, self._settings.jwks_url))
         except Exception as error:  # noqa: BLE001  (the next fetch may succeed)
             self._failures += 1
             self._failed_at = monotonic()
@@ -138,7 +134,22 @@ class RemoteKeys:
         done.set()
 
 
-async def _fetch(transport: httpx2.AsyncHTTPTransport, url: str) -> bytes:
+def open_transport(url: str) -> httpx2.AsyncHTTPTransport:
+    """Return a transport for `fetch`, to be entered: without cookies, redirects, proxies and log lines."""
+    # The trusted authorities are loaded only for https, because loading delays the start.
+    is_tls = url.startswith("https:")
+    verify = ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx2.AsyncHTTPTransport(verify=verify, trust_env=False)
+
+
+async def fetch(
+    transport: httpx2.AsyncHTTPTransport, url: str, *, max_bytes: int = MAX_DOCUMENT_BYTES
+) -> bytes:
+    """Return a JSON document of the issuer.
+
+    Raises:
+        KeySetError: The status is not 200, or the document has more than `max_bytes`.
+    """
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     response = await transport.handle_async_request(httpx2.Request("GET", url, headers=headers))
     try:
@@ -154,8 +165,8 @@ async def _fetch(transport: httpx2.AsyncHTTPTransport, url: str) -> bytes:
         document = b""
         async for chunk in response.aiter_raw():
             document += chunk
-            if len(document) > MAX_DOCUMENT_BYTES:
-                raise KeySetError(f"the response is larger than {MAX_DOCUMENT_BYTES} bytes")
+            if len(document) > max_bytes:
+                raise KeySetError(f"the response is larger than {max_bytes} bytes")
         return document
     finally:
         await response.aclose()

@@ -9,6 +9,8 @@ from typing import Any, Self, final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -104,6 +106,14 @@ class SigningKeys:
         usage = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA"}
         keys = {kid: _base64url(key.public_bytes_raw()) for kid, key in self._public.items()}
         return {"keys": [{**usage, "kid": kid, "x": x} for kid, x in keys.items()]}
+
+    def derived_key(self, purpose: str) -> bytes:
+        """Return a secret of 32 bytes that depends on the signing key and a purpose (HKDF, RFC 5869).
+
+        It changes when another key signs.
+        """
+        signing = next(iter(self._private.values()))
+        return HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(signing.private_bytes_raw())
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """Return the public key with an ID, or None. Implements `KeySource`."""

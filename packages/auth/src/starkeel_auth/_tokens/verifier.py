@@ -50,6 +50,13 @@ class KeySource(Protocol):
         """
 
 
+class Revocations(Protocol):
+    """Provider of ended sessions."""
+
+    def has_ended(self, session_id: str | None) -> bool:
+        """Return whether a session ended before its access tokens expired."""
+
+
 @final
 class TokenVerifier:
     """Verifies access tokens of one issuer for one audience.
@@ -58,10 +65,14 @@ class TokenVerifier:
         keys: Provider of the issuer's keys.
         issuer: Required value of `iss`.
         audience: Required value or element of `aud`, and the realm of challenges.
+        revocations: Sessions whose tokens are rejected.
     """
 
-    def __init__(self, keys: KeySource, *, issuer: str, audience: str) -> None:
+    def __init__(
+        self, keys: KeySource, *, issuer: str, audience: str, revocations: Revocations | None = None
+    ) -> None:
         self._keys = keys
+        self._revocations = revocations
         self._issuer = issuer
         self.audience = audience
 
@@ -87,7 +98,13 @@ class TokenVerifier:
             raise TokenError("the token has expired")
         if max(claims.nbf, claims.iat) > now + LEEWAY_S:
             raise TokenError("the token is not valid yet")
+        if self.has_ended(claims.sid):
+            raise TokenError("the session has ended")
         return claims
+
+    def has_ended(self, session_id: str | None) -> bool:
+        """Return whether a session is known to have ended; long-lived connections should end then."""
+        return self._revocations is not None and self._revocations.has_ended(session_id)
 
 
 def _key_id(token: str) -> str:
