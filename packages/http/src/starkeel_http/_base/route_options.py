@@ -62,20 +62,25 @@ class Policy:
         max_body_bytes: Maximum size of the body; None for no limit.
         by_address: Names of the rate limits per client address.
         by_user: Names of the rate limits per user.
+        is_stream: Whether the route serves event streams or WebSockets.
     """
 
     timeout_s: float
     max_body_bytes: int | None
     by_address: tuple[str, ...] = ()
     by_user: tuple[str, ...] = ()
+    is_stream: bool = False
 
-    def for_route(self, opt: Mapping[str, Any], *, max_body_bytes: int | None) -> "Policy":
+    def for_route(
+        self, opt: Mapping[str, Any], *, max_body_bytes: int | None, is_stream: bool = False
+    ) -> "Policy":
         """Return this policy with a route's own options and body limit."""
         return Policy(
             timeout_s=opt.get(_TIMEOUT, self.timeout_s),
             max_body_bytes=max_body_bytes,
             by_address=opt.get(_BY_ADDRESS, ()),
             by_user=user_limits(opt),
+            is_stream=is_stream,
         )
 
 

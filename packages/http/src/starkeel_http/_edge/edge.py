@@ -21,6 +21,7 @@ from .._base.route_options import Policy
 from .._errors.problem import Problem
 from .._errors.report import broken_off, render, report
 from .._rate_limit.limiter import Limiter
+from .._rate_limit.streams import StreamLimits
 from .headers import Cors
 
 log = structlog.get_logger(__name__)
@@ -42,15 +43,17 @@ class Edge:
         policy: The policy of requests whose route has none.
         cors: The origins that may read responses; None for no other than the service's own.
         limiter: Counts requests.
+        streams: Counts open event streams and WebSockets.
     """
 
     order: Final = LayerOrder.EDGE
     applies_when_mounted: Final = True
 
-    def __init__(self, policy: Policy, cors: Cors | None, limiter: Limiter) -> None:
+    def __init__(self, policy: Policy, cors: Cors | None, limiter: Limiter, streams: StreamLimits) -> None:
         self._policy = policy
         self._cors = cors
         self._limiter = limiter
+        self._streams = streams
         self.open()
 
     def open(self) -> None:
@@ -78,7 +81,7 @@ class Edge:
                 b"origin" in headers and exchange.facts[0] == "OPTIONS"
             ):
                 exchange.intercept = self._intercept
-        if policy.by_address:
+        if policy.by_address or policy.is_stream:
             exchange.intercept = self._intercept
 
     def end(self, exchange: Exchange, _error: BaseException | None) -> None:
@@ -121,8 +124,11 @@ class Edge:
                 await exchange.respond(*render(problem, exchange))
                 await _discard(exchange)
                 return False
-        if names := exchange.policy.by_address:
-            await self._limiter.count(exchange, names, rate_limit_key(exchange.client or "unknown"))
+        policy, client = exchange.policy, exchange.client or "unknown"
+        if policy.by_address:
+            await self._limiter.count(exchange, policy.by_address, rate_limit_key(client))
+        if policy.is_stream:
+            self._streams.count(exchange, "address", rate_limit_key(client))
         return True
 
     async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:
