@@ -33,6 +33,8 @@ class Customer:
             "ACCOUNTS_URL": accounts.url,
             "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
             "RATE_LIMIT_ORDER_CREATION": "10000/second",
+            "RATE_LIMIT_ORDER_READING": "10000/second",
+            "RATE_LIMIT_ORDER_CHANGES": "10000/second",
         }
 
     @contextmanager

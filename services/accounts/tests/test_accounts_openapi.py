@@ -6,7 +6,7 @@ from starkeel_testing import Service
 
 PROBLEMS = {
     ("post", "/api/users"): {"400", "409", "413", "429", "503"},
-    ("get", "/api/users/me"): {"401", "403", "503"},
+    ("get", "/api/users/me"): {"401", "403", "429", "503"},
     ("patch", "/api/users/me"): {"400", "401", "403", "413", "429", "503"},
     ("delete", "/api/users/me"): {"400", "401", "403", "413", "429", "503"},
     ("post", "/api/auth/token"): {"400", "401", "413", "429", "503"},

@@ -126,6 +126,7 @@ def accounts_settings(database: Path, pem: str) -> dict[str, str]:
         "RATE_LIMIT_SIGN_UP": NO_LIMIT,
         "RATE_LIMIT_TOKEN": NO_LIMIT,
         "RATE_LIMIT_PASSWORD": NO_LIMIT,
+        "RATE_LIMIT_PROFILE": NO_LIMIT,
         **ISSUER,
     }
 
@@ -136,6 +137,8 @@ def orders_settings(database_url: str, accounts: Service) -> dict[str, str]:
         "ACCOUNTS_URL": accounts.url,
         "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
         "RATE_LIMIT_ORDER_CREATION": NO_LIMIT,
+        "RATE_LIMIT_ORDER_READING": NO_LIMIT,
+        "RATE_LIMIT_ORDER_CHANGES": NO_LIMIT,
         **ISSUER,
     }
 
