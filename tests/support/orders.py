@@ -28,6 +28,7 @@ class Customer:
     """
 
     def __init__(self, accounts: Service) -> None:
+        self._accounts = accounts
         self.headers = sign_in(accounts.client)
         self.env = {
             "ACCOUNTS_URL": accounts.url,
@@ -36,6 +37,10 @@ class Customer:
             "RATE_LIMIT_ORDER_READING": "10000/second",
             "RATE_LIMIT_ORDER_CHANGES": "10000/second",
         }
+
+    def another(self) -> "Customer":
+        """Register another user of the same accounts."""
+        return Customer(self._accounts)
 
     @contextmanager
     def running_orders(self, database_url: str, **env: str) -> Iterator[Service]:

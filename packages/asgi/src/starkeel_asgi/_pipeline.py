@@ -132,7 +132,7 @@ class Pipeline:
                 begin(exchange)
             is_begun = True
             is_busy = len(opened.recent) > MAX_RECENT or exchange.received_ns > opened.late_from_ns
-            if is_busy and outer is None:
+            if (is_busy or opened.queue.exchanges) and outer is None:
                 await opened.wait_for_turn(exchange)
             if exchange.intercept is None or await exchange.intercept(exchange):
                 handler, application = self._exception_handler, self._application
@@ -164,6 +164,8 @@ class Pipeline:
                 log.exception("layer failed")
         opened.recent.pop(exchange, None)
         opened.lasting.pop(exchange, None)
+        if exchange.turn_of is not None:
+            opened.queue.release(exchange)
         if opened.queue.exchanges:
             opened.grant()
         # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.

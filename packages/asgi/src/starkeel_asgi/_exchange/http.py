@@ -38,7 +38,7 @@ class HttpExchange(Exchange):
             "body_timeout_s",
             "inner",
         ),
-        *("is_abandoned", "is_dropped", "is_queued", "max_body_bytes", "must_close"),
+        *("is_abandoned", "is_dropped", "is_queued", "max_body_bytes", "must_close", "turn_of"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
@@ -52,6 +52,8 @@ class HttpExchange(Exchange):
         self._is_overdue = self._is_streaming = self.is_abandoned = False
         self.is_dropped = self.is_queued = False
         """Whether it was cancelled as its client disconnected; whether it waits for its turn."""
+        self.turn_of: tuple[str | None, bytes | None] | None = None
+        """The client for which this counts while others wait for their turn."""
         self.max_body_bytes: int | None = None
         """Size from which a request body is refused with 413."""
         self.body_timeout_s: float | None = config.body_timeout_s
