@@ -28,12 +28,19 @@ class Customer:
     """
 
     def __init__(self, accounts: Service) -> None:
+        self._accounts = accounts
         self.headers = sign_in(accounts.client)
         self.env = {
             "ACCOUNTS_URL": accounts.url,
             "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
             "RATE_LIMIT_ORDER_CREATION": "10000/second",
+            "RATE_LIMIT_ORDER_READING": "10000/second",
+            "RATE_LIMIT_ORDER_CHANGES": "10000/second",
         }
+
+    def another(self) -> "Customer":
+        """Register another user of the same accounts."""
+        return Customer(self._accounts)
 
     @contextmanager
     def running_orders(self, database_url: str, **env: str) -> Iterator[Service]:

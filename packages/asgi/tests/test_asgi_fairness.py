@@ -10,7 +10,7 @@ import pytest
 from litestar import Request, get, post
 from litestar.params import FromPath
 from starkeel_asgi import AT_ONCE, GateOrder, current
-from starkeel_asgi._open_exchanges import MAX_RECENT
+from starkeel_asgi._open_exchanges import MAX_PER_CLIENT, MAX_RECENT
 
 WAIT_S = 20
 
@@ -214,6 +214,30 @@ async def test_requests_that_wait_for_something_else_do_not_make_others_wait(
         clients = [Client(driver, "GET /work/1") for _ in range(20 * MAX_RECENT)]
         await until(lambda: len(work.begun) == len(clients))
         work.may_end.set()
+        await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
+
+    assert [client.sent[0]["status"] for client in clients] == [200] * len(clients)
+
+
+async def test_a_client_has_a_bounded_number_of_requests_while_there_are_others(
+    drive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise they would take all connections of a pool."""
+    monkeypatch.setattr("starkeel_asgi._open_exchanges._ABSENT_NS", 3_600_000_000_000)
+    monkeypatch.setattr("starkeel_asgi._open_exchanges._OVERDUE_NS", 3_600_000_000_000)
+    work = Work()
+    async with drive(work.handlers()) as driver:
+        alone = [Client(driver, "GET /work/busy", user="busy") for _ in range(4 * MAX_PER_CLIENT)]
+        await until(lambda: len(work.begun) == len(alone))
+        other = Client(driver, "GET /work/quiet", user="quiet")
+        await until(lambda: "quiet" in work.begun)
+        more = [Client(driver, "GET /work/more", user="busy") for _ in range(4 * MAX_PER_CLIENT)]
+        await until(lambda: driver.pipeline.open_count == len(alone) + 1 + len(more))
+        others = [Client(driver, "GET /work/quiet", user="quiet") for _ in range(MAX_PER_CLIENT // 2)]
+        await until(lambda: work.begun.count("quiet") == 1 + len(others))
+        assert work.begun.count("more") <= MAX_PER_CLIENT
+        work.may_end.set()
+        clients = [*alone, other, *more, *others]
         await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
 
     assert [client.sent[0]["status"] for client in clients] == [200] * len(clients)

@@ -50,6 +50,19 @@ def test_password_guesses_with_a_token_are_limited(
         assert unlimited.status_code == 403
 
 
+def test_reads_are_limited(accounts_env: dict[str, str], sign_up: Any) -> None:
+    env = accounts_env | {"RATE_LIMIT_PROFILE": "2/hour", "RATE_LIMIT_DISCOVERY": "2/hour"}
+    with running("accounts", env) as service:
+        person, other = sign_up(service), sign_up(service)
+        reads = [service.client.get("/api/users/me", headers=person.headers) for _ in range(3)]
+        assert [response.status_code for response in reads] == [200, 200, 429]
+        _check_rejection(reads[-1])
+        assert service.client.get("/api/users/me", headers=other.headers).status_code == 200
+        paths = ("jwks.json", "openid-configuration", "jwks.json")
+        statuses = [service.client.get(f"/.well-known/{path}").status_code for path in paths]
+        assert statuses == [200, 200, 429]
+
+
 def test_workers_share_a_limit_through_redis(
     accounts_env: dict[str, str], redis_url: str, make: Any, body: Any
 ) -> None:

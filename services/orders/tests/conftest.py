@@ -138,6 +138,7 @@ def accounts_settings(database: Path, pem: str) -> dict[str, str]:
         "RATE_LIMIT_TOKEN": NO_LIMIT,
         "RATE_LIMIT_REFRESH": NO_LIMIT,
         "RATE_LIMIT_PASSWORD": NO_LIMIT,
+        "RATE_LIMIT_PROFILE": NO_LIMIT,
         **ISSUER,
     }
 
@@ -150,6 +151,8 @@ def orders_settings(database_url: str, accounts: Service) -> dict[str, str]:
         "JWT_REVOCATIONS_URL": f"{accounts.url}/.well-known/revocations",
         "JWT_REVOCATIONS_INTERVAL_SECONDS": "1",
         "RATE_LIMIT_ORDER_CREATION": NO_LIMIT,
+        "RATE_LIMIT_ORDER_READING": NO_LIMIT,
+        "RATE_LIMIT_ORDER_CHANGES": NO_LIMIT,
         **ISSUER,
     }
 

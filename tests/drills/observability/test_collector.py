@@ -39,6 +39,7 @@ def test_every_span_passes_through_a_collector(
             "JWT_ISSUER": "https://accounts.example.com",
             "JWT_AUDIENCE": "shop",
             "RATE_LIMIT_SIGN_UP": "10000/minute",
+            "RATE_LIMIT_DISCOVERY": "10000/minute",
         }
         with running("accounts", env) as accounts, httpx2.Client(base_url=accounts.url) as client:
             for number, (method, path, given, status, _) in enumerate(REQUESTS * TIMES, start=1):

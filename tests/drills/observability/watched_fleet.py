@@ -59,6 +59,7 @@ def watched_fleet(directory: Path) -> Iterator[WatchedFleet]:
             "JWT_PRIVATE_KEY": generate_private_key_pem(),
             "RATE_LIMIT_SIGN_UP": "10000/minute",
             "RATE_LIMIT_TOKEN": "20/minute",
+            "RATE_LIMIT_PROFILE": "10000/minute",
         }
         accounts = stops["accounts"].enter_context(running("accounts", env))
         env = shared | {
@@ -66,6 +67,8 @@ def watched_fleet(directory: Path) -> Iterator[WatchedFleet]:
             "ACCOUNTS_URL": accounts.url,
             "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
             "RATE_LIMIT_ORDER_CREATION": "10000/minute",
+            "RATE_LIMIT_ORDER_READING": "10000/minute",
+            "RATE_LIMIT_ORDER_CHANGES": "10000/minute",
         }
         orders = stack.enter_context(running("orders", env | {"WORKERS": "2"}))
         secured = stack.enter_context(running("orders", env | _tls_files(directory)))

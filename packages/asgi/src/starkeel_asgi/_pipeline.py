@@ -20,7 +20,7 @@ from ._exchange.config import ExchangeConfig, Header
 from ._exchange.exchange import SCOPE_KEY, Exchange
 from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
-from ._open_exchanges import AnyExchange, OpenExchanges
+from ._open_exchanges import MAX_PER_CLIENT, AnyExchange, OpenExchanges
 from ._request_rules import RARE_HEADERS, admit
 
 _HTTP: Final = ScopeType.HTTP
@@ -135,7 +135,8 @@ class Pipeline:
             for begin in left:
                 begin(exchange)
             is_begun = True
-            if opened.is_late and outer is None:
+            is_crowded = len(opened.recent) + len(opened.lasting) > MAX_PER_CLIENT
+            if outer is None and (opened.is_late or is_crowded):
                 await opened.wait_for_turn(exchange)
             if exchange.intercept is None or await exchange.intercept(exchange):
                 handler, application = self._exception_handler, self._application
@@ -174,6 +175,8 @@ class Pipeline:
                 log.exception("layer failed")
         opened.recent.pop(exchange, None)
         opened.lasting.pop(exchange, None)
+        if exchange.turn_of is not None:
+            opened.release(exchange)
         # Scope and exchange refer to each other; the garbage collector would cost more than all of the above.
         exchange.release()
         if outer is None:

@@ -36,6 +36,7 @@ from ._request.strict_query import StrictQuery
 if TYPE_CHECKING:
     from ._edge.edge import Edge
     from ._rate_limit.limiter import Limiter
+    from ._rate_limit.streams import StreamLimits
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
         self._edge: Edge | None = None
         self._limiter: Limiter | None = None
+        self._streams: StreamLimits | None = None
         self._idempotency = IdempotencyProvider()
         self._needs_store = False
 
@@ -107,6 +109,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         """Add the ASGI layer, the rendering of exceptions and the strict decoding of bodies."""
         # Lazy, as is the edge below: metrics must not be imported before the process is configured.
         from ._rate_limit.limiter import Limiter, with_user_limits
+        from ._rate_limit.streams import StreamLimits
 
         _compat.check()
         if self._description is not None and app_config.openapi_config is DEFAULT_OPENAPI_CONFIG:
@@ -124,7 +127,12 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             namespace=self._namespace or "service",
             on_error=self.settings.rate_limit_on_error,
         )
-        app_config.route_handlers = [with_user_limits(route, limiter) for route in app_config.route_handlers]
+        self._streams = streams = StreamLimits(
+            per_address=self.settings.max_streams_per_address, per_user=self.settings.max_streams_per_user
+        )
+        app_config.route_handlers = [
+            with_user_limits(route, limiter, streams) for route in app_config.route_handlers
+        ]
         app_config.request_class = strict_request_class(app_config.request_class)
         app_config.exception_handlers.setdefault(Exception, problem_response)
         app_config.exception_handlers.setdefault(Replay, empty_response)
@@ -182,6 +190,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
     def _configure_handler(self, handler: BaseRouteHandler, where: str) -> None:
         from ._edge.edge import POLICY
         from ._rate_limit.limiter import UserLimit
+        from ._rate_limit.streams import is_stream
 
         most: int | None = self.settings.max_body_bytes
         if isinstance(handler, HTTPRouteHandler):
@@ -199,7 +208,12 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
                 handler.opt[ACCEPTED_TYPE] = accepted
             if handler.operation_class is Operation:
                 handler.operation_class = DocumentedOperation
-        policy = self._policy.for_route(handler.opt, max_body_bytes=most, query=StrictQuery.of(handler))
+        policy = self._policy.for_route(
+            handler.opt,
+            max_body_bytes=most,
+            query=StrictQuery.of(handler),
+            is_stream=is_stream(handler),
+        )
         check_limits_declared(policy, self.limits, where=where)
         handler.opt[POLICY] = policy
         guards = handler.resolve_guards()
@@ -227,6 +241,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             )
         self._idempotency.store = store  # type: ignore[assignment]  # by shape
         assert self._limiter is not None
+        assert self._streams is not None
         if self._is_first and self._workers > 1 and self.limits and self.settings.redis_url is None:
             # Not in `start_process`: logging may not be configured yet.
             log.warning(
@@ -243,7 +258,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             pipeline.add(addresses)
             pipeline.config.is_trusted_peer = addresses.is_trusted
         origins = self.settings.cors_allowed_origins
-        self._edge = Edge(self._policy, Cors(origins) if origins else None, self._limiter)
+        self._edge = Edge(self._policy, Cors(origins) if origins else None, self._limiter, self._streams)
         pipeline.add(self._edge)
         pipeline.config.is_internal = membership(self.settings.internal_networks)
         pipeline.error_response = error_response

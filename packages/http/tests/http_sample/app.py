@@ -1,3 +1,4 @@
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.plugins import InitPlugin
-from litestar.response import Stream
+from litestar.response import ServerSentEvent, Stream
 from msgspec import Meta
 from starkeel_asgi import LayerOrder, pipeline_of
 from starkeel_http import HttpPlugin, limit_by_address, limit_by_user, openapi
@@ -139,6 +140,23 @@ async def socket_broken(socket: WebSocket) -> None:  # type: ignore[type-arg]
     raise InternalServerException("the password is hunter2")
 
 
+@get("/follow", guards=[authenticate])
+async def follow() -> ServerSentEvent:
+    async def ticks() -> AsyncGenerator[str]:
+        while True:
+            yield "tick"
+            await asyncio.sleep(0.05)
+
+    return ServerSentEvent(ticks())
+
+
+@websocket("/follow-socket", guards=[authenticate])
+async def follow_socket(socket: WebSocket) -> None:  # type: ignore[type-arg]
+    await socket.accept()
+    await socket.send_text("tick")
+    await socket.receive_text()
+
+
 @get("/boom")
 async def boom() -> None:
     raise RuntimeError("the password is hunter2")
@@ -248,6 +266,8 @@ HANDLERS = [
     socket,
     socket_broken,
     streamed_document,
+    follow,
+    follow_socket,
     swallows_cancellation,
     token_echo,
     unauthenticated,

@@ -55,3 +55,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Maximum rate of refreshes and sign-outs per client address."""
     rate_limit_password: Annotated[Rate, Variable("RATE_LIMIT_PASSWORD")] = Rate.parse("10/minute")
     """Maximum rate of requests that are confirmed by the password, per user."""
+    rate_limit_profile: Annotated[Rate, Variable("RATE_LIMIT_PROFILE")] = Rate.parse("600/minute")
+    """Maximum rate of reads of the current user, per user."""
+    rate_limit_discovery: Annotated[Rate, Variable("RATE_LIMIT_DISCOVERY")] = Rate.parse("600/minute")
+    """Maximum rate of reads of the public keys and the provider metadata, per client address."""

@@ -122,8 +122,14 @@ class DiscoveryController(Controller):
     path = "/.well-known"
     tags = ("discovery",)
     cache_control = CacheControlHeader(public=True, max_age=300)
+    opt = limit_by_address("discovery")
 
-    @get("/jwks.json", summary="Get the public keys", response_description="The key set.")
+    @get(
+        "/jwks.json",
+        summary="Get the public keys",
+        response_description="The key set.",
+        responses=problem_responses(429, 503),
+    )
     async def keys(self, issuer: NamedDependency[TokenIssuer]) -> JsonWebKeySet:
         """Return the keys that verify access tokens; new tokens are signed with the first."""
         return JsonWebKeySet(keys=issuer.keys.jwks()["keys"])
@@ -153,7 +159,12 @@ class DiscoveryController(Controller):
             return Response(None, status_code=304, headers=headers)  # type: ignore[arg-type]  # no content
         return Response(Revocations(sessions=ended), headers=headers)
 
-    @get("/openid-configuration", summary="Get the provider metadata", response_description="The metadata.")
+    @get(
+        "/openid-configuration",
+        summary="Get the provider metadata",
+        response_description="The metadata.",
+        responses=problem_responses(429, 503),
+    )
     async def metadata(self, issuer: NamedDependency[TokenIssuer]) -> ProviderMetadata:
         """Return the issuer's metadata."""
         base = issuer.issuer.rstrip("/")

@@ -65,10 +65,10 @@ class UserController(Controller):
         "/me",
         summary="Get the current user",
         guards=[authenticated],
-        opt=read_only(),
+        opt=read_only() | limit_by_user("profile"),
         cache_control=CacheControlHeader(no_store=True),
         response_description="The user.",
-        responses=problem_responses(401, 403, 503),
+        responses=problem_responses(401, 403, 429, 503),
     )
     async def me(self, user: NamedDependency[User]) -> Profile:
         """Return the user of the token; 403 if the user has been deactivated."""

@@ -17,7 +17,7 @@ from litestar.params import HeaderParameter, Parameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from starkeel_auth import Principal, requires_scope
 from starkeel_db import OutboxPlugin
-from starkeel_http import problem_responses
+from starkeel_http import limit_by_user, problem_responses
 
 from .schemas import EventType, OrderEvent, OrderView
 from .users import user_id_of
@@ -69,6 +69,7 @@ LastEventId = Annotated[
     summary="Stream order events",
     tags=["live"],
     guards=_READ,
+    opt=limit_by_user("order_reading"),
     media_type="text/event-stream",
     responses={
         200: ResponseSpec(
@@ -78,7 +79,7 @@ LastEventId = Annotated[
             media_type="text/event-stream",
         )
     }
-    | problem_responses(400, 401, 403, 503),
+    | problem_responses(400, 401, 403, 429, 503),
 )
 async def events(
     principal: NamedDependency[Principal],
@@ -92,7 +93,7 @@ async def events(
     return ServerSentEvent(_messages(order_events))
 
 
-@websocket("/api/orders/live", guards=[*_READ])
+@websocket("/api/orders/live", guards=[*_READ], opt=limit_by_user("order_reading"))
 async def live(
     socket: WebSocket,  # type: ignore[type-arg]  # Litestar refuses the generic form
     principal: NamedDependency[Principal],

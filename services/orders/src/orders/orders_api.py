@@ -91,10 +91,10 @@ class OrderController(Controller):
     @get(
         summary="List orders",
         guards=_READ,
-        opt=read_only(),
+        opt=read_only() | limit_by_user("order_reading"),
         response_description="A page of orders, newest first.",
         response_headers=[_LINK],
-        responses=problem_responses(400, 401, 403, 503),
+        responses=problem_responses(400, 401, 403, 429, 503),
     )
     async def page(
         self, orders: NamedDependency[Orders], limit: Limit = 20, cursor: Cursor = None
@@ -115,10 +115,10 @@ class OrderController(Controller):
         "/{order_id:uuid}",
         summary="Get an order",
         guards=_READ,
-        opt=read_only(),
+        opt=read_only() | limit_by_user("order_reading"),
         response_description="The order.",
         response_headers=[_ETAG],
-        responses=problem_responses(400, 401, 403, 404, 412, 503),
+        responses=problem_responses(400, 401, 403, 404, 412, 429, 503),
     )
     async def one(self, order_id: FromPath[UUID], orders: NamedDependency[Orders]) -> Response[OrderView]:
         """Return one of the caller's orders; 404 for an order of another user."""
@@ -128,10 +128,10 @@ class OrderController(Controller):
         "/{order_id:uuid}",
         summary="Change an order",
         guards=_WRITE,
-        opt=repeat_conflicts(),
+        opt=repeat_conflicts() | limit_by_user("order_changes"),
         response_description="The changed order.",
         response_headers=[_ETAG],
-        responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 415, 428, 503),
+        responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 415, 428, 429, 503),
     )
     async def change(
         self,
@@ -152,10 +152,10 @@ class OrderController(Controller):
         summary="Cancel an order",
         status_code=200,
         guards=_WRITE,
-        opt=repeat_conflicts(),
+        opt=repeat_conflicts() | limit_by_user("order_changes"),
         response_description="The cancelled order.",
         response_headers=[_ETAG],
-        responses=problem_responses(400, 401, 403, 404, 412, 503),
+        responses=problem_responses(400, 401, 403, 404, 412, 429, 503),
     )
     async def cancel(
         self,

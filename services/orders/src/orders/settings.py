@@ -31,3 +31,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         "60/minute"
     )
     """Maximum rate of new orders per user."""
+    rate_limit_order_reading: Annotated[Rate, Variable("RATE_LIMIT_ORDER_READING")] = Rate.parse("600/minute")
+    """Maximum rate of reads, event streams and WebSockets per user."""
+    rate_limit_order_changes: Annotated[Rate, Variable("RATE_LIMIT_ORDER_CHANGES")] = Rate.parse("120/minute")
+    """Maximum rate of changes and cancellations per user."""

@@ -25,6 +25,8 @@ class ExchangeConfig:
         """Seconds that a client may keep the application waiting for a request's body."""
         self.max_message_bytes: int | None = None
         """Size from which a WebSocket message is refused; `None` for no limit."""
+        self.max_streams: int | None = None
+        """Event streams and WebSockets that the server can keep beside requests; `None` if unknown."""
         self.is_trusted_peer: Callable[[str], bool] = lambda _: False
         """Returns whether an address is that of a trusted proxy."""
         self.before_headers: Callable[[Any], None] | None = None

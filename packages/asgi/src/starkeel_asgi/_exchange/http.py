@@ -30,12 +30,13 @@ class HttpExchange(Exchange):
         body_timeout_s: Seconds that the client may keep the application waiting for the body.
         must_close: Whether the response has `Connection: close`.
         is_queued: It waits for its turn; `is_dropped`: it was cancelled as its client disconnected.
+        turn_of: The client among whose requests it counts, if it does.
     """
 
     __slots__ = (
         *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "_length"),
         *("body_timeout_s", "inner", "is_abandoned", "is_dropped", "is_queued"),
-        *("max_body_bytes", "must_close"),
+        *("max_body_bytes", "must_close", "turn_of"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
@@ -46,6 +47,7 @@ class HttpExchange(Exchange):
         self._length: bytes | None = None
         self.inner: HttpExchange | None = None
         self.is_dropped = self.is_queued = False
+        self.turn_of: tuple[str | None, bytes | None] | None = None
         self.max_body_bytes: int | None = None
         self.body_timeout_s: float | None = config.body_timeout_s
         self._is_overdue = self._is_streaming = self.is_abandoned = self.must_close = False

@@ -22,6 +22,7 @@ class WebSocketExchange(Exchange):
     __slots__ = ("_ended", "is_accepted", "is_closed", "received_bytes", "received_messages")
 
     client_disconnected = is_dropped = is_withheld = False
+    turn_of = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         super().__init__(scope, receive, send, config)

@@ -70,6 +70,7 @@ class Policy:
         by_address: Names of the rate limits per client address.
         by_user: Names of the rate limits per user.
         query: Check of the query string; None for a route without query parameters.
+        is_stream: Whether the route serves event streams or WebSockets.
     """
 
     timeout_s: float
@@ -77,9 +78,15 @@ class Policy:
     by_address: tuple[str, ...] = ()
     by_user: tuple[str, ...] = ()
     query: QueryCheck | None = None
+    is_stream: bool = False
 
     def for_route(
-        self, opt: Mapping[str, Any], *, max_body_bytes: int | None, query: QueryCheck | None = None
+        self,
+        opt: Mapping[str, Any],
+        *,
+        max_body_bytes: int | None,
+        query: QueryCheck | None = None,
+        is_stream: bool = False,
     ) -> "Policy":
         """Return this policy with a route's own options and body limit."""
         return Policy(
@@ -88,6 +95,7 @@ class Policy:
             by_address=opt.get(_BY_ADDRESS, ()),
             by_user=user_limits(opt),
             query=query,
+            is_stream=is_stream,
         )
 
 

@@ -41,6 +41,13 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     forwards the request.
     """
 
+    max_streams_per_address: Annotated[int, Variable("MAX_STREAMS_PER_ADDRESS"), Meta(ge=1, le=65_536)] = 100
+    """Maximum number of open event streams and WebSockets of one client address in one worker; trusted
+    proxies are exempt."""
+
+    max_streams_per_user: Annotated[int, Variable("MAX_STREAMS_PER_USER"), Meta(ge=1, le=65_536)] = 20
+    """Maximum number of open event streams and WebSockets of one user in one worker."""
+
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 

@@ -22,6 +22,7 @@ from .._errors.problem import Problem
 from .._errors.report import broken_off, render, report
 from .._preconditions.entity_tags import ReadPreconditions
 from .._rate_limit.limiter import Limiter
+from .._rate_limit.streams import StreamLimits
 from .headers import Cors
 
 log = structlog.get_logger(__name__)
@@ -45,15 +46,17 @@ class Edge:
         policy: The policy of requests whose route has none.
         cors: The origins that may read responses; None for no other than the service's own.
         limiter: Counts requests.
+        streams: Counts open event streams and WebSockets.
     """
 
     order: Final = LayerOrder.EDGE
     applies_when_mounted: Final = True
 
-    def __init__(self, policy: Policy, cors: Cors | None, limiter: Limiter) -> None:
+    def __init__(self, policy: Policy, cors: Cors | None, limiter: Limiter, streams: StreamLimits) -> None:
         self._policy = policy
         self._cors = cors
         self._limiter = limiter
+        self._streams = streams
         self.open()
 
     def open(self) -> None:
@@ -82,7 +85,8 @@ class Edge:
                 exchange.intercept = self._intercept
             if not _is_unconditional(headers) and exchange.facts[0] in _READS:
                 exchange.add_gate(ReadPreconditions(exchange), GateOrder.VERIFY)
-        if policy.by_address or (policy.query is not None and exchange.scope["query_string"]):
+        is_checked = policy.by_address or policy.is_stream
+        if is_checked or (policy.query is not None and exchange.scope["query_string"]):
             exchange.intercept = self._intercept
 
     def end(self, exchange: Exchange, _error: BaseException | None) -> None:
@@ -125,9 +129,11 @@ class Edge:
                 await exchange.respond(*render(problem, exchange))
                 await _discard(exchange)
                 return False
-        policy = exchange.policy
-        if names := policy.by_address:
-            await self._limiter.count(exchange, names, rate_limit_key(exchange.client or "unknown"))
+        policy, client = exchange.policy, exchange.client or "unknown"
+        if policy.by_address:
+            await self._limiter.count(exchange, policy.by_address, rate_limit_key(client))
+        if policy.is_stream:
+            self._streams.count(exchange, "address", rate_limit_key(client))
         if policy.query is not None:
             policy.query.check(exchange.scope["query_string"])
         return True

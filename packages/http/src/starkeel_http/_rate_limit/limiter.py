@@ -30,6 +30,7 @@ from starkeel_config import Secret
 
 from .._base.rate import Rate
 from .._base.route_options import user_limits
+from .streams import StreamLimits, is_stream
 
 if TYPE_CHECKING:
     from .redis import RedisCounters
@@ -180,11 +181,12 @@ class Limiter:
 
 @final
 class UserLimit:
-    """Guard that counts a user's requests against the limits of these names."""
+    """Guard that counts a user's requests against the limits of these names, and open streams."""
 
-    def __init__(self, limiter: Limiter, names: tuple[str, ...]) -> None:
+    def __init__(self, limiter: Limiter, names: tuple[str, ...], streams: StreamLimits | None) -> None:
         self._limiter = limiter
         self._names = names
+        self._streams = streams
 
     def __deepcopy__(self, _: object) -> "UserLimit":
         # Litestar copies the guards of controllers and routers; the limiter is shared.
@@ -203,6 +205,9 @@ class UserLimit:
         """
         subject = getattr(connection.scope.get("user"), "subject", None)
         if not isinstance(subject, str):
+            if not self._names:
+                # A stream without users.
+                return
             raise ImproperlyConfiguredException(
                 f"{handler} has a rate limit per user, but no guard before it set `scope['user']`"
             )
@@ -212,6 +217,8 @@ class UserLimit:
         key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
         try:
             await self._limiter.count(exchange, self._names, key)
+            if self._streams is not None:
+                self._streams.count(exchange, "user", key)
         except HTTPException as error:
             if not isinstance(connection, WebSocket):
                 raise
@@ -219,27 +226,30 @@ class UserLimit:
             raise WebSocketException(detail=error.detail, code=code) from error
 
 
-def with_user_limits(route: Any, limiter: Limiter) -> Any:
-    """Return a route in which a `UserLimit` is the last guard of each handler with a limit per user.
+def with_user_limits(route: Any, limiter: Limiter, streams: StreamLimits) -> Any:
+    """Return a route in which a `UserLimit` is the last guard of streams and of handlers with such a limit.
 
     Litestar resolves guards when it registers a route, so they are attached before; to a copy, as another
     application may have the same route, which is a handler, controller or router.
     """
     if isinstance(route, BaseRouteHandler):
         handler = copy(route)
-        return handler if _add_guard(handler, route.opt, limiter) else route
+        return handler if _add_guard(handler, route.opt, limiter, streams) else route
     # A router without options of its own: it registers copies of the handlers.
     router = Router("/", route_handlers=[route])
     handlers = {id(handler): handler for each in router.routes for handler in _handlers(each)}.values()
-    is_limited = [_add_guard(handler, _options(handler), limiter) for handler in handlers]
+    is_limited = [_add_guard(handler, _options(handler), limiter, streams) for handler in handlers]
     return router if any(is_limited) else route
 
 
-def _add_guard(handler: BaseRouteHandler, opt: Mapping[str, Any], limiter: Limiter) -> bool:
-    names = user_limits(opt)
-    if names:
-        handler.guards = [*(handler.guards or ()), UserLimit(limiter, names)]
-    return bool(names)
+def _add_guard(
+    handler: BaseRouteHandler, opt: Mapping[str, Any], limiter: Limiter, streams: StreamLimits
+) -> bool:
+    names, counted = user_limits(opt), streams if is_stream(handler) else None
+    if not names and counted is None:
+        return False
+    handler.guards = [*(handler.guards or ()), UserLimit(limiter, names, counted)]
+    return True
 
 
 def _options(handler: BaseRouteHandler) -> dict[str, Any]:

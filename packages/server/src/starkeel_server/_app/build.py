@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 from starkeel_config import ConfigurationError, ServiceContext, ServiceSettings, Settings
@@ -14,6 +15,8 @@ from .._config.service import Service, import_name
 from .plugin_hooks import PluginHooks
 
 _FLUSH_S = 3.0
+
+log = structlog.get_logger(__name__)
 
 
 def application(service: Service) -> Litestar:
@@ -31,6 +34,7 @@ def application(service: Service) -> Litestar:
         raise SystemExit(error.exit_code) from None
     hooks = PluginHooks(app)
     hooks.start_process(role="worker", index=0, workers=1)
+    log.warning("connections not limited", reason="another server accepts them")
     atexit.register(hooks.stop_process, timeout_s=_FLUSH_S)
     return app
 

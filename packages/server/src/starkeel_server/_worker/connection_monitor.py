@@ -168,7 +168,9 @@ def connection_monitor(app: Litestar, engine: Engine, settings: ServerSettings) 
         total=accepted - accepted // 8,
         websocket=settings.max_websocket_message_bytes + _READ_AHEAD_BYTES,
     )
-    return ConnectionMonitor(engine.port, pipeline_of(app), limits)
+    pipeline = pipeline_of(app)
+    pipeline.config.max_streams = accepted // 2
+    return ConnectionMonitor(engine.port, pipeline, limits)
 
 
 def _peer(exchange: Exchange) -> tuple[str, int]:

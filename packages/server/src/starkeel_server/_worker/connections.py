@@ -28,7 +28,7 @@ since, which may be a request on its way to the application."""
 
 
 class TcpState(NamedTuple):
-    """What the kernel reports of a connection.
+    """State of a connection, as the kernel reports it.
 
     Args:
         sent_s: Seconds since data was sent, or the connection was accepted; `received_s` likewise.

@@ -1,0 +1,67 @@
+"""One user with 200 connections, and another user's latency meanwhile."""
+
+import time
+from typing import Any
+
+import httpx2
+import pytest
+from starkeel_testing import Service, wait_until
+
+from ...support.load import Load
+from ...support.orders import Customer
+from ...support.report import report
+
+pytestmark = pytest.mark.timeout(300)
+
+CONNECTIONS, READS, WARM_UP = 200, 200, 20
+PATH = "/api/orders?limit=1"
+MOST = 20
+"""Maximum ratio of the 99th percentiles. Twice is the aim on a quiet machine; here clients and service share
+its cores."""
+
+
+def test_a_user_with_200_connections_does_not_delay_another(
+    customer: Customer, postgres_url: str, capsys: Any
+) -> None:
+    other_customer = customer.another()
+    with customer.running_orders(postgres_url) as service:
+        for each in (customer, other_customer):
+            assert each.place(service.client).status_code == 201
+        alone = latencies(service, other_customer)
+        load = Load(service.url, PATH, customer.headers, kept=CONNECTIONS, fresh=0, ready=None).start()
+        load.wait_for_responses(CONNECTIONS)
+        began, before = time.monotonic(), load.answered
+        beside = latencies(service, other_customer)
+        rate = (load.answered - before) / (time.monotonic() - began)
+        load.finish()
+        wait_until(lambda: service.metric("http_requests_in_flight") == 0, timeout_s=20)
+    ratio = percentile(beside, 0.99) / percentile(alone, 0.99)
+    report(
+        capsys,
+        f"another user with {CONNECTIONS} connections",
+        alone_ms=_shown(alone),
+        beside_ms=_shown(beside),
+        ratio_of_p99=round(ratio, 1),
+        others_per_second=round(rate),
+    )
+    assert not load.failures, load.failures[:3]
+    assert ratio < MOST
+
+
+def latencies(service: Service, customer: Customer) -> list[float]:
+    """Return the seconds that each of a user's reads took, one after the other."""
+    taken = []
+    with httpx2.Client(base_url=service.url, timeout=30, trust_env=False) as client:
+        for _ in range(WARM_UP + READS):
+            began = time.monotonic()
+            assert client.get(PATH, headers=customer.headers).status_code == 200
+            taken.append(time.monotonic() - began)
+    return taken[WARM_UP:]
+
+
+def percentile(values: list[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+def _shown(values: list[float]) -> str:
+    return f"p50 {percentile(values, 0.5) * 1000:.1f}, p99 {percentile(values, 0.99) * 1000:.1f}"
