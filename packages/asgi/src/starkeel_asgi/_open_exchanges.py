@@ -13,7 +13,7 @@ from ._exchange.websocket import WebSocketExchange
 MAX_RECENT: Final = 8
 """Number of recent requests from which no other begins while the event loop is late."""
 MAX_PER_CLIENT: Final = 32
-"""Number of open exchanges from which clients are told apart, and number of requests of one client that
+"""Number of open exchanges from which clients are distinguished, and number of requests of one client that
 execute while there are other clients."""
 AT_ONCE: Final = "starkeel_asgi.at_once"
 """Key in a handler's `opt`; with `True` its requests never wait for their turn, as those of probes."""
@@ -50,7 +50,7 @@ class FairQueue:
         self._seen_ns: dict[_Client, int] = {}
 
     def has_share(self, client: _Client, received_ns: int) -> bool:
-        """Return whether one more request of a client may execute, and note that there is this client."""
+        """Return whether one more request of a client may execute, and record the client as present."""
         self._seen_ns[client] = received_ns
         return self._executing[client] < MAX_PER_CLIENT or len(self._seen_ns) == 1
 

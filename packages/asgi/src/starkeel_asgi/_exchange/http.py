@@ -29,14 +29,13 @@ class HttpExchange(Exchange):
         max_body_bytes: Size from which a request body is refused with 413.
         body_timeout_s: Seconds that the client may keep the application waiting for the body.
         must_close: Whether the response has `Connection: close`.
-        is_queued: It waits for its turn; `is_dropped`: it was cancelled as its client disconnected.
-        turn_of: The client among whose requests it counts, if it does.
+        is_queued: It waits for its turn; `turn_of`: the client among whose requests it counts.
+        is_dropped: It was cancelled as its client disconnected.
     """
 
     __slots__ = (
-        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "_length"),
-        *("body_timeout_s", "inner", "is_abandoned", "is_dropped", "is_queued"),
-        *("max_body_bytes", "must_close", "turn_of"),
+        *("_gates", "_incoming", "_is_overdue", "_is_streaming", "_kept", "_length", "body_timeout_s"),
+        *("inner", "is_abandoned", "is_dropped", "is_queued", "max_body_bytes", "must_close", "turn_of"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
@@ -229,9 +228,8 @@ class HttpExchange(Exchange):
     def _drop(self) -> None:
         # What has begun and is not safe (RFC 9110, 9.2.1) finishes, as does a response that has started.
         is_needless = self.is_queued or (self.facts[0] in _SAFE and not self.is_started)
-        if self.outer is not None or self.ended_ns or not is_needless:
-            return
-        if not (self.is_expired or self.is_aborted or self.is_committing):
+        is_over = self.outer is not None or self.ended_ns or self.is_expired or self.is_aborted
+        if is_needless and not is_over and not self.is_committing:
             self.is_dropped = self.needs_conclusion = True
             self._divert = drop_message
             self.lift_deadline()
