@@ -223,7 +223,9 @@ def test_all_reports_of_a_request_agree(
     reports = before.reports(request_id=sent_id)
     assert_agreement(reports, kind, client=client)
     line = reports.line
-    assert line["trace_id"] == (f"{number:032x}" if is_traced else sent_id)
+    # From outside, as a proxy forwards it: a new trace, linked to the given one.
+    given = ((f"{number:032x}", "00f067aa0ba902b7"),) if is_traced else ()
+    assert (reports.span.links, reports.span.parent_span_id) == (given, "")
     assert sent_id == (request_id or line["trace_id"])
     assert line["bytes"] == len(reply.body if "transfer-encoding" not in reply.headers else b"onetwo")
     assert reply.headers["strict-transport-security"]
