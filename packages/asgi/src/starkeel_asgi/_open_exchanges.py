@@ -10,7 +10,7 @@ from ._exchange.config import ExchangeConfig
 from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
 
-MAX_RECENT: Final = 8
+MAX_RECENT: Final = 4
 """Number of recent requests from which no other begins while the event loop is late."""
 MAX_PER_CLIENT: Final = 32
 """Number of open exchanges from which clients are distinguished, and number of requests of one client that
@@ -23,6 +23,8 @@ _LATE_NS: Final = 4_000_000
 busy, so that more at a time would only delay one another. While they wait for something else, its iterations
 are short and every request begins at once.
 """
+_LATE_AMONG_MANY_NS: Final = 1_000_000
+"""The same while more than `MAX_RECENT` requests execute, each of which goes on in every few iterations."""
 _OVERDUE_NS: Final = 2_000_000_000
 """Nanoseconds after which a request no longer waits for others of its client."""
 _ABSENT_NS: Final = 1_000_000_000
@@ -162,7 +164,8 @@ class OpenExchanges:
     def _begin_iteration(self) -> None:
         self.measured_in = None
         now = perf_counter_ns()
-        self.is_late = now - self._began_ns > _LATE_NS
+        late_ns = _LATE_NS if len(self.recent) <= MAX_RECENT else _LATE_AMONG_MANY_NS
+        self.is_late = now - self._began_ns > late_ns
         if self.queue.exchanges:
             # One at a time while it is late: news of disconnects takes several iterations.
             most = int(len(self.recent) < MAX_RECENT) if self.is_late else MAX_RECENT
