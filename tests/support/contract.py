@@ -96,6 +96,9 @@ class Contract:
 
     def bodies(self, schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         """Return a strategy for bodies: valid ones, and those with one change."""
+        # A body that may be null has a schema of alternatives; null is one of the values.
+        alternatives = schema.get("oneOf", [schema])
+        [schema] = [each for each in alternatives if "properties" in each]
         valid = self.valid(schema)
         names = st.sampled_from(sorted(schema["properties"]))
 

@@ -39,7 +39,10 @@ _NAME = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)`")
 _ASSIGNED = re.compile(r"(?<![A-Z0-9_-])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)=([^\s`,;)|\\]+)")
 _LINK = re.compile(r"\]\([^)]*\)|https?://\S+")
 _CODE = re.compile(r"`[^`]*`")
-_STATUS = re.compile(r"\b[1-5]\d\d\b(?!\s*(?:ms|s|seconds|MiB)\b)")
+_STATUS = re.compile(r"(?<![\d.,])[1-5]\d\d\b(?!,\d|\s*(?:ms|s|seconds|MiB)\b)")
+_CLOSE_CODE = re.compile(r"\bclosed with \d{4}\b")
+_DECISION = re.compile(r"\bdecision \d{4}\b")
+_SUM = re.compile(r"`([A-Z_]+)` plus `([A-Z_]+)` \(\[?(\d+) seconds(?:\]\([^)]*\))? by default\)")
 _DEFAULT = re.compile(r"\bdefaults?\b")
 _BY_DEFAULT = re.compile(r"\(?`?([\w./-]+(?: (?:MiB|s|seconds|ms))?)`?,? by default")
 _EXIT = re.compile(r"\bexits?(?: with)? \d+")
@@ -56,6 +59,7 @@ UNRELATED = {
     ),
     "packages/db/README.md": ("7, 7 and 6", "| 69 |"),
     "packages/http/README.md": ("above 0",),
+    "services/accounts/README.md": ("197,676 common passwords",),
 }
 """Numbers on the line of a setting that are not its default, by document."""
 
@@ -154,7 +158,8 @@ def test_numbers_beside_a_setting_are_its_default(path: Path) -> None:
         rest = _LIST.sub("", line)
         for unrelated in UNRELATED.get(document, ()):
             rest = rest.replace(unrelated, "")
-        rest = _EXIT.sub("", rest)
+        for pattern in (_SUM, _EXIT, _CLOSE_CODE, _DECISION):
+            rest = pattern.sub("", rest)
         rest = _STATUS.sub("", _CODE.sub("", _LINK.sub("", rest)))
         for stated in _NUMBER.findall(rest) if names else ():
             value = stated.rstrip(".,")
@@ -167,7 +172,7 @@ def test_numbers_beside_a_setting_are_its_default(path: Path) -> None:
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_is_by_default_is_the_default(path: Path) -> None:
     for number, line in prose(path):
-        names = named(line)
+        names, line = named(line), _SUM.sub("", line)
         if not names or not re.search(r"\bby default|\bdefaults to", line):
             continue
         stated = _BY_DEFAULT.findall(line) or re.findall(r"defaults to `?([^`,;. ]+)", line)
@@ -175,6 +180,13 @@ def test_what_is_by_default_is_the_default(path: Path) -> None:
         assert stated, f"{place}: write the claim as `VALUE by default` or `defaults to VALUE`"
         for value in stated:
             assert any(normal(value, name) in defaults()[name] for name in names), f"{place}: {value}"
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_sums_are_those_of_the_defaults(path: Path) -> None:
+    for number, line in prose(path):
+        for first, second, stated in _SUM.findall(line):
+            assert int(stated) == seconds(first) + seconds(second), f"{path.relative_to(ROOT)}:{number}"
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 from accounts.emails import EmailAddress
-from accounts.schemas import Credentials, Deactivation, PasswordChange, SignUp
+from accounts.schemas import Credentials, Deactivation, PasswordChange, Refresh, SignOut, SignUp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from starkeel_testing import Service
@@ -26,6 +26,8 @@ BODIES = [
     ("delete", "/api/users/me"),
     ("patch", "/api/users/me"),
     ("post", "/api/auth/token"),
+    ("post", "/api/auth/refresh"),
+    ("post", "/api/auth/sign-out"),
 ]
 
 
@@ -66,7 +68,7 @@ def test_a_body_is_accepted_as_the_document_states(
     check()
 
 
-@pytest.mark.parametrize("kind", [SignUp, Credentials, PasswordChange, Deactivation])
+@pytest.mark.parametrize("kind", [SignUp, Credentials, PasswordChange, Deactivation, Refresh, SignOut])
 def test_the_document_has_the_bounds_of_the_decoder(contract: Contract, kind: type[msgspec.Struct]) -> None:
     documented = constraints(contract.document["components"]["schemas"][kind.__name__])
 

@@ -19,8 +19,8 @@ _PARTS: Final = (
     sqlite3.__name__,
 )
 _LIBRARIES: Final = {*_WHOLE, sqlalchemy.__name__, sqlite3.__name__}
-# Modules of other platforms and of optional features, which are not installed.
-_OPTIONAL: Final = {"h2", "socksio", "trio", "wsproto"}
+# Modules of optional features, which are not installed.
+_OPTIONAL: Final = {"socksio", "trio"}
 
 
 def error_classes() -> dict[str, type[Exception]]:

@@ -30,23 +30,27 @@ _POOL = [
         "Requests that got no connection within DB_ACQUIRE_TIMEOUT_SECONDS; their status is 503.",
         [rate("db_client_connection_timeouts_total", "service, instance")],
         unit="reqps",
+        width=6,
     ),
     Panel(
         "Responses with 503",
         "Requests that failed because the database or another dependency was unavailable.",
         [rate('http_requests_total{status="503", path!~"/health/.*"}', "service, path")],
         unit="reqps",
+        width=6,
     ),
     Panel(
         "Pending migrations",
         "Migrations that are not applied, at the last check. The replica is not ready until they are.",
         [gauge("db_migrations_pending", "service, instance", function="max")],
         limits=(1, 1),
+        width=6,
     ),
     Panel(
         "Newer schema",
         "1 where newer code has migrated the database: during a rollout, and after a rollback.",
         [gauge("db_schema_newer", "service, instance", function="max")],
+        width=6,
     ),
 ]
 

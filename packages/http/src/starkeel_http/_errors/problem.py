@@ -117,7 +117,10 @@ def exception_name(error: BaseException) -> str:
 
 def validation_failure(error: BaseException | None) -> str:
     """Return what a validation in the application refused, without the value; empty for other failures."""
-    while error is not None:
+    # Causes may form a cycle.
+    passed: set[int] = set()
+    while error is not None and id(error) not in passed:
+        passed.add(id(error))
         if isinstance(error, msgspec.ValidationError):
             return summary(body_errors(error, Any))
         if type(error).__module__.partition(".")[0] in _VALIDATORS or _is_raised_by_attrs(error):

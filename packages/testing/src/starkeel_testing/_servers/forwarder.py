@@ -27,10 +27,11 @@ class TcpForwarder:
         self.accepted = 0
         """Number of connections so far."""
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self._server = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def url(self, url: str) -> str:
@@ -55,17 +56,24 @@ class TcpForwarder:
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_CLOSE_S)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        # Not in the task, which may be cancelled before it begins.
+        self._writers.add(writer)
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.target is None:
-            writer.close()
+            self._end(writer)
             return
         try:
             answers, requests = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
-            writer.close()
+            self._end(writer)
             return
-        self._writers |= {writer, requests}
+        self._writers.add(requests)
         await asyncio.gather(self._pump(reader, requests, 0.0), self._pump(answers, writer, None))
 
     async def _pump(
@@ -75,7 +83,10 @@ class TcpForwarder:
             while data := await reader.read(65536):
                 # Later, not slower: what arrives together is also delivered together.
                 self._loop.call_later(self.delay_s if delay_s is None else delay_s, writer.write, data)
-        self._loop.call_later(self.delay_s, writer.close)
+        self._loop.call_later(self.delay_s, self._end, writer)
+
+    def _end(self, writer: asyncio.StreamWriter) -> None:
+        writer.close()
         self._writers.discard(writer)
 
     async def _cut(self) -> None:
@@ -84,9 +95,13 @@ class TcpForwarder:
         self._writers.clear()
 
     async def _close(self) -> None:
+        # A connection that asyncio is about to accept is never closed if its server is closed meanwhile, nor
+        # if the task is cancelled.
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
         self._server.close()
         await self._cut()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
