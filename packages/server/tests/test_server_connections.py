@@ -118,14 +118,12 @@ def test_connections_in_use_are_kept(samples: Any, connect: Any) -> None:
 
 
 def test_connections_of_a_trusted_proxy_are_kept(samples: Any, connect: Any) -> None:
-    app = samples.directory / "sample" / "app.py"
-    app.write_text(
-        app.read_text().replace(
-            "    return Litestar([",
-            "    from starkeel_asgi import pipeline_of\n"
-            "    def trust(app): pipeline_of(app).config.is_trusted_peer = '127.0.0.1'.__eq__\n"
-            "    return Litestar(on_startup=[trust], route_handlers=[",
-        )
+    samples.edit(
+        "app.py",
+        "    return Litestar(handlers, ",
+        "    from starkeel_asgi import pipeline_of\n"
+        "    def trust(app): pipeline_of(app).config.is_trusted_peer = '127.0.0.1'.__eq__\n"
+        "    return Litestar(handlers, on_startup=[trust], ",
     )
     sample = samples.ready(MAX_CONNECTIONS_PER_ADDRESS=3)
     idle = [connect(sample, request("/pid")) for _ in range(20)]
@@ -217,8 +215,8 @@ def test_a_websocket_message_that_is_too_large_closes_it(samples: Any, connect: 
 
 
 def test_an_application_without_websockets_does_not_upgrade(samples: Any, connect: Any) -> None:
-    app = samples.directory / "sample" / "app.py"
-    app.write_text(app.read_text().replace(", live]", "]"))
+    for handler in ("flood_socket", "live"):
+        samples.edit("app.py", f", {handler}", "")
     sample = samples.ready()
 
     answer = connect(sample, upgrade("/live")).recv(4096)
