@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def send_until_closed(client: socket.socket, part: bytes, *, count: int) -> None
 @pytest.mark.parametrize("kind", ["pings", "message", "fragments"])
 def test_a_websocket_that_sends_without_end_is_closed(samples: Any, connect: Any, kind: str) -> None:
     sample = samples.ready()
-    clients = [websocket(connect, sample) for _ in range(5)]
+    clients = [websocket(connect, sample) for _ in range(10)]
     before = peak_mebibytes(samples)
     part = b"x" * 131_072
     start = frame(2, 0, declared=16_000_000)
@@ -191,11 +192,12 @@ def test_a_websocket_that_sends_without_end_is_closed(samples: Any, connect: Any
     for client in clients:
         client.sendall(start)
         send_until_closed(client, part, count=120)
+        # In turn, as several at once could all send their 16 MB between two checks of a fast machine.
+        samples.wait_until(partial(is_closed, client))
 
-    samples.wait_until(lambda: all(map(is_closed, clients)))
-    assert metric(sample, 'starkeel_connections_closed_total{reason="websocket"}') == 5
+    assert metric(sample, 'starkeel_connections_closed_total{reason="websocket"}') == len(clients)
+    # Less than half of the up to 160 MB that they have sent.
     assert peak_mebibytes(samples) - before < 60
-    # Each has sent up to 16 MB.
     assert httpx2.get(f"{sample.url}/health/live", timeout=20).status_code == 200
     assert sample.stop() == 0
 
