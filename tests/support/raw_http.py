@@ -30,7 +30,7 @@ class Connection:
         # The server may have closed the connection already.
         with suppress(ConnectionError):
             if is_last:
-                # The end arrives with the data: otherwise the server could respond before it knows of it.
+                # The end arrives with the data: otherwise the response could be sent before it.
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
             self._socket.sendall(data)
             if is_last:
