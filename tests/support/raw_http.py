@@ -29,6 +29,9 @@ class Connection:
     def send(self, data: bytes, *, is_last: bool = False) -> None:
         # The server may have closed the connection already.
         with suppress(ConnectionError):
+            if is_last:
+                # The end arrives with the data: otherwise the response could be sent before it.
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
             self._socket.sendall(data)
             if is_last:
                 self._socket.shutdown(socket.SHUT_WR)

@@ -36,10 +36,10 @@ def sample(otlp: OtlpReceiver) -> Iterator[Service]:
 
 
 def counted(sample: Service) -> dict[str, float]:
-    """Return the requests so far by status, without those of the tests themselves."""
+    """Return the requests so far by status, without the probes of the tests themselves."""
     found: dict[str, float] = {}
     for each in sample.metrics():
-        if each.name == "http_requests_total" and each.labels["path"] != "/health/live":
+        if each.name == "http_requests_total" and not each.labels["path"].startswith("/health/"):
             found[each.labels["status"]] = found.get(each.labels["status"], 0.0) + each.value
     return {status: value for status, value in found.items() if value}
 

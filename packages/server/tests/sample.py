@@ -166,6 +166,13 @@ class Samples:
         for name, text in (("__init__", ""), ("settings", SETTINGS), ("app", APP), ("__main__", MAIN)):
             (package / f"{name}.py").write_text(text)
 
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace text that a file of the sample service contains."""
+        file = self.directory / "sample" / name
+        text = file.read_text()
+        assert old in text, f"{name} contains no {old!r}"
+        file.write_text(text.replace(old, new))
+
     def environ(self, **env: object) -> dict[str, str]:
         base = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         return {

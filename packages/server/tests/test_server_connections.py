@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +119,12 @@ def test_connections_in_use_are_kept(samples: Any, connect: Any) -> None:
 
 
 def test_connections_of_a_trusted_proxy_are_kept(samples: Any, connect: Any) -> None:
-    app = samples.directory / "sample" / "app.py"
-    app.write_text(
-        app.read_text().replace(
-            "    return Litestar([",
-            "    from starkeel_asgi import pipeline_of\n"
-            "    def trust(app): pipeline_of(app).config.is_trusted_peer = '127.0.0.1'.__eq__\n"
-            "    return Litestar(on_startup=[trust], route_handlers=[",
-        )
+    samples.edit(
+        "app.py",
+        "    return Litestar(handlers, ",
+        "    from starkeel_asgi import pipeline_of\n"
+        "    def trust(app): pipeline_of(app).config.is_trusted_peer = '127.0.0.1'.__eq__\n"
+        "    return Litestar(handlers, on_startup=[trust], ",
     )
     sample = samples.ready(MAX_CONNECTIONS_PER_ADDRESS=3)
     idle = [connect(sample, request("/pid")) for _ in range(20)]
@@ -180,7 +179,7 @@ def send_until_closed(client: socket.socket, part: bytes, *, count: int) -> None
 @pytest.mark.parametrize("kind", ["pings", "message", "fragments"])
 def test_a_websocket_that_sends_without_end_is_closed(samples: Any, connect: Any, kind: str) -> None:
     sample = samples.ready()
-    clients = [websocket(connect, sample) for _ in range(5)]
+    clients = [websocket(connect, sample) for _ in range(10)]
     before = peak_mebibytes(samples)
     part = b"x" * 131_072
     start = frame(2, 0, declared=16_000_000)
@@ -193,11 +192,12 @@ def test_a_websocket_that_sends_without_end_is_closed(samples: Any, connect: Any
     for client in clients:
         client.sendall(start)
         send_until_closed(client, part, count=120)
+        # In turn, as several at once could all send their 16 MB between two checks of a fast machine.
+        samples.wait_until(partial(is_closed, client))
 
-    samples.wait_until(lambda: all(map(is_closed, clients)))
-    assert metric(sample, 'starkeel_connections_closed_total{reason="websocket"}') == 5
+    assert metric(sample, 'starkeel_connections_closed_total{reason="websocket"}') == len(clients)
+    # Less than half of the up to 160 MB that they have sent.
     assert peak_mebibytes(samples) - before < 60
-    # Each has sent up to 16 MB.
     assert httpx2.get(f"{sample.url}/health/live", timeout=20).status_code == 200
     assert sample.stop() == 0
 
@@ -217,8 +217,8 @@ def test_a_websocket_message_that_is_too_large_closes_it(samples: Any, connect: 
 
 
 def test_an_application_without_websockets_does_not_upgrade(samples: Any, connect: Any) -> None:
-    app = samples.directory / "sample" / "app.py"
-    app.write_text(app.read_text().replace(", live]", "]"))
+    for handler in ("flood_socket", "live"):
+        samples.edit("app.py", f", {handler}", "")
     sample = samples.ready()
 
     answer = connect(sample, upgrade("/live")).recv(4096)

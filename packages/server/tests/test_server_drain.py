@@ -80,9 +80,8 @@ def test_websockets_stay_open_during_the_drain_delay(samples: Any) -> None:
 
 
 def test_a_stop_before_the_workers_are_up_skips_the_drain_delay(samples: Any) -> None:
-    app = samples.directory / "sample" / "app.py"
     hang = "        if self.settings.fails == 'slow lifespan':\n            await asyncio.sleep(3600)\n"
-    app.write_text(app.read_text().replace("        alive.inc()\n", f"{hang}        alive.inc()\n"))
+    samples.edit("app.py", "        alive.inc()\n", f"{hang}        alive.inc()\n")
     sample = samples.start(SAMPLE_FAILS="slow lifespan", DRAIN_DELAY_SECONDS=60)
     sample.wait_for_log("process started", role="worker")
 

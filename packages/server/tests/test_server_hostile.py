@@ -68,8 +68,7 @@ def test_a_slowly_sent_body_times_out(samples: Any) -> None:
 
 
 def test_the_body_timeout_excludes_time_spent_in_the_application(samples: Any) -> None:
-    app = samples.directory / "sample" / "app.py"
-    app.write_text(app.read_text().replace('log.info("body began")', "await asyncio.sleep(1)"))
+    samples.edit("app.py", 'log.info("body began")', "await asyncio.sleep(1)")
     sample = samples.ready(BODY_READ_TIMEOUT_SECONDS=0.5)
 
     assert httpx2.post(f"{sample.url}/body", content=b"x" * 1_000_000, timeout=20).text == "1000000"

@@ -202,9 +202,8 @@ def test_workers_stop_when_the_main_process_is_killed(samples: Any) -> None:
 
 
 def test_a_hanging_flush_does_not_exceed_its_timeout(samples: Any) -> None:
-    settings = samples.directory / "sample" / "settings.py"
-    flush = "def stop_process(*, timeout_s):\n    time.sleep(timeout_s)\n"
-    settings.write_text(settings.read_text().replace("def stop_process(*, timeout_s):\n", flush))
+    signature = "def stop_process(*, timeout_s):\n"
+    samples.edit("settings.py", signature, f"{signature}    time.sleep(timeout_s)\n")
     sample = samples.ready(SHUTDOWN_GRACE_SECONDS=0.5, SHUTDOWN_FLUSH_SECONDS=0.5)
     address = ("127.0.0.1", int(sample.url.rpartition(":")[2]))
     with socket.create_connection(address, timeout=20) as head:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 import redis
-from starkeel_testing import PostgresServer, RedisServer
+from starkeel_testing import OwnPostgres, PostgresServer, RedisServer
 
 ALL_SERVERS = """
 import asyncio, os, sys
@@ -200,3 +200,15 @@ def test_a_server_never_runs_as_root(postgres_server: PostgresServer, sql: Any) 
 
     expected = os.geteuid()
     assert (directory.stat().st_uid == expected) == (expected != 0)
+
+
+@pytest.mark.needs_postgres
+def test_a_server_that_is_killed_keeps_what_was_committed(own_postgres: OwnPostgres, sql: Any) -> None:
+    sql(own_postgres.url, "CREATE TABLE kept (number int)")
+    for number in range(20):
+        sql(own_postgres.url, f"INSERT INTO kept VALUES ({number})")
+
+    own_postgres.kill()
+    own_postgres.start()
+
+    assert sql(own_postgres.url, "SELECT count(*) FROM kept") == 20

@@ -23,13 +23,13 @@ from .installations import find_postgres
 
 _ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _STOP_S = 30.0
-# The data need not survive a crash of the machine.
+# The data need not survive a crash of the machine. It survives that of the server, which has written each
+# commit to the operating system.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "500",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
