@@ -119,6 +119,7 @@ _OWN = {
     "orders": {
         "JWT_JWKS_URL": "http://accounts:3000/.well-known/jwks.json",
         "ACCOUNTS_URL": "http://accounts:3000",
+        "RATE_LIMIT_ORDER_READING": "10000/second",
     },
 }
 

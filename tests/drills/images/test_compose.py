@@ -97,6 +97,7 @@ def stack(
             "GRAFANA_PORT": _free_address().rpartition(":")[2],
             "SERVICES_SUBNET": f"10.214.{subnet}.0/24",
             "PROXY_ADDRESS": f"10.214.{subnet}.250",
+            "RATE_LIMIT_ORDER_READING": "10000/second",
         },
     )
     try:
@@ -207,6 +208,8 @@ def test_the_proxy_terminates_tls_with_the_mounted_certificate(stack: Stack, cal
         "HTTP_PORT": _free_address(),
         "HTTPS_PORT": _free_address(),
         "GRAFANA_PORT": _free_address().rpartition(":")[2],
+        # The proxy without TLS, which is in its place in development, still has the address.
+        "PROXY_ADDRESS": stack.environ["PROXY_ADDRESS"].replace(".250", ".251"),
     }
     secure = Stack(stack.docker, stack.program, environ)
     secure("--profile", "prod", "up", "--detach", "--no-build", "--no-deps", "--wait", "proxy-tls")
