@@ -8,7 +8,7 @@ from ._exchange.gates import GateOrder, Response
 from ._exchange.http import HttpExchange
 from ._exchange.incoming import TOO_LARGE
 from ._exchange.websocket import WebSocketExchange
-from ._open_exchanges import AT_ONCE
+from ._open_exchanges import AT_ONCE, client_of
 from ._pipeline import Layer, LayerOrder, Pipeline, pipeline_of
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Response",
     "Route",
     "WebSocketExchange",
+    "client_of",
     "current",
     "header_map",
     "pipeline_of",

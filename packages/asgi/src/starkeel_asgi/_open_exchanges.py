@@ -37,6 +37,11 @@ AnyExchange = HttpExchange | WebSocketExchange
 _Client = tuple[str | None, bytes | None]
 
 
+def client_of(exchange: HttpExchange) -> tuple[str | None, bytes | None]:
+    """Return what distinguishes the clients that take turns: address and `Authorization` header."""
+    return exchange.client, exchange.headers.get(b"authorization")
+
+
 class FairQueue:
     """Requests that have not begun, in rotation among clients, and of each client in their order.
 
@@ -148,7 +153,7 @@ class OpenExchanges:
         route = exchange.route
         if not isinstance(exchange, HttpExchange) or route is None or route.handler.opt.get(AT_ONCE):
             return
-        client = exchange.client, exchange.headers.get(b"authorization")
+        client = client_of(exchange)
         if self.is_late or not self.queue.has_share(client, exchange.received_ns):
             del self.recent[exchange]
             await self.queue.wait(exchange, client)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import requires, version
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import URL
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
@@ -33,6 +33,18 @@ class ExtensiblePool(AsyncAdaptedQueuePool):
 
     Its `_do_get` checks out a connection; a subclass may extend it.
     """
+
+    def on_free(self) -> None:
+        """Called when a connection was returned or removed."""
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        super()._do_return_conn(record)
+        self.on_free()
+
+    def _dec_overflow(self) -> Literal[True]:
+        is_reduced = super()._dec_overflow()
+        self.on_free()
+        return is_reduced
 
     def put(self, record: ConnectionPoolEntry) -> None:
         """Return a connection to the top of the pool, without events."""

@@ -3,18 +3,20 @@
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util import await_only
 
 from .._base.errors import DatabaseUnavailable
 from .._base.metrics import counter, gauge
 from .._compat import ExtensiblePool
 from .transactions import READ_ONLY
+from .turns import Turns
 
 PING_AFTER_S = 5.0
 """Seconds without use after which a connection is tested at checkout. The driver notices that a server closed
@@ -43,16 +45,50 @@ class ElasticPool(ExtensiblePool):
     """Called with the reason when a checkout times out."""
     prefer_read_only = False
     """Whether the next checkout is for a read-only transaction: a hint, which saves a switch of the mode."""
+    client: Hashable = None
+    """The client of the next checkout: while none is free, clients get connections in turn."""
     _has_read_only = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._turns = Turns()
+        super().__init__(*args, **options)
+
+    def on_free(self) -> None:
+        """Grant a turn for each free connection."""
+        while self._free > 0 and self._turns.grant():
+            pass
+
+    @property
+    def _free(self) -> int:
+        return self.size() - self.checkedout() - self._turns.granted
 
     def _do_get(self) -> ConnectionPoolEntry:
         read_only, self.prefer_read_only = self.prefer_read_only, False
+        client, self.client = self.client, None
         self._has_read_only |= read_only
         began = time.perf_counter()
-        record = self._take_in_mode(read_only=read_only) if self._has_read_only else None
-        record = record or self._take_any()
+        has_turn = self._free <= 0 or bool(self._turns)
+        if has_turn:
+            self._wait_for_turn(client)
+        try:
+            record = self._take_in_mode(read_only=read_only) if self._has_read_only else None
+            record = record or self._take_any()
+        finally:
+            if has_turn:
+                self._turns.granted -= 1
         record.info[WAITED_S] = time.perf_counter() - began
         return record
+
+    def _wait_for_turn(self, client: Hashable) -> None:
+        self.waiting += 1
+        try:
+            await_only(self._turns.wait(client, timeout_s=self.timeout()))
+        except TimeoutError as error:
+            raise self._timed_out() from error
+        finally:
+            self.waiting -= 1
+            # A turn that was granted to a cancelled checkout is another one's.
+            self.on_free()
 
     def _take_in_mode(self, *, read_only: bool) -> ConnectionPoolEntry | None:
         """Take the idle connection in the given mode that was returned last."""
@@ -73,12 +109,15 @@ class ElasticPool(ExtensiblePool):
         try:
             return super()._do_get()
         except PoolTimeoutError as error:
-            self.timeouts += 1
-            reason = f"no connection was free within {self.timeout():g} s"
-            self.on_timeout(reason)
-            raise DatabaseUnavailable(reason) from error
+            raise self._timed_out() from error
         finally:
             self.waiting -= 1
+
+    def _timed_out(self) -> DatabaseUnavailable:
+        self.timeouts += 1
+        reason = f"no connection was free within {self.timeout():g} s"
+        self.on_timeout(reason)
+        return DatabaseUnavailable(reason)
 
     @property
     def open(self) -> int:

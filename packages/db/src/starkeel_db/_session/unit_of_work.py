@@ -1,6 +1,6 @@
 """Units of work: one session for a request, committed before its response starts, and actions after it."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -11,7 +11,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
-from starkeel_asgi import GateOrder, HttpExchange, Response, current
+from starkeel_asgi import GateOrder, HttpExchange, Response, client_of, current
 
 from .._base.settings import DatabaseSettings
 from .._driver.pool import ElasticPool
@@ -58,10 +58,17 @@ class RequestSession(Session):
     """Whether a statement failed, even if the handler caught the error."""
 
     def __init__(
-        self, sessions: "Sessions", state: MutableMapping[str, Any] | None, *, read_only: bool, **options: Any
+        self,
+        sessions: "Sessions",
+        state: MutableMapping[str, Any] | None,
+        *,
+        client: Hashable,
+        read_only: bool,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self.sessions = sessions
+        self.client = client
         self.state = state
         self.read_only = read_only
         self.actions: list[Callable[[], None]] = []
@@ -74,7 +81,7 @@ class RequestSession(Session):
         """
         if self.is_over:
             raise UnitOfWorkIsOverError
-        self.sessions.pool.prefer_read_only = self.read_only
+        self.sessions.pool.prefer_read_only, self.sessions.pool.client = self.read_only, self.client
         return super().get_bind(*args, **kwargs)
 
 
@@ -101,12 +108,18 @@ class Sessions:
             self._read_only = read_only.execution_options(isolation_level="AUTOCOMMIT")
 
     def make(
-        self, state: MutableMapping[str, Any] | None = None, *, read_only: bool = False, is_safe: bool = False
+        self,
+        state: MutableMapping[str, Any] | None = None,
+        *,
+        client: Hashable = None,
+        read_only: bool = False,
+        is_safe: bool = False,
     ) -> AsyncSession:
         """Create a session; it checks out a connection when it is first used.
 
         Args:
             state: `state` of the request's scope, which has the deadline.
+            client: The client, which gets a connection in turn with others while none is free.
             read_only: Whether the database must refuse writes.
             is_safe: Whether the request method is safe (RFC 9110): on SQLite the transaction takes the write
                 lock only when it writes.
@@ -123,6 +136,7 @@ class Sessions:
             expire_on_commit=False,
             sessions=self,
             state=state,
+            client=client,
             read_only=read_only and self.has_session_settings,
         )
 
@@ -226,7 +240,8 @@ class UnitOfWorkProvider:
         if not isinstance(work, UnitOfWork):
             is_read_only = scope["route_handler"].opt.get(_READ_ONLY_ROUTE, False)
             is_safe = scope.get("method") in _SAFE
-            session = self.sessions.make(state, read_only=is_read_only, is_safe=is_safe)
+            client = client_of(exchange)
+            session = self.sessions.make(state, client=client, read_only=is_read_only, is_safe=is_safe)
             work = UnitOfWork(session, self.sessions.commits)
             state[_UNIT_OF_WORK] = work
             exchange.add_gate(work.end_with, GateOrder.COMMIT)
