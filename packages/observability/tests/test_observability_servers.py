@@ -126,12 +126,15 @@ def test_lines_of_the_server_are_written_once(running: Served) -> None:
     assert not [line for line in plain if any(line.endswith(message) for message in messages)]
 
 
-def test_a_test_client_leaves_the_logging_of_the_test_runner_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_test_client_leaves_the_logging_of_the_test_runner_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from litestar import Litestar
     from litestar.testing import TestClient
     from starkeel_config import load
     from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
 
+    monkeypatch.setattr("starkeel_observability._plugin.is_set_up", lambda: False)
     before = logging.root.handlers[:]
     app = Litestar([], plugins=[ObservabilityPlugin(load(ObservabilitySettings, {}, service="shop"))])
 

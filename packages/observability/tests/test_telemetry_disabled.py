@@ -12,7 +12,7 @@ from litestar import Litestar, get
 from opentelemetry import trace
 from prometheus_client import REGISTRY
 from starkeel_config import load
-from starkeel_observability import ObservabilityPlugin, ObservabilitySettings, _plugin
+from starkeel_observability import ObservabilityPlugin, ObservabilitySettings
 from starkeel_observability._layer import batch
 from starkeel_observability._logs import access_line
 from starkeel_observability._traces import tracer
@@ -43,12 +43,6 @@ read: list[Any] = []
 @get("/read")
 async def reads() -> None:
     read.append(trace.get_current_span())
-
-
-@pytest.fixture(autouse=True)
-def _process_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave logging and the tracer provider of this process as they are."""
-    monkeypatch.setattr(_plugin, "is_set_up", lambda: True)
 
 
 @pytest.fixture
