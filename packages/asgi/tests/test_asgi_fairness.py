@@ -82,12 +82,12 @@ class Work:
         self.ended.append("done")
 
     def handlers(self) -> list[Any]:
-        @get("/work/{name:str}")
+        @get("/tasks/{name:str}")
         async def read(name: FromPath[str]) -> str:
             await self.do(name)
             return name
 
-        @post("/work/{name:str}")
+        @post("/tasks/{name:str}")
         async def write(name: FromPath[str]) -> str:
             await self.do(name)
             return name
@@ -102,7 +102,7 @@ class Work:
 async def test_a_read_is_cancelled_when_its_client_leaves(drive: Any) -> None:
     work = Work()
     async with drive(work.handlers()) as driver:
-        client = Client(driver, "GET /work/1")
+        client = Client(driver, "GET /tasks/1")
         await until(lambda: work.begun)
         client.leave()
         await asyncio.wait_for(client.served, WAIT_S)
@@ -114,7 +114,7 @@ async def test_a_read_is_cancelled_when_its_client_leaves(drive: Any) -> None:
 async def test_a_write_that_has_begun_finishes_although_its_client_leaves(drive: Any) -> None:
     work = Work()
     async with drive(work.handlers()) as driver:
-        client = Client(driver, "POST /work/1", body=b"{}")
+        client = Client(driver, "POST /tasks/1", body=b"{}")
         await until(lambda: driver.pipeline.open_count == 1 and not driver.pipeline.recent)
         client.leave()
         [exchange] = driver.pipeline.open_exchanges()
@@ -156,9 +156,9 @@ async def test_a_request_whose_client_leaves_while_it_waits_never_begins(
 ) -> None:
     work = Work()
     async with late_loop(), drive(work.handlers()) as driver:
-        first = [Client(driver, f"POST /work/{number}") for number in range(MAX_RECENT)]
+        first = [Client(driver, f"POST /tasks/{number}") for number in range(MAX_RECENT)]
         await until(lambda: len(work.begun) == MAX_RECENT)
-        late = [Client(driver, f"{method} /work/late", body=body) for _ in range(50)]
+        late = [Client(driver, f"{method} /tasks/late", body=body) for _ in range(50)]
         for client in late:
             client.leave()
         work.may_end.set()
@@ -175,11 +175,11 @@ async def test_users_take_turns(drive: Any) -> None:
     work = Work()
     work.may_end.set()
     async with late_loop(), drive(work.handlers()) as driver:
-        await Client(driver, "GET /work/first").served
-        clients = [Client(driver, "GET /work/busy", user="busy") for _ in range(200)]
+        await Client(driver, "GET /tasks/first").served
+        clients = [Client(driver, "GET /tasks/busy", user="busy") for _ in range(200)]
         await until(lambda: len(work.begun) >= MAX_RECENT)
         begun = len(work.begun)
-        clients += [Client(driver, "GET /work/quiet", user="quiet") for _ in range(3)]
+        clients += [Client(driver, "GET /tasks/quiet", user="quiet") for _ in range(3)]
         await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
 
     # One of each in turn, after the few that begin before the others have arrived.
@@ -192,8 +192,8 @@ async def test_a_probe_does_not_wait(drive: Any) -> None:
     work = Work()
     work.may_end.set()
     async with late_loop(), drive(work.handlers()) as driver:
-        await Client(driver, "GET /work/1").served
-        clients = [Client(driver, "GET /work/1") for _ in range(200)]
+        await Client(driver, "GET /tasks/1").served
+        clients = [Client(driver, "GET /tasks/1") for _ in range(200)]
         await until(lambda: len(work.begun) >= MAX_RECENT)
         probe = Client(driver, "GET /probe")
         await asyncio.wait_for(probe.served, WAIT_S)
@@ -211,7 +211,7 @@ async def test_requests_that_wait_for_something_else_do_not_make_others_wait(
     monkeypatch.setattr("starkeel_asgi._open_exchanges._LISTEN_AFTER_NS", 3_600_000_000_000)
     work = Work()
     async with drive(work.handlers()) as driver:
-        clients = [Client(driver, "GET /work/1") for _ in range(20 * MAX_RECENT)]
+        clients = [Client(driver, "GET /tasks/1") for _ in range(20 * MAX_RECENT)]
         await until(lambda: len(work.begun) == len(clients))
         work.may_end.set()
         await asyncio.wait_for(asyncio.gather(*(client.served for client in clients)), WAIT_S)
@@ -227,13 +227,13 @@ async def test_a_client_has_a_bounded_number_of_requests_while_there_are_others(
     monkeypatch.setattr("starkeel_asgi._open_exchanges._OVERDUE_NS", 3_600_000_000_000)
     work = Work()
     async with drive(work.handlers()) as driver:
-        alone = [Client(driver, "GET /work/busy", user="busy") for _ in range(4 * MAX_PER_CLIENT)]
+        alone = [Client(driver, "GET /tasks/busy", user="busy") for _ in range(4 * MAX_PER_CLIENT)]
         await until(lambda: len(work.begun) == len(alone))
-        other = Client(driver, "GET /work/quiet", user="quiet")
+        other = Client(driver, "GET /tasks/quiet", user="quiet")
         await until(lambda: "quiet" in work.begun)
-        more = [Client(driver, "GET /work/more", user="busy") for _ in range(4 * MAX_PER_CLIENT)]
+        more = [Client(driver, "GET /tasks/more", user="busy") for _ in range(4 * MAX_PER_CLIENT)]
         await until(lambda: driver.pipeline.open_count == len(alone) + 1 + len(more))
-        others = [Client(driver, "GET /work/quiet", user="quiet") for _ in range(MAX_PER_CLIENT // 2)]
+        others = [Client(driver, "GET /tasks/quiet", user="quiet") for _ in range(MAX_PER_CLIENT // 2)]
         await until(lambda: work.begun.count("quiet") == 1 + len(others))
         assert work.begun.count("more") <= MAX_PER_CLIENT
         work.may_end.set()

@@ -77,6 +77,8 @@ def test_a_stream_that_ends_makes_room(sample: Service) -> None:
     for _ in range(6):
         wait_until(is_served, timeout_s=WAIT_S)
     wait_until(lambda: sample.metric("open_streams", kind="event_stream") == 0, timeout_s=WAIT_S)
+    with ExitStack() as streams:
+        assert follow(sample, streams, "d", "192.0.2.20").status_code == 200
 
 
 def test_streams_of_trusted_proxies_are_not_limited_by_address(sample: Service, streams: ExitStack) -> None:

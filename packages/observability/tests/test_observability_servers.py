@@ -36,7 +36,7 @@ async def lifespan(app):
     log.info("pool closed")
 
 
-@get("/work/{number:int}")
+@get("/tasks/{number:int}")
 async def work(number: int) -> str:
     log.info("structured", number=number)
     logging.getLogger("shop.standard").info("standard %d", number)
@@ -80,10 +80,10 @@ def running(request: pytest.FixtureRequest, directory: Path) -> Iterator[Served]
 def test_every_line_of_the_application_is_written_once(
     running: Served, collector: Any, directory: Path
 ) -> None:
-    trace_id = httpx2.get(f"{running.url}/work/7").text
+    trace_id = httpx2.get(f"{running.url}/tasks/7").text
     assert httpx2.get(f"{running.url}/fails").status_code == 500
     wait_until(lambda: "request failed" in running.output, timeout_s=30, what="the failure")
-    repeated = [httpx2.get(f"{running.url}/work/{number}").status_code for number in range(20)]
+    repeated = [httpx2.get(f"{running.url}/tasks/{number}").status_code for number in range(20)]
     running.stop()
 
     output = running.output
@@ -102,23 +102,23 @@ def test_every_line_of_the_application_is_written_once(
     assert messages.count("both") == (directory / "extra.log").read_text().count("both") == 21
     failed = next(line for line in lines if line["message"] == "request failed")
     assert failed["exception"]["message"] == "broken"
-    assert {span["trace_id"] for span in collector.spans if span["name"].endswith("/work/{number}")} >= {
+    assert {span["trace_id"] for span in collector.spans if span["name"].endswith("/tasks/{number}")} >= {
         trace_id
     }
 
 
 def test_access_lines_appear_once_and_only_as_ours(running: Served) -> None:
     for number in range(5):
-        httpx2.get(f"{running.url}/work/{number}")
+        httpx2.get(f"{running.url}/tasks/{number}")
     running.stop()
 
-    mentions = [line for line in running.output.splitlines() if "/work/" in line]
+    mentions = [line for line in running.output.splitlines() if "/tasks/" in line]
     ours = [line for line in lines_of(running.output) if line["message"] == "request completed"]
-    assert len(mentions) == len([line for line in ours if line["path"].startswith("/work/")]) == 5
+    assert len(mentions) == len([line for line in ours if line["path"].startswith("/tasks/")]) == 5
 
 
 def test_lines_of_the_server_are_written_once(running: Served) -> None:
-    httpx2.get(f"{running.url}/work/1")
+    httpx2.get(f"{running.url}/tasks/1")
     running.stop()
 
     plain = [line for line in running.output.splitlines() if not line.startswith("{")]

@@ -108,4 +108,5 @@ def test_a_response_that_never_ends_is_given_up(samples: Any, piece: bytes) -> N
         sample = samples.ready(OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_TIMEOUT="500")
         sample.get("/pid")
         samples.wait_until(lambda: sample.metric("starkeel_spans_dropped_total", reason="unavailable") == 1)
+        assert not ended.is_set()
         ended.set()

@@ -136,7 +136,8 @@ async def test_a_connection_that_was_cut_while_idle_is_replaced_before_the_next_
             return forwarder.accepted == 2
 
         await until(is_accepted)
-        await client.ping()
+        assert await client.execute("ECHO", "again") == b"again"
+        assert forwarder.accepted == 2
 
 
 async def test_while_redis_is_away_commands_fail_at_once_and_do_not_connect(

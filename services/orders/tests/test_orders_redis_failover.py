@@ -73,6 +73,8 @@ def test_events_reach_the_new_primary_after_the_old_one_has_hung(
         forwarder.target = second.port
         _place(service, ada)
         wait_until(lambda: second.execute("XLEN", STREAM) == 1, timeout_s=6)
+        [(_, entry)] = second.execute("XRANGE", STREAM, "-", "+")
+        assert len(entry) > 0
 
 
 def test_events_wait_while_redis_accepts_no_writes(
