@@ -20,7 +20,12 @@ FEW = settings(
 )
 FORMATS = {"email": st.emails().filter(lambda text: _is_email(text))}
 # Rules of the handler that no schema can state.
-RULES = ("is too common", "must not equal the name in the email address", "must have 8 to 128 characters")
+RULES = (
+    "is too common",
+    "must not be the email address or a part of it",
+    "must not be a name of this service",
+    "must have 8 to 128 characters",
+)
 BODIES = [
     ("post", "/api/users"),
     ("delete", "/api/users/me"),

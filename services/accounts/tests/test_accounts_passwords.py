@@ -75,6 +75,10 @@ def test_a_longer_text_with_a_word_of_the_context_is_accepted(password: str) -> 
     assert PasswordPolicy(NAMES).validate(password, "ada.lovelace@clockworks.example")
 
 
+def test_initials_among_digits_and_punctuation_are_accepted() -> None:
+    assert PasswordPolicy(NAMES).validate("7!a9#20?4", "m.a.ada@clockworks.example")
+
+
 def test_a_hundred_thousand_common_passwords_are_rejected() -> None:
     common = CommonPasswords.load()
 

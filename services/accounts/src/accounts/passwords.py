@@ -17,6 +17,7 @@ MAX_LENGTH = 128
 
 _SEPARATORS = re.compile(r"[^\w]|_")
 _AROUND = re.compile(r"^[\W\d_]+|[\W\d_]+$")
+_MIN_WORD_LENGTH = 3
 _MEMORY_KIB = 19 * 1024
 _PASSES = 2
 _MAX_CONCURRENT = 4
@@ -72,11 +73,17 @@ def folded(password: str) -> str:
 
 
 def _words(name: str) -> frozenset[str]:
-    """Return a name or an email address, its parts on both sides of `@`, and their words, case-folded."""
+    """Return a name or an email address, its parts on both sides of `@`, and their words, case-folded.
+
+    Initials are left out: many a random password has a letter or two among its digits and punctuation.
+    """
     whole = name.casefold()
     halves = whole.split("@")
     return frozenset(
-        word for text in (whole, *halves, *_SEPARATORS.split(whole)) for word in (text, _core(text)) if word
+        word
+        for text in (whole, *halves, *_SEPARATORS.split(whole))
+        for word in (text, _core(text))
+        if len(word) >= _MIN_WORD_LENGTH
     )
 
 
