@@ -20,6 +20,7 @@ from ._exchange.config import ExchangeConfig, Header
 from ._exchange.exchange import SCOPE_KEY, Exchange
 from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
+from ._json_response import JsonResponse
 from ._open_exchanges import MAX_PER_CLIENT, AnyExchange, OpenExchanges
 from ._request_rules import RARE_HEADERS, admit
 
@@ -241,6 +242,7 @@ def pipeline_of(app: Litestar) -> Pipeline:
     """
     pipeline = app.state.get(_STATE_KEY)
     if not isinstance(pipeline, Pipeline):
+        app.response_class = app.response_class or JsonResponse
         pipeline = Pipeline(app)
         app.asgi_handler = app.state[_STATE_KEY] = pipeline
     return pipeline
