@@ -4,9 +4,9 @@ set positional-arguments
 default:
     @just --list --unsorted
 
-# Run every service on embedded databases, restarted on code changes (just dev 4000 9190: other ports)
+# Run every service, restarted on code changes (just dev 4000 9190: other ports; --postgres --redis: servers)
 [group('run')]
-dev port="3000" metrics_port="9090":
+dev *args:
     @uv sync --quiet --frozen
     @exec .venv/bin/python -m tools.dev "$@"
 
@@ -20,30 +20,35 @@ tour *args:
 traces *args:
     @uv run --quiet --frozen python -m tools.traces "$@"
 
+# Show what this machine has and lacks for each command, and how to install it
+[group('run')]
+doctor:
+    @uv run --quiet --frozen python -m tools.doctor
+
 # Print a service's effective settings and their sources, without secrets
 [group('run')]
 config service:
-    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" config
+    @uv run --quiet --frozen python -m tools.service "$1" config
 
 # Apply a service's migrations
 [group('database')]
 migrate service:
-    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" migrate
+    @uv run --quiet --frozen python -m tools.service "$1" migrate
 
 # Generate a migration from changes of a service's models (just revision orders "add a note")
 [group('database')]
 revision service message:
-    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" revision "$2"
+    @uv run --quiet --frozen python -m tools.service "$1" revision "$2"
 
 # Back up a service's embedded database to a file, also while it runs (just backup orders orders-copy.db)
 [group('database')]
 backup service file:
-    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" backup "$2"
+    @uv run --quiet --frozen python -m tools.service "$1" backup "$2"
 
 # Restore such a backup; the service must be stopped, and the replaced database is kept
 [group('database')]
 restore service file:
-    @ENVIRONMENT="${ENVIRONMENT:-development}" uv run --quiet --frozen python -m "$1" restore "$2"
+    @uv run --quiet --frozen python -m tools.service "$1" restore "$2"
 
 # Run all tests, or those of a path (just test packages/db -k commit)
 [group('quality')]

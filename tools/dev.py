@@ -16,8 +16,8 @@ from urllib.request import urlopen
 
 from watchfiles import PythonFilter, awatch
 
-from .tour import script
-from .workspace import ROOT, Member, environment, parse, taken_ports
+from .dev_servers import running_servers
+from .workspace import ROOT, Member, environment, parse, recorded, taken_ports
 
 _COLOURS = (36, 35, 33, 32, 34, 31)
 _READY_POLL_S = 0.1
@@ -117,7 +117,7 @@ class Runner:
                 self._process.send_signal(number)
 
 
-async def _reload(runners: list[Runner]) -> None:
+async def _reload(runners: list[Runner], terminal: Terminal) -> None:
     folders = [*ROOT.glob("packages/*/src"), *ROOT.glob("services/*/src")]
     async for changes in awatch(*folders, watch_filter=PythonFilter()):
         paths = [Path(path).relative_to(ROOT) for _, path in changes]
@@ -125,7 +125,14 @@ async def _reload(runners: list[Runner]) -> None:
         changed = {path.parts[1] for path in paths}
         for runner in runners:
             if is_shared or runner.member.name in changed:
+                terminal.write_line(runner.member.name, f"restarting: {_listed(paths)} changed")
                 runner.restart()
+
+
+def _listed(paths: list[Path]) -> str:
+    """Return the first of some paths, and the number of the others."""
+    first, *others = sorted(map(str, paths))
+    return f"{first} and {len(others)} more" if others else first
 
 
 async def _welcome(members: list[Member], terminal: Terminal) -> None:
@@ -134,11 +141,23 @@ async def _welcome(members: list[Member], terminal: Terminal) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_OPTIONAL_CHECKS_TIMEOUT_S):
             await _wait_until_ready(members, all_checks=True)
-    terminal.write("")
-    for member in members:
-        terminal.write(f"  {member.name:<10} {member.url}/schema    {member.metrics_url}/metrics")
-    terminal.write("\n  The tour, to paste into another terminal (or: uv run just tour):\n")
-    terminal.write(script(members))
+    terminal.write(_summary(members))
+
+
+def _summary(members: list[Member]) -> str:
+    """Return what is most needed once all services are ready."""
+    width = max(len(member.name) for member in members)
+    rows = [
+        f"  {member.name:<{width}}  {member.url}  API {member.url}/schema  admin {member.metrics_url}/"
+        for member in members
+    ]
+    commands = [
+        "  uv run just tour     try the API, step by step",
+        "  uv run just traces   the slowest and failed requests of the last minute",
+        "  uv run just          all commands",
+        "  Ctrl-C               stop everything",
+    ]
+    return "\n".join(["", "  ready; code changes restart a service", "", *rows, "", *commands, ""])
 
 
 async def _wait_until_ready(members: list[Member], *, all_checks: bool = False) -> None:
@@ -157,11 +176,14 @@ def _is_ready(member: Member, *, all_checks: bool) -> bool:
     return not all_checks or all(check["status"] == "ok" for check in checks.values())
 
 
-async def _run(members: list[Member]) -> None:
+async def _run(members: list[Member], servers: dict[str, dict[str, str]]) -> None:
     for member in members:
         member.log.parent.mkdir(parents=True, exist_ok=True)
     terminal = Terminal(members)
-    runners = [Runner(member, environment(member, members, os.environ), terminal) for member in members]
+    runners = [
+        Runner(member, environment(member, members, os.environ | servers[member.name]), terminal)
+        for member in members
+    ]
 
     def stop() -> None:
         for runner in runners:
@@ -170,7 +192,10 @@ async def _run(members: list[Member]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     async with asyncio.TaskGroup() as tasks:
-        background = [tasks.create_task(_reload(runners)), tasks.create_task(_welcome(members, terminal))]
+        background = [
+            tasks.create_task(_reload(runners, terminal)),
+            tasks.create_task(_welcome(members, terminal)),
+        ]
         async with asyncio.TaskGroup() as services:
             for runner in runners:
                 services.create_task(runner.run())
@@ -180,12 +205,21 @@ async def _run(members: list[Member]) -> None:
 
 def main() -> int:
     """Run the services; return the exit code."""
-    _, members = parse(argparse.ArgumentParser(description=__doc__))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--postgres", action="store_true", help="run a PostgreSQL for the services; its data ends with it"
+    )
+    parser.add_argument("--redis", action="store_true", help="run a Redis for rate limits and events")
+    given, members = parse(parser, follows=False)
     if problems := taken_ports(members):
         advice = "stop that process, or choose other ports: uv run just dev 4100 9290\n"
         sys.stderr.write("\n".join([*problems, advice]))
         return 71
-    asyncio.run(_run(members))
+    with (
+        recorded(members),
+        running_servers(members, postgres=given.postgres, redis=given.redis) as servers,
+    ):
+        asyncio.run(_run(members, servers))
     return 0
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .workspace import ROOT, Member, parse
+from .workspace import ROOT, Member, is_listening, parse
 
 STEPS = Path(__file__).with_name("tour.sh")
 
@@ -43,6 +43,10 @@ def main() -> int:
         if commands in (ROOT / "README.md").read_text("utf-8"):
             return 0
         sys.stderr.write("README.md differs from tools/tour.sh: paste the output of `just tour --print`\n")
+        return 1
+    if absent := [member for member in members if not is_listening(member)]:
+        found = ", ".join(f"{member.name} at {member.url}" for member in absent)
+        sys.stderr.write(f"no service responds: {found}; start them in another terminal: uv run just dev\n")
         return 1
     return subprocess.run(["sh", "-c", shown(commands)], cwd=given.directory, check=False).returncode
 

@@ -40,7 +40,7 @@ def free_ports() -> int:
 class Dev:
     """`just dev` in a terminal of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, options: tuple[str, ...]) -> None:
         self.directory = directory
         self.ports = [str(free_ports()), str(free_ports())]
         terminal, child = pty.openpty()
@@ -48,7 +48,7 @@ class Dev:
         self._text: list[str] = []
         environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tools.dev", *self.ports, "--directory", directory],
+            [sys.executable, "-m", "tools.dev", *self.ports, *options, "--directory", directory],
             stdin=child, stdout=child, stderr=child, cwd=ROOT, env=environ, start_new_session=True,
         )  # fmt: skip
         os.close(child)
@@ -87,7 +87,8 @@ class Dev:
         return self.tool("tour")
 
     def tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", f"tools.{name}", *self.ports, "--directory", str(self.directory)]
+        """Run another command, which reads the ports from a file."""
+        command = [sys.executable, "-m", f"tools.{name}", "--directory", str(self.directory)]
         return subprocess.run(
             [*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
         )
@@ -106,8 +107,8 @@ class Dev:
 
 
 @contextmanager
-def dev(directory: Path) -> Iterator[Dev]:
-    running = Dev(directory)
+def dev(directory: Path, *options: str) -> Iterator[Dev]:
+    running = Dev(directory, options)
     try:
         yield running
     finally:
@@ -117,7 +118,7 @@ def dev(directory: Path) -> Iterator[Dev]:
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Dev]:
     with dev(tmp_path) as running:
-        running.wait_for("The tour, to paste")
+        running.wait_for("stop everything")
         yield running
 
 
@@ -135,6 +136,79 @@ def test_the_tour_succeeds_and_its_trace_crosses_services(fleet: Dev) -> None:
     one_trace = toured.stdout.rpartition("# One trace")[2]
     assert "order created" in one_trace
     assert "/api/users/me" in one_trace
+
+
+def test_the_last_lines_of_a_start_list_the_services(fleet: Dev) -> None:
+    summary = fleet.plain.rpartition("ready; code changes")[2]
+
+    port, admin = (int(port) for port in fleet.ports)
+    for name, n in (("accounts", 0), ("orders", 1)):
+        assert re.search(
+            rf"{name} +http://127.0.0.1:{port + n} .* admin http://127.0.0.1:{admin + n}/", summary
+        )
+    assert " WARN" not in fleet.plain
+    # One feature a line.
+    assert re.search(r"accounts +│ +on +database \(sqlite at ", fleet.plain)
+
+
+def test_commands_find_no_services_once_they_have_stopped(tmp_path: Path) -> None:
+    with dev(tmp_path) as running:
+        running.wait_for("stop everything")
+        assert (tmp_path / ".data" / "dev.json").exists()
+
+    assert not (tmp_path / ".data" / "dev.json").exists()
+    toured = subprocess.run(
+        [sys.executable, "-m", "tools.tour", *running.ports, "--directory", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert toured.returncode == 1
+    assert toured.stderr == (
+        f"no service responds: accounts at http://127.0.0.1:{running.ports[0]}, "
+        f"orders at http://127.0.0.1:{int(running.ports[0]) + 1}; "
+        "start them in another terminal: uv run just dev\n"
+    )
+
+
+@pytest.mark.needs_postgres
+@pytest.mark.needs_redis
+def test_services_run_on_servers_on_request(tmp_path: Path) -> None:
+    with dev(tmp_path, "--postgres", "--redis") as running:
+        running.wait_for("stop everything")
+        assert running.plain.count("on  database (postgresql at ") == 2
+        assert running.tour().returncode == 0
+        children = running.children()
+
+    assert not [child for child in children if child.is_running()]
+
+
+def test_an_unknown_service_is_refused_with_those_that_exist() -> None:
+    command = [sys.executable, "-m", "tools.service", "order", "config"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == os.EX_USAGE
+    assert done.stderr == "there is no service 'order'; services: accounts, orders\n"
+
+
+def test_doctor_lists_what_is_missing_and_how_to_install_it(tmp_path: Path) -> None:
+    (tmp_path / "haproxy").write_text("")
+    (tmp_path / "haproxy").chmod(0o755)
+    code = f"import tools.doctor as d; d.SBIN = '{tmp_path}'; d.main()"
+
+    done = {
+        arguments: subprocess.run(
+            [sys.executable, "-c", code, *arguments], env=os.environ | {"PATH": str(tmp_path)},
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+        ).stdout
+        for arguments in ((), ("--packages", "drill"))
+    }  # fmt: skip
+
+    assert re.search(r"^lacks  just drill$", done[()], re.MULTILINE)
+    assert re.search(r"^ +nginx +sudo apt-get install nginx-light$", done[()], re.MULTILINE)
+    assert "haproxy" not in done[()]
+    assert done["--packages", "drill"].split() == [
+        *("nginx-light", "apache2-bin", "pgbouncer", "prometheus", "prometheus-alertmanager", "chromium")
+    ]
 
 
 def test_traces_rejects_an_invalid_limit() -> None:
@@ -167,6 +241,7 @@ def test_lines_start_with_the_service_in_its_colour(fleet: Dev) -> None:
 def test_a_code_change_restarts_only_its_service(fleet: Dev) -> None:
     (ROOT / "services" / "orders" / "src" / "orders" / "schemas.py").touch()
 
+    fleet.wait_for("restarting: services/orders/src/orders/schemas.py changed")
     fleet.wait_for("received SIGTERM")
     fleet.wait_for("listening", count=3)
     assert re.search(r"orders +│ .*received SIGTERM", fleet.plain)

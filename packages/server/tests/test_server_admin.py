@@ -35,6 +35,19 @@ def other_address() -> str:
     return found[0]
 
 
+def test_the_first_page_of_the_admin_port_links_all_others(samples: Any) -> None:
+    sample = samples.ready()
+
+    answer = httpx2.get(sample.admin + "/", timeout=30)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    links = re.findall(r'href="([^"]+)"', answer.text)
+    assert links == sorted([*PRIVATE, "/live", "/metrics", "/ready"])
+    statuses = {link: httpx2.get(sample.admin + link, timeout=30).status_code for link in links}
+    # The sample has no telemetry.
+    assert {link for link, status in statuses.items() if status != 200} == {"/loggers", "/traces"}, statuses
+
+
 def test_operator_endpoints_describe_the_running_service(samples: Any) -> None:
     password = samples.directory / "password"
     password.write_text("correct horse battery")

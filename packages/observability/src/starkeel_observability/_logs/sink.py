@@ -28,6 +28,8 @@ _ERROR: Final = 40
 _MAX_REPORTED: Final = 5
 # ANSI codes.
 _DIM, _BOLD = 2, 1
+_LONG_LIST: Final = 100
+"""Characters from which a list has one line for each item."""
 _COLOURS: Final = {"TRACE": 35, "DEBUG": 34, "INFO": 32, "WARN": 33, "ERROR": 31}
 
 
@@ -184,6 +186,8 @@ def _pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
     level = line["level"]
     fields = [(name, value) for name, value in line.items() if name not in {*RESERVED, "traceback"}]
     fields += [(name, line[name]) for name in ("request_id", "trace_id") if name in line]
+    lists = [(name, value) for name, value in fields if _is_long_list(value)]
+    fields = [field for field in fields if field not in lists]
     parts = [
         # UTC, as in the JSON format.
         paint(line["timestamp"][11:23], _DIM),
@@ -192,11 +196,21 @@ def _pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
         *(f"{paint(visible(name) + '=', _DIM)}{_value(value)}" for name, value in fields),
         paint(f"({visible(line['target'])} {line['file']}:{line['line']})", _DIM),
     ]
+    below = [
+        f"\n  {paint(visible(name), _DIM)}  {visible(item if isinstance(item, str) else _value(item))}"
+        for name, items in lists
+        for item in items
+    ]
     for stack in (line.get("exception", {}).get("stack"), line.get("traceback")):
         if not isinstance(stack, str):
             continue
-        parts.append("\n" + paint("\n".join(map(visible, stack.split("\n"))), _COLOURS["ERROR"]))
-    return (" ".join(parts) + "\n").encode()
+        below.append("\n" + paint("\n".join(map(visible, stack.split("\n"))), _COLOURS["ERROR"]))
+    return ("".join([" ".join(parts), *below]) + "\n").encode()
+
+
+def _is_long_list(value: Any) -> bool:
+    """Return whether a list needs one line for each item to be readable."""
+    return isinstance(value, (list, tuple)) and len(str(value)) > _LONG_LIST
 
 
 def _value(value: Any) -> str:

@@ -2,10 +2,11 @@
 
 import asyncio
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +48,19 @@ def metrics_endpoint(directory: Path, collectors: Iterable[Any]) -> Endpoint:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return AdminResponse(200, content_type, encode(registry))
 
-    return Endpoint(metrics)
+    return Endpoint(metrics, "metrics for Prometheus")
+
+
+def index_endpoint(endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    """Return the endpoint that lists the others, as a page with links."""
+    rows = "".join(
+        f'<li><a href="{path}">{path}</a> {escape(endpoint.title)}'
+        f"{' (only on this machine)' if endpoint.is_private else ''}</li>\n"
+        for path, endpoint in sorted(endpoints.items())
+    )
+    page = f'<!doctype html>\n<html lang="en"><title>Admin port</title>\n<ul>\n{rows}</ul>\n</html>\n'
+    response = AdminResponse(200, "text/html; charset=utf-8", page.encode())
+    return Endpoint(lambda _: response, "this list", is_private=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +78,17 @@ class OperatorEndpoints:
         can_set_levels = self.config.active.server.log_level_changes
         methods = frozenset({"GET", "HEAD", "PUT"} if can_set_levels else {"GET", "HEAD"})
         return {
-            "/info": Endpoint(self._get_info, is_private=True),
-            "/config": Endpoint(self._get_config, is_private=True),
-            "/routes": Endpoint(self._forward_to_any, is_private=True),
-            "/migrations": Endpoint(self._forward_to_any, is_private=True),
-            "/tasks": Endpoint(self._forward_to_all, is_private=True),
-            "/traces": Endpoint(self._forward_to_all, is_private=True),
-            "/loggers": Endpoint(self._loggers, is_private=True, methods=methods),
+            "/info": Endpoint(self._get_info, "version, environment and packages", is_private=True),
+            "/config": Endpoint(self._get_config, "effective settings and their sources", is_private=True),
+            "/routes": Endpoint(self._forward_to_any, "routes of the application", is_private=True),
+            "/migrations": Endpoint(self._forward_to_any, "migrations, applied and pending", is_private=True),
+            "/tasks": Endpoint(self._forward_to_all, "stacks of the workers' tasks", is_private=True),
+            "/traces": Endpoint(
+                self._forward_to_all, "traces of the last minute, in development", is_private=True
+            ),
+            "/loggers": Endpoint(
+                self._loggers, "log levels; PUT sets them", is_private=True, methods=methods
+            ),
         }
 
     async def _get_info(self, _: AdminRequest) -> AdminResponse:

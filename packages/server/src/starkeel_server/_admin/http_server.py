@@ -50,9 +50,10 @@ class AdminRequest(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A handler, whether only clients on this machine may call it, and its methods."""
+    """A handler, what it returns, whether only clients on this machine may call it, and its methods."""
 
     handle: Callable[[AdminRequest], AdminResponse | Awaitable[AdminResponse]]
+    title: str
     is_private: bool = False
     methods: frozenset[str] = _READ_METHODS
 

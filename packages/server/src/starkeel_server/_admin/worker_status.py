@@ -25,7 +25,10 @@ class WorkerStatus:
         self._pool = pool
 
     def endpoints(self) -> dict[str, Endpoint]:
-        return {"/live": Endpoint(self._live), "/ready": Endpoint(self._ready)}
+        return {
+            "/live": Endpoint(self._live, "whether the main process works"),
+            "/ready": Endpoint(self._ready, "whether the workers are ready"),
+        }
 
     def collect(self) -> Iterator[Any]:
         """Yield the number of workers by status, also of statuses without workers."""

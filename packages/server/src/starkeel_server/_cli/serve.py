@@ -12,7 +12,7 @@ import structlog
 from starkeel_config import ConfigurationError, Resolved, ServiceSettings
 
 from .._admin.control_client import ControlClient
-from .._admin.endpoints import OperatorEndpoints, metrics_endpoint
+from .._admin.endpoints import OperatorEndpoints, index_endpoint, metrics_endpoint
 from .._admin.http_server import serve_admin
 from .._admin.worker_status import WorkerStatus
 from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
@@ -187,7 +187,7 @@ class _MainProcess:
         }
         port = ListenSocket(server.metrics_host, server.metrics_port, variable="METRICS_PORT")
         port.open(backlog=128)
-        serve_admin(port.socket, endpoints)
+        serve_admin(port.socket, {"/": index_endpoint(endpoints), **endpoints})
         log.info("admin port opened", addr=port.address)
         gc.freeze()
         gc.enable()
