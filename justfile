@@ -105,6 +105,11 @@ openapi:
 dashboards:
     uv run --frozen python -m tools.generate dashboards
 
+# Write what the registry of services decides in compose, proxy, monitoring and workflows (docs/fleet.md)
+[group('generate')]
+fleet:
+    uv run --frozen python -m tools.generate fleet
+
 # Remove development databases, logs, caches and builds
 [group('generate')]
 clean:

@@ -7,7 +7,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+# generated from the registry: owners of databases
 SERVICES = ("accounts", "orders")
+# end of the generated part
 
 
 def main(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from accounts.common_passwords import CommonPasswords
 from accounts.passwords import MIN_LENGTH, folded
 
-from .workspace import ROOT
+from .registry import ROOT
 
 INTEGRITY = "D3Prmmicwvp0kSktB9gniBLnf/egHx19ef+7ZbVnlEyFbffED/omeeYEvY1pfHWKCNbmyw6VYCQBfQ8HgWMiBw=="
 """SHA-512 of the package, as published with it."""

@@ -17,7 +17,8 @@ from urllib.request import urlopen
 from watchfiles import PythonFilter, awatch
 
 from .dev_servers import running_servers
-from .workspace import ROOT, Member, environment, parse, recorded, taken_ports
+from .registry import ROOT
+from .workspace import Member, environment, parse, recorded, taken_ports
 
 _COLOURS = (36, 35, 33, 32, 34, 31)
 _READY_POLL_S = 0.1

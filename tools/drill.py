@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from .workspace import ROOT
+from .registry import ROOT
 
 SUITES = sorted(path.name for path in (ROOT / "tests" / "drills").iterdir() if path.name[0] not in "._")
 

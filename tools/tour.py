@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .workspace import ROOT, Member, is_listening, parse
+from .registry import ROOT
+from .workspace import Member, is_listening, parse
 
 STEPS = Path(__file__).with_name("tour.sh")
 

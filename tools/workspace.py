@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parent.parent
+from .registry import ROOT, issuer, read, urls
+
 HOST = "127.0.0.1"
 
 
@@ -50,7 +51,7 @@ def parse(parser: ArgumentParser, *, follows: bool = True) -> tuple[Namespace, l
     parser.add_argument("metrics_port", type=int, nargs="?", help="its admin port (9090)")
     parser.add_argument("--directory", type=Path, default=ROOT, help="folder for databases and logs")
     given = parser.parse_args()
-    usual = (_running_ports(given.directory) if follows else None) or (3000, 9090)
+    usual = (_running_ports(given.directory) if follows else None) or (None, None)
     given.port, given.metrics_port = given.port or usual[0], given.metrics_port or usual[1]
     return given, fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
 
@@ -82,29 +83,36 @@ def _running_ports(directory: Path) -> tuple[int, int] | None:
 
 
 def service_names() -> list[str]:
-    """Return the names of all services, in alphabetical order."""
-    return sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml"))
+    """Return the names of all services, in the order of their ports."""
+    return [service.name for service in read()]
 
 
-def fleet(*, port: int = 3000, metrics_port: int = 9090, directory: Path = ROOT) -> list[Member]:
-    """Return the services in alphabetical order, with consecutive ports.
+def fleet(
+    *, port: int | None = None, metrics_port: int | None = None, directory: Path = ROOT
+) -> list[Member]:
+    """Return the services, with the ports of the registry.
 
     Args:
-        port: Port of the first service.
-        metrics_port: Its admin port.
+        port: Port of the first service instead; those of the others follow as in the registry.
+        metrics_port: Its admin port instead.
         directory: Working directory; databases and logs are in `.data` below it.
     """
-    return [Member(name, port + n, metrics_port + n, directory) for n, name in enumerate(service_names())]
+    services = read()
+    offset = 0 if port is None else port - services[0].port
+    admin_offset = 0 if metrics_port is None else metrics_port - services[0].admin_port
+    return [
+        Member(service.name, service.port + offset, service.admin_port + admin_offset, directory)
+        for service in services
+    ]
 
 
 def environment(member: Member, members: list[Member], given: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a service; a given variable overrides what connects the services."""
-    urls = {other.name: other.url for other in members}
-    links = {f"{name.upper()}_URL": url for name, url in urls.items() if name != member.name}
-    if "accounts" in urls:
-        links["JWT_ISSUER"] = urls["accounts"]
-        links["JWT_JWKS_URL"] = f"{urls['accounts']}/.well-known/jwks.json"
-        links["JWT_REVOCATIONS_URL"] = f"{urls['accounts']}/.well-known/revocations"
+    services = read()
+    service = next(each for each in services if each.name == member.name)
+    links = urls(service, {other.name: other.url for other in members}, services)
+    if (issuing := issuer(services)) is not None:
+        links["JWT_ISSUER"] = next(other.url for other in members if other.name == issuing.name)
     own = {"HOST": HOST, "PORT": str(member.port)}
     own |= {"METRICS_HOST": HOST, "METRICS_PORT": str(member.metrics_port)}
     return {"ENVIRONMENT": "development", "LOG_FORMAT": "pretty"} | links | dict(given) | own

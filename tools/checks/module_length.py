@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from ..workspace import ROOT
+from ..registry import ROOT
 
 MAX_LINES = 300
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from ..workspace import ROOT
+from ..registry import ROOT
 
 Kind = Literal["name", "text", "prose"]
 """Identifiers in Python; comments and strings in Python; everything in other files."""

@@ -6,24 +6,38 @@ python -m tools.generate [NAME] --check    exit with 1 if a file is stale
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from ..workspace import ROOT
-from . import configuration, dashboards, openapi, prometheus_rule
+from ..registry import ROOT, RegistryError
+from . import configuration, dashboards, openapi, prometheus_rule, regions
 
 
 def _monitoring(root: Path) -> dict[Path, str | None]:
     return dashboards.files(root) | prometheus_rule.files(root)
 
 
-GENERATORS = {"reference": configuration.files, "openapi": openapi.files, "dashboards": _monitoring}
+GENERATORS = {
+    "reference": configuration.files,
+    "openapi": openapi.files,
+    "dashboards": _monitoring,
+    "fleet": regions.files,
+}
 """By the name of their recipe: the files' contents, and `None` for a file that must not exist."""
 
 
 def main() -> int:
     """Write or check the files; return the exit code."""
     given = _options()
+    try:
+        return _generate(given)
+    except RegistryError as error:
+        sys.stderr.write(f"{error}\n")
+        return os.EX_CONFIG
+
+
+def _generate(given: argparse.Namespace) -> int:
     is_current = True
     for name in [given.name] if given.name else GENERATORS:
         for path, text in GENERATORS[name](given.root).items():
