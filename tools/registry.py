@@ -23,7 +23,7 @@ class RegistryError(Exception):
 
 
 class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the fleet must know of a service.
+    """Entry of a service.
 
     Attributes:
         port: Port in development, assigned once.
@@ -33,7 +33,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             those of the service that does.
         calls: Services that it calls.
         replicas: Containers that compose starts.
-        max_replicas: Containers that the proxy knows.
+        max_replicas: Maximum number of containers behind the proxy.
         compose_environment: Further variables of its container.
     """
 
