@@ -30,6 +30,7 @@ def sample(otlp: OtlpReceiver) -> Iterator[Service]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "50",
         "LOG_LEVEL": "debug",
+        "ALLOWED_HOSTS": "127.0.0.1,sample,*.sample.example,sample.example:8443,[2001:db8::7]",
     }
     with running("protocol_sample", env) as service:
         yield service

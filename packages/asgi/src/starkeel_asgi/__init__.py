@@ -10,8 +10,10 @@ from ._exchange.incoming import TOO_LARGE
 from ._exchange.websocket import WebSocketExchange
 from ._open_exchanges import AT_ONCE, client_of
 from ._pipeline import Layer, LayerOrder, Pipeline, pipeline_of
+from ._request_rules import ANY_HOST
 
 __all__ = [
+    "ANY_HOST",
     "AT_ONCE",
     "REQUEST_ID",
     "TOO_LARGE",

@@ -10,6 +10,7 @@ from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._base.addresses import Network, Origin
+    from ._base.hosts import AllowedHost
     from ._base.rate import Rate
     from ._base.route_options import limit_by_address, limit_by_user, request_timeout
     from ._base.settings import HttpSettings
@@ -24,6 +25,7 @@ else:
         __name__,
         {
             "_base.addresses": ["Network", "Origin"],
+            "_base.hosts": ["AllowedHost"],
             "_base.rate": ["Rate"],
             "_base.route_options": ["limit_by_address", "limit_by_user", "request_timeout"],
             "_base.settings": ["HttpSettings"],
@@ -38,6 +40,7 @@ else:
     )
 
 __all__ = [
+    "AllowedHost",
     "EntityTags",
     "FieldError",
     "HttpPlugin",

@@ -23,6 +23,7 @@ from starkeel_config import ServiceContext
 
 from . import _compat
 from ._base.addresses import membership
+from ._base.hosts import host_check
 from ._base.rate import Rate
 from ._base.route_options import Policy, check_limit_names, check_limits_declared
 from ._base.settings import HttpSettings
@@ -181,6 +182,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         rates = ", ".join(f"{name} {rate}" for name, rate in self.limits.items())
         yield "rate limits", bool(rates), f"{rates}; counted {where}" if rates else "no limits declared"
         for feature, variable, values in (
+            ("allowed hosts", "ALLOWED_HOSTS", self.settings.allowed_hosts),
             ("cors", "CORS_ALLOWED_ORIGINS", self.settings.cors_allowed_origins),
             ("trusted proxies", "TRUSTED_PROXIES", self.settings.trusted_proxies),
             ("internal networks", "INTERNAL_NETWORKS", self.settings.internal_networks),
@@ -233,6 +235,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         from ._client_address.layer import ClientAddress
         from ._edge.edge import Edge
         from ._edge.headers import HTTPS_HEADERS, PAGE_HEADERS, SECURITY_HEADERS, Cors
+        from ._edge.request_limits import RequestLimits
 
         store = next((plugin for plugin in app.plugins if hasattr(plugin, "claim_idempotency_key")), None)
         if self._needs_store and store is None:
@@ -258,8 +261,19 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             pipeline.add(addresses)
             pipeline.config.is_trusted_peer = addresses.is_trusted
         origins = self.settings.cors_allowed_origins
-        self._edge = Edge(self._policy, Cors(origins) if origins else None, self._limiter, self._streams)
+        self._edge = Edge(
+            self._policy,
+            Cors(origins) if origins else None,
+            self._limiter,
+            self._streams,
+            RequestLimits(
+                url_bytes=self.settings.max_url_bytes,
+                headers=self.settings.max_headers,
+                header_bytes=self.settings.max_header_bytes,
+            ),
+        )
         pipeline.add(self._edge)
+        pipeline.config.is_host_allowed = host_check(self.settings.allowed_hosts)
         pipeline.config.is_internal = membership(self.settings.internal_networks)
         pipeline.error_response = error_response
         pipeline.config.close_message = close_message

@@ -8,6 +8,7 @@ from starkeel_config import Environment, Problem, Secret, Settings, Variable
 from starkeel_redis import check_redis_url
 
 from .addresses import Network, Origin
+from .hosts import AllowedHost
 
 
 class HttpSettings(Settings, frozen=True, kw_only=True):
@@ -23,6 +24,20 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
 
     max_body_bytes: Annotated[int, Variable("MAX_BODY_BYTES"), Meta(ge=0, le=1_073_741_824)] = 1_048_576
     """Maximum size of a request body in bytes, unless its route sets another."""
+
+    max_url_bytes: Annotated[int, Variable("MAX_URL_BYTES"), Meta(ge=1024, le=65_534)] = 8192
+    """Maximum size of a request's path and query in bytes; 414 above it."""
+
+    max_headers: Annotated[int, Variable("MAX_HEADERS"), Meta(ge=16, le=100)] = 64
+    """Maximum number of a request's header fields; 431 above it."""
+
+    max_header_bytes: Annotated[int, Variable("MAX_HEADER_BYTES"), Meta(ge=4096, le=65_536)] = 32_768
+    """Maximum size of a request's header fields in bytes, names and values; 431 above it."""
+
+    allowed_hosts: Annotated[tuple[AllowedHost, ...], Variable("ALLOWED_HOSTS"), Meta(max_length=1000)] = ()
+    """Hosts of the service in URLs; requests for other hosts are refused with 421, except of the health
+    endpoints. Empty, or `*`: every host.
+    """
 
     cors_allowed_origins: Annotated[
         tuple[Origin, ...], Variable("CORS_ALLOWED_ORIGINS"), Meta(max_length=1000)

@@ -24,6 +24,7 @@ from .._preconditions.entity_tags import ReadPreconditions
 from .._rate_limit.limiter import Limiter
 from .._rate_limit.streams import StreamLimits
 from .headers import Cors
+from .request_limits import RequestLimits
 
 log = structlog.get_logger(__name__)
 
@@ -47,16 +48,25 @@ class Edge:
         cors: The origins that may read responses; None for no other than the service's own.
         limiter: Counts requests.
         streams: Counts open event streams and WebSockets.
+        limits: Limits of a request's target and header fields.
     """
 
     order: Final = LayerOrder.EDGE
     applies_when_mounted: Final = True
 
-    def __init__(self, policy: Policy, cors: Cors | None, limiter: Limiter, streams: StreamLimits) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        cors: Cors | None,
+        limiter: Limiter,
+        streams: StreamLimits,
+        limits: RequestLimits,
+    ) -> None:
         self._policy = policy
         self._cors = cors
         self._limiter = limiter
         self._streams = streams
+        self._limits = limits
         self.open()
 
     def open(self) -> None:
@@ -88,6 +98,8 @@ class Edge:
         is_checked = policy.by_address or policy.is_stream
         if is_checked or (policy.query is not None and exchange.scope["query_string"]):
             exchange.intercept = self._intercept
+        if self._limits.is_exceeded(exchange):
+            exchange.intercept = self._limits.refuse
 
     def end(self, exchange: Exchange, _error: BaseException | None) -> None:
         """Remove the deadline."""
