@@ -1,4 +1,4 @@
-"""Requests for other forms of a path, for other hosts, and requests with too large a target or too many or too large header fields."""
+"""Requests for other forms of a path and for other hosts, and requests that exceed a limit."""
 
 from .http_cases import HANDSHAKE, ITEM, JSON, Case, get, request, sized
 

@@ -3,6 +3,7 @@
 from ._compat import Route
 from ._exchange.config import REQUEST_ID, ExchangeConfig, Header, header_map
 from ._exchange.deadlines import DeadlineQueue, DeadlineQueues
+from ._exchange.encoded_body import Encoder
 from ._exchange.exchange import DeadlineExceeded, Exchange, current
 from ._exchange.gates import GateOrder, Response
 from ._exchange.http import HttpExchange
@@ -20,6 +21,7 @@ __all__ = [
     "DeadlineExceeded",
     "DeadlineQueue",
     "DeadlineQueues",
+    "Encoder",
     "Exchange",
     "ExchangeConfig",
     "GateOrder",

@@ -9,6 +9,7 @@ from litestar.types import Receive, Scope, Send
 from .._compat import forget_response, forget_start
 from .config import ExchangeConfig, Header
 from .deadlines import DeadlineQueue
+from .encoded_body import EncodingExchange
 from .exchange import Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
@@ -19,7 +20,7 @@ _OVERTIME_S: Final = 5.0
 """Seconds that gates which run when the deadline passes have to finish."""
 
 
-class HttpExchange(Exchange):
+class HttpExchange(EncodingExchange):
     """A request and its response.
 
     Response headers are completed in one place: default headers, `added_headers` and the request id.
@@ -90,14 +91,7 @@ class HttpExchange(Exchange):
             else:
                 self._complete()
         elif kind == "http.response.start":
-            started = self._started(message)
-            try:
-                return self._send(started)
-            except Exception:
-                # The server refuses a header, and takes another response.
-                self.status = 0
-                forget_start(self.scope)
-                raise
+            return self._send_start(self._started(message))
         elif kind == "http.response.pathsend":
             self._complete()
         return self._send(message)
@@ -248,6 +242,8 @@ class HttpExchange(Exchange):
             self.lift_deadline()
             if self.is_ending:
                 self.incoming.end()
+        if self.config.choose_encoder is not None and self._divert is None:
+            given = self.config.choose_encoder(self, status, given, names)
         if self.config.before_headers is not None:
             self.config.before_headers(self)
         if self._incoming is not None:
