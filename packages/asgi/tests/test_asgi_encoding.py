@@ -6,7 +6,6 @@ import pytest
 from litestar import asgi, get
 from litestar.exceptions import ClientException
 from litestar.types import Receive, Scope, Send
-from starkeel_asgi import pipeline_of
 
 
 class Doubling:
@@ -38,14 +37,22 @@ async def error() -> None:
     raise ClientException("wrong")
 
 
-def encoding(driver: Any, failure: Exception | None = None) -> None:
-    failures = [failure]
+class Encoding:
+    """Layer that has responses encoded; the first by an encoder that may fail."""
 
-    def choose(exchange: Any, status: int, given: Any, names: Any) -> Any:
-        exchange.encode_body(Doubling(failures.pop() if failures else None))
-        return [header for header in given if header[0] != b"content-length"]
+    order = 25
 
-    pipeline_of(driver.app).config.choose_encoder = choose
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failures = [failure]
+
+    def begin(self, exchange: Any) -> None:
+        exchange.shape_response = self.shape
+
+    def end(self, exchange: Any, error: BaseException | None) -> None: ...
+
+    def shape(self, exchange: Any, status: int, given: Any, names: Any) -> Any:
+        exchange.encode_body(Doubling(self.failures.pop() if self.failures else None))
+        return status, [header for header in given if header[0] != b"content-length"]
 
 
 def body_of(sent: list[Any]) -> bytes:
@@ -53,8 +60,7 @@ def body_of(sent: list[Any]) -> bytes:
 
 
 async def test_a_body_of_one_part_has_its_encoded_length(drive: Any) -> None:
-    async with drive([whole]) as driver:
-        encoding(driver)
+    async with drive([whole], Encoding()) as driver:
         sent = await driver.request("GET /whole")
 
     assert body_of(sent) == b"wholewhole."
@@ -63,8 +69,7 @@ async def test_a_body_of_one_part_has_its_encoded_length(drive: Any) -> None:
 
 
 async def test_a_stream_is_sent_part_by_part_without_a_length(drive: Any) -> None:
-    async with drive([parts]) as driver:
-        encoding(driver)
+    async with drive([parts], Encoding()) as driver:
         sent = await driver.request("GET /parts")
 
     assert [message.get("body") for message in sent[1:]][:2] == [b"aa", b"bb"]
@@ -74,8 +79,7 @@ async def test_a_stream_is_sent_part_by_part_without_a_length(drive: Any) -> Non
 
 
 async def test_a_head_has_the_encoded_length(drive: Any) -> None:
-    async with drive([whole]) as driver:
-        encoding(driver)
+    async with drive([whole], Encoding()) as driver:
         sent = await driver.request("HEAD /whole")
 
     assert body_of(sent) == b""
@@ -83,8 +87,7 @@ async def test_a_head_has_the_encoded_length(drive: Any) -> None:
 
 
 async def test_an_encoder_that_fails_before_anything_was_sent_is_an_error_response(drive: Any) -> None:
-    async with drive([whole]) as driver:
-        encoding(driver, MemoryError("no memory"))
+    async with drive([whole], Encoding(MemoryError("no memory"))) as driver:
         sent = await driver.request("GET /whole")
 
     assert [message["status"] for message in sent if "status" in message] == [500]
@@ -101,8 +104,7 @@ async def test_the_sent_bytes_are_those_of_the_encoded_body(drive: Any) -> None:
         def end(self, exchange: Any, error: BaseException | None) -> None:
             sizes.append(exchange.sent_bytes)
 
-    async with drive([whole, parts], Sizes()) as driver:
-        encoding(driver)
+    async with drive([whole, parts], Sizes(), Encoding()) as driver:
         await driver.request("GET /whole")
         await driver.request("GET /parts")
 
@@ -123,8 +125,7 @@ async def test_the_response_of_a_refused_header_is_encoded_once(drive: Any) -> N
             raise ValueError("invalid header")
         return keep(message)
 
-    async with drive([whole]) as driver:
-        encoding(driver)
+    async with drive([whole], Encoding()) as driver:
         await driver.request("GET /whole", send=send)
 
     assert refused
@@ -135,9 +136,22 @@ async def test_the_response_of_a_refused_header_is_encoded_once(drive: Any) -> N
 
 @pytest.mark.parametrize("path", ["/error", "/nowhere"])
 async def test_error_responses_are_encoded_or_have_their_length(drive: Any, path: str) -> None:
-    async with drive([error]) as driver:
-        encoding(driver)
+    async with drive([error], Encoding()) as driver:
         sent = await driver.request(f"GET {path}")
 
     assert sent[0]["status"] in {400, 404}
     assert dict(sent[0]["headers"])[b"content-length"] == b"%d" % len(body_of(sent))
+
+
+async def test_a_response_may_become_an_error_before_it_starts(drive: Any) -> None:
+    class Refusing(Encoding):
+        def shape(self, exchange: Any, status: int, given: Any, names: Any) -> Any:
+            if status == 200:
+                raise ClientException("changed", status_code=412)
+            return status, given
+
+    async with drive([whole], Refusing()) as driver:
+        sent = await driver.request("GET /whole")
+
+    assert [message["status"] for message in sent if "status" in message] == [412]
+    assert b"changed" in body_of(sent)

@@ -53,6 +53,9 @@ def test_other_settings_may_share_the_redis_url() -> None:
         ("ALLOWED_HOSTS", "*a.example", "is not a host"),
         ("ALLOWED_HOSTS", "[::1", "is not a host"),
         ("ALLOWED_HOSTS", "[::1::]", "invalid IPv6 address"),
+        ("COMPRESSION_CODINGS", "deflate", "zstd, gzip or br"),
+        ("COMPRESSION_CODINGS", "zstd,gzip,br,br", "at most 3"),
+        ("COMPRESSION_MIN_BYTES", "100", "from 256"),
         ("MAX_HEADERS", "101", "from 16 to 100"),
         ("MAX_HEADER_BYTES", "1", "from 4096"),
         ("MAX_URL_BYTES", "65535", "65534"),
@@ -76,6 +79,13 @@ def test_invalid_values_are_reported(variable: str, value: str, expected: str) -
     assert problem.variable == variable
     assert expected in str(problem)
     assert "hunter2" not in str(problem)
+
+
+def test_a_coding_without_its_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("starkeel_http._base.settings.find_spec", lambda _: None)
+
+    with pytest.raises(ConfigurationError, match=r"starkeel-http\[brotli\]"):
+        _loaded(COMPRESSION_CODINGS="gzip,br")
 
 
 def test_any_origin_is_allowed_in_development() -> None:

@@ -25,7 +25,7 @@ from ._base.hosts import host_check
 from ._base.rate import Rate
 from ._base.route_options import Policy, check_limit_names, check_limits_declared, is_compressed
 from ._base.settings import HttpSettings
-from ._compression.choice import Compression, choose_encoder
+from ._compression.choice import Compression
 from ._errors.report import close_message, error_response, problem_response, report_websocket
 from ._idempotency.key import Idempotency, IdempotencyProvider, Replay, empty_response
 from ._openapi.operation import DocumentedOperation, closed_schema, is_closed_struct
@@ -288,7 +288,6 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             ),
         )
         pipeline.add(self._edge)
-        pipeline.config.choose_encoder = choose_encoder if self.settings.compression else None
         pipeline.config.is_host_allowed = host_check(self.settings.allowed_hosts)
         pipeline.config.is_internal = membership(self.settings.internal_networks)
         pipeline.error_response = error_response

@@ -31,9 +31,6 @@ class ExchangeConfig:
         """Returns whether an address is that of a trusted proxy."""
         self.is_host_allowed: Callable[[bytes | None, str], bool] | None = None
         """Returns whether a request with this `Host` and scheme is served; `None` for every host."""
-        self.choose_encoder: Callable[[Any, int, Any, dict[bytes, bytes]], Iterable[Header]] | None = None
-        """Returns the headers of a response, given the exchange, the status, its headers, and these by name;
-        may call `encode_body`."""
         self.before_headers: Callable[[Any], None] | None = None
         """Called with the exchange before the headers of a response are completed."""
         self.close_message: Callable[[Any], Any] | None = None

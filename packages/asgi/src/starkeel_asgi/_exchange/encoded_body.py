@@ -1,10 +1,15 @@
 """Content codings of responses (RFC 9110, 8.4.1)."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from .._compat import forget_start
+from .config import Header
 from .exchange import Exchange
+
+ShapeResponse = Callable[[Any, int, Any, dict[bytes, bytes]], tuple[int, Iterable[Header]]]
+"""Receives the exchange, the status of its response, the headers, and these by name; returns the status and
+the headers that are sent, and may call `encode_body`."""
 
 
 class Encoder(Protocol):
@@ -17,7 +22,9 @@ class Encoder(Protocol):
 class EncodingExchange(Exchange):
     """An exchange whose response may pass through an encoder."""
 
-    __slots__ = ("_encoder", "_held_start")
+    __slots__ = ("_encoder", "_held_start", "shape_response")
+
+    shape_response: ShapeResponse | None
 
     def encode_body(self, encoder: Encoder) -> None:
         """Send the body of the response that starts now through an encoder.
@@ -27,6 +34,17 @@ class EncodingExchange(Exchange):
         self._encoder = encoder
         self._held_start: Any = None
         self._divert = self._send_encoded
+
+    def _shaped(
+        self, status: int, given: Iterable[Header], names: dict[bytes, bytes]
+    ) -> tuple[int, Iterable[Header]]:
+        assert self.shape_response is not None
+        try:
+            return self.shape_response(self, status, given, names)
+        except Exception:
+            # Nothing was sent: the application may respond with this error.
+            forget_start(self.scope)
+            raise
 
     def _send_start(self, started: Any) -> Awaitable[None]:
         if self._divert is not None:

@@ -29,6 +29,7 @@ class HttpExchange(EncodingExchange):
         inner: The exchange of an application that is mounted in this one's.
         max_body_bytes: Size from which a request body is refused with 413.
         body_timeout_s: Seconds that the client may keep the application waiting for the body.
+        shape_response: Changes status and headers of a response that starts; may raise an `HTTPException`.
         must_close: Whether the response has `Connection: close`.
         is_queued: It waits for its turn; `turn_of`: the client among whose requests it counts.
         is_dropped: It was cancelled as its client disconnected.
@@ -44,6 +45,7 @@ class HttpExchange(EncodingExchange):
         self._incoming: Incoming | None = None
         self._gates: Gates | None = None
         self._kept: Any = None
+        self.shape_response = None
         self._length: bytes | None = None
         self.inner: HttpExchange | None = None
         self.is_dropped = self.is_queued = False
@@ -234,22 +236,22 @@ class HttpExchange(EncodingExchange):
         if status not in USUAL_STATUSES:
             given = content_headers(status, given)
             self.omit_body()
-        self.status = status
         names = dict(given)
+        if self.shape_response is not None and self._divert is None:
+            status, given = self._shaped(status, given, names)
+        self.status = status
         self._length = names.get(b"content-length")
         if names.get(b"content-type", b"")[:17] == b"text/event-stream":
             self.is_event_stream = True
             self.lift_deadline()
             if self.is_ending:
                 self.incoming.end()
-        if self.config.choose_encoder is not None and self._divert is None:
-            given = self.config.choose_encoder(self, status, given, names)
         if self.config.before_headers is not None:
             self.config.before_headers(self)
         if self._incoming is not None:
             self._incoming.is_answered = True
             self.must_close = self.must_close or self._incoming.must_close
-        return {**message, "headers": completed_headers(self, given, names)}
+        return {**message, "status": status, "headers": completed_headers(self, given, names)}
 
     def _omit_rest(self, *, is_streaming: bool) -> None:
         self._divert, self.sent_bytes = drop_message, 0

@@ -10,6 +10,7 @@ from .accept_encoding import IDENTITY, accepted_codings
 from .encoders import Coding, StreamEncoder
 
 _ACCEPT_ENCODING: Final = b"accept-encoding"
+_VARY: Final = (b"vary", b"Accept-Encoding")
 _BODILESS: Final = frozenset({204, 205, 206, 304})
 """Statuses without a body that may be encoded: a part of a body keeps the coding of the whole."""
 _SAFE: Final = frozenset({"GET", "HEAD"})
@@ -35,7 +36,7 @@ _TYPES: Final = frozenset(
 
 
 class Plan(NamedTuple):
-    """What a response becomes.
+    """Coding of a response, and whether it depends on the request.
 
     Attributes:
         varies: Whether the response depends on `Accept-Encoding`.
@@ -92,23 +93,19 @@ class Compression:
             return _PLAIN
         return Plan(varies=True, coding=accepted[0])  # type: ignore[arg-type]  # one of the codings
 
-
-def choose_encoder(
-    exchange: Any, status: int, given: Iterable[Header], names: dict[bytes, bytes]
-) -> Iterable[Header]:
-    """Return the headers of a response, and have it encoded if the request accepts a coding."""
-    policy = exchange.policy
-    if policy is None or policy.compression is None:
-        return given
-    plan = policy.compression.plan(exchange, status, names)
-    if not plan.varies:
-        return given
-    headers = with_vary(given)
-    if plan.coding is None:
-        return headers
-    length = names.get(b"content-length")
-    exchange.encode_body(StreamEncoder(plan.coding, None if length is None else int(length)))
-    return encoded_headers(headers, plan.coding)
+    def shape(
+        self, exchange: Any, status: int, given: Iterable[Header], names: dict[bytes, bytes]
+    ) -> tuple[int, Iterable[Header]]:
+        """Have a response encoded if the request accepts a coding; a `shape_response`."""
+        plan = self.plan(exchange, status, names)
+        if not plan.varies:
+            return status, given
+        headers = with_vary(given) if b"vary" in names else [*given, _VARY]
+        if plan.coding is None:
+            return status, headers
+        length = names.get(b"content-length")
+        exchange.encode_body(StreamEncoder(plan.coding, None if length is None else int(length)))
+        return status, encoded_headers(headers, plan.coding)
 
 
 def with_vary(headers: Iterable[Header]) -> list[Header]:

@@ -10,7 +10,6 @@ from starkeel_asgi import (
     DeadlineQueue,
     DeadlineQueues,
     Exchange,
-    GateOrder,
     HttpExchange,
     LayerOrder,
     WebSocketExchange,
@@ -20,7 +19,7 @@ from .._base.addresses import rate_limit_key
 from .._base.route_options import Policy
 from .._errors.problem import Problem
 from .._errors.report import broken_off, render, report
-from .._preconditions.reads import READ_CONDITIONS, BodyTag, ReadPreconditions
+from .._preconditions.reads import READ_CONDITIONS, prepare_read
 from .._rate_limit.limiter import Limiter
 from .._rate_limit.streams import StreamLimits
 from .headers import Cors
@@ -34,7 +33,6 @@ POLICY: Final = "starkeel_http.policy"
 _TIMED_OUT: Final = Problem(504, "The request exceeded its time limit.")
 _STALLED: Final = Problem(408, "The request's body did not arrive in time.")
 _CLOSE_TIMED_OUT: Final = 4504
-_READS: Final = frozenset({"GET", "HEAD"})
 _is_unconditional: Final = READ_CONDITIONS.isdisjoint
 _DISCARD_S: Final = 1.0
 _DISCARD_BODIES: Final = 4
@@ -93,10 +91,10 @@ class Edge:
                 b"origin" in headers and exchange.facts[0] == "OPTIONS"
             ):
                 exchange.intercept = self._intercept
-            if policy.has_entity_tag and exchange.facts[0] in _READS:
-                BodyTag.add_to(exchange)
-            if not _is_unconditional(headers) and exchange.facts[0] in _READS:
-                exchange.add_gate(ReadPreconditions(exchange), GateOrder.VERIFY)
+            if policy.has_entity_tag or not _is_unconditional(headers):
+                prepare_read(exchange, policy)
+            elif policy.compression is not None:
+                exchange.shape_response = policy.compression.shape
         is_checked = policy.by_address or policy.is_stream
         if is_checked or (policy.query is not None and exchange.scope["query_string"]):
             exchange.intercept = self._intercept

@@ -10,7 +10,7 @@ _TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST: Final = re.compile(rf"[ \t]*{_TAG}(?:[ \t]*,[ \t]*{_TAG})*[ \t]*")
 _EACH: Final = re.compile(r'(?:W/)?"[^"]*"')
 # Apache, Caddy and Jetty mark the tag of a response that they compress; others make it weak.
-# So do these services; a proxy may add its mark to theirs.
+# So do these services, and a proxy may add another mark.
 _CODING: Final = re.compile("(?:(?:--?|[;:])(?:gzip|br|zstd|deflate))+$")
 _CODING_NAME: Final = re.compile("gzip|br|zstd|deflate")
 _MAX_LENGTH: Final = 4096

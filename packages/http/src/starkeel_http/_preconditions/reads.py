@@ -1,6 +1,6 @@
 """Conditional reads (RFC 9110, 13): 304 for what the client has already, 412 for what it does not expect."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from hashlib import blake2b
@@ -11,6 +11,7 @@ from litestar import Response as LitestarResponse
 from litestar.exceptions import HTTPException
 from starkeel_asgi import GateOrder, Header, HttpExchange, Response, current
 
+from .._base.route_options import Policy
 from .._compression.accept_encoding import IDENTITY, AcceptedCodings, accepted_codings
 from .._compression.choice import Compression, encoded_tag, with_vary
 from .entity_tags import EntityTags
@@ -18,9 +19,11 @@ from .entity_tags import EntityTags
 READ_CONDITIONS: Final = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"}
 )
-"""Headers of requests that `ReadPreconditions` evaluates."""
+"""Headers of requests that `evaluate_conditions` evaluates."""
+_READS: Final = frozenset({"GET", "HEAD"})
 _OK: Final = 200
 _NOT_MODIFIED: Final = 304
+# RFC 9110, 15.4.5: headers of the content would describe what is not sent.
 _OF_CONTENT: Final = frozenset({b"content-length", b"content-type", b"content-encoding", b"content-language"})
 _CHANGED: Final = "The resource has changed since it was read, or does not exist. Read it again."
 _DIGEST_BYTES: Final = 12
@@ -31,12 +34,12 @@ def http_date(moment: datetime) -> str:
     return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
 
 
-def parse_http_date(text: str | None) -> datetime | None:
+def parse_http_date(text: bytes | None) -> datetime | None:
     """Parse a date of HTTP; `None` for anything else, which RFC 9110, 13.1.3, has recipients ignore."""
     if text is None or len(text) > 40:
         return None
     try:
-        moment = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(text.decode("latin-1"))
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -54,8 +57,8 @@ def not_modified(
     Args:
         request: A GET or HEAD.
         etag: The tag of the current version.
-        last_modified: When it was last changed, an aware time. A second change within that second is not
-            noticed: pass it only beside a tag, or where a resource does not change so often.
+        last_modified: When it was last changed, an aware time. Without a tag, a second change within
+            the same second is missed.
         headers: Further headers that the 200 would have (RFC 9110, 15.4.5), such as `Cache-Control`.
 
     Raises:
@@ -80,60 +83,55 @@ def not_modified(
     return LitestarResponse(None, status_code=_NOT_MODIFIED, headers=kept)
 
 
-class ReadPreconditions:
-    """Gate of a GET or HEAD: 304 if the client has the response already, 412 if it requires another one.
+def prepare_read(exchange: HttpExchange, policy: Policy) -> None:
+    """Have the response to a request that has a condition, or whose route has `entity_tag`, follow them.
 
-    Args:
-        exchange: A request with at least one of `READ_CONDITIONS`.
+    A request that is not a GET or HEAD changes something: its handler calls `check_preconditions`.
     """
+    if exchange.facts[0] in _READS:
+        exchange.shape_response = evaluate_conditions
+        if policy.has_entity_tag:
+            exchange.buffer_response(lambda status: status == _OK)
+            exchange.add_gate(_add_body_tag, GateOrder.VERIFY)
+    elif policy.compression is not None:
+        exchange.shape_response = policy.compression.shape
 
-    def __init__(self, exchange: HttpExchange) -> None:
-        self._exchange = exchange
 
-    async def __call__(self, response: Response) -> None:
-        """Change the response before it is sent; only a 200 with `ETag` or `Last-Modified` is compared."""
-        if response.status != _OK:
-            return
-        names = dict(response.headers)
-        etag = names.get(b"etag", b"").decode("latin-1") or None
-        modified = parse_http_date(names.get(b"last-modified", b"").decode("latin-1"))
-        if etag is None and modified is None:
-            return
-        compression: Compression | None = getattr(self._exchange.policy, "compression", None)
-        plan = None if compression is None else compression.plan(self._exchange, _OK, names)
+def evaluate_conditions(
+    exchange: HttpExchange, status: int, given: Iterable[Header], names: dict[bytes, bytes]
+) -> tuple[int, Iterable[Header]]:
+    """Respond with 304 if the client has a 200 already; the `shape_response` of a GET or HEAD.
+
+    Only a 200 with `ETag` or `Last-Modified` is compared.
+
+    Raises:
+        HTTPException: 412, the client requires another response; 400, a header is malformed.
+    """
+    compression: Compression | None = exchange.policy.compression
+    tag = names.get(b"etag")
+    if status == _OK and (tag is not None or b"last-modified" in names):
+        plan = None if compression is None else compression.plan(exchange, _OK, names)
         varies = plan is not None and plan.varies
+        etag = None if tag is None else tag.decode("latin-1")
         selected = encoded_tag(etag, plan.coding) if plan is not None and etag is not None else etag
-        conditions = _Conditions(self._exchange, compression if varies else None)
-        is_current, tag = conditions.evaluate(etag, modified, selected=selected)
-        if not is_current:
-            return
-        headers = [header for header in response.headers if _is_kept(header)]
-        if tag is not None:
-            headers = [(name, tag.encode("latin-1") if name == b"etag" else text) for name, text in headers]
-        response.status = _NOT_MODIFIED
-        response.headers = with_vary(headers) if varies else headers
-        response.body = None if response.body is None else b""
-        self._exchange.omit_body()
+        conditions = _Conditions(exchange, compression if varies else None)
+        modified = parse_http_date(names.get(b"last-modified"))
+        is_current, known = conditions.evaluate(etag, modified, selected=selected)
+        if is_current:
+            headers = [header for header in given if header[0] not in _OF_CONTENT]
+            if known is not None and known != etag:
+                headers = [each for each in headers if each[0] != b"etag"]
+                headers.append((b"etag", known.encode("latin-1")))
+            exchange.omit_body()
+            return _NOT_MODIFIED, with_vary(headers) if varies else headers
+    return (status, given) if compression is None else compression.shape(exchange, status, given, names)
 
 
-class BodyTag:
-    """Gate that gives a response the weak tag of its body, unless it has a tag.
-
-    Weak, as a coding may change the bytes that are sent. It needs the whole body.
-    """
-
-    @classmethod
-    def add_to(cls, exchange: HttpExchange) -> None:
-        """Have the response to a GET or HEAD get a tag."""
-        exchange.buffer_response(lambda status: status == _OK)
-        # Before the gate that compares it, which is added later.
-        exchange.add_gate(cls(), GateOrder.VERIFY)
-
-    async def __call__(self, response: Response) -> None:
-        """Add the tag."""
-        if response.status == _OK and response.body and b"etag" not in dict(response.headers):
-            digest = blake2b(response.body, digest_size=_DIGEST_BYTES).hexdigest()
-            response.headers.append((b"etag", f'W/"{digest}"'.encode()))
+async def _add_body_tag(response: Response) -> None:
+    """Give a response the tag of its body, unless it has one; weak, as codings change the bytes."""
+    if response.status == _OK and response.body and b"etag" not in dict(response.headers):
+        digest = blake2b(response.body, digest_size=_DIGEST_BYTES).hexdigest()
+        response.headers.append((b"etag", f'W/"{digest}"'.encode()))
 
 
 class _Conditions:
@@ -151,7 +149,7 @@ class _Conditions:
     def evaluate(
         self, etag: str | None, modified: datetime | None, *, selected: str | None
     ) -> tuple[bool, str | None]:
-        """Return whether the client has the response, and the tag by which it knows it (RFC 9110, 13.2.2).
+        """Return whether the client has the response, and the tag under which it has it (RFC 9110, 13.2.2).
 
         Args:
             etag: The tag of the response without a coding.
@@ -161,18 +159,24 @@ class _Conditions:
         Raises:
             HTTPException: 412, it requires another response; 400, a header is malformed.
         """
-        if_match, if_none_match = map(self._tags, ("If-Match", "If-None-Match"))
-        if if_match is not None:
-            is_expected = etag is None or if_match.match(etag)
+        headers = self._headers
+        if (if_match := headers.get(b"if-match")) is not None:
+            tags = EntityTags.parse(if_match.decode("latin-1"))
+            is_expected = etag is None or tags.match(etag)
         else:
-            before = parse_http_date(self._text("If-Unmodified-Since"))
+            before = parse_http_date(headers.get(b"if-unmodified-since"))
             is_expected = before is None or modified is None or modified <= before
         if not is_expected:
             raise HTTPException(_CHANGED, status_code=412)
-        if if_none_match is not None:
-            tag = None if etag is None else self._known(if_none_match, etag, selected or etag)
+        if (if_none_match := headers.get(b"if-none-match")) is not None:
+            text = if_none_match.decode("latin-1")
+            if text == selected:
+                # As almost every client sends it.
+                return True, selected
+            tags = EntityTags.parse(text, header="If-None-Match")
+            tag = None if etag is None else self._known(tags, etag, selected or etag)
             return tag is not None, tag
-        since = parse_http_date(self._text("If-Modified-Since"))
+        since = parse_http_date(headers.get(b"if-modified-since"))
         return since is not None and modified is not None and modified <= since, selected
 
     def _known(self, tags: EntityTags, etag: str, selected: str) -> str | None:
@@ -194,16 +198,3 @@ class _Conditions:
         accepted = AcceptedCodings(accept_encoding)
         # A proxy marks what it sends, and adapts the tag of a 304 itself.
         return etag if any(map(accepted.weight, tags.codings_of(etag))) else None
-
-    def _tags(self, header: str) -> EntityTags | None:
-        text = self._text(header)
-        return None if text is None else EntityTags.parse(text, header=header)
-
-    def _text(self, header: str) -> str | None:
-        text = self._headers.get(header.lower().encode())
-        return None if text is None else text.decode("latin-1")
-
-
-def _is_kept(header: Header) -> bool:
-    # RFC 9110, 15.4.5: headers of the content would describe what is not sent.
-    return header[0] not in _OF_CONTENT
