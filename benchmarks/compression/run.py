@@ -68,7 +68,7 @@ def _report(rounds: dict[Case, list[Round]], sizes: dict[Case, int]) -> None:
         for coding in _CODINGS:
             case = Case(f"/plain/{count}", coding)
             cpu = Quartiles.of(each.cpu_us for each in rounds[case])
-            added = compared(rounds[case], rounds[plain], lambda one, other: one.cpu_us - other.cpu_us)
+            added = compared(rounds[case], rounds[plain], lambda first, other: first.cpu_us - other.cpu_us)
             share = sizes[case] / sizes[plain]
             show(
                 f"{sizes[plain]:>10,} {coding:>9} {sizes[case]:>9,} {share:>12.2f}"
@@ -77,7 +77,7 @@ def _report(rounds: dict[Case, list[Round]], sizes: dict[Case, int]) -> None:
     show("")
     for tag, accept in (*((tag, "identity") for tag in _TAGS), ("version", "zstd")):
         full, known = (Case(f"/{tag}/100", accept, is_known) for is_known in (False, True))
-        ratio = compared(rounds[known], rounds[full], lambda one, other: one.cpu_us / other.cpu_us)
+        ratio = compared(rounds[known], rounds[full], lambda first, other: first.cpu_us / other.cpu_us)
         show(f"304 by {_TAGS[tag]}, {accept}: {ratio:.2f} of its 200 by CPU time, 0 of {sizes[full]:,} bytes")
 
 
