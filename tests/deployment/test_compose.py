@@ -58,6 +58,13 @@ def test_services_trust_the_address_of_the_proxies_and_continue_traces_of_their_
     assert ip_address(address) in ip_network(network)
 
 
+def test_services_serve_the_public_hosts_and_their_own_names() -> None:
+    for name in ("accounts", "orders"):
+        public, *inside = SERVICES[name]["environment"]["ALLOWED_HOSTS"].rsplit(",", 2)
+        assert public == "${PUBLIC_HOSTS:-127.0.0.1,localhost}"
+        assert inside == ["accounts", "orders"]
+
+
 def test_the_file_contains_no_password() -> None:
     for secret in FILE["secrets"].values():
         assert secret.keys() == {"file"}

@@ -140,6 +140,17 @@ def test_proxies_are_trusted_one_by_one_and_services_continue_traces(
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_the_hosts_of_the_ingress_and_of_the_services_are_allowed(
+    documents: dict[str, list[Document]], service: str
+) -> None:
+    production = documents["production"]
+    ingresses = [document for document in production if document["kind"] == "Ingress"]
+    public = {rule["host"] for ingress in ingresses for rule in ingress["spec"]["rules"]}
+    assert public
+    assert set(settings_of(production, service)["ALLOWED_HOSTS"].split(",")) == public | set(SERVICES)
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_only_the_init_container_migrates(documents: dict[str, list[Document]], service: str) -> None:
     spec = document_of(documents["production"], "Deployment", service)["spec"]["template"]["spec"]
     assert [init["args"] for init in spec["initContainers"]] == [["migrate"]]

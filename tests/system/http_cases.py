@@ -267,6 +267,7 @@ SERVER = [
     Case("9112 3.2", get("items/1"), 400, closes=True),
     Case("9112 3.2", get("?a"), 400, closes=True),
     Case("9112 5", get("/items/1", *(f"X-{n}: a" for n in range(150))), 431, closes=True),
+    Case("9112 5", get("/items/1", "X: " + "a" * 200_000), 431, closes=True),
     Case("9112 5.1", get("/items/1", "X : a"), 400, closes=True),
     Case("9112 5.2", get("/items/1", "X: a\r\n b"), 400, closes=True),
     Case("9110 5.5", get("/items/1", "X: a\0b"), 400, closes=True),

@@ -14,6 +14,7 @@ from starkeel_testing import OtlpReceiver, Service, running, wait_until
 
 from ..support.raw_http import Connection
 from .http_cases import APPLICATION, SERVER, Case, get, names, request
+from .http_limit_cases import HOSTS, LIMITS
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,7 @@ def sample(otlp: OtlpReceiver) -> Iterator[Service]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "50",
         "LOG_LEVEL": "debug",
+        "ALLOWED_HOSTS": HOSTS,
     }
     with running("protocol_sample", env) as service:
         yield service
@@ -65,7 +67,7 @@ def exchange(sample: Service, case: Case, request_id: str) -> None:
             assert reply.headers["connection"] == "close"
 
 
-@pytest.mark.parametrize("case", APPLICATION, ids=names(APPLICATION))
+@pytest.mark.parametrize("case", [*APPLICATION, *LIMITS], ids=names([*APPLICATION, *LIMITS]))
 def test_one_status_is_sent_logged_counted_and_traced(
     sample: Service, otlp: OtlpReceiver, case: Case
 ) -> None:

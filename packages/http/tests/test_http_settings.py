@@ -10,7 +10,7 @@ from litestar.exceptions import ImproperlyConfiguredException
 from litestar.params import FromQuery
 from msgspec import Meta
 from starkeel_config import ConfigurationError, Secret, ServiceSettings, Variable, load
-from starkeel_http import HttpPlugin, HttpSettings, Network, Origin, Rate, request_timeout
+from starkeel_http import AllowedHost, HttpPlugin, HttpSettings, Network, Origin, Rate, request_timeout
 
 
 class Both(ServiceSettings, frozen=True, kw_only=True):
@@ -47,6 +47,18 @@ def test_other_settings_may_share_the_redis_url() -> None:
         ("CORS_ALLOWED_ORIGINS", "https://user@a.example", "origin"),
         ("CORS_ALLOWED_ORIGINS", "null", "origin"),
         ("CORS_ALLOWED_ORIGINS", "https://a.example:70000", "port out of range"),
+        ("ALLOWED_HOSTS", "https://a.example", "is a URL"),
+        ("ALLOWED_HOSTS", "a.example:70000", "port out of range"),
+        ("ALLOWED_HOSTS", "a.*.example", "is not a host"),
+        ("ALLOWED_HOSTS", "*a.example", "is not a host"),
+        ("ALLOWED_HOSTS", "[::1", "is not a host"),
+        ("ALLOWED_HOSTS", "[::1::]", "invalid IPv6 address"),
+        ("COMPRESSION_CODINGS", "deflate", "zstd, gzip or br"),
+        ("COMPRESSION_CODINGS", "zstd,gzip,br,br", "1 to 3 items"),
+        ("COMPRESSION_MIN_BYTES", "100", "from 256"),
+        ("MAX_HEADERS", "101", "from 16 to 100"),
+        ("MAX_HEADER_BYTES", "1", "from 4096"),
+        ("MAX_URL_BYTES", "65535", "65534"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
         ("TRUSTED_PROXIES", "*", "CIDR"),
         ("INTERNAL_NETWORKS", "10.0.0.1/8", "10.0.0.0/8"),
@@ -67,6 +79,13 @@ def test_invalid_values_are_reported(variable: str, value: str, expected: str) -
     assert problem.variable == variable
     assert expected in str(problem)
     assert "hunter2" not in str(problem)
+
+
+def test_a_coding_without_its_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("starkeel_http._base.settings.find_spec", lambda _: None)
+
+    with pytest.raises(ConfigurationError, match=r"starkeel-http\[brotli\]"):
+        _loaded(COMPRESSION_CODINGS="gzip,br")
 
 
 def test_any_origin_is_allowed_in_development() -> None:
@@ -95,6 +114,29 @@ def test_parsing_an_origin_is_idempotent(text: str) -> None:
         return
     assert Origin.parse(origin) == origin
     assert "/" not in origin.partition("://")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "normalized"),
+    [
+        ("API.Example.com", "api.example.com"),
+        ("api.example.com.:443", "api.example.com:443"),
+        ("*.Example.com:08443", "*.example.com:8443"),
+        ("[2001:DB8:0::7]:80", "[2001:db8::7]:80"),
+        ("*", "*"),
+    ],
+)
+def test_allowed_hosts_are_normalized(text: str, normalized: str) -> None:
+    assert AllowedHost.parse(text) == normalized
+
+
+@given(st.text(max_size=30) | st.from_regex(r"(\*\.)?[a-zA-Z0-9.:\[\]-]{1,20}"))
+def test_parsing_an_allowed_host_is_idempotent(text: str) -> None:
+    try:
+        host = AllowedHost.parse(text)
+    except ValueError:
+        return
+    assert AllowedHost.parse(host) == host
 
 
 @given(st.text(max_size=30) | st.ip_addresses().map(lambda ip: f"{ip}/24"))
@@ -166,6 +208,7 @@ def test_request_timeouts_are_bounded(seconds: float) -> None:
 def test_features_are_reported_with_reasons() -> None:
     features = {name: (is_on, why) for name, is_on, why in HttpPlugin(HttpSettings()).features()}
     assert features["cors"] == (False, "CORS_ALLOWED_ORIGINS is not set")
+    assert features["allowed hosts"] == (False, "ALLOWED_HOSTS is not set")
     assert features["trusted proxies"] == (False, "TRUSTED_PROXIES is not set")
     assert features["rate limits"][0] is False
 

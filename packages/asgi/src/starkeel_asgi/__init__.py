@@ -3,6 +3,7 @@
 from ._compat import Route
 from ._exchange.config import REQUEST_ID, ExchangeConfig, Header, header_map
 from ._exchange.deadlines import DeadlineQueue, DeadlineQueues
+from ._exchange.encoded_body import Encoder
 from ._exchange.exchange import DeadlineExceeded, Exchange, current
 from ._exchange.gates import GateOrder, Response
 from ._exchange.http import HttpExchange
@@ -10,14 +11,17 @@ from ._exchange.incoming import TOO_LARGE
 from ._exchange.websocket import WebSocketExchange
 from ._open_exchanges import AT_ONCE, client_of
 from ._pipeline import Layer, LayerOrder, Pipeline, pipeline_of
+from ._request_rules import ANY_HOST
 
 __all__ = [
+    "ANY_HOST",
     "AT_ONCE",
     "REQUEST_ID",
     "TOO_LARGE",
     "DeadlineExceeded",
     "DeadlineQueue",
     "DeadlineQueues",
+    "Encoder",
     "Exchange",
     "ExchangeConfig",
     "GateOrder",

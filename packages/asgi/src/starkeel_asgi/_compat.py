@@ -95,7 +95,7 @@ class Router:
         self.routes: dict[tuple[Any, Any], Route] = {}
         """Cached routes by raw path and method."""
         self.hosts: set[bytes | None] = set()
-        """Cached valid `Host` headers."""
+        """Cached `Host` headers that are valid and allowed."""
         self.is_direct = _source_digest(type(app.asgi_router).__call__) in _KNOWN_ROUTERS
         """Whether Litestar's router does what the pipeline does with a route from `find`, and nothing else.
 
@@ -154,11 +154,12 @@ class Router:
     def is_host_valid(self, host: bytes | None, *, is_required: bool) -> bool:
         """Return whether a `Host` header is valid; a repeated one, whose values are joined, is not."""
         # Granian passes a missing header as an empty one, which is invalid as well (RFC 9110, 4.2.1).
-        if not (is_valid_host(host) if host else not is_required):
-            return False
+        return is_valid_host(host) if host else not is_required
+
+    def add_host(self, host: bytes | None) -> None:
+        """Cache a `Host` header that is valid and allowed."""
         if host and len(self.hosts) < _MAX_HOSTS and len(host) <= _LONGEST_CACHED:
             self.hosts.add(host)
-        return True
 
     def handle_exceptions(self, scope: Scope) -> None:
         """Let the application's exception handlers respond to a request without a route."""

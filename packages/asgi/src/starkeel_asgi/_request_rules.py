@@ -16,6 +16,8 @@ from ._target import raw_path_of, why_ambiguous
 
 RARE_HEADERS: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding"})
 """Headers of requests that `admit` must check even if their route and host are known."""
+ANY_HOST: Final = "starkeel_asgi.any_host"
+"""Key in a route's `opt`: it responds to every host, as probes have the address of a container."""
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 """Methods that are not allowed where a path does not have them; all others are not implemented."""
 
@@ -24,7 +26,7 @@ async def admit(exchange: HttpExchange | WebSocketExchange, router: Router) -> b
     """Return whether the application may handle a request; `False` if it was responded to.
 
     Raises:
-        HTTPException: The request is refused: 400, 404, 405, 415, 417, 426 or 501.
+        HTTPException: The request is refused: 400, 404, 405, 415, 417, 421, 426 or 501.
     """
     scope = exchange.scope
     router.handle_exceptions(scope)
@@ -32,6 +34,11 @@ async def admit(exchange: HttpExchange | WebSocketExchange, router: Router) -> b
     if not router.is_host_valid(host, is_required=is_required):
         # RFC 9112, 3.2.
         raise ClientException("Invalid host header")
+    if _is_host_allowed(exchange, host):
+        router.add_host(host)
+    elif exchange.route is None or ANY_HOST not in exchange.route.handler.opt:
+        # RFC 9110, 7.4.
+        raise HTTPException("The service does not serve this host.", status_code=421)
     if isinstance(exchange, WebSocketExchange):
         if exchange.route is None:
             _check_path(exchange)
@@ -47,6 +54,12 @@ async def admit(exchange: HttpExchange | WebSocketExchange, router: Router) -> b
     if error is not None:
         raise error
     return True
+
+
+def _is_host_allowed(exchange: HttpExchange | WebSocketExchange, host: bytes | None) -> bool:
+    is_allowed = exchange.config.is_host_allowed
+    # A mounted application serves the hosts of the application around it.
+    return is_allowed is None or exchange.outer is not None or is_allowed(host, exchange.facts[4])
 
 
 def _check_coding(exchange: HttpExchange) -> None:

@@ -10,8 +10,9 @@ from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._base.addresses import Network, Origin
+    from ._base.hosts import AllowedHost
     from ._base.rate import Rate
-    from ._base.route_options import limit_by_address, limit_by_user, request_timeout
+    from ._base.route_options import compression, entity_tag, limit_by_address, limit_by_user, request_timeout
     from ._base.settings import HttpSettings
     from ._errors.openapi import ProblemDetails, problem_responses
     from ._errors.validation import FieldError
@@ -19,13 +20,22 @@ if TYPE_CHECKING:
     from ._openapi.page import SchemaPage, openapi
     from ._plugin import HttpPlugin
     from ._preconditions.entity_tags import EntityTags, check_preconditions
+    from ._preconditions.reads import http_date, not_modified
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "_base.addresses": ["Network", "Origin"],
+            "_base.hosts": ["AllowedHost"],
             "_base.rate": ["Rate"],
-            "_base.route_options": ["limit_by_address", "limit_by_user", "request_timeout"],
+            "_base.route_options": [
+                "compression",
+                "entity_tag",
+                "http_date",
+                "limit_by_address",
+                "limit_by_user",
+                "request_timeout",
+            ],
             "_base.settings": ["HttpSettings"],
             "_errors.openapi": ["ProblemDetails", "problem_responses"],
             "_errors.validation": ["FieldError"],
@@ -33,11 +43,13 @@ else:
             "_openapi.page": ["SchemaPage", "openapi"],
             "_plugin": ["HttpPlugin"],
             "_preconditions.entity_tags": ["EntityTags", "check_preconditions"],
+            "_preconditions.reads": ["http_date", "not_modified"],
         },
         renamed={"EdgePlugin": "HttpPlugin", "EdgeSettings": "HttpSettings"},
     )
 
 __all__ = [
+    "AllowedHost",
     "EntityTags",
     "FieldError",
     "HttpPlugin",
@@ -49,8 +61,12 @@ __all__ = [
     "Rate",
     "SchemaPage",
     "check_preconditions",
+    "compression",
+    "entity_tag",
+    "http_date",
     "limit_by_address",
     "limit_by_user",
+    "not_modified",
     "openapi",
     "problem_responses",
     "request_timeout",

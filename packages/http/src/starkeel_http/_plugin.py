@@ -13,23 +13,24 @@ from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.spec import Operation, Schema
-from litestar.params import ParameterKwarg
 from litestar.plugins import InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
-from msgspec import Meta
 from starkeel_asgi import pipeline_of
 from starkeel_config import ServiceContext
 
 from . import _compat
 from ._base.addresses import membership
+from ._base.hosts import host_check
 from ._base.rate import Rate
-from ._base.route_options import Policy, check_limit_names, check_limits_declared
+from ._base.route_options import Policy, check_limit_names, check_limits_declared, is_compressed
 from ._base.settings import HttpSettings
+from ._compression.choice import Compression
 from ._errors.report import close_message, error_response, problem_response, report_websocket
 from ._idempotency.key import Idempotency, IdempotencyProvider, Replay, empty_response
 from ._openapi.operation import DocumentedOperation, closed_schema, is_closed_struct
 from ._request.media_types import AcceptedType
+from ._request.parameter_bounds import check_bounds
 from ._request.strict_json import ACCEPTED_TYPE, DECODER, StrictDecoder, strict_request_class
 from ._request.strict_query import StrictQuery
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _LIMIT_PREFIX: Final = "rate_limit_"
-_BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
 
 
 @final
@@ -77,7 +77,12 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         self._description: str | None = None
         self._workers = 1
         self._is_first = False
-        self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes)
+        codings, min_bytes = settings.compression_codings, settings.compression_min_bytes
+        by_default, self._compression = (
+            Compression(codings, min_bytes=min_bytes, is_always=is_always) if settings.compression else None
+            for is_always in (False, True)
+        )
+        self._policy = Policy(settings.request_timeout_s, settings.max_body_bytes, compression=by_default)
         self._edge: Edge | None = None
         self._limiter: Limiter | None = None
         self._streams: StreamLimits | None = None
@@ -181,6 +186,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         rates = ", ".join(f"{name} {rate}" for name, rate in self.limits.items())
         yield "rate limits", bool(rates), f"{rates}; counted {where}" if rates else "no limits declared"
         for feature, variable, values in (
+            ("allowed hosts", "ALLOWED_HOSTS", self.settings.allowed_hosts),
             ("cors", "CORS_ALLOWED_ORIGINS", self.settings.cors_allowed_origins),
             ("trusted proxies", "TRUSTED_PROXIES", self.settings.trusted_proxies),
             ("internal networks", "INTERNAL_NETWORKS", self.settings.internal_networks),
@@ -195,7 +201,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         most: int | None = self.settings.max_body_bytes
         if isinstance(handler, HTTPRouteHandler):
             most = _compat.set_max_body_bytes(handler, self.settings.max_body_bytes)
-            _check_bounds(handler, where)
+            check_bounds(handler, where)
             # Random examples, which need a library that images lack, change the document each time.
             handler.responses = {
                 status: replace(response, generate_examples=False)
@@ -213,6 +219,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             max_body_bytes=most,
             query=StrictQuery.of(handler),
             is_stream=is_stream(handler),
+            compression=self._compression_of(handler),
         )
         check_limits_declared(policy, self.limits, where=where)
         handler.opt[POLICY] = policy
@@ -222,6 +229,16 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
                 f"the rate limit per user is not the last guard of {where}: pass the route to"
                 " `Litestar`, and list plugins that add routes or guards before HttpPlugin"
             )
+
+    def _compression_of(self, handler: BaseRouteHandler) -> Any:
+        """Return how responses of a handler are compressed; `None` if they are not."""
+        from ._rate_limit.streams import is_stream
+
+        # What another application responds is its own.
+        if not isinstance(handler, HTTPRouteHandler) or is_stream(handler):
+            return None
+        is_enabled = is_compressed(handler.opt)
+        return {None: self._policy.compression, True: self._compression, False: None}[is_enabled]
 
     @asynccontextmanager
     async def _count_requests(self, _: Litestar) -> AsyncGenerator[None]:
@@ -233,6 +250,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         from ._client_address.layer import ClientAddress
         from ._edge.edge import Edge
         from ._edge.headers import HTTPS_HEADERS, PAGE_HEADERS, SECURITY_HEADERS, Cors
+        from ._edge.request_limits import RequestLimits
 
         store = next((plugin for plugin in app.plugins if hasattr(plugin, "claim_idempotency_key")), None)
         if self._needs_store and store is None:
@@ -258,26 +276,20 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             pipeline.add(addresses)
             pipeline.config.is_trusted_peer = addresses.is_trusted
         origins = self.settings.cors_allowed_origins
-        self._edge = Edge(self._policy, Cors(origins) if origins else None, self._limiter, self._streams)
+        self._edge = Edge(
+            self._policy,
+            Cors(origins) if origins else None,
+            self._limiter,
+            self._streams,
+            RequestLimits(
+                url_bytes=self.settings.max_url_bytes,
+                headers=self.settings.max_headers,
+                header_bytes=self.settings.max_header_bytes,
+            ),
+        )
         pipeline.add(self._edge)
+        pipeline.config.is_host_allowed = host_check(self.settings.allowed_hosts)
         pipeline.config.is_internal = membership(self.settings.internal_networks)
         pipeline.error_response = error_response
         pipeline.config.close_message = close_message
         pipeline.config.set_default_headers(SECURITY_HEADERS, https=HTTPS_HEADERS, pages=PAGE_HEADERS)
-
-
-def _check_bounds(handler: HTTPRouteHandler, where: str) -> None:
-    """Reject bounds on parameters that Litestar documents and does not enforce."""
-    for name, field in _compat.parameters(handler).items():
-        kwarg = field.kwarg_definition
-        if not isinstance(kwarg, ParameterKwarg):
-            continue
-        for meta in field.metadata:
-            if not isinstance(meta, Meta):
-                continue
-            bounds = [b for b in _BOUNDS if getattr(meta, b) is not None and getattr(kwarg, b) is None]
-            if bounds:
-                raise ImproperlyConfiguredException(
-                    f"parameter `{name}` of {where} has a bound in `msgspec.Meta`, which Litestar does not"
-                    f" enforce for parameters: pass `{bounds[0]}` to `QueryParameter` (or header, cookie)"
-                )

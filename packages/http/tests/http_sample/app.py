@@ -26,6 +26,7 @@ from starkeel_http import HttpPlugin, limit_by_address, limit_by_user, openapi
 from starkeel_server import ServerPlugin
 
 from .documents import document, replace_document, streamed_document
+from .large_routes import LARGE_ROUTES
 from .settings import JsonLogging
 from .slow_routes import (
     deadline,
@@ -282,7 +283,7 @@ def create_app(settings: Any) -> Litestar:
     document = openapi("starkeel-http", "Sample of the HTTP edge.")
     document.components = Components(security_schemes={"bearer": SecurityScheme("http", scheme="bearer")})
     return Litestar(
-        HANDLERS,
+        [*HANDLERS, *LARGE_ROUTES],
         openapi_config=document,
         plugins=[
             Logging(),

@@ -12,7 +12,7 @@ from litestar.exceptions import NotAuthorizedException
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 from starkeel_db import read_only
-from starkeel_http import limit_by_address, problem_responses
+from starkeel_http import limit_by_address, not_modified, problem_responses
 from starkeel_observability import counter
 
 from .emails import EmailAddress
@@ -153,11 +153,8 @@ class DiscoveryController(Controller):
         """
         ended = await sessions.ended()
         etag = f'"{sha256(b"".join(session_id.bytes for session_id in ended)).hexdigest()[:32]}"'
-        headers = {"ETag": etag}
-        known = request.headers.get("if-none-match", "")
-        if etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}:
-            return Response(None, status_code=304, headers=headers)  # type: ignore[arg-type]  # no content
-        return Response(Revocations(sessions=ended), headers=headers)
+        unchanged = not_modified(request, etag=etag)
+        return unchanged or Response(Revocations(sessions=ended), headers={"ETag": etag})
 
     @get(
         "/openid-configuration",

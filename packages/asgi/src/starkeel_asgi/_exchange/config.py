@@ -29,6 +29,8 @@ class ExchangeConfig:
         """Event streams and WebSockets that the server can keep beside requests; `None` if unknown."""
         self.is_trusted_peer: Callable[[str], bool] = lambda _: False
         """Returns whether an address is that of a trusted proxy."""
+        self.is_host_allowed: Callable[[bytes | None, str], bool] | None = None
+        """Returns whether a request with this `Host` and scheme is served; `None` for every host."""
         self.before_headers: Callable[[Any], None] | None = None
         """Called with the exchange before the headers of a response are completed."""
         self.close_message: Callable[[Any], Any] | None = None

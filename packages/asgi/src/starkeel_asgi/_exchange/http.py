@@ -9,6 +9,7 @@ from litestar.types import Receive, Scope, Send
 from .._compat import forget_response, forget_start
 from .config import ExchangeConfig, Header
 from .deadlines import DeadlineQueue
+from .encoded_body import EncodingExchange
 from .exchange import Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
@@ -19,7 +20,7 @@ _OVERTIME_S: Final = 5.0
 """Seconds that gates which run when the deadline passes have to finish."""
 
 
-class HttpExchange(Exchange):
+class HttpExchange(EncodingExchange):
     """A request and its response.
 
     Response headers are completed in one place: default headers, `added_headers` and the request id.
@@ -28,6 +29,7 @@ class HttpExchange(Exchange):
         inner: The exchange of an application that is mounted in this one's.
         max_body_bytes: Size from which a request body is refused with 413.
         body_timeout_s: Seconds that the client may keep the application waiting for the body.
+        shape_response: Changes status and headers of a response that starts; may raise an `HTTPException`.
         must_close: Whether the response has `Connection: close`.
         is_queued: It waits for its turn; `turn_of`: the client among whose requests it counts.
         is_dropped: It was cancelled as its client disconnected.
@@ -43,6 +45,7 @@ class HttpExchange(Exchange):
         self._incoming: Incoming | None = None
         self._gates: Gates | None = None
         self._kept: Any = None
+        self.shape_response = None
         self._length: bytes | None = None
         self.inner: HttpExchange | None = None
         self.is_dropped = self.is_queued = False
@@ -90,14 +93,7 @@ class HttpExchange(Exchange):
             else:
                 self._complete()
         elif kind == "http.response.start":
-            started = self._started(message)
-            try:
-                return self._send(started)
-            except Exception:
-                # The server refuses a header, and takes another response.
-                self.status = 0
-                forget_start(self.scope)
-                raise
+            return self._send_start(self._started(message))
         elif kind == "http.response.pathsend":
             self._complete()
         return self._send(message)
@@ -240,8 +236,10 @@ class HttpExchange(Exchange):
         if status not in USUAL_STATUSES:
             given = content_headers(status, given)
             self.omit_body()
-        self.status = status
         names = dict(given)
+        if self.shape_response is not None and self._divert is None:
+            status, given = self._shaped(status, given, names)
+        self.status = status
         self._length = names.get(b"content-length")
         if names.get(b"content-type", b"")[:17] == b"text/event-stream":
             self.is_event_stream = True
@@ -253,7 +251,7 @@ class HttpExchange(Exchange):
         if self._incoming is not None:
             self._incoming.is_answered = True
             self.must_close = self.must_close or self._incoming.must_close
-        return {**message, "headers": completed_headers(self, given, names)}
+        return {**message, "status": status, "headers": completed_headers(self, given, names)}
 
     def _omit_rest(self, *, is_streaming: bool) -> None:
         self._divert, self.sent_bytes = drop_message, 0

@@ -1,4 +1,4 @@
-"""Route options in a handler's `opt`: rate limits and timeout."""
+"""Route options in a handler's `opt`: rate limits, timeout, compression and entity tag."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from litestar.exceptions import ImproperlyConfiguredException
 
 _BY_ADDRESS: Final = "starkeel_http.limits_by_address"
 _BY_USER: Final = "starkeel_http.limits_by_user"
+_COMPRESSION: Final = "starkeel_http.compression"
+_ENTITY_TAG: Final = "starkeel_http.entity_tag"
 _TIMEOUT: Final = "starkeel_http.timeout_s"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -53,6 +55,34 @@ def request_timeout(seconds: float) -> dict[str, Any]:
     return {_TIMEOUT: float(seconds)}
 
 
+def compression(is_enabled: bool = True) -> dict[str, Any]:
+    """Return route options that compress all responses of a route, or none.
+
+    Without the option, responses to GET and HEAD are compressed if the request has no credentials. The length
+    of a compressed response reveals whether a part of it is repeated (BREACH): enable it only for responses
+    that never have both a secret and something that the request chose.
+
+    Args:
+        is_enabled: Whether they are compressed.
+    """
+    return {_COMPRESSION: is_enabled}
+
+
+def is_compressed(opt: Mapping[str, Any]) -> bool | None:
+    """Return the value of `compression` in route options; `None` without it."""
+    value: bool | None = opt.get(_COMPRESSION)
+    return value
+
+
+def entity_tag() -> dict[str, Any]:
+    """Return route options that give a GET's 200 a weak `ETag` of its body, unless its handler sets a tag.
+
+    It saves the transfer of what the client has, not the work of the handler: `not_modified` saves both. The
+    body is held back until it is complete.
+    """
+    return {_ENTITY_TAG: True}
+
+
 class QueryCheck(Protocol):
     """Check of a query string."""
 
@@ -71,6 +101,8 @@ class Policy:
         by_user: Names of the rate limits per user.
         query: Check of the query string; None for a route without query parameters.
         is_stream: Whether the route serves event streams or WebSockets.
+        compression: How responses are compressed; None if they are not.
+        has_entity_tag: Whether responses have a tag of their body.
     """
 
     timeout_s: float
@@ -79,6 +111,8 @@ class Policy:
     by_user: tuple[str, ...] = ()
     query: QueryCheck | None = None
     is_stream: bool = False
+    compression: Any = None
+    has_entity_tag: bool = False
 
     def for_route(
         self,
@@ -87,8 +121,15 @@ class Policy:
         max_body_bytes: int | None,
         query: QueryCheck | None = None,
         is_stream: bool = False,
+        compression: Any = None,
     ) -> "Policy":
-        """Return this policy with a route's own options and body limit."""
+        """Return this policy with a route's own options and body limit.
+
+        Raises:
+            ImproperlyConfiguredException: A stream has `entity_tag`, which needs its whole body.
+        """
+        if is_stream and _ENTITY_TAG in opt:
+            raise ImproperlyConfiguredException("an event stream has no `entity_tag`: remove the option")
         return Policy(
             timeout_s=opt.get(_TIMEOUT, self.timeout_s),
             max_body_bytes=max_body_bytes,
@@ -96,6 +137,8 @@ class Policy:
             by_user=user_limits(opt),
             query=query,
             is_stream=is_stream,
+            compression=compression,
+            has_entity_tag=_ENTITY_TAG in opt,
         )
 
 

@@ -1,6 +1,7 @@
 """Settings of the HTTP edge."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -8,6 +9,7 @@ from starkeel_config import Environment, Problem, Secret, Settings, Variable
 from starkeel_redis import check_redis_url
 
 from .addresses import Network, Origin
+from .hosts import AllowedHost
 
 
 class HttpSettings(Settings, frozen=True, kw_only=True):
@@ -23,6 +25,35 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
 
     max_body_bytes: Annotated[int, Variable("MAX_BODY_BYTES"), Meta(ge=0, le=1_073_741_824)] = 1_048_576
     """Maximum size of a request body in bytes, unless its route sets another."""
+
+    max_url_bytes: Annotated[int, Variable("MAX_URL_BYTES"), Meta(ge=1024, le=65_534)] = 8192
+    """Maximum size of a request's path and query in bytes; 414 above it."""
+
+    max_headers: Annotated[int, Variable("MAX_HEADERS"), Meta(ge=16, le=100)] = 64
+    """Maximum number of a request's header fields; 431 above it."""
+
+    max_header_bytes: Annotated[int, Variable("MAX_HEADER_BYTES"), Meta(ge=4096, le=65_536)] = 32_768
+    """Maximum size of a request's header fields in bytes, names and values; 431 above it."""
+
+    compression: Annotated[bool, Variable("COMPRESSION")] = True
+    """Whether responses are compressed: to GET and HEAD without credentials, and of routes that enable it."""
+
+    compression_codings: Annotated[
+        tuple[Literal["zstd", "gzip", "br"], ...],
+        Variable("COMPRESSION_CODINGS"),
+        Meta(min_length=1, max_length=3),
+    ] = ("zstd", "gzip")
+    """Codings by preference, where a client accepts several alike; `br` needs `starkeel-http[brotli]`."""
+
+    compression_min_bytes: Annotated[int, Variable("COMPRESSION_MIN_BYTES"), Meta(ge=256, le=1_048_576)] = (
+        1024
+    )
+    """Size of the smallest body in bytes that is compressed; streams always are."""
+
+    allowed_hosts: Annotated[tuple[AllowedHost, ...], Variable("ALLOWED_HOSTS"), Meta(max_length=1000)] = ()
+    """Hosts of the service in URLs; requests for other hosts are refused with 421, except of the health
+    endpoints. Empty, or `*`: every host.
+    """
 
     cors_allowed_origins: Annotated[
         tuple[Origin, ...], Variable("CORS_ALLOWED_ORIGINS"), Meta(max_length=1000)
@@ -57,9 +88,15 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     """
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Reject `*` as an origin in production, and a URL of Redis that cannot work."""
+        """Reject `*` as an origin in production, a coding without its library, and a URL that cannot work."""
         if environment == "production" and "*" in self.cors_allowed_origins:
             yield Problem("CORS_ALLOWED_ORIGINS", "is *, which is for development", "exact origins")
+        if "br" in self.compression_codings and find_spec("brotli") is None:
+            yield Problem(
+                "COMPRESSION_CODINGS",
+                "has br, whose library is not installed",
+                "starkeel-http[brotli], or no br",
+            )
         if self.redis_url is not None:
             # Not a check of the variable: other settings may declare it without one.
             try:

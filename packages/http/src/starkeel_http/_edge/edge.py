@@ -10,7 +10,6 @@ from starkeel_asgi import (
     DeadlineQueue,
     DeadlineQueues,
     Exchange,
-    GateOrder,
     HttpExchange,
     LayerOrder,
     WebSocketExchange,
@@ -20,10 +19,11 @@ from .._base.addresses import rate_limit_key
 from .._base.route_options import Policy
 from .._errors.problem import Problem
 from .._errors.report import broken_off, render, report
-from .._preconditions.entity_tags import ReadPreconditions
+from .._preconditions.reads import READ_CONDITIONS, prepare_read
 from .._rate_limit.limiter import Limiter
 from .._rate_limit.streams import StreamLimits
 from .headers import Cors
+from .request_limits import RequestLimits
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +33,7 @@ POLICY: Final = "starkeel_http.policy"
 _TIMED_OUT: Final = Problem(504, "The request exceeded its time limit.")
 _STALLED: Final = Problem(408, "The request's body did not arrive in time.")
 _CLOSE_TIMED_OUT: Final = 4504
-_READS: Final = frozenset({"GET", "HEAD"})
-_is_unconditional: Final = frozenset({b"if-match", b"if-none-match"}).isdisjoint
+_is_unconditional: Final = READ_CONDITIONS.isdisjoint
 _DISCARD_S: Final = 1.0
 _DISCARD_BODIES: Final = 4
 
@@ -47,16 +46,25 @@ class Edge:
         cors: The origins that may read responses; None for no other than the service's own.
         limiter: Counts requests.
         streams: Counts open event streams and WebSockets.
+        limits: Limits of a request's target and header fields.
     """
 
     order: Final = LayerOrder.EDGE
     applies_when_mounted: Final = True
 
-    def __init__(self, policy: Policy, cors: Cors | None, limiter: Limiter, streams: StreamLimits) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        cors: Cors | None,
+        limiter: Limiter,
+        streams: StreamLimits,
+        limits: RequestLimits,
+    ) -> None:
         self._policy = policy
         self._cors = cors
         self._limiter = limiter
         self._streams = streams
+        self._limits = limits
         self.open()
 
     def open(self) -> None:
@@ -83,11 +91,15 @@ class Edge:
                 b"origin" in headers and exchange.facts[0] == "OPTIONS"
             ):
                 exchange.intercept = self._intercept
-            if not _is_unconditional(headers) and exchange.facts[0] in _READS:
-                exchange.add_gate(ReadPreconditions(exchange), GateOrder.VERIFY)
+            if policy.has_entity_tag or not _is_unconditional(headers):
+                prepare_read(exchange, policy)
+            elif policy.compression is not None:
+                exchange.shape_response = policy.compression.shape
         is_checked = policy.by_address or policy.is_stream
         if is_checked or (policy.query is not None and exchange.scope["query_string"]):
             exchange.intercept = self._intercept
+        if self._limits.is_exceeded(exchange):
+            exchange.intercept = self._limits.refuse
 
     def end(self, exchange: Exchange, _error: BaseException | None) -> None:
         """Remove the deadline."""

@@ -7,7 +7,7 @@ from litestar import Litestar, Response, get
 from litestar.config.app import AppConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import InitPlugin
-from starkeel_asgi import AT_ONCE, pipeline_of
+from starkeel_asgi import ANY_HOST, AT_ONCE, pipeline_of
 from starkeel_config import ServiceContext
 
 from .._config.settings import ServerSettings
@@ -15,7 +15,7 @@ from .._ipc.scoreboard import Phase, WorkerSlot
 from .open_requests import Drain
 from .readiness import Readiness, is_ready
 
-_OPT = {"exclude_from_auth": True, AT_ONCE: True}
+_OPT = {"exclude_from_auth": True, AT_ONCE: True, ANY_HOST: True}
 _UNCACHED = {"Cache-Control": "no-store"}
 
 

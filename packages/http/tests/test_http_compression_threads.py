@@ -1,0 +1,62 @@
+"""Large bodies are compressed by threads."""
+
+import asyncio
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+import brotli
+import pytest
+from backports import zstd
+from litestar import Litestar, get
+from starkeel_http import HttpPlugin, HttpSettings
+
+DECODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "zstd": zstd.decompress,
+    "br": brotli.decompress,
+}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "br"])
+async def test_the_event_loop_runs_while_a_large_body_is_compressed(coding: str) -> None:
+    text = "".join(f"line {number * 7919 % 10_007}\n" for number in range(400_000))
+    started, turns = asyncio.Event(), 0
+
+    @get("/large", media_type="text/plain")
+    async def large() -> str:
+        started.set()
+        return text
+
+    async def count_turns() -> None:
+        nonlocal turns
+        await started.wait()
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    sent: list[Any] = []
+    app = Litestar([large], plugins=[HttpPlugin(HttpSettings(compression_codings=("zstd", "gzip", "br")))])
+    headers = [(b"host", b"x"), (b"accept-encoding", coding.encode())]
+    scope: Any = {
+        "type": "http",
+        "method": "GET",
+        "path": "/large",
+        "raw_path": b"/large",
+        "headers": headers,
+    }
+    scope |= {"query_string": b"", "client": ("192.0.2.1", 5), "root_path": "", "server": ("127.0.0.1", 80)}
+    async with app.lifespan(), asyncio.TaskGroup() as group:
+        counting = group.create_task(count_turns())
+        await app(scope | {"scheme": "http", "http_version": "1.1", "state": {}}, receive, send)
+        counting.cancel()
+
+    assert DECODERS[coding](sent[1]["body"]) == text.encode()
+    # On the loop, the response would take a few turns.
+    assert turns > 20
