@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ._openapi.page import SchemaPage, openapi
     from ._plugin import HttpPlugin
     from ._preconditions.entity_tags import EntityTags, check_preconditions
+    from ._streams.event_queue import EventQueue, SlowConsumerError
+    from ._streams.event_stream import EventSource, EventStream, send_events, server_sent_event
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -33,12 +35,17 @@ else:
             "_openapi.page": ["SchemaPage", "openapi"],
             "_plugin": ["HttpPlugin"],
             "_preconditions.entity_tags": ["EntityTags", "check_preconditions"],
+            "_streams.event_queue": ["EventQueue", "SlowConsumerError"],
+            "_streams.event_stream": ["EventSource", "EventStream", "send_events", "server_sent_event"],
         },
         renamed={"EdgePlugin": "HttpPlugin", "EdgeSettings": "HttpSettings"},
     )
 
 __all__ = [
     "EntityTags",
+    "EventQueue",
+    "EventSource",
+    "EventStream",
     "FieldError",
     "HttpPlugin",
     "HttpSettings",
@@ -48,10 +55,13 @@ __all__ = [
     "ProblemDetails",
     "Rate",
     "SchemaPage",
+    "SlowConsumerError",
     "check_preconditions",
     "limit_by_address",
     "limit_by_user",
     "openapi",
     "problem_responses",
     "request_timeout",
+    "send_events",
+    "server_sent_event",
 ]

@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any, Final
 
 import structlog
+from litestar.exceptions import PermissionDeniedException
 from starkeel_asgi import (
     TOO_LARGE,
     DeadlineQueue,
@@ -22,8 +23,8 @@ from .._errors.problem import Problem
 from .._errors.report import broken_off, render, report
 from .._preconditions.entity_tags import ReadPreconditions
 from .._rate_limit.limiter import Limiter
-from .._rate_limit.streams import StreamLimits
-from .headers import Cors
+from .._rate_limit.streams import REFUSED, StreamLimits
+from .headers import Cors, is_same_origin
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +86,8 @@ class Edge:
                 exchange.intercept = self._intercept
             if not _is_unconditional(headers) and exchange.facts[0] in _READS:
                 exchange.add_gate(ReadPreconditions(exchange), GateOrder.VERIFY)
+        elif b"origin" in headers:
+            exchange.intercept = self._intercept
         is_checked = policy.by_address or policy.is_stream
         if is_checked or (policy.query is not None and exchange.scope["query_string"]):
             exchange.intercept = self._intercept
@@ -129,6 +132,8 @@ class Edge:
                 await exchange.respond(*render(problem, exchange))
                 await _discard(exchange)
                 return False
+        else:
+            self._check_origin(exchange)
         policy, client = exchange.policy, exchange.client or "unknown"
         if policy.by_address:
             await self._limiter.count(exchange, policy.by_address, rate_limit_key(client))
@@ -137,6 +142,18 @@ class Edge:
         if policy.query is not None:
             policy.query.check(exchange.scope["query_string"])
         return True
+
+    def _check_origin(self, exchange: WebSocketExchange) -> None:
+        """Refuse a WebSocket that the page of another origin opens: browsers do not (RFC 6455, 10.2).
+
+        Other clients send no `Origin`.
+        """
+        origin = exchange.headers.get(b"origin")
+        if origin is None or (self._cors is not None and self._cors.allows(origin)):
+            return
+        if not is_same_origin(origin, exchange.headers.get(b"host", b"")):
+            REFUSED.labels("websocket", "origin").inc()
+            raise PermissionDeniedException("The origin is not allowed.")
 
     async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:
         scope = exchange.scope
