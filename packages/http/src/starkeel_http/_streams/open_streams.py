@@ -30,6 +30,8 @@ _PARTS: Final = 20
 """Number of parts in which the streams are checked: none of them delays requests by much."""
 _RETURN_S: Final = 2.0
 """Seconds that a handler has to return once its stream has ended."""
+_CATCH_UP_S: Final = 15.0
+"""Seconds that a slow client has to read up to the reason."""
 _ABORT_S: Final = 0.2
 
 _REASONS: Final = ("client", "handler", "service restart", *(
@@ -82,6 +84,8 @@ class OpenStream:
         if not self.exchange.is_ending:
             self.exchange.end(why)
             self._ended_at = time.monotonic()
+            if why is SLOW_CONSUMER:
+                log.info("stream ended", reason=why.reason)
 
     def end_unless_permitted(self) -> bool:
         """End the stream if the user's token is no longer valid; return whether it goes on."""
@@ -131,7 +135,7 @@ class OpenStream:
     def check(self, now: float, *, heartbeat_s: float, send_timeout_s: float) -> bool:
         """End the stream if it must end, or have it send a heartbeat; return whether it must be aborted."""
         if self.exchange.is_ending:
-            return self._is_late(now, send_timeout_s)
+            return self._is_late(now)
         if not self.end_unless_permitted():
             return False
         if self.sending_since and now - self.sending_since > send_timeout_s:
@@ -142,12 +146,11 @@ class OpenStream:
             self._wake()
         return False
 
-    def _is_late(self, now: float, send_timeout_s: float) -> bool:
+    def _is_late(self, now: float) -> bool:
         # Ended by the server when it stops, which aborts it as well.
         if not self._ended_at:
             return False
-        # A client that reads again receives the reason.
-        return now - self._ended_at > (send_timeout_s if self.sending_since else _RETURN_S)
+        return now - self._ended_at > (_CATCH_UP_S if self.sending_since else _RETURN_S)
 
 
 class OpenStreams:
