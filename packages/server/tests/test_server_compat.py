@@ -122,4 +122,4 @@ def test_without_cryptography_the_certificate_expiry_is_not_reported(
 def test_the_connection_limit_stays_below_the_open_file_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
 
-    assert granian_engine.connection_limit() == 768
+    assert granian_engine.connection_limit(8192) == 768

@@ -185,6 +185,12 @@ def orders_env(tmp_path: Path) -> Callable[[Service], dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
+def env_of(accounts: Service) -> Callable[[str], dict[str, str]]:
+    """Return the environment of an orders with a database, which uses the shared accounts."""
+    return lambda database_url: orders_settings(database_url, accounts)
+
+
+@pytest.fixture(scope="session")
 def sign_up_at() -> Callable[[Service], Person]:
     return _sign_up
 

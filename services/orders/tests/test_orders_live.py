@@ -146,6 +146,27 @@ def test_a_websocket_requires_a_valid_token(service: Service, forged: Any) -> No
             assert caught.value.rcvd.code == 4401
 
 
+def test_a_websocket_resumes_after_the_last_event(service: Service, ada: Any) -> None:
+    with listening(service, ada) as socket:
+        _place(service, ada)
+        last = json.loads(socket.recv(timeout=TIMEOUT_S))["id"]
+    missed = [_place(service, ada)["id"] for _ in range(3)]
+
+    url = f"{service.url.replace('http', 'ws', 1)}/api/orders/live?last_event_id={last}"
+    with connect(url, additional_headers=ada.headers, open_timeout=TIMEOUT_S) as socket:
+        assert [json.loads(socket.recv(timeout=TIMEOUT_S))["order"]["id"] for _ in missed] == missed
+
+
+def test_a_websocket_of_another_origins_page_is_refused(service: Service, ada: Any) -> None:
+    headers = ada.headers | {"Origin": "https://evil.example.com"}
+    url = service.url.replace("http", "ws", 1) + "/api/orders/live"
+
+    with pytest.raises(InvalidStatus) as refused, connect(url, additional_headers=headers):
+        pass
+
+    assert refused.value.response.status_code == 403
+
+
 def test_live_events_end_with_the_token(service: Service, ada: Any, forged: Any) -> None:
     short = {"Authorization": f"Bearer {forged('none', sub=ada.id, lifetime_s=3)}"}
     with (
@@ -153,7 +174,8 @@ def test_live_events_end_with_the_token(service: Service, ada: Any, forged: Any)
         client.stream("GET", "/api/orders/events", headers=short) as response,
     ):
         assert response.status_code == 200
-        response.read()  # returns when the stream ends
+        # Returns when the stream ends.
+        assert response.read().endswith(b'event: end\r\ndata: {"code":4401,"reason":"token expired"}\r\n\r\n')
 
 
 def _place(service: Service, person: Any) -> dict[str, Any]:

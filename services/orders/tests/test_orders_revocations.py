@@ -79,6 +79,20 @@ def test_a_live_connection_ends_with_its_session(
         assert _sign_out(accounts, person).status_code == 204
 
         assert _close_code(socket) == 4401
+        assert socket.close_reason == "session ended"
+
+
+def test_an_event_stream_ends_with_its_session(
+    service: Service, accounts: Service, new_person: Callable[[], Any]
+) -> None:
+    person = new_person()
+    with service.client.stream("GET", "/api/orders/events", headers=person.headers, timeout=30) as response:
+        assert response.status_code == 200
+        assert _deactivate(accounts, person).status_code == 204
+
+        received = response.read()
+
+    assert received.endswith(b'event: end\r\ndata: {"code":4401,"reason":"session ended"}\r\n\r\n')
 
 
 def test_the_list_has_only_ids_of_ended_sessions(accounts: Service, new_person: Callable[[], Any]) -> None:

@@ -8,6 +8,7 @@ from ._exchange.exchange import DeadlineExceeded, Exchange, current
 from ._exchange.gates import GateOrder, Response
 from ._exchange.http import HttpExchange
 from ._exchange.incoming import TOO_LARGE
+from ._exchange.stream_end import StreamEnd
 from ._exchange.websocket import WebSocketExchange
 from ._open_exchanges import AT_ONCE, client_of
 from ._pipeline import Layer, LayerOrder, Pipeline, pipeline_of
@@ -32,6 +33,7 @@ __all__ = [
     "Pipeline",
     "Response",
     "Route",
+    "StreamEnd",
     "WebSocketExchange",
     "client_of",
     "current",

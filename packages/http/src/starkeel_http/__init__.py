@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ._plugin import HttpPlugin
     from ._preconditions.entity_tags import EntityTags, check_preconditions
     from ._preconditions.reads import http_date, not_modified
+    from ._streams.event_queue import EventQueue, SlowConsumerError
+    from ._streams.event_stream import EventSource, EventStream, send_events, server_sent_event
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -44,6 +46,8 @@ else:
             "_plugin": ["HttpPlugin"],
             "_preconditions.entity_tags": ["EntityTags", "check_preconditions"],
             "_preconditions.reads": ["http_date", "not_modified"],
+            "_streams.event_queue": ["EventQueue", "SlowConsumerError"],
+            "_streams.event_stream": ["EventSource", "EventStream", "send_events", "server_sent_event"],
         },
         renamed={"EdgePlugin": "HttpPlugin", "EdgeSettings": "HttpSettings"},
     )
@@ -51,6 +55,9 @@ else:
 __all__ = [
     "AllowedHost",
     "EntityTags",
+    "EventQueue",
+    "EventSource",
+    "EventStream",
     "FieldError",
     "HttpPlugin",
     "HttpSettings",
@@ -60,6 +67,7 @@ __all__ = [
     "ProblemDetails",
     "Rate",
     "SchemaPage",
+    "SlowConsumerError",
     "check_preconditions",
     "compression",
     "entity_tag",
@@ -70,4 +78,6 @@ __all__ = [
     "openapi",
     "problem_responses",
     "request_timeout",
+    "send_events",
+    "server_sent_event",
 ]

@@ -27,6 +27,7 @@ from starkeel_server import ServerPlugin
 
 from .documents import document, replace_document, streamed_document
 from .large_routes import LARGE_ROUTES
+from .live_routes import LIVE_HANDLERS
 from .settings import JsonLogging
 from .slow_routes import (
     deadline,
@@ -241,6 +242,7 @@ async def nothing() -> None:
 
 
 HANDLERS = [
+    *LIVE_HANDLERS,
     boom,
     broken_stream,
     client_info,

@@ -12,6 +12,7 @@ from litestar.types import Receive, Scope, Send
 from .._compat import Route
 from .config import FORWARDING, ExchangeConfig, Header, header_map
 from .deadlines import DeadlineQueue
+from .stream_end import SERVICE_RESTART, StreamEnd
 
 SCOPE_KEY: Final = "starkeel_asgi"
 """Key of the exchange in the ASGI scope while the application runs."""
@@ -45,7 +46,7 @@ class Exchange:
         sent_bytes: Bytes of the response body, or of WebSocket messages.
         is_complete: The last byte of the response was passed to the server, or the WebSocket was closed.
         is_event_stream: It is an event stream or a WebSocket, which last as long as the client requires.
-        is_ending: It must end, as the service stops; `is_aborted`: it was cancelled.
+        is_ending: It must end, such as when the service stops; `is_aborted`: it was cancelled.
         needs_conclusion: Something is left to do once the application has returned.
         error: The exception of the application, also where the client got a response to it, until the end.
         added_headers: Headers added to the response; one that it has already is sent twice.
@@ -198,8 +199,8 @@ class Exchange:
         """Return whether only the deadline cancelled the task; to be called once, after it passed."""
         return bool(self._task.uncancel() <= self._cancelling)
 
-    def end(self) -> bool:
-        """End it because the service stops, if it is a stream; return whether it is.
+    def end(self, why: StreamEnd = SERVICE_RESTART) -> bool:  # noqa: ARG002  (of streams)
+        """End it if it is a stream, by default because the service stops; return whether it is.
 
         A stream that starts later ends as soon as it starts.
         """

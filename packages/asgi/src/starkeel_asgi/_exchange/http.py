@@ -14,6 +14,7 @@ from .exchange import Exchange, drop_message
 from .gates import Gate, GateOrder, Gates
 from .incoming import Incoming
 from .response_headers import UNAVAILABLE, USUAL_STATUSES, HeadersOnly, completed_headers, content_headers
+from .stream_end import SERVICE_RESTART, StreamEnd
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OVERTIME_S: Final = 5.0
@@ -30,9 +31,8 @@ class HttpExchange(EncodingExchange):
         max_body_bytes: Size from which a request body is refused with 413.
         body_timeout_s: Seconds that the client may keep the application waiting for the body.
         shape_response: Changes status and headers of a response that starts; may raise an `HTTPException`.
-        must_close: Whether the response has `Connection: close`.
+        must_close: The response has `Connection: close`; `is_dropped`: its client's disconnect cancelled it.
         is_queued: It waits for its turn; `turn_of`: the client among whose requests it counts.
-        is_dropped: It was cancelled as its client disconnected.
     """
 
     __slots__ = (
@@ -79,7 +79,7 @@ class HttpExchange(EncodingExchange):
         Raises:
             DeadlineExceeded: The deadline passed.
         """
-        # Not a coroutine: awaiting what the server returns is one call less for each message.
+        # No coroutine: awaiting what the server returns is one call less.
         if self._divert is not None:
             return self._divert(message)
         kind = message["type"]
@@ -87,6 +87,8 @@ class HttpExchange(EncodingExchange):
             self.sent_bytes += len(message.get("body", b""))
             if message.get("more_body"):
                 self._is_streaming = True
+                if self.is_event_stream:
+                    self.incoming.last_sent = message.get("body", b"")
                 self.is_abandoned = self.is_abandoned or self.client_disconnected
             elif self._is_streaming:
                 return self._send_last(message)
@@ -130,8 +132,7 @@ class HttpExchange(EncodingExchange):
     async def restart(self) -> None:
         """Prepare for another run of what `keep_body` was called before; nothing must have been sent.
 
-        Runs the cleanups and removes the gates and headers that were added since, and delivers the
-        kept body again.
+        Runs the cleanups, removes gates and headers added since, and delivers the kept body again.
         """
         held = self._held()
         held.gates, held.is_buffered, cleanups, self.added_headers = self._kept
@@ -148,8 +149,7 @@ class HttpExchange(EncodingExchange):
     def expire(self) -> None:
         """Cancel the application, or have gates that run finish first: a commit is never interrupted.
 
-        If they succeed, the response is sent. If they fail, or take longer than five seconds more, the
-        application is cancelled.
+        The application is cancelled if they fail, or take longer than five seconds more.
         """
         if self.is_committing and not self._is_overdue:
             self._is_overdue = True
@@ -193,13 +193,13 @@ class HttpExchange(EncodingExchange):
         """Whether the application waits for the request body."""
         return self._incoming is not None and self._incoming.is_reading_body
 
-    def end(self) -> bool:
-        """End an event stream: the application receives a disconnect. Return whether this is one.
+    def end(self, why: StreamEnd = SERVICE_RESTART) -> bool:
+        """End an event stream: the application receives a disconnect, and the client an event `end`.
 
-        A stream that starts later ends as soon as it starts.
+        Return whether this is one. A stream that starts later ends as soon as it starts.
         """
         if super().end():
-            self.incoming.end()
+            self.incoming.end(why)
         return self.is_event_stream
 
     async def finish(self) -> None:
@@ -209,7 +209,8 @@ class HttpExchange(EncodingExchange):
             await self.respond(*UNAVAILABLE)
         elif self.is_event_stream and self.is_ending and not self.is_complete:
             self._divert = drop_message
-            await self._send_last({"type": "http.response.body", "body": b"", "more_body": False})
+            self.sent_bytes += len(body := self.incoming.last_event())
+            await self._send_last({"type": "http.response.body", "body": body, "more_body": False})
 
     def release(self) -> None:
         """Drop what belongs to server and application, and stop listening to the client."""
@@ -270,7 +271,7 @@ class HttpExchange(EncodingExchange):
 
     async def _send_last(self, message: Any) -> None:
         # The server may wait for the client here: the deadline holds until the last chunk is accepted.
-        # A client may disconnect as soon as it has all bytes; an empty chunk of the application may follow.
+        # A client may disconnect as soon as it has all bytes; an empty chunk may follow.
         if self.client_disconnected and (message.get("body") or self._length != b"%d" % self.sent_bytes):
             self.is_abandoned = True
         is_abandoned = self.is_abandoned
@@ -289,8 +290,7 @@ class HttpExchange(EncodingExchange):
         forget_start(self.scope)
         if self._is_overdue and not self.is_expired:
             Exchange.expire(self)
-            # The cancellation is raised here.
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # raises the cancellation
 
     def _open(self) -> None:
         # Unless the service aborted this while the gates ran. Bound methods are equal, never identical.

@@ -10,6 +10,8 @@ from litestar.exceptions import ClientException, HTTPException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Receive
 
+from .stream_end import SERVICE_RESTART, StreamEnd, end_event, is_between_events
+
 _DISCONNECT: Final = {"type": "http.disconnect"}
 _RECEIVE_DROP_S: Final = 0.01
 _BROKEN: Final = "The body is incomplete or malformed."
@@ -32,8 +34,9 @@ class Incoming:
 
     __slots__ = (
         *("_ahead", "_ended", "_is_receiving", "_left_s", "_loop", "_max_bytes", "_reading", "_receive"),
-        *("_is_body_received", "_received", "_timeout_s", "is_answered", "is_body_read", "is_disconnected"),
-        *("is_reading_body", "is_too_large", "kept", "must_close", "on_disconnect"),
+        *("_is_body_received", "_received", "_timeout_s", "ended_by", "is_answered", "is_body_read"),
+        *("is_disconnected", "is_reading_body", "is_too_large", "kept", "last_sent", "must_close"),
+        *("on_disconnect", "on_over"),
     )
 
     def __init__(
@@ -60,6 +63,12 @@ class Incoming:
         """Whether the response has started: an error could not be responded to."""
         self.on_disconnect: Callable[[], None] | None = None
         """Called when the client has disconnected while this listened."""
+        self.on_over: Callable[[], None] | None = None
+        """Called when the client has disconnected while this listened, or the stream must end."""
+        self.ended_by: StreamEnd | None = None
+        """Why the stream must end."""
+        self.last_sent: bytes | None = None
+        """Last part of an event stream."""
         self.is_reading_body = False
         """Whether the application waits for the body."""
         self.kept: list[Any] | None = None
@@ -109,14 +118,30 @@ class Incoming:
             self._reading.cancel()
             self._reading = None
 
-    def end(self) -> None:
+    def end(self, why: StreamEnd = SERVICE_RESTART) -> None:
         """Report a disconnect to the application, although the client is still connected."""
+        self.ended_by = self.ended_by or why
         if self._ended is None:
             self._ended = self._loop.create_future()
         if not self._ended.done():
             self._ended.set_result(None)
+            if self.on_over is not None:
+                self.on_over()
         # Granian holds a lock while it receives; nothing could be sent meanwhile.
         self.stop()
+
+    def listen_for_end(self, callback: Callable[[], None]) -> None:
+        """Have a function called when the client has disconnected or the stream must end."""
+        self.on_over = callback
+        self.listen()
+        if self.ended_by is not None or self.is_disconnected:
+            callback()
+
+    def last_event(self) -> bytes:
+        """Return the event with the reason of the end; empty in the middle of another event."""
+        if self.last_sent is not None and not is_between_events(self.last_sent):
+            return b""
+        return end_event(self.ended_by or SERVICE_RESTART)
 
     def rewind(self) -> None:
         """Deliver the kept body again."""
@@ -234,7 +259,8 @@ class Incoming:
             self._is_body_received = not message.get("more_body", False)
         elif self._is_body_received:
             self.is_disconnected = True
-            if self.on_disconnect is not None:
-                self.on_disconnect()
+            for notify in (self.on_disconnect, self.on_over):
+                if notify is not None:
+                    notify()
         else:
             self.must_close = True

@@ -1,6 +1,7 @@
 """One WebSocket."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
@@ -8,8 +9,8 @@ from litestar.types import Receive, Scope, Send
 from .config import REQUEST_ID, ExchangeConfig
 from .exchange import Exchange, drop_message
 from .response_headers import USUAL_STATUSES, content_headers
+from .stream_end import SERVICE_RESTART, StreamEnd
 
-SERVICE_RESTART: Final = 1012
 _MESSAGE_TOO_BIG: Final = 1009
 _SWITCHING_PROTOCOLS: Final = 101
 _FORBIDDEN: Final = 403
@@ -19,7 +20,15 @@ _FORBIDDEN: Final = 403
 class WebSocketExchange(Exchange):
     """A WebSocket, from its handshake on."""
 
-    __slots__ = ("_ended", "is_accepted", "is_closed", "received_bytes", "received_messages")
+    __slots__ = (
+        "_ended",
+        "_on_over",
+        "ended_by",
+        "is_accepted",
+        "is_closed",
+        "received_bytes",
+        "received_messages",
+    )
 
     client_disconnected = is_dropped = is_withheld = False
     turn_of = None
@@ -27,13 +36,16 @@ class WebSocketExchange(Exchange):
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: ExchangeConfig) -> None:
         super().__init__(scope, receive, send, config)
         self._ended: asyncio.Future[None] | None = None
+        self._on_over: Callable[[], None] | None = None
+        self.ended_by: StreamEnd | None = None
+        """Why the WebSocket must end."""
         self.is_event_stream = True
         self.is_accepted = self.is_closed = False
         self.received_bytes = self.received_messages = 0
         """Messages of the client that the application received, and their size."""
 
     async def receive(self) -> Any:
-        """Receive the next message of the client; when the WebSocket is ended, it is closed with 1012."""
+        """Receive the next message of the client; when the WebSocket is ended, it is closed."""
         if not self.is_accepted:
             return await self._receive()
         if self._ended is None:
@@ -50,11 +62,14 @@ class WebSocketExchange(Exchange):
             finally:
                 # Granian holds a lock while it receives; nothing could be sent meanwhile.
                 incoming.cancel()
-        await self.close(SERVICE_RESTART, "service restart")
-        return {"type": "websocket.disconnect", "code": SERVICE_RESTART, "reason": ""}
+        why = self.ended_by or SERVICE_RESTART
+        await self.close(*why)
+        return {"type": "websocket.disconnect", "code": why.code, "reason": ""}
 
     async def _received(self, message: Any) -> Any:
         if message["type"] != "websocket.receive":
+            if self._on_over is not None:
+                self._on_over()
             return message
         size, limit = _size(message), self.config.max_message_bytes
         self.received_messages += 1
@@ -98,16 +113,25 @@ class WebSocketExchange(Exchange):
         message = {"type": "websocket.close", "code": code, "reason": reason}
         await self._send(self._close_message(message))
 
-    def end(self) -> bool:
-        """Close the WebSocket with 1012 (service restart); return `True`."""
+    def end(self, why: StreamEnd = SERVICE_RESTART) -> bool:
+        """Close the WebSocket at its next receive, by default with 1012 (service restart); return `True`."""
+        self.ended_by = self.ended_by or why
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-        return super().end()
+        if self._on_over is not None:
+            self._on_over()
+        return super().end(why)
+
+    def listen_for_end(self, callback: Callable[[], None]) -> None:
+        """Have a function called when a disconnect was received or the WebSocket must end."""
+        self._on_over = callback
+        if self.is_ending:
+            callback()
 
     async def finish(self) -> None:
-        """Close the WebSocket with 1012 if it was aborted."""
+        """Close the WebSocket if it was aborted."""
         if self.is_aborted:
-            await self.close(SERVICE_RESTART, "service restart")
+            await self.close(*(self.ended_by or SERVICE_RESTART))
 
     def _closed(self) -> None:
         self.is_complete = self.is_closed = True

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, final
 
 import anyio
@@ -62,7 +63,7 @@ class OutboxPlugin(InitPlugin):
         self._database = database = self._given or database_of(app_config)
         metadata, dialect = self._metadata or database.metadata, database.settings.target.dialect
         self._table = outbox_table(metadata, dialect=dialect)
-        self._subscriptions = Subscriptions(database, self._table, self._notifier)
+        self._subscriptions = Subscriptions(database, self._table)
         app_config.dependencies.setdefault("outbox", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(OutboxPlugin)
         app_config.lifespan.append(self._lifespan)
@@ -81,7 +82,7 @@ class OutboxPlugin(InitPlugin):
             UnitOfWorkIsOverError: The response has started.
         """
         await write_last(session, key=key, kind=kind, payload=payload)
-        after_commit(session, self._notifier.notify_all)
+        after_commit(session, partial(self._committed, key))
 
     def following(self, key: str, *, after: int | None = None) -> AbstractAsyncContextManager[Subscription]:
         """Subscribe to the events of a key after the last known position, or to new events only.
@@ -104,6 +105,10 @@ class OutboxPlugin(InitPlugin):
             is_over &= table.c.published_at.is_not(None)
         async with self._database.session() as session:
             return await delete_batch(session, table.c.position, is_over)
+
+    def _committed(self, key: str) -> None:
+        self._subscriptions.notify(key)
+        self._notifier.notify_all()
 
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:

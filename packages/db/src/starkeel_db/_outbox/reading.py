@@ -14,6 +14,8 @@ PAGE: Final = 100
 """Maximum number of events of a key that one query returns."""
 MAX_ROWS: Final = 1000
 """Maximum number of events that one query returns."""
+MAX_KEYS: Final = 256
+"""Maximum number of keys whose events one query reads."""
 
 _COLUMNS: Final = "o.position, o.key, o.kind, o.payload, o.traceparent"
 _ON_POSTGRES: Final = text(
@@ -29,6 +31,24 @@ _ON_SQLITE: Final = text(
     f" AND i.position > json_extract(w.value, '$[1]') ORDER BY i.position LIMIT {PAGE})"
     f" ORDER BY w.key, o.position LIMIT {MAX_ROWS}"
 )
+_RECENT: Final = text(
+    "SELECT key, max(position) FROM (SELECT key, position FROM outbox WHERE position > :since"
+    " ORDER BY position LIMIT 20000) AS recent GROUP BY key"
+)
+_LAST: Final = text("SELECT coalesce(max(position), 0) FROM outbox")
+
+
+async def read_last_position(database: DatabasePlugin) -> int:
+    """Return the highest visible position."""
+    async with database.session(reads_only=True) as session:
+        return int((await session.execute(_LAST)).scalar_one())
+
+
+async def read_recent_keys(database: DatabasePlugin, since: int) -> tuple[list[str], int]:
+    """Return the keys of the events after a position, and the highest of their positions."""
+    async with database.session(reads_only=True) as session:
+        rows = (await session.execute(_RECENT, {"since": since})).all()
+    return [key for key, _ in rows], max((last for _, last in rows), default=since)
 
 
 async def read_pages(database: DatabasePlugin, starts: Sequence[tuple[str, int]]) -> list[list[Event]]:

@@ -5,9 +5,10 @@ time and a page in each turn, so that it does not delay new events. Each uses on
 """
 
 import math
-from collections import defaultdict
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Final
 
 import anyio
@@ -17,7 +18,8 @@ from sqlalchemy import Table, func, select
 from .._base.errors import reason_of
 from .._plugin import DatabasePlugin
 from .._retention import shielded, unexpected
-from .reading import PAGE, read_pages
+from .changed_keys import ChangedKeys
+from .reading import MAX_KEYS, PAGE, read_pages
 from .replays import Replays
 from .subscription import Subscription
 from .writer import Event, Notifier
@@ -30,24 +32,35 @@ _REPLAY_EVERY_S: Final = 0.5
 """Maximum delay of a turn that becomes free because a subscriber reads slowly."""
 _PAUSE_S: Final = 1.0
 _READ_S: Final = 2.0
-_MAX_QUEUED: Final = 500
+_MAX_QUEUED: Final = PAGE
+"""Number of events that a subscription has not taken from which it is given further ones in turns, as past
+events: it needs memory for two pages at most."""
 
 
 class Subscriptions:
     """All subscriptions of a process, which share their queries.
 
-    `notifier` is notified when this process has committed an event.
+    The events of a key that this process has committed are read at once, those of others by polling.
     """
 
-    def __init__(self, database: DatabasePlugin, table: Table, notifier: Notifier) -> None:
+    def __init__(self, database: DatabasePlugin, table: Table) -> None:
         self._database = database
         self._table = table
-        self._notifier = notifier
-        self._live: dict[Subscription, None] = {}
+        self._live: dict[str, dict[Subscription, None]] = {}
+        self._due: dict[str, None] = {}
+        """Keys that may have new events."""
+        self._wake = Notifier()
+        self._changed_keys = ChangedKeys(database)
+        self._poll_at = 0.0
         self._replays = Replays()
-        self._subscribed = Notifier()
         self._replay_due = Notifier()
         self._is_interrupted = False
+
+    def notify(self, key: str) -> None:
+        """Read the events of a key, of which this process has committed one."""
+        if key in self._live:
+            self._due[key] = None
+            self._wake.notify_all()
 
     @asynccontextmanager
     async def following(self, key: str, *, after: int | None) -> AsyncGenerator[Subscription]:
@@ -67,7 +80,7 @@ class Subscriptions:
         try:
             yield subscription
         finally:
-            self._live.pop(subscription, None)
+            self._remove(subscription)
             self._replays.discard(subscription)
 
     async def run(self) -> None:
@@ -90,40 +103,46 @@ class Subscriptions:
                 await anyio.sleep(_PAUSE_S)
 
     async def _wait_for_events(self) -> None:
-        if self._live:
-            await self._notifier.wait(timeout_s=_POLL_EVERY_S)
-        else:
-            # No commit wakes this task while there is no subscription.
-            await self._subscribed.wait(timeout_s=math.inf)
+        if not self._due:
+            left_s = max(0.0, self._poll_at - time.monotonic()) if self._live else math.inf
+            await self._wake.wait(timeout_s=left_s)
 
     async def _wait_for_turn(self) -> None:
         await self._replay_due.wait(timeout_s=_REPLAY_EVERY_S if self._replays else math.inf)
 
     async def _read_new(self) -> bool:
         """Deliver new events; return whether there may be more."""
-        by_key: defaultdict[str, list[Subscription]] = defaultdict(list)
-        for subscription in list(self._live):
-            if subscription.queued < _MAX_QUEUED:
-                by_key[subscription.key].append(subscription)
-            else:
-                # It reads slowly: what it misses must not be read again for the others of its key.
-                del self._live[subscription]
-                self._replays.add(subscription)
-        if not by_key:
-            return False
-        starts = [(key, min(each.seen for each in among)) for key, among in by_key.items()]
-        pages = await self._read(starts)
+        if time.monotonic() >= self._poll_at:
+            self._due |= dict.fromkeys(await self._changed_keys.poll(self._live.keys()))
+            self._poll_at = time.monotonic() + _POLL_EVERY_S
+        starts = self._next_starts()
+        try:
+            pages = await self._read(starts) if starts else []
+        except BaseException:
+            self._due |= dict.fromkeys(key for key, _ in starts)
+            raise
         for (key, _), page in zip(starts, pages, strict=False):
-            for subscription in by_key[key]:
+            for subscription in self._live.get(key, ()):
                 subscription.put(page)
-        if len(pages) == len(starts):
-            return any(pages)
-        # Those that were left out come first.
-        for key, _ in starts[: len(pages)]:
-            for subscription in by_key[key]:
-                if subscription in self._live:
-                    self._live[subscription] = self._live.pop(subscription)
-        return True
+            if len(page) == PAGE:
+                self._due[key] = None
+        # Those that were left out.
+        self._due |= dict.fromkeys(key for key, _ in starts[len(pages) :])
+        return bool(self._due)
+
+    def _next_starts(self) -> list[tuple[str, int]]:
+        """Take the next keys, each with the position after which to read."""
+        starts = []
+        for key in list(islice(self._due, MAX_KEYS)):
+            # Before the query: an event that is committed meanwhile makes the key due again.
+            del self._due[key]
+            for subscription in [each for each in self._live.get(key, ()) if each.queued >= _MAX_QUEUED]:
+                # It reads slowly: what it misses must not be read again for the others of its key.
+                self._remove(subscription)
+                self._replays.add(subscription)
+            if key in self._live:
+                starts.append((key, min(each.seen for each in self._live[key])))
+        return starts
 
     async def _replay(self) -> bool:
         """Deliver a page of past events to some subscriptions; return whether there may be more turns."""
@@ -149,6 +168,12 @@ class Subscriptions:
             self._replay_due.notify_all()
 
     def _make_live(self, subscription: Subscription) -> None:
-        self._live[subscription] = None
-        self._subscribed.notify_all()
-        self._notifier.notify_all()
+        self._live.setdefault(subscription.key, {})[subscription] = None
+        self.notify(subscription.key)
+
+    def _remove(self, subscription: Subscription) -> None:
+        among = self._live.get(subscription.key)
+        if among is not None and subscription in among:
+            del among[subscription]
+            if not among:
+                del self._live[subscription.key]

@@ -79,6 +79,16 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     max_streams_per_user: Annotated[int, Variable("MAX_STREAMS_PER_USER"), Meta(ge=1, le=65_536)] = 20
     """Maximum number of open event streams and WebSockets of one user in one worker."""
 
+    stream_heartbeat_s: Annotated[float, Variable("STREAM_HEARTBEAT_SECONDS"), Meta(ge=1, le=300)] = 15.0
+    """Seconds without an event until an event stream or WebSocket sends a heartbeat; shorter than the idle
+    timeouts of proxies."""
+
+    stream_send_timeout_s: Annotated[float, Variable("STREAM_SEND_TIMEOUT_SECONDS"), Meta(ge=1, le=300)] = (
+        10.0
+    )
+    """Seconds that the client of an event stream or WebSocket may read nothing of an event; then the stream
+    ends as that of a slow consumer."""
+
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 

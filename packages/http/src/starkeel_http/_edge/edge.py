@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any, Final
 
 import structlog
+from litestar.exceptions import PermissionDeniedException
 from starkeel_asgi import (
     TOO_LARGE,
     DeadlineQueue,
@@ -21,8 +22,8 @@ from .._errors.problem import Problem
 from .._errors.report import broken_off, render, report
 from .._preconditions.reads import READ_CONDITIONS, prepare_read
 from .._rate_limit.limiter import Limiter
-from .._rate_limit.streams import StreamLimits
-from .headers import Cors
+from .._rate_limit.streams import REFUSED, StreamLimits
+from .headers import Cors, is_same_origin
 from .request_limits import RequestLimits
 
 log = structlog.get_logger(__name__)
@@ -77,11 +78,7 @@ class Edge:
         policy = self._policy if route is None else route.handler.opt.get(POLICY, self._policy)
         exchange.policy = policy
         queue = self._deadlines.shared(policy.timeout_s)
-        if b"x-request-timeout" in headers and exchange.is_internal:
-            left_s = _parse_timeout(headers[b"x-request-timeout"])
-            if left_s is not None and left_s < policy.timeout_s:
-                queue = DeadlineQueue(left_s)
-        exchange.set_deadline(queue)
+        exchange.set_deadline(_callers(exchange, policy, queue) if b"x-request-timeout" in headers else queue)
         if self._cors is not None:
             exchange.added_headers = self._cors.headers(headers.get(b"origin"))
         if type(exchange) is HttpExchange:
@@ -95,6 +92,8 @@ class Edge:
                 prepare_read(exchange, policy)
             elif policy.compression is not None:
                 exchange.shape_response = policy.compression.shape
+        elif b"origin" in headers:
+            exchange.intercept = self._intercept
         is_checked = policy.by_address or policy.is_stream
         if is_checked or (policy.query is not None and exchange.scope["query_string"]):
             exchange.intercept = self._intercept
@@ -141,6 +140,8 @@ class Edge:
                 await exchange.respond(*render(problem, exchange))
                 await _discard(exchange)
                 return False
+        else:
+            self._check_origin(exchange)
         policy, client = exchange.policy, exchange.client or "unknown"
         if policy.by_address:
             await self._limiter.count(exchange, policy.by_address, rate_limit_key(client))
@@ -149,6 +150,18 @@ class Edge:
         if policy.query is not None:
             policy.query.check(exchange.scope["query_string"])
         return True
+
+    def _check_origin(self, exchange: WebSocketExchange) -> None:
+        """Refuse a WebSocket that the page of another origin opens: browsers do not (RFC 6455, 10.2).
+
+        Other clients send no `Origin`.
+        """
+        origin = exchange.headers.get(b"origin")
+        if origin is None or (self._cors is not None and self._cors.allows(origin)):
+            return
+        if not is_same_origin(origin, exchange.headers.get(b"host", b"")):
+            REFUSED.labels("websocket", "origin").inc()
+            raise PermissionDeniedException("The origin is not allowed.")
 
     async def _time_out(self, exchange: HttpExchange | WebSocketExchange) -> Exception | None:
         scope = exchange.scope
@@ -165,6 +178,15 @@ class Edge:
         problem = _STALLED if exchange.is_reading_body else _TIMED_OUT
         await exchange.respond(*render(problem, exchange))
         return None
+
+
+def _callers(exchange: Exchange, policy: Policy, queue: DeadlineQueue) -> DeadlineQueue:
+    """Return the queue of the caller's deadline, if it is a service of the system and the deadline is shorter."""
+    if exchange.is_internal:
+        left_s = _parse_timeout(exchange.headers[b"x-request-timeout"])
+        if left_s is not None and left_s < policy.timeout_s:
+            return DeadlineQueue(left_s)
+    return queue
 
 
 def _parse_timeout(value: bytes) -> float | None:

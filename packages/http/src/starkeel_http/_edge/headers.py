@@ -23,6 +23,7 @@ PAGE_HEADERS: Final[tuple[Header, ...]] = (
     (b"referrer-policy", b"no-referrer"),
 )
 
+_DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 _METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _MAX_AGE_S: Final = b"600"
 _EXPOSED: Final = b"X-Request-ID, Retry-After, RateLimit, RateLimit-Policy, ETag, Location, Link"
@@ -59,13 +60,17 @@ class Cors:
             origin = b"*"
         return self._by_origin.get(origin, self._foreign)
 
+    def allows(self, origin: bytes) -> bool:
+        """Return whether pages of an origin may use the service."""
+        return self._any or origin in self._by_origin
+
     def preflight(self, request: Mapping[bytes, bytes]) -> list[Header] | None:
         """Return the additional headers of the response to an allowed preflight; None for other requests.
 
         Args:
             request: Headers of the request; an allowed origin may send any `Access-Control-Request-Headers`.
         """
-        is_allowed = b"origin" in request and (self._any or request[b"origin"] in self._by_origin)
+        is_allowed = b"origin" in request and self.allows(request[b"origin"])
         if not is_allowed or b"access-control-request-method" not in request:
             return None
         headers = [
@@ -77,3 +82,15 @@ class Cors:
         if requested and len(requested) <= _MAX_REQUEST_HEADERS_BYTES:
             headers.append((b"access-control-allow-headers", requested))
         return headers
+
+
+def is_same_origin(origin: bytes, host: bytes) -> bool:
+    """Return whether `Origin` names the host that `Host` names; a default port may be left out.
+
+    The scheme is not compared: the service does not know that of a proxy which it does not trust.
+    """
+    scheme, _, given = origin.lower().partition(b"://")
+    port = _DEFAULT_PORTS.get(scheme)
+    if port is None:
+        return False
+    return bool(given) and given.removesuffix(port) == host.lower().removesuffix(port)

@@ -25,7 +25,7 @@ from litestar.exceptions import (
 )
 from litestar.handlers import BaseRouteHandler
 from prometheus_client import Counter
-from starkeel_asgi import Exchange, current, header_map
+from starkeel_asgi import Exchange, HttpExchange, WebSocketExchange, current, header_map
 from starkeel_config import Secret
 
 from .._base.rate import Rate
@@ -212,7 +212,7 @@ class UserLimit:
                 f"{handler} has a rate limit per user, but no guard before it set `scope['user']`"
             )
         exchange = current(connection.scope)
-        assert exchange is not None
+        assert isinstance(exchange, HttpExchange | WebSocketExchange)
         # Hashed: Redis may be shared, and keys must not contain identities.
         key = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
         try:

@@ -11,20 +11,25 @@ from litestar.exceptions import ServiceUnavailableException, TooManyRequestsExce
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler, WebsocketRouteHandler
 from litestar.response import ServerSentEvent
 from prometheus_client import Counter, Gauge
-from starkeel_asgi import Exchange, WebSocketExchange
+from starkeel_asgi import HttpExchange, WebSocketExchange
+
+from .._streams.event_stream import EventStream
+from .._streams.open_streams import OpenStreams
 
 log = structlog.get_logger(__name__)
 
-Reason = Literal["address", "user", "total"]
+AnyExchange = HttpExchange | WebSocketExchange
+Reason = Literal["address", "user", "total", "origin"]
 
 OPEN = Gauge("open_streams", "Open event streams and WebSockets.", ["kind"], multiprocess_mode="livesum")
 REFUSED = Counter(
     "stream_refusals",
-    "Event streams and WebSockets that were refused, by exceeded limit.",
+    "Event streams and WebSockets that were refused, by exceeded limit or as the origin is not allowed.",
     ["kind", "reason"],
 )
 _KINDS: Final = ("event_stream", "websocket")
-_REASONS: Final[tuple[Reason, ...]] = ("address", "user", "total")
+_REASONS: Final[tuple[Reason, ...]] = ("address", "user", "total", "origin")
+_TYPES: Final = {EventStream, ServerSentEvent}
 _QUIET_S: Final = 10.0
 """Seconds without a refusal from which a limit is no longer exceeded."""
 _RETRY_S: Final = "10"
@@ -40,7 +45,7 @@ def is_stream(handler: BaseRouteHandler) -> bool:
     if not isinstance(handler, HTTPRouteHandler):
         return isinstance(handler, WebsocketRouteHandler)
     returned = signature(handler.fn).return_annotation
-    is_annotated = returned is ServerSentEvent or returned == ServerSentEvent.__name__
+    is_annotated = returned in _TYPES or returned in {each.__name__ for each in _TYPES}
     return is_annotated or str(handler.media_type).startswith("text/event-stream")
 
 
@@ -50,15 +55,17 @@ class StreamLimits:
     Args:
         per_address: Maximum number of one client address.
         per_user: Maximum number of one user.
+        open_streams: Watches those that are counted.
     """
 
-    def __init__(self, *, per_address: int, per_user: int) -> None:
+    def __init__(self, *, per_address: int, per_user: int, open_streams: OpenStreams) -> None:
+        self._open_streams = open_streams
         self._limits: dict[Reason, int] = {"address": per_address, "user": per_user}
         self._open: Counts[tuple[Reason, str]] = Counts()
         self._refused_at: dict[Reason, float] = {}
         self._refused: Counts[Reason] = Counts()
 
-    def count(self, exchange: Exchange, reason: Literal["address", "user"], key: str) -> None:
+    def count(self, exchange: AnyExchange, reason: Literal["address", "user"], key: str) -> None:
         """Count a stream until it ends.
 
         Raises:
@@ -84,9 +91,10 @@ class StreamLimits:
             self._add(exchange, "total", "")
             OPEN.labels(kind).inc()
             exchange.add_cleanup(partial(_decrement, kind))
+            self._open_streams.add(exchange)
         self._add(exchange, reason, key)
 
-    def _add(self, exchange: Exchange, reason: Reason, key: str) -> None:
+    def _add(self, exchange: AnyExchange, reason: Reason, key: str) -> None:
         self._open[reason, key] += 1
         exchange.add_cleanup(partial(self._remove, reason, key))
 

@@ -72,6 +72,10 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
     """Maximum number of connections of one client address to one worker, and at most half of those that it
     accepts; the longest idle ones beyond are closed. Trusted proxies are exempt."""
 
+    max_connections: Annotated[int, Variable("MAX_CONNECTIONS_PER_WORKER"), Meta(ge=64, le=65_536)] = 8192
+    """Maximum number of connections of one worker, and fewer where the limit of open files is low; half of
+    them may be event streams and WebSockets."""
+
     max_websocket_message_bytes: Annotated[
         int, Variable("MAX_WEBSOCKET_MESSAGE_BYTES"), Meta(ge=1024, le=67_108_864)
     ] = MIB

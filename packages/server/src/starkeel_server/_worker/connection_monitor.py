@@ -20,6 +20,7 @@ _INTERVAL_S: Final = 0.1
 _LATE_S: Final = 0.25
 """Delay from which the event loop has requests that have not begun, whose connections seem idle."""
 _DESCRIPTORS_A_TURN: Final = 256
+_WEBSOCKETS_A_TURN: Final = 128
 _QUIET_S: Final = 10.0
 """Seconds without a closed connection from which a limit is no longer exceeded."""
 _FRAME_BYTES: Final = 64
@@ -59,6 +60,8 @@ class ConnectionMonitor:
         self._connections = Connections(port)
         self._by_peer: dict[tuple[str, int], Connection] = {}
         self._unfinished: dict[WebSocketExchange, _Unfinished] = {}
+        self._websockets: list[WebSocketExchange] = []
+        """Those to be checked before all are checked again."""
         self._open = Gauge("starkeel_open_connections", "Open connections.", multiprocess_mode="livesum")
         self._closed = Counter(
             "starkeel_connections_closed", "Connections closed as a limit was exceeded.", ["reason"]
@@ -126,15 +129,21 @@ class ConnectionMonitor:
                     yield state.sent_s, connection
 
     def _check_websockets(self) -> None:
-        open_before, self._unfinished = self._unfinished, {}
-        for exchange in self._pipeline.open_exchanges():
-            if not isinstance(exchange, WebSocketExchange) or not exchange.is_accepted:
+        if not self._websockets:
+            found = (each for each in self._pipeline.open_exchanges() if isinstance(each, WebSocketExchange))
+            self._websockets = list(found)
+            known = self._unfinished
+            self._unfinished = {each: known[each] for each in self._websockets if each in known}
+        turn = self._websockets[:_WEBSOCKETS_A_TURN]
+        del self._websockets[:_WEBSOCKETS_A_TURN]
+        for exchange in turn:
+            if exchange.ended_ns or not exchange.is_accepted:
                 continue
             connection = self._by_peer.get(_peer(exchange))
             state = None if connection is None else connection.state()
             if connection is None or state is None:
                 continue
-            self._unfinished[exchange] = unfinished = open_before.get(exchange) or _Unfinished()
+            unfinished = self._unfinished.setdefault(exchange, _Unfinished())
             if unfinished.update(exchange, state.taken_bytes) > self._limits.websocket:
                 self._end(connection, "websocket", count=len(self._by_peer))
 
@@ -162,7 +171,7 @@ class ConnectionMonitor:
 
 def connection_monitor(app: Litestar, engine: Engine, settings: ServerSettings) -> ConnectionMonitor:
     """Return the monitor of a worker's connections."""
-    accepted = connection_limit()
+    accepted = connection_limit(settings.max_connections)
     limits = ConnectionLimits(
         address=min(settings.max_connections_per_address, accepted // 2),
         total=accepted - accepted // 8,

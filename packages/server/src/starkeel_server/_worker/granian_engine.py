@@ -35,7 +35,6 @@ _KEEPALIVE_S = 30
 """Seconds of silence after which the kernel checks that a peer still exists, as of an event stream."""
 _BLOCKING_THREADS = 512
 _OTHER_FILES = 256
-_MAX_CONNECTIONS = 8192
 _LOW_FILES = 1024
 """Limit of open files below which it is logged as a warning; the usual default."""
 
@@ -70,7 +69,7 @@ class Engine:
         self._callback = self._granian.watch(self._granian.wrap(app, {"url_path_prefix": None}, {}, None))
         self._inode = os.fstat(listener.fileno()).st_ino
         self.port: int = listener.getsockname()[1]
-        _raise_file_limit()
+        _raise_file_limit(settings.max_connections)
         self._worker = self._make(listener, settings, number, uses_websockets=uses_websockets)
         if settings.tls_cert_file is not None:
             set_certificate_expiry(settings.tls_cert_file)
@@ -127,7 +126,7 @@ class Engine:
             blocking_threads=_BLOCKING_THREADS,
             py_threads=1,
             py_threads_idle_timeout=30,
-            backpressure=connection_limit(),
+            backpressure=connection_limit(settings.max_connections),
             # "auto" has no timeout for silent connections.
             http_mode=HTTPModes.http1,
             http1_opts=HTTP1Settings(
@@ -189,7 +188,7 @@ def set_tcp_options(listener: socket.socket, *, write_timeout_s: float) -> None:
         log.warning("write timeout not enforced", reason="the operating system has no TCP_USER_TIMEOUT")
 
 
-def connection_limit() -> int:
+def connection_limit(most: int) -> int:
     """Return the maximum number of connections of one worker; more wait in the kernel's backlog.
 
     Granian counts idle connections too: with its default of 1024, clients that only keep connections open
@@ -197,13 +196,13 @@ def connection_limit() -> int:
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     # The kernel's limit may be infinite, which is -1.
-    return _MAX_CONNECTIONS if files < 0 else min(_MAX_CONNECTIONS, max(files // 2, files - _OTHER_FILES))
+    return most if files < 0 else min(most, max(files // 2, files - _OTHER_FILES))
 
 
-def _raise_file_limit() -> None:
-    limit = raise_file_limit(_MAX_CONNECTIONS + _OTHER_FILES)
+def _raise_file_limit(connections: int) -> None:
+    limit = raise_file_limit(connections + _OTHER_FILES)
     if limit < _LOW_FILES:
-        log.warning("limit of open files is low", limit=limit, connections=connection_limit())
+        log.warning("limit of open files is low", limit=limit, connections=connection_limit(connections))
 
 
 def _descriptors_of(inode: int) -> list[int]:
