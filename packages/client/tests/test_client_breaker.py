@@ -178,7 +178,7 @@ def test_the_series_of_every_worker_name_the_upstream_and_no_address(upstream: U
         samples = [sample for sample in service.metrics() if sample.name.startswith("upstream_")]
         assert {sample.labels["upstream"] for sample in samples} == {"accounts"}
         assert {name for sample in samples for name in sample.labels} == {
-            *("upstream", "outcome", "state", "le"),
+            *("upstream", "outcome", "state", "winner", "le"),
         }
         states = {sample.labels["state"] for sample in samples if sample.name == "upstream_connections"}
         assert states == {"used", "idle", "waiting"}

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from math import floor
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import anyio
 import httpx2
@@ -12,8 +12,14 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from ._compat import Trace, set_header
+from ._tls import explain
+
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
+TIMEOUT_HEADER: Final = "X-Request-Timeout"
+_HOP_S: Final = 0.01
+"""Seconds that a response may take from the upstream to the caller; a tenth of a short timeout."""
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 """Larger responses are rejected: calls between services exchange messages, not files."""
 
@@ -58,6 +64,8 @@ class Failure:
     kind: Literal["connection_error", "invalid", "no_connection", "timeout"]
     """`no_connection`: the pool was exhausted; `invalid`: the response cannot be processed."""
     error_type: str
+    reason: str | None = None
+    """The setting to check, if the cause is known."""
 
 
 class InvalidResponseError(Exception):
@@ -107,7 +115,7 @@ async def _outcome(
     except httpx2.PoolTimeout as error:
         return Failure("no_connection", _qualified_name(error))
     except httpx2.TransportError as error:
-        return Failure("connection_error", _qualified_name(error))
+        return Failure("connection_error", _qualified_name(error), explain(error))
     except (httpx2.DecodingError, InvalidResponseError) as error:
         return Failure("invalid", _qualified_name(error))
 
@@ -122,8 +130,7 @@ def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if isinstance(request_id, str):
         headers["X-Request-ID"] = request_id
-    # Rounded down, so that the upstream does not work after the caller has given up.
-    headers["X-Request-Timeout"] = f"{max(floor(call.left_s() * 1000), 1) / 1000:.3f}"
+    headers[TIMEOUT_HEADER] = _timeout(call)
     # Reads and writes are bounded by the deadline of the whole attempt.
     timeouts = {"connect": connect_timeout_s, "pool": connect_timeout_s, "read": None, "write": None}
     return httpx2.Request(
@@ -131,8 +138,25 @@ def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
         call.url,
         headers=headers,
         content=call.content,
-        extensions={"timeout": timeouts, "route": call.route},
+        extensions={"timeout": timeouts, "route": call.route, "trace": _before_headers(call)},
     )
+
+
+def _timeout(call: Call) -> str:
+    """Return the seconds that the upstream has to respond."""
+    left_s = call.left_s()
+    # Less the way of the response. Rounded down: the upstream must not work after the caller has given up.
+    return f"{max(floor((left_s - min(_HOP_S, left_s / 10)) * 1000), 1) / 1000:.3f}"
+
+
+def _before_headers(call: Call) -> Trace:
+    """Return a trace function that sets the timeout when headers are sent: connecting takes time, too."""
+
+    async def trace(event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            set_header(info, TIMEOUT_HEADER, _timeout(call))
+
+    return trace
 
 
 async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Request) -> httpx2.Response:

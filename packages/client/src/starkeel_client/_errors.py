@@ -14,6 +14,17 @@ class BreakerOpenError(ServiceUnavailableException):
     """The circuit breaker of the upstream is open: no request was sent. Becomes 503 with `Retry-After`."""
 
 
+class UpstreamBusyError(ServiceUnavailableException):
+    """Too many requests of this worker to the upstream are open: no request was sent. It becomes 503 with
+    `Retry-After`.
+    """
+
+
+def busy(upstream: str) -> HTTPException:
+    """Return the exception for a call beyond the limit of concurrent requests."""
+    return UpstreamBusyError(f"Too many calls to {upstream} are in progress.", headers={"Retry-After": "1"})
+
+
 def unavailable(
     upstream: str,
     response: httpx2.Response | None = None,
