@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from math import floor
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import anyio
 import httpx2
@@ -12,7 +12,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from ._compat import Trace, set_header
+from ._compat import RequestTrace
 from ._tls import explain
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
@@ -107,20 +107,22 @@ async def _outcome(
 ) -> httpx2.Response | Failure:
     try:
         with anyio.fail_after(max(call.left_s(), 0)):
-            return await _exchange(transport, _request(call, connect_timeout_s))
+            trace = RequestTrace(transport, header=TIMEOUT_HEADER, timeout=lambda: _timeout(call))
+            return await _exchange(transport, _request(call, connect_timeout_s, trace), trace)
     except TimeoutError:
         return Failure("timeout", "timeout")
     except httpx2.LocalProtocolError:
         raise
     except httpx2.PoolTimeout as error:
         return Failure("no_connection", _qualified_name(error))
-    except httpx2.TransportError as error:
+    # OSError: httpcore2 does not translate the alert of TLS 1.3 that rejects a client certificate.
+    except (httpx2.TransportError, OSError) as error:
         return Failure("connection_error", _qualified_name(error), explain(error))
     except (httpx2.DecodingError, InvalidResponseError) as error:
         return Failure("invalid", _qualified_name(error))
 
 
-def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
+def _request(call: Call, connect_timeout_s: float, trace: RequestTrace) -> httpx2.Request:
     headers = httpx2.Headers({"Accept": "application/json", "Accept-Encoding": "identity"})
     headers.update(call.headers)
     # Override the caller's headers, so that trace, request id and timeout are always propagated.
@@ -138,7 +140,7 @@ def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
         call.url,
         headers=headers,
         content=call.content,
-        extensions={"timeout": timeouts, "route": call.route, "trace": _before_headers(call)},
+        extensions={"timeout": timeouts, "route": call.route, "trace": trace},
     )
 
 
@@ -149,18 +151,20 @@ def _timeout(call: Call) -> str:
     return f"{max(floor((left_s - min(_HOP_S, left_s / 10)) * 1000), 1) / 1000:.3f}"
 
 
-def _before_headers(call: Call) -> Trace:
-    """Return a trace function that sets the timeout when headers are sent: connecting takes time, too."""
+async def _exchange(
+    transport: httpx2.AsyncBaseTransport, request: httpx2.Request, trace: RequestTrace
+) -> httpx2.Response:
+    try:
+        response = await transport.handle_async_request(request)
+        body = await _read(request, response)
+    except BaseException:
+        await trace.abandon()
+        raise
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _HOP_HEADERS]
+    return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
 
-    async def trace(event: str, info: dict[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
-            set_header(info, TIMEOUT_HEADER, _timeout(call))
 
-    return trace
-
-
-async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Request) -> httpx2.Response:
-    response = await transport.handle_async_request(request)
+async def _read(request: httpx2.Request, response: httpx2.Response) -> bytes:
     response.request = request
     try:
         encodings = response.headers.get_list("content-encoding", split_commas=True)
@@ -171,10 +175,9 @@ async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Reques
             body += chunk
             if len(body) > MAX_RESPONSE_BYTES:
                 raise InvalidResponseError(f"the response is larger than {MAX_RESPONSE_BYTES} bytes")
+        return bytes(body)
     finally:
         await response.aclose()
-    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _HOP_HEADERS]
-    return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
 
 
 def _request_attributes(call: Call, resends: int) -> dict[str, AttributeValue]:
