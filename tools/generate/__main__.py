@@ -10,15 +10,23 @@ import sys
 from pathlib import Path
 
 from ..workspace import ROOT
-from . import configuration, dashboards, openapi, prometheus_rule
+from . import clients, configuration, dashboards, openapi, prometheus_rule
 
 
 def _monitoring(root: Path) -> dict[Path, str | None]:
     return dashboards.files(root) | prometheus_rule.files(root)
 
 
-GENERATORS = {"reference": configuration.files, "openapi": openapi.files, "dashboards": _monitoring}
-"""By the name of their recipe: the files' contents, and `None` for a file that must not exist."""
+GENERATORS = {
+    "reference": configuration.files,
+    "openapi": openapi.files,
+    "clients": clients.files,
+    "dashboards": _monitoring,
+}
+"""By the name of their recipe: the files' contents, and `None` for a file that must not exist.
+
+Clients are generated from the OpenAPI documents, and so after them.
+"""
 
 
 def main() -> int:
