@@ -105,7 +105,7 @@ _USE = [
 _UPSTREAMS = [
     Panel(
         "Requests to upstreams",
-        "By result, retries included. `rejected`: the circuit breaker was open; `limited`: too many were open. Nothing was sent.",
+        "By result, retries included. `rejected` by the circuit breaker and `limited` were not sent.",
         [rate("upstream_requests_total", "upstream, outcome")],
         unit="reqps",
     ),
@@ -136,8 +136,7 @@ _UPSTREAMS = [
     ),
     Panel(
         "Retries and hedged reads",
-        "Retries of idempotent requests, reads sent a second time by the request that was answered first, and both "
-        "that the retry budget refused.",
+        "Retries, reads that were sent again by the request that was answered first, and refused ones.",
         [
             rate("upstream_retries_total", "upstream"),
             rate("upstream_hedged_requests_total", "upstream, winner", "{{upstream}} hedged, {{winner}} won"),

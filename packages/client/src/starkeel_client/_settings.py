@@ -60,7 +60,7 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
     """Path of the client certificate chain that the service requires, PEM; loaded again when it changes."""
 
     tls_key_file: Annotated[Path | None, Variable("TLS_KEY_FILE")] = None
-    """Path of its private key, PEM without a passphrase."""
+    """Path of the private key of the client certificate, PEM without a passphrase."""
 
     retries: Annotated[int, Variable("RETRIES"), Meta(ge=0, le=10)] = 2
     """Maximum retries of an idempotent call; 0 disables retries."""
@@ -73,7 +73,7 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
     used."""
 
     hedge_delay_s: Annotated[float | None, Variable("HEDGE_DELAY_SECONDS"), Meta(ge=0.001, le=60)] = None
-    """Seconds until then; unset: the 95th percentile of the recent responses of the same route."""
+    """Seconds without a response until a GET is sent again; unset: the 95th percentile of the route."""
 
     breaker_failure_ratio: Annotated[float, Variable("BREAKER_FAILURE_RATIO"), Meta(ge=0.01, le=1)] = 0.5
     """Share of failed requests, retries included, from which the circuit breaker of a worker opens."""
