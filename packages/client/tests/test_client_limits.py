@@ -7,6 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
 from typing import Any
 
+import anyio
+import httpx2
 import pytest
 from prometheus_client import REGISTRY
 from starkeel_client import UpstreamBusyError, UpstreamUrl
@@ -65,37 +67,43 @@ def test_a_call_waits_no_longer_than_its_deadline(server: Any, reply: Any, calle
     assert len(server.received) == 1
 
 
-def test_a_call_that_waits_until_its_own_timeout_is_rejected_as_busy(
+def test_the_slots_of_calls_that_fail_time_out_or_are_cancelled_are_free_again(
     server: Any, reply: Any, caller: Start
 ) -> None:
-    server.script(reply(wait=True))
-    calling = caller(max_requests=1, timeout_s=0.5, connect_timeout_s=0.5)
+    async def give_up(client: Any) -> Any:
+        with anyio.move_on_after(0.05):
+            return await client.get("/")
+        return httpx2.Response(202)
 
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(calling.call)
-        server.wait_for_requests(1)
-        time_left = calling.call(lambda it: it.get("/"), deadline_s=0.05)
-        assert time_left.status_code == 504
-        assert first.result(30).status_code == 503
+    server.script(reply(drop=True), reply(status=503), reply(wait=True))
+    calling = caller(max_requests=1, max_waiting_requests=0, retries=0, timeout_s=0.3, connect_timeout_s=0.3)
+
+    assert [calling.call().status_code for _ in range(3)] == [503] * 3
+    assert calling.call(give_up).json()["status"] == 202
     server.go_on.set()
     server.script(reply())
-    # The slots of failed and cancelled calls are free again.
-    assert [calling.call().status_code for _ in range(5)] == [200] * 5
+    assert [calling.call(lambda it: it.get("/")).status_code for _ in range(5)] == [200] * 5
 
 
-def test_an_open_breaker_rejects_without_waiting_for_a_slot(server: Any, reply: Any, caller: Start) -> None:
-    server.script(reply(wait=True), reply(status=503))
-    calling = caller(max_requests=2, breaker_min_requests=1, breaker_open_s=600, retries=0, timeout_s=60)
+def test_calls_that_wait_are_rejected_when_the_breaker_opens(server: Any, reply: Any, caller: Start) -> None:
+    server.script(reply(wait=True, status=503))
+    calling = caller(max_requests=1, breaker_min_requests=1, breaker_open_s=600, retries=0, timeout_s=60)
 
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(calling.call)
-        server.wait_for_requests(1)
-        assert calling.call().status_code == 503
-        rejected = calling.call(deadline_s=30)
-        assert rejected.status_code == 503
-        assert int(rejected.headers["Retry-After"]) >= 300
+    with ThreadPoolExecutor(4) as pool:
+        calls = occupied(pool, calling, server, 1)
+        calls += [pool.submit(calling.call) for _ in range(3)]
+        wait_until(lambda: value("upstream_requests_waiting") == 3, timeout_s=20)
         server.go_on.set()
-        assert first.result(30).status_code == 200
+        responses = [each.result(30) for each in calls]
+
+    assert [response.status_code for response in responses] == [503] * 4
+    assert [int(response.headers["Retry-After"]) >= 300 for response in responses] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert len(server.received) == 1
 
 
 class SlowListener:
@@ -142,11 +150,31 @@ def test_the_remaining_time_shrinks_with_every_attempt_and_leaves_time_for_the_r
     assert second <= first - 0.3
 
 
-@pytest.mark.parametrize("deadline_s", [0.5, 20])
-def test_the_remaining_time_is_that_of_the_request_less_the_way_of_the_response(
-    server: Any, caller: Start, deadline_s: float
+def test_waiting_for_a_connection_shortens_the_time_of_the_upstream(
+    server: Any, reply: Any, caller: Start
 ) -> None:
-    caller(timeout_s=60).call(deadline_s=deadline_s)
+    server.script(reply(wait=True), reply())
+    calling = caller(max_connections=1, max_requests=2, timeout_s=60, connect_timeout_s=60)
+
+    with ThreadPoolExecutor(2) as pool:
+        calls = occupied(pool, calling, server, 1)
+        calls.append(pool.submit(calling.call))
+        wait_until(lambda: value("upstream_connections", state="waiting") == 1, timeout_s=20)
+        waited_from = time.monotonic()
+        wait_until(lambda: time.monotonic() >= waited_from + 0.5, timeout_s=20)
+        server.go_on.set()
+        assert [each.result(60).status_code for each in calls] == [200] * 2
+
+    assert float(server.received[1].headers["X-Request-Timeout"]) <= 59.5
+
+
+@pytest.mark.parametrize(("deadline_s", "limit_s"), [(300, 280), (50, 45)])
+def test_the_remaining_time_is_that_of_the_request_less_the_way_of_the_response(
+    server: Any, caller: Start, monkeypatch: pytest.MonkeyPatch, deadline_s: float, limit_s: float
+) -> None:
+    # More than a slow machine takes to send the request, and not more than a tenth of the rest.
+    monkeypatch.setattr("starkeel_client._attempt._HOP_S", 20.0 if deadline_s > 50 else 1000.0)
+    caller(timeout_s=300).call(deadline_s=deadline_s)
 
     sent = float(server.received[0].headers["X-Request-Timeout"])
-    assert 0 < sent <= deadline_s - 0.01
+    assert 0 < sent <= limit_s

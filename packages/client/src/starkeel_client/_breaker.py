@@ -49,20 +49,15 @@ class Breaker:
             return "closed"
         return "half_open" if time.monotonic() >= self._opened_until else "open"
 
-    @property
-    def is_rejecting(self) -> bool:
-        """Whether `admit` would reject a request now."""
-        return self._opened_until is not None and (self._is_probing or time.monotonic() < self._opened_until)
-
     def admit(self) -> int | None:
         """Admit a request; `None` if it is rejected.
 
         Returns:
             A permit, with which `record` must be called when the request has ended.
         """
-        if self.is_rejecting:
-            return None
         if self._opened_until is not None:
+            if self._is_probing or time.monotonic() < self._opened_until:
+                return None
             self._is_probing = True
         return self._permit
 

@@ -97,9 +97,6 @@ class Upstream:
 
     async def _admit(self, call: Call, attempts: int) -> int:
         """Wait for a slot, and return the permit of the breaker; `_attempt` returns both."""
-        # First, because the slots may be occupied by requests that wait for their timeouts.
-        if self._breaker.is_rejecting:
-            raise self._rejected()
         if not await self._limit.acquire(within_s=call.left_s()):
             self._metrics.count("limited")
             if call.is_bound_by_request and call.left_s() <= 0:
@@ -109,7 +106,8 @@ class Upstream:
         permit = self._breaker.admit()
         if permit is None:
             self._limit.release()
-            raise self._rejected()
+            self._metrics.count("rejected")
+            raise unavailable(self.name, retry_after_s=self._breaker.open_s(), kind=BreakerOpenError)
         return permit
 
     async def _attempt(self, call: Call, permit: int, attempts: int) -> Result:
@@ -206,10 +204,6 @@ class Upstream:
             return True
         self._metrics.count_refused_retry()
         return False
-
-    def _rejected(self) -> HTTPException:
-        self._metrics.count("rejected")
-        return unavailable(self.name, retry_after_s=self._breaker.open_s(), kind=BreakerOpenError)
 
     def _error(self, call: Call, outcome: Result, attempts: int) -> HTTPException:
         """Return the exception for a failed call; the message never contains the upstream's address."""
