@@ -100,6 +100,11 @@ reference:
 openapi:
     uv run --frozen python -m tools.generate openapi
 
+# Write the typed clients of other services from docs/openapi, as declared in services/*/pyproject.toml
+[group('generate')]
+clients:
+    uv run --frozen python -m tools.generate clients
+
 # Write Grafana's dashboards and the PrometheusRule of the alerts
 [group('generate')]
 dashboards:

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -35,6 +35,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         replicas: Containers that compose starts.
         max_replicas: Maximum number of containers behind the proxy.
         compose_environment: Further variables of its container.
+        clients: Operations and fields of other services, for the clients of `just clients`.
     """
 
     port: Port
@@ -45,6 +46,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     replicas: Annotated[int, Meta(ge=1)] = 1
     max_replicas: Annotated[int, Meta(ge=1)] = 4
     compose_environment: dict[str, str] = {}
+    clients: dict[str, dict[str, Any]] = {}
     name: str = ""
 
 
@@ -135,6 +137,8 @@ def _unmet(service: Service, services: list[Service]) -> Iterator[str]:
     for name in service.calls:
         if name not in names:
             yield f"calls: there is no service {name!r}; services: {', '.join(names)}"
+    for name in sorted(service.clients.keys() - set(service.calls)):
+        yield f"clients: {name!r} is not in `calls`: add it there, or remove [tool.starkeel.clients.{name}]"
     if service.name in service.calls:
         yield "calls: a service cannot call itself"
     if "tokens" in service.needs and issuer(services) is None:

@@ -45,18 +45,25 @@ class Authority:
         builder = builder.add_extension(usage, critical=True)
         self.certificate = self._write("authority.pem", _pem(builder.sign(self._key, SHA256())))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Return the paths of a certificate for a host name, `localhost` and 127.0.0.1, and of its key."""
+    def issue(self, name: str, *, days: int = 1) -> tuple[Path, Path]:
+        """Return the paths of a certificate for a host name, `localhost` and 127.0.0.1, and of its key.
+
+        Args:
+            name: Host name.
+            days: Days until it expires, from -1.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName(
             [x509.DNSName(name), x509.DNSName("localhost"), x509.IPAddress(_LOOPBACK)]
         )
-        builder = self._builder(_named(name), key).add_extension(names, critical=False)
+        builder = self._builder(_named(name), key, days=days).add_extension(names, critical=False)
         certificate = self._write(f"{name}.pem", _pem(builder.sign(self._key, SHA256())))
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         return certificate, self._write(f"{name}.key", private)
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, days: int = 1
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
@@ -65,8 +72,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _DAY)
-            .not_valid_after(now + _DAY)
+            .not_valid_before(now - 2 * _DAY)
+            .not_valid_after(now + days * _DAY)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(identifier, critical=False)
         )

@@ -108,6 +108,7 @@ def test_what_a_team_writes_outside_of_the_generated_parts_is_kept(workspace: Pa
         ("inventory", INVENTORY.replace("stock", "orders/x"), "/api/orders/x overlaps with /api/orders"),
         ("inventory", INVENTORY.replace("/api/stock", "api"), "Expected `str` matching regex"),
         ("inventory", INVENTORY.replace('"tokens"', '"signing key"'), "only one can issue tokens"),
+        ("inventory", INVENTORY + "[tool.starkeel.clients.accounts]", "'accounts' is not in `calls`: add it"),
         ("Inventory", INVENTORY, "'Inventory' cannot name a service"),
         ("class", INVENTORY, "'class' cannot name a service"),
         ("i" * 60, INVENTORY, "cannot name a service: use up to 31 lower-case letters"),

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ..registry import ROOT, RegistryError
-from . import configuration, dashboards, openapi, prometheus_rule, regions
+from . import clients, configuration, dashboards, openapi, prometheus_rule, regions
 
 
 def _monitoring(root: Path) -> dict[Path, str | None]:
@@ -21,10 +21,14 @@ def _monitoring(root: Path) -> dict[Path, str | None]:
 GENERATORS = {
     "reference": configuration.files,
     "openapi": openapi.files,
+    "clients": clients.files,
     "dashboards": _monitoring,
     "fleet": regions.files,
 }
-"""By the name of their recipe: the files' contents, and `None` for a file that must not exist."""
+"""By the name of their recipe: the files' contents, and `None` for a file that must not exist.
+
+Clients are generated from the OpenAPI documents, and so after them.
+"""
 
 
 def main() -> int:

@@ -26,6 +26,8 @@ class Issuer:
         self.may_respond = Event()
         self.may_respond.set()
         self.fetches = 0
+        self.conditions: list[str | None] = []
+        """`If-None-Match` of each request."""
         self._changed = Condition()
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
@@ -42,6 +44,11 @@ class Issuer:
                 body = document if isinstance(document, bytes) else msgspec.json.encode(document)
                 # The client may have timed out.
                 with suppress(OSError):
+                    issuer.conditions.append(self.headers["If-None-Match"])
+                    if issuer.headers.get("ETag", "") == self.headers["If-None-Match"]:
+                        self.send_response(304)
+                        self.end_headers()
+                        return
                     self.send_response(issuer.status)
                     for name, value in issuer.headers.items():
                         self.send_header(name, value)

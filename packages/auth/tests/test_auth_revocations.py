@@ -23,6 +23,7 @@ class Server(Protocol):
     headers: dict[str, str]
     may_respond: Any
     fetches: int
+    conditions: list[str | None]
     url: str
 
     def start(self) -> None: ...
@@ -94,6 +95,26 @@ def test_the_token_of_an_ended_session_is_refused(
         assert "session has ended" in refused.headers["www-authenticate"]
         assert service.status(bearer(sid="two")) == 200
         assert service.status(bearer()) == 200
+
+
+def test_an_unchanged_list_is_not_sent_again(
+    revocations: Server, following: MakeSettings, bearer: Bearer
+) -> None:
+    revocations.headers["ETag"] = '"first"'
+    revocations.document = {"sessions": ["one"]}
+    with verifier(following()) as service:
+        _wait_for_refusal(service, bearer(sid="one"))
+        revocations.wait_for_fetches(5)
+        assert revocations.conditions[0] is None
+        assert set(revocations.conditions[1:]) == {'"first"'}
+        # The list stays in use, and counts as fetched.
+        assert service.status(bearer(sid="one")) == 401
+        assert service.is_ready()
+
+        revocations.document = {"sessions": ["two"]}
+        revocations.headers["ETag"] = '"second"'
+        _wait_for_refusal(service, bearer(sid="two"))
+        assert service.status(bearer(sid="one")) == 200
 
 
 def test_without_the_setting_nothing_is_fetched(

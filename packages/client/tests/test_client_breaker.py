@@ -134,6 +134,35 @@ def test_an_upstream_that_fails_is_left_alone_until_it_recovers(upstream: Upstre
         assert {response.status_code for response in call(service, 30)} == {200}
 
 
+def test_the_load_on_a_failing_upstream_stays_within_a_tenth_of_the_calls(server: Any, reply: Any) -> None:
+    server.script(reply(status=503))
+    environment = {
+        "PYTHONPATH": str(HERE),
+        "ACCOUNTS_URL": server.url,
+        "ACCOUNTS_BREAKER_OPEN_SECONDS": "0",
+        "WORKERS": "2",
+    }
+    calls = 400
+    with running("client_sample", environment) as service:
+        assert {response.status_code for response in call(service, calls)} == {503}
+
+        # One request per call, and the ten retries that each of the two workers has at first.
+        assert calls < len(server.received) <= calls + 20
+        assert requests(service, "unavailable") == len(server.received)
+        refused = service.metric("upstream_retries_refused_total", upstream="accounts")
+        assert refused >= calls - 20
+
+
+def test_the_load_on_a_dead_upstream_stays_within_a_tenth_of_the_calls(upstream: Upstream) -> None:
+    calls = 200
+    with run_sample(upstream, ACCOUNTS_BREAKER_OPEN_SECONDS="0") as service:
+        upstream.kill()
+
+        assert {response.status_code for response in call(service, calls)} == {503}
+
+        assert calls < requests(service) <= calls + 10
+
+
 def test_an_open_breaker_sends_nothing_and_names_itself_in_the_access_log(upstream: Upstream) -> None:
     with run_sample(upstream, ACCOUNTS_BREAKER_OPEN_SECONDS="600") as service:
         upstream.set_status(503)
@@ -178,7 +207,7 @@ def test_the_series_of_every_worker_name_the_upstream_and_no_address(upstream: U
         samples = [sample for sample in service.metrics() if sample.name.startswith("upstream_")]
         assert {sample.labels["upstream"] for sample in samples} == {"accounts"}
         assert {name for sample in samples for name in sample.labels} == {
-            *("upstream", "outcome", "state", "le"),
+            *("upstream", "outcome", "state", "winner", "le"),
         }
         states = {sample.labels["state"] for sample in samples if sample.name == "upstream_connections"}
         assert states == {"used", "idle", "waiting"}

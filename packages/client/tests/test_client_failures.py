@@ -102,14 +102,30 @@ def test_an_unreachable_upstream_is_reported_without_its_address(server: Any, ca
     ]
 
 
-def test_retries_are_limited_by_the_budget_during_an_outage(server: Any, reply: Any, caller: Start) -> None:
+def test_an_outage_is_not_amplified_by_retries(server: Any, reply: Any, caller: Start) -> None:
     server.script(reply(status=503))
-    calling = caller(retries=2)
+    calling = caller(retries=2, breaker_open_s=0)
 
-    assert {calling.call().status_code for _ in range(100)} == {503}
+    assert {calling.call().status_code for _ in range(200)} == {503}
 
-    # One attempt per call, the initial budget of ten, and a fifth of the calls; 300 without a budget.
-    assert len(server.received) <= 100 + 10 + 20
+    # One request per call, and the ten retries that every worker has at first; 600 without a budget.
+    assert len(server.received) == 200 + 10
+
+
+def test_retries_of_a_partly_failing_upstream_are_a_share_of_its_successes(
+    server: Any, reply: Any, caller: Start
+) -> None:
+    calling = caller(retries=2, breaker_open_s=0, retry_budget_ratio=0.2)
+    server.script(*[reply(status=503)] * 30, reply())
+    assert [calling.call().status_code for _ in range(20)] == [503] * 20
+    assert len(server.received) == 30
+
+    assert {calling.call().status_code for _ in range(10)} == {200}
+    server.script(reply(status=503))
+    assert {calling.call().status_code for _ in range(10)} == {503}
+
+    # Ten successes allow two retries.
+    assert len(server.received) == 30 + 10 + 10 + 2
 
 
 def test_a_short_retry_after_is_honored(server: Any, reply: Any, caller: Start) -> None:

@@ -19,6 +19,7 @@ AGREED: dict[str, tuple[int, str, bytes, int]] = {
     "an active user": (200, JSON, PROFILE, 201),
     "a rejected token": (401, PROBLEM, b'{"type":"about:blank","title":"","status":401}', 401),
     "a deactivated user": (403, PROBLEM, b'{"type":"about:blank","title":"","status":403}', 403),
+    "a rate limit of the user": (429, PROBLEM, b'{"status":429}', 429),
 }
 VIOLATIONS: dict[str, tuple[int, str, bytes, int]] = {
     "a page of a proxy": (200, "text/html", b"<html>private</html>", 502),
@@ -31,7 +32,8 @@ VIOLATIONS: dict[str, tuple[int, str, bytes, int]] = {
     "a missing route": (404, PROBLEM, b'{"status": 404}', 502),
     "a firewall's refusal": (403, "text/html", b"<html>private</html>", 502),
     "a proxy's authentication": (401, "text/plain", b"private", 502),
-    "a rate limit": (429, PROBLEM, b'{"status": 429}', 503),
+    "a rate limit of a proxy": (429, "text/html", b"<html>private</html>", 503),
+    "a problem with another status": (403, PROBLEM, b'{"status": 401}', 502),
     "an error": (500, PROBLEM, b'{"status": 500}', 503),
 }
 
@@ -55,6 +57,8 @@ class Accounts:
                     self.send_header("Content-Type", media_type)
                 if status != 204:
                     self.send_header("Content-Length", str(len(body)))
+                if status in {429, 500}:
+                    self.send_header("Retry-After", "37")
                 self.end_headers()
                 with suppress(OSError):
                     self.wfile.write(body)
@@ -119,6 +123,8 @@ def test_accounts_is_believed_only_if_its_response_is_as_agreed(
 
     assert response.status_code == expected, response.text
     assert "private" not in response.text
+    if reply[0] in {429, 500}:
+        assert response.headers["Retry-After"] == "37"
     if how in VIOLATIONS:
         assert response.headers["content-type"].startswith(PROBLEM)
         line = orders.wait_for_log("upstream response invalid", request_id=request_id)

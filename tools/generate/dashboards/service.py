@@ -105,7 +105,7 @@ _USE = [
 _UPSTREAMS = [
     Panel(
         "Requests to upstreams",
-        "By result, retries included. `rejected`: the circuit breaker was open, and nothing was sent.",
+        "By result, retries included. `rejected` by the circuit breaker and `limited` were not sent.",
         [rate("upstream_requests_total", "upstream, outcome")],
         unit="reqps",
     ),
@@ -123,8 +123,11 @@ _UPSTREAMS = [
     ),
     Panel(
         "Requests in flight",
-        "Requests to the upstream that have not ended.",
-        [gauge("upstream_requests_in_flight", "instance, upstream")],
+        "Requests to the upstream that have not ended, and those that wait because `MAX_REQUESTS` are open.",
+        [
+            gauge("upstream_requests_in_flight", "instance, upstream"),
+            gauge("upstream_requests_waiting", "instance, upstream", "{{instance}} {{upstream}} waiting"),
+        ],
     ),
     Panel(
         "Connections",
@@ -132,9 +135,13 @@ _UPSTREAMS = [
         [gauge("upstream_connections", "upstream, state")],
     ),
     Panel(
-        "Retries",
-        "Retries of idempotent requests; at most a fifth of the calls.",
-        [rate("upstream_retries_total", "upstream")],
+        "Retries and hedged reads",
+        "Retries, reads that were sent again by the request that was answered first, and refused ones.",
+        [
+            rate("upstream_retries_total", "upstream"),
+            rate("upstream_hedged_requests_total", "upstream, winner", "{{upstream}} hedged, {{winner}} won"),
+            rate("upstream_retries_refused_total", "upstream", "{{upstream}} refused"),
+        ],
         unit="reqps",
     ),
 ]

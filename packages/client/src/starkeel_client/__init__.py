@@ -9,7 +9,7 @@ from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._client import UpstreamClient
-    from ._errors import BreakerOpenError
+    from ._errors import BreakerOpenError, ProblemDetails, UpstreamBusyError, UpstreamProblemError
     from ._plugin import ClientPlugin
     from ._settings import UpstreamSettings, UpstreamUrl, upstream
 else:
@@ -17,7 +17,7 @@ else:
         __name__,
         {
             "_client": ["UpstreamClient"],
-            "_errors": ["BreakerOpenError"],
+            "_errors": ["BreakerOpenError", "ProblemDetails", "UpstreamBusyError", "UpstreamProblemError"],
             "_plugin": ["ClientPlugin"],
             "_settings": ["UpstreamSettings", "UpstreamUrl", "upstream"],
         },
@@ -26,7 +26,10 @@ else:
 __all__ = [
     "BreakerOpenError",
     "ClientPlugin",
+    "ProblemDetails",
+    "UpstreamBusyError",
     "UpstreamClient",
+    "UpstreamProblemError",
     "UpstreamSettings",
     "UpstreamUrl",
     "upstream",

@@ -12,8 +12,14 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from ._compat import RequestTrace
+from ._tls import explain
+
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
+TIMEOUT_HEADER: Final = "X-Request-Timeout"
+_HOP_S: Final = 0.01
+"""Seconds that a response may take from the upstream to the caller; a tenth of a short timeout."""
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 """Larger responses are rejected: calls between services exchange messages, not files."""
 
@@ -58,6 +64,8 @@ class Failure:
     kind: Literal["connection_error", "invalid", "no_connection", "timeout"]
     """`no_connection`: the pool was exhausted; `invalid`: the response cannot be processed."""
     error_type: str
+    reason: str | None = None
+    """The setting to check, if the cause is known."""
 
 
 class InvalidResponseError(Exception):
@@ -99,20 +107,22 @@ async def _outcome(
 ) -> httpx2.Response | Failure:
     try:
         with anyio.fail_after(max(call.left_s(), 0)):
-            return await _exchange(transport, _request(call, connect_timeout_s))
+            trace = RequestTrace(transport, header=TIMEOUT_HEADER, timeout=lambda: _timeout(call))
+            return await _exchange(transport, _request(call, connect_timeout_s, trace), trace)
     except TimeoutError:
         return Failure("timeout", "timeout")
     except httpx2.LocalProtocolError:
         raise
     except httpx2.PoolTimeout as error:
         return Failure("no_connection", _qualified_name(error))
-    except httpx2.TransportError as error:
-        return Failure("connection_error", _qualified_name(error))
+    # OSError: httpcore2 does not translate the alert of TLS 1.3 that rejects a client certificate.
+    except (httpx2.TransportError, OSError) as error:
+        return Failure("connection_error", _qualified_name(error), explain(error))
     except (httpx2.DecodingError, InvalidResponseError) as error:
         return Failure("invalid", _qualified_name(error))
 
 
-def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
+def _request(call: Call, connect_timeout_s: float, trace: RequestTrace) -> httpx2.Request:
     headers = httpx2.Headers({"Accept": "application/json", "Accept-Encoding": "identity"})
     headers.update(call.headers)
     # Override the caller's headers, so that trace, request id and timeout are always propagated.
@@ -122,8 +132,7 @@ def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if isinstance(request_id, str):
         headers["X-Request-ID"] = request_id
-    # Rounded down, so that the upstream does not work after the caller has given up.
-    headers["X-Request-Timeout"] = f"{max(floor(call.left_s() * 1000), 1) / 1000:.3f}"
+    headers[TIMEOUT_HEADER] = _timeout(call)
     # Reads and writes are bounded by the deadline of the whole attempt.
     timeouts = {"connect": connect_timeout_s, "pool": connect_timeout_s, "read": None, "write": None}
     return httpx2.Request(
@@ -131,12 +140,31 @@ def _request(call: Call, connect_timeout_s: float) -> httpx2.Request:
         call.url,
         headers=headers,
         content=call.content,
-        extensions={"timeout": timeouts, "route": call.route},
+        extensions={"timeout": timeouts, "route": call.route, "trace": trace},
     )
 
 
-async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Request) -> httpx2.Response:
-    response = await transport.handle_async_request(request)
+def _timeout(call: Call) -> str:
+    """Return the seconds that the upstream has to respond."""
+    left_s = call.left_s()
+    # Less the way of the response. Rounded down: the upstream must not work after the caller has given up.
+    return f"{max(floor((left_s - min(_HOP_S, left_s / 10)) * 1000), 1) / 1000:.3f}"
+
+
+async def _exchange(
+    transport: httpx2.AsyncBaseTransport, request: httpx2.Request, trace: RequestTrace
+) -> httpx2.Response:
+    try:
+        response = await transport.handle_async_request(request)
+        body = await _read(request, response)
+    except BaseException:
+        await trace.abandon()
+        raise
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _HOP_HEADERS]
+    return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
+
+
+async def _read(request: httpx2.Request, response: httpx2.Response) -> bytes:
     response.request = request
     try:
         encodings = response.headers.get_list("content-encoding", split_commas=True)
@@ -147,10 +175,9 @@ async def _exchange(transport: httpx2.AsyncBaseTransport, request: httpx2.Reques
             body += chunk
             if len(body) > MAX_RESPONSE_BYTES:
                 raise InvalidResponseError(f"the response is larger than {MAX_RESPONSE_BYTES} bytes")
+        return bytes(body)
     finally:
         await response.aclose()
-    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _HOP_HEADERS]
-    return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
 
 
 def _request_attributes(call: Call, resends: int) -> dict[str, AttributeValue]:

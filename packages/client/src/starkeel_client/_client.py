@@ -12,7 +12,7 @@ from litestar.serialization import encode_json
 from litestar.types import Scope
 
 from ._attempt import Call, Method
-from ._contract import decode
+from ._contract import check, decode
 from ._upstream import Upstream
 
 T = TypeVar("T")
@@ -40,8 +40,8 @@ class UpstreamClient:
         path: str,
         *,
         route: str | None = None,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | None] | None = None,
+        headers: Mapping[str, str | None] | None = None,
     ) -> httpx2.Response:
         """Send a GET request; see `request`."""
         return await self.request("GET", path, route=route, params=params, headers=headers)
@@ -51,7 +51,7 @@ class UpstreamClient:
         path: str,
         *,
         route: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | None] | None = None,
         json: object = None,
     ) -> httpx2.Response:
         """Send a POST request; retried only with an `Idempotency-Key` header. See `request`."""
@@ -63,8 +63,8 @@ class UpstreamClient:
         path: str,
         *,
         route: str | None = None,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | None] | None = None,
+        headers: Mapping[str, str | None] | None = None,
         json: object = None,
     ) -> httpx2.Response:
         """Make a call and return the complete response.
@@ -73,8 +73,8 @@ class UpstreamClient:
             method: HTTP method.
             path: Path below the upstream's URL, quoted, without a query.
             route: Path template (`/api/orders/{id}`) that names the call in telemetry.
-            params: Query parameters.
-            headers: Additional headers; propagated headers take precedence.
+            params: Query parameters; those that are None are omitted.
+            headers: Additional headers, except those that are None; propagated headers take precedence.
             json: Body to encode as JSON, of any type that Litestar encodes; None for no body.
 
         Raises:
@@ -82,13 +82,13 @@ class UpstreamClient:
             HTTPException: 504 when the request's deadline has passed, 502 when the response is invalid.
             ValueError: The path is invalid.
         """
-        sent = httpx2.Headers(dict(headers or {}))
+        sent = httpx2.Headers(_given(headers))
         if json is not None:
             sent.setdefault("Content-Type", "application/json")
         ends_at, is_bound_by_request = self._ends_at()
         call = Call(
             method=method,
-            url=url_of(self._upstream.settings.url, path, params),
+            url=url_of(self._upstream.settings.url, path, _given(params)),
             route=route,
             headers=sent,
             content=None if json is None else encode_json(json),
@@ -97,21 +97,36 @@ class UpstreamClient:
         )
         return await self._upstream.send(call)
 
-    def decode(self, response: httpx2.Response, kind: type[T], *, status: int | Container[int] = 200) -> T:
+    def decode(
+        self,
+        response: httpx2.Response,
+        kind: type[T],
+        *,
+        status: int | Container[int] = 200,
+        problems: Container[int] = (),
+    ) -> T:
         """Return the body of a response, if it is as its contract requires; otherwise log and raise.
 
         Args:
             response: A response of this upstream.
             kind: Type of the JSON body. Members that it does not have are ignored.
             status: The status that the contract gives to this body, or several.
+            problems: The statuses for which the contract has problem details (RFC 9457).
 
         Raises:
+            UpstreamProblemError: The status is one of `problems`, with problem details.
             HTTPException: 502 when status, media type or body are others.
             ServiceUnavailableException: Instead, if the status is 429 or 500: with the upstream's
                 `Retry-After`.
         """
-        statuses = {status} if isinstance(status, int) else status
-        return decode(self._upstream.name, response, kind, statuses)
+        statuses = (status,) if isinstance(status, int) else status
+        return decode(self._upstream.name, response, kind, statuses, problems)
+
+    def check(
+        self, response: httpx2.Response, *, status: int | Container[int], problems: Container[int] = ()
+    ) -> None:
+        """Raise as `decode`, for a response without a body that matters."""
+        check(self._upstream.name, response, (status,) if isinstance(status, int) else status, problems)
 
     def _ends_at(self) -> tuple[float, bool]:
         """Return the deadline of a call, and whether it is that of the request."""
@@ -128,6 +143,10 @@ def provider(upstream: Upstream) -> Callable[..., UpstreamClient]:
         return UpstreamClient(upstream, scope)
 
     return provide
+
+
+def _given(values: Mapping[str, str | None] | None) -> dict[str, str]:
+    return {name: value for name, value in (values or {}).items() if value is not None}
 
 
 def url_of(base: str, path: str, params: Mapping[str, str] | None) -> httpx2.URL:

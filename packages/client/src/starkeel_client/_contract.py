@@ -9,7 +9,7 @@ import msgspec
 import structlog
 from litestar.exceptions import HTTPException
 
-from ._errors import invalid, unavailable
+from ._errors import ProblemDetails, UpstreamProblemError, invalid, retry_after_seconds, unavailable
 
 T = TypeVar("T")
 
@@ -20,7 +20,13 @@ _OVERLOADED: Final = frozenset({429, 500, 502, 503, 504})
 log = structlog.get_logger(__name__)
 
 
-def decode(upstream: str, response: httpx2.Response, kind: type[T], statuses: Container[int]) -> T:
+def decode(
+    upstream: str,
+    response: httpx2.Response,
+    kind: type[T],
+    statuses: Container[int],
+    problems: Container[int] = (),
+) -> T:
     """Return the body of a response that is as its contract requires.
 
     Args:
@@ -28,17 +34,34 @@ def decode(upstream: str, response: httpx2.Response, kind: type[T], statuses: Co
         response: A response of it.
         kind: Type of the JSON body. Members that it does not have are ignored.
         statuses: The statuses that the contract gives to this body.
+        problems: The statuses for which the contract has problem details.
 
     Raises:
+        UpstreamProblemError: The status is one of a problem, with its details.
         ServiceUnavailableException: The status is not one of them, but one of an overloaded service.
         HTTPException: 502 for other violations.
     """
+    check(upstream, response, statuses, problems)
+    return _body(upstream, response, kind)
+
+
+def check(
+    upstream: str, response: httpx2.Response, statuses: Container[int], problems: Container[int] = ()
+) -> None:
+    """Check the status of a response; see `decode`."""
     status = response.status_code
-    if status not in statuses:
-        _log(upstream, response, "status")
-        raise unavailable(upstream, response) if status in _OVERLOADED else invalid(upstream)
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip()
-    if not _JSON.fullmatch(media_type):
+    if status in statuses:
+        return
+    if status in problems and _is_problem(response):
+        problem = _body(upstream, response, ProblemDetails)
+        if problem.status == status:
+            raise UpstreamProblemError(upstream, problem, retry_after_seconds(response))
+    _log(upstream, response, "status")
+    raise unavailable(upstream, response) if status in _OVERLOADED else invalid(upstream)
+
+
+def _body(upstream: str, response: httpx2.Response, kind: type[T]) -> T:
+    if not _JSON.fullmatch(_media_type(response)):
         raise _violation(upstream, response, "media type")
     try:
         return msgspec.json.decode(response.content, type=kind)
@@ -48,6 +71,14 @@ def decode(upstream: str, response: httpx2.Response, kind: type[T], statuses: Co
         raise _violation(upstream, response, f"shape at {place[1]}" if place else "shape") from None
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise _violation(upstream, response, "not JSON") from None
+
+
+def _media_type(response: httpx2.Response) -> str:
+    return response.headers.get("content-type", "").partition(";")[0].strip()
+
+
+def _is_problem(response: httpx2.Response) -> bool:
+    return _media_type(response).lower() == "application/problem+json"
 
 
 def _violation(upstream: str, response: httpx2.Response, reason: str) -> HTTPException:

@@ -18,6 +18,7 @@ Outcome = Literal[
     "cancelled",
     "connection_error",
     "invalid",
+    "limited",
     "no_connection",
     "rejected",
     "timeout",
@@ -25,6 +26,10 @@ Outcome = Literal[
 ]
 """Result of a request to an upstream."""
 
+Winner = Literal["first", "second", "none"]
+"""Which request of a hedged call was answered first."""
+
+_WINNERS: Final[tuple[Winner, ...]] = get_args(Winner)
 _OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 _STATES: Final[tuple[State, ...]] = get_args(State)
 _DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -42,6 +47,9 @@ class UpstreamMetrics:
         self._requests = {outcome: families.requests.labels(upstream, outcome) for outcome in _OUTCOMES}
         self._duration = families.duration.labels(upstream)
         self._retries = families.retries.labels(upstream)
+        self._retries_refused = families.retries_refused.labels(upstream)
+        self._hedged = {winner: families.hedged.labels(upstream, winner) for winner in _WINNERS}
+        self._waiting = families.waiting.labels(upstream)
         self._in_flight = families.in_flight.labels(upstream)
         self._breaker = {state: families.breaker.labels(upstream, state) for state in _STATES}
         self._connections = {
@@ -58,14 +66,26 @@ class UpstreamMetrics:
         """Count a retry."""
         self._retries.inc()
 
-    def set_gauges(self, *, breaker: State | None, in_flight: int, connections: Connections | None) -> None:
+    def count_refused_retry(self) -> None:
+        """Count a retry or second request that the budget did not allow."""
+        self._retries_refused.inc()
+
+    def count_hedged(self, winner: Winner) -> None:
+        """Count a call with a second request."""
+        self._hedged[winner].inc()
+
+    def set_gauges(
+        self, *, breaker: State | None, in_flight: int, waiting: int, connections: Connections | None
+    ) -> None:
         """Set the gauges.
 
         Args:
             breaker: `None` when the worker stops.
             in_flight: Number of requests that have not ended.
+            waiting: Number of requests that wait for one of them to end.
             connections: `None` if unknown.
         """
+        self._waiting.set(waiting)
         self._in_flight.set(in_flight)
         for state, gauge in self._breaker.items():
             gauge.set(state == breaker)
@@ -78,6 +98,9 @@ class _Families(NamedTuple):
     requests: "Counter"
     duration: "Histogram"
     retries: "Counter"
+    retries_refused: "Counter"
+    hedged: "Counter"
+    waiting: "Gauge"
     in_flight: "Gauge"
     breaker: "Gauge"
     connections: "Gauge"
@@ -92,7 +115,7 @@ def _families() -> _Families:
     return _Families(
         Counter(
             "upstream_requests_total",
-            "Requests to the upstream, each retry included, and requests that the breaker rejected.",
+            "Requests to the upstream, each retry included, and those that breaker or limit rejected.",
             ["upstream", "outcome"],
         ),
         Histogram(
@@ -102,6 +125,22 @@ def _families() -> _Families:
             buckets=_DURATION_BUCKETS,
         ),
         Counter("upstream_retries_total", "Retries of requests to the upstream.", ["upstream"]),
+        Counter(
+            "upstream_retries_refused_total",
+            "Retries and hedged requests that the retry budget did not allow.",
+            ["upstream"],
+        ),
+        Counter(
+            "upstream_hedged_requests_total",
+            "Reads that were sent a second time, by the request that was answered first.",
+            ["upstream", "winner"],
+        ),
+        Gauge(
+            "upstream_requests_waiting",
+            "Requests to the upstream that wait, because MAX_REQUESTS are open.",
+            ["upstream"],
+            **shared,
+        ),
         Gauge(
             "upstream_requests_in_flight",
             "Requests to the upstream that have not ended.",

@@ -1,6 +1,8 @@
 """Settings of an upstream."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
@@ -40,8 +42,38 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
     max_connections: Annotated[int, Variable("MAX_CONNECTIONS"), Meta(ge=1, le=10_000)] = 50
     """Maximum connections of one worker to the service."""
 
+    max_requests: Annotated[int | None, Variable("MAX_REQUESTS"), Meta(ge=1, le=100_000)] = None
+    """Maximum requests of one worker to the service at a time; further ones wait until their deadline.
+    Unset: as many as connections."""
+
+    max_waiting_requests: Annotated[int, Variable("MAX_WAITING_REQUESTS"), Meta(ge=0, le=100_000)] = 100
+    """Maximum requests of one worker that wait; further ones are rejected at once, with 503."""
+
+    http2: Annotated[bool, Variable("HTTP2")] = False
+    """Whether to use HTTP/2, which sends many requests over one connection: negotiated with an https URL,
+    without negotiation with an http URL. Needs `starkeel-client[http2]`."""
+
+    tls_ca_file: Annotated[Path | None, Variable("TLS_CA_FILE")] = None
+    """Path of the certificate authorities of the service, PEM; unset: those of the system."""
+
+    tls_cert_file: Annotated[Path | None, Variable("TLS_CERT_FILE")] = None
+    """Path of the client certificate chain that the service requires, PEM; loaded again when it changes."""
+
+    tls_key_file: Annotated[Path | None, Variable("TLS_KEY_FILE")] = None
+    """Path of the private key of the client certificate, PEM without a passphrase."""
+
     retries: Annotated[int, Variable("RETRIES"), Meta(ge=0, le=10)] = 2
     """Maximum retries of an idempotent call; 0 disables retries."""
+
+    retry_budget_ratio: Annotated[float, Variable("RETRY_BUDGET_RATIO"), Meta(ge=0.01, le=1)] = 0.1
+    """Retries and hedged requests per successful request, beyond the first ten."""
+
+    hedge_reads: Annotated[bool, Variable("HEDGE_READS")] = False
+    """Whether a GET without a response after the hedge delay is sent a second time, and the first response
+    used."""
+
+    hedge_delay_s: Annotated[float | None, Variable("HEDGE_DELAY_SECONDS"), Meta(ge=0.001, le=60)] = None
+    """Seconds without a response until a GET is sent again; unset: the 95th percentile of the route."""
 
     breaker_failure_ratio: Annotated[float, Variable("BREAKER_FAILURE_RATIO"), Meta(ge=0.01, le=1)] = 0.5
     """Share of failed requests, retries included, from which the circuit breaker of a worker opens."""
@@ -57,8 +89,17 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
     tests the service with single requests; 0 disables the breaker."""
 
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Reject a connect timeout that exceeds the timeout of the call."""
+        """Reject contradicting timeouts, invalid TLS files, and HTTP/2 without its package."""
         del environment
+        # Here, because most upstreams have no such files.
+        if self.tls_ca_file or self.tls_cert_file or self.tls_key_file:
+            from ._tls import problems
+
+            yield from problems(self.url, self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
+        if self.http2 and find_spec("h2") is None:
+            yield Problem(
+                "HTTP2", "is true, but h2 is not installed", "false, or install starkeel-client[http2]"
+            )
         if self.connect_timeout_s > self.timeout_s:
             yield Problem(
                 "CONNECT_TIMEOUT_SECONDS",

@@ -20,6 +20,7 @@ from starkeel_http import (
     problem_responses,
 )
 
+from .accounts_client import AccountsClient
 from .etags import etag, parse_if_match
 from .orders import Order, Orders, view
 from .pagination import CURSOR_PATTERN, PageCursor
@@ -90,7 +91,7 @@ class OrderController(Controller):
         orders: NamedDependency[Orders],
     ) -> Response[OrderView]:
         """Place an order. Accounts must confirm that the user is active."""
-        await require_active(principal, accounts_client)
+        await require_active(principal, AccountsClient(accounts_client))
         await idempotency.claim()
         order = await orders.place(product_type=data.product_type, quantity=data.quantity)
         return _response(order, Location=f"/api/orders/{order.id}")

@@ -2,24 +2,11 @@
 
 from uuid import UUID
 
-import msgspec
-from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException, TooManyRequestsException
 from starkeel_auth import Principal
-from starkeel_client import UpstreamClient
+from starkeel_client import UpstreamProblemError
 
-_ME = "/api/users/me"
-
-
-class _Profile(msgspec.Struct):
-    """The part of accounts' response that orders reads."""
-
-    id: UUID
-
-
-class _Refusal(msgspec.Struct):
-    """Problem details (RFC 9457): another server than accounts, such as a proxy, does not send them."""
-
-    status: int
+from .accounts_client import AccountsClient
 
 
 def user_id_of(principal: Principal) -> UUID:
@@ -34,19 +21,26 @@ def user_id_of(principal: Principal) -> UUID:
         raise PermissionDeniedException("The token was not issued to a user.") from error
 
 
-async def require_active(principal: Principal, accounts: UpstreamClient) -> None:
+async def require_active(principal: Principal, accounts: AccountsClient) -> None:
     """Check at accounts, with the caller's token, that the user is active.
 
     Raises:
         NotAuthorizedException: Accounts does not accept the token.
         PermissionDeniedException: The user has been deactivated.
+        TooManyRequestsException: Accounts limits the user, with `Retry-After`.
         ServiceUnavailableException: Accounts is unavailable.
         HTTPException: 502, the response of accounts is not as agreed.
     """
-    response = await accounts.get(_ME, route=_ME, headers={"Authorization": f"Bearer {principal.token}"})
-    if response.status_code in {401, 403}:
-        accounts.decode(response, _Refusal, status={401, 403})
-        if response.status_code == 401:
-            raise NotAuthorizedException("The token is not accepted.", headers={"WWW-Authenticate": "Bearer"})
-        raise PermissionDeniedException("This user has been deactivated.")
-    accounts.decode(response, _Profile)
+    try:
+        await accounts.me(token=principal.token)
+    except UpstreamProblemError as error:
+        if error.status == 401:
+            raise NotAuthorizedException(
+                "The token is not accepted.", headers={"WWW-Authenticate": "Bearer"}
+            ) from error
+        if error.status == 403:
+            raise PermissionDeniedException("This user has been deactivated.") from error
+        # The limit is one of the user, whose token was sent: it is no outage.
+        raise TooManyRequestsException(
+            "Too many requests of this user.", headers={"Retry-After": str(error.retry_after_s)}
+        ) from error

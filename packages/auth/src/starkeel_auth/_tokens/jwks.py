@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from math import inf
 from time import monotonic
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, Literal, NamedTuple, final
 
 import anyio
 import httpx2
@@ -27,6 +27,7 @@ FETCH_INTERVAL_S = 1.0
 _MIN_RETRY_S = 1.0
 BACKOFF = Backoff(base_s=_MIN_RETRY_S, cap_s=30.0, jitter=0.0)
 
+_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,200}"')
 # RFC 7517, 8.5.2 registers `application/jwk-set+json`; most issuers send `application/json`.
 _MEDIA_TYPE = re.compile(r"application/(?:jwk-set\+)?json", re.IGNORECASE)
 
@@ -142,6 +143,13 @@ def open_transport(url: str) -> httpx2.AsyncHTTPTransport:
     return httpx2.AsyncHTTPTransport(verify=verify, trust_env=False)
 
 
+class Document(NamedTuple):
+    """A fetched document and its version."""
+
+    content: bytes
+    etag: str | None
+
+
 async def fetch(
     transport: httpx2.AsyncHTTPTransport, url: str, *, max_bytes: int = MAX_DOCUMENT_BYTES
 ) -> bytes:
@@ -150,9 +158,37 @@ async def fetch(
     Raises:
         KeySetError: The status is not 200, or the document has more than `max_bytes`.
     """
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    return (await _fetch(transport, url, {}, max_bytes)).content
+
+
+async def fetch_changed(
+    transport: httpx2.AsyncHTTPTransport, url: str, *, etag: str | None, max_bytes: int
+) -> Document | None:
+    """Return a JSON document of the issuer, or `None` if it still has the version of `etag`.
+
+    Raises:
+        KeySetError: As `fetch`.
+    """
+    if etag is None:
+        return await _fetch(transport, url, {}, max_bytes)
+    try:
+        return await _fetch(transport, url, {"If-None-Match": etag}, max_bytes)
+    except _UnchangedError:
+        return None
+
+
+class _UnchangedError(KeySetError):
+    pass
+
+
+async def _fetch(
+    transport: httpx2.AsyncHTTPTransport, url: str, conditions: Mapping[str, str], max_bytes: int
+) -> Document:
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", **conditions}
     response = await transport.handle_async_request(httpx2.Request("GET", url, headers=headers))
     try:
+        if response.status_code == 304 and conditions:
+            raise _UnchangedError("the document is unchanged")
         if response.status_code != 200:
             raise KeySetError(f"the response has status {response.status_code}")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip()
@@ -167,7 +203,8 @@ async def fetch(
             document += chunk
             if len(document) > max_bytes:
                 raise KeySetError(f"the response is larger than {max_bytes} bytes")
-        return document
+        etag = response.headers.get("etag")
+        return Document(document, etag if etag and _ETAG.fullmatch(etag) else None)
     finally:
         await response.aclose()
 

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Gauge
 
 from .._errors import AuthError
-from .jwks import BACKOFF, fetch, open_transport
+from .jwks import BACKOFF, fetch_changed, open_transport
 
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Larger lists are rejected; this is enough for about 200,000 sessions that ended in one token lifetime."""
@@ -53,6 +53,7 @@ class RemoteRevocations:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._ended: AbstractSet[str] = frozenset()
+        self._etag: str | None = None
         self._fetched_at = -inf
         self._failures = 0
         self.first_attempt = anyio.Event()
@@ -84,8 +85,11 @@ class RemoteRevocations:
     async def _refresh(self, transport: httpx2.AsyncHTTPTransport) -> None:
         try:
             with anyio.fail_after(self._timeout_s):
-                document = await fetch(transport, self._url, max_bytes=MAX_DOCUMENT_BYTES)
-            self._ended = _parsed(document)
+                document = await fetch_changed(
+                    transport, self._url, etag=self._etag, max_bytes=MAX_DOCUMENT_BYTES
+                )
+            if document is not None:
+                self._ended, self._etag = _parsed(document.content), document.etag
         except Exception as error:  # noqa: BLE001  (the next fetch may succeed)
             self._failures += 1
             log.warning(

@@ -181,7 +181,7 @@ class Edge:
 
 
 def _callers(exchange: Exchange, policy: Policy, queue: DeadlineQueue) -> DeadlineQueue:
-    """Return the queue of the caller's deadline, if it is a service of the system and the deadline is shorter."""
+    """Return the queue of the caller's deadline, if a service of the system sent a shorter one."""
     if exchange.is_internal:
         left_s = _parse_timeout(exchange.headers[b"x-request-timeout"])
         if left_s is not None and left_s < policy.timeout_s:
