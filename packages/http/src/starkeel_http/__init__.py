@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._errors.openapi import ProblemDetails, problem_responses
     from ._errors.validation import FieldError
     from ._idempotency.key import Idempotency
+    from ._openapi.operation import response_links
     from ._openapi.page import SchemaPage, openapi
     from ._plugin import HttpPlugin
     from ._preconditions.entity_tags import EntityTags, check_preconditions
@@ -30,6 +31,7 @@ else:
             "_errors.openapi": ["ProblemDetails", "problem_responses"],
             "_errors.validation": ["FieldError"],
             "_idempotency.key": ["Idempotency"],
+            "_openapi.operation": ["response_links"],
             "_openapi.page": ["SchemaPage", "openapi"],
             "_plugin": ["HttpPlugin"],
             "_preconditions.entity_tags": ["EntityTags", "check_preconditions"],
@@ -54,4 +56,5 @@ __all__ = [
     "openapi",
     "problem_responses",
     "request_timeout",
+    "response_links",
 ]

@@ -12,7 +12,7 @@ from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.openapi.spec import Operation, Schema
+from litestar.openapi.spec import Schema
 from litestar.params import ParameterKwarg
 from litestar.plugins import InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
@@ -28,7 +28,7 @@ from ._base.route_options import Policy, check_limit_names, check_limits_declare
 from ._base.settings import HttpSettings
 from ._errors.report import close_message, error_response, problem_response, report_websocket
 from ._idempotency.key import Idempotency, IdempotencyProvider, Replay, empty_response
-from ._openapi.operation import DocumentedOperation, closed_schema, is_closed_struct
+from ._openapi.operation import closed_schema, documented, is_closed_struct
 from ._request.media_types import AcceptedType
 from ._request.strict_json import ACCEPTED_TYPE, DECODER, StrictDecoder, strict_request_class
 from ._request.strict_query import StrictQuery
@@ -206,8 +206,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             handler.opt[DECODER] = StrictDecoder(handler)
             if accepted := AcceptedType.of(handler):
                 handler.opt[ACCEPTED_TYPE] = accepted
-            if handler.operation_class is Operation:
-                handler.operation_class = DocumentedOperation
+            handler.operation_class = documented(handler)
         policy = self._policy.for_route(
             handler.opt,
             max_body_bytes=most,

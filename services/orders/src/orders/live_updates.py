@@ -12,14 +12,14 @@ from anyio import CancelScope
 from litestar import WebSocket, get, websocket
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.openapi.spec import OpenAPIType, Reference, Schema
+from litestar.openapi.spec import Example, OpenAPIType, Reference, Schema
 from litestar.params import HeaderParameter, Parameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from starkeel_auth import Principal, requires_scope
 from starkeel_db import OutboxPlugin
 from starkeel_http import limit_by_user, problem_responses
 
-from .schemas import EventType, OrderEvent, OrderView
+from .schemas import EXAMPLE_ID, EventType, OrderEvent, OrderView
 from .users import user_id_of
 
 HEARTBEAT_S = 15.0
@@ -52,6 +52,13 @@ _EVENTS = {
 }
 """Schema of the stream; the fields are those of the standard (HTML, 9.2.6)."""
 
+_EXAMPLE = (
+    "event: order.created\r\n"
+    "id: 1\r\n"
+    f'data: {{"id":"{EXAMPLE_ID}","product_type":"oak-plank","quantity":12,"status":"open",'
+    '"created_at":"2026-01-31T12:00:00Z","updated_at":"2026-01-31T12:00:00Z"}\r\n\r\n'
+)
+
 _decoder = msgspec.json.Decoder(OrderView)
 
 LastEventId = Annotated[
@@ -60,6 +67,7 @@ LastEventId = Annotated[
         name="Last-Event-ID",
         max_length=128,
         description="`id` of the last received event. The stream starts with the stored events after it.",
+        examples=[Example(value="1")],
     ),
 ]
 
@@ -76,6 +84,7 @@ LastEventId = Annotated[
             Annotated[str, Parameter(schema_extra=_EVENTS)],  # type: ignore[arg-type]  # Litestar reads it
             description="Server-sent events: `order.created`, `order.changed`, `order.cancelled`.",
             generate_examples=False,
+            examples=[Example(value=_EXAMPLE)],
             media_type="text/event-stream",
         )
     }
