@@ -72,6 +72,7 @@ check:
     uv run --frozen python -m tools.checks.module_length
     uv run --frozen python -m tools.checks.words
     uv run --frozen python -m tools.generate --check
+    uv run --frozen python -m tools.checks.api_compatibility
     uv run --frozen python -m tools.tour --check
 
 # Check for plain technical words in names, comments, messages and documentation (just words packages/db docs)
@@ -94,6 +95,11 @@ reference:
 [group('generate')]
 openapi:
     uv run --frozen python -m tools.generate openapi
+
+# Make the current OpenAPI documents the released ones, with which later changes are compared
+[group('generate')]
+release-openapi:
+    uv run --frozen python -m tools.checks.api_compatibility --release
 
 # Write Grafana's dashboards and the PrometheusRule of the alerts
 [group('generate')]
