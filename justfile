@@ -91,7 +91,7 @@ fmt:
 reference:
     uv run --frozen python -m tools.generate reference
 
-# Write every service's OpenAPI document, docs/openapi/NAME.json
+# Write every service's OpenAPI document, docs/openapi/NAME.json, and docs/errors.md
 [group('generate')]
 openapi:
     uv run --frozen python -m tools.generate openapi

@@ -1,4 +1,4 @@
-"""Check that the OpenAPI documents break no client of the released ones, unless the version says so.
+"""Check that the OpenAPI documents break no client of the released ones, unless the version allows it.
 
 python -m tools.checks.api_compatibility              exit with 1 for a breaking change
 python -m tools.checks.api_compatibility --release    make the current documents the released ones

@@ -10,14 +10,18 @@ import sys
 from pathlib import Path
 
 from ..workspace import ROOT
-from . import configuration, dashboards, openapi, prometheus_rule
+from . import configuration, dashboards, openapi, problem_types, prometheus_rule
+
+
+def _api(root: Path) -> dict[Path, str | None]:
+    return openapi.files(root) | problem_types.files(root)
 
 
 def _monitoring(root: Path) -> dict[Path, str | None]:
     return dashboards.files(root) | prometheus_rule.files(root)
 
 
-GENERATORS = {"reference": configuration.files, "openapi": openapi.files, "dashboards": _monitoring}
+GENERATORS = {"reference": configuration.files, "openapi": _api, "dashboards": _monitoring}
 """By the name of their recipe: the files' contents, and `None` for a file that must not exist."""
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._base.route_options import limit_by_address, limit_by_user, request_timeout
     from ._base.settings import HttpSettings
     from ._errors.openapi import ProblemDetails, problem_responses
+    from ._errors.problem_types import PROBLEM_TYPES, ProblemType
     from ._errors.validation import FieldError
     from ._idempotency.key import Idempotency
     from ._openapi.operation import response_links
@@ -29,6 +30,7 @@ else:
             "_base.route_options": ["limit_by_address", "limit_by_user", "request_timeout"],
             "_base.settings": ["HttpSettings"],
             "_errors.openapi": ["ProblemDetails", "problem_responses"],
+            "_errors.problem_types": ["PROBLEM_TYPES", "ProblemType"],
             "_errors.validation": ["FieldError"],
             "_idempotency.key": ["Idempotency"],
             "_openapi.operation": ["response_links"],
@@ -40,6 +42,7 @@ else:
     )
 
 __all__ = [
+    "PROBLEM_TYPES",
     "EntityTags",
     "FieldError",
     "HttpPlugin",
@@ -48,6 +51,7 @@ __all__ = [
     "Network",
     "Origin",
     "ProblemDetails",
+    "ProblemType",
     "Rate",
     "SchemaPage",
     "check_preconditions",

@@ -261,6 +261,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         pipeline.add(self._edge)
         pipeline.config.is_internal = membership(self.settings.internal_networks)
         pipeline.error_response = error_response
+        pipeline.config.problem_types_url = self.settings.problem_types_url
         pipeline.config.close_message = close_message
         pipeline.config.set_default_headers(SECURITY_HEADERS, https=HTTPS_HEADERS, pages=PAGE_HEADERS)
 

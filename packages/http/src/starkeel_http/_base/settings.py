@@ -48,6 +48,14 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     max_streams_per_user: Annotated[int, Variable("MAX_STREAMS_PER_USER"), Meta(ge=1, le=65_536)] = 20
     """Maximum number of open event streams and WebSockets of one user in one worker."""
 
+    problem_types_url: Annotated[
+        str | None,
+        Variable("PROBLEM_TYPES_URL"),
+        Meta(pattern="^https?://[^ ]+[/#=]$", description="a URL that ends with /, # or ="),
+    ] = None
+    """Start of the URIs in `type` of problem responses, such as `https://api.example.com/docs/errors#`, where
+    docs/errors.md is published; without it `type` is `about:blank`."""
+
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 
