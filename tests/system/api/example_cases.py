@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .conftest import Person
+from ...support.fleet import Person
 
 
 class Execution(NamedTuple):

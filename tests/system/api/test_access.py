@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 from starkeel_testing import wait_until
 
+from ...support.fleet import Fleet, Person
 from ...support.operations import Operation, operations, response_to
 from .access_cases import BROKEN, ROWS
-from .conftest import Fleet, Person
 
 CASES = [(service, name) for service, rows in ROWS.items() for name in rows]
 

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 from starkeel_testing import Service, running
 
+from ...support.fleet import Fleet
 from ...support.operations import EVENT_STREAM, Operation, examples, operations, response_to
-from .conftest import Fleet
 from .example_cases import EXECUTIONS, Execution
 
 CASES = [(service, name) for service, rows in EXECUTIONS.items() for name in rows]

@@ -68,7 +68,13 @@ IfMatch = Annotated[
 ]
 OptionalIfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", max_length=1024, description="`ETag` of the order.", examples=_TAG),
+    HeaderParameter(
+        name="If-Match",
+        max_length=1024,
+        description="`ETag` of the order.",
+        examples=_TAG,
+        schema_extra={"pattern": EntityTags.pattern},
+    ),
 ]
 Limit = Annotated[
     int,
