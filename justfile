@@ -77,6 +77,7 @@ check:
     uv run --frozen python -m tools.checks.module_length
     uv run --frozen python -m tools.checks.words
     uv run --frozen python -m tools.generate --check
+    uv run --frozen python -m tools.checks.api_compatibility
     uv run --frozen python -m tools.tour --check
 
 # Check for plain technical words in names, comments, messages and documentation (just words packages/db docs)
@@ -95,7 +96,7 @@ fmt:
 reference:
     uv run --frozen python -m tools.generate reference
 
-# Write every service's OpenAPI document, docs/openapi/NAME.json
+# Write every service's OpenAPI document, docs/openapi/NAME.json, and docs/errors.md
 [group('generate')]
 openapi:
     uv run --frozen python -m tools.generate openapi
@@ -104,6 +105,11 @@ openapi:
 [group('generate')]
 clients:
     uv run --frozen python -m tools.generate clients
+
+# Make the current OpenAPI documents the released ones, with which later changes are compared
+[group('generate')]
+release-openapi:
+    uv run --frozen python -m tools.checks.api_compatibility --release
 
 # Write Grafana's dashboards and the PrometheusRule of the alerts
 [group('generate')]

@@ -11,7 +11,11 @@ import sys
 from pathlib import Path
 
 from ..registry import ROOT, RegistryError
-from . import clients, configuration, dashboards, openapi, prometheus_rule, regions
+from . import clients, configuration, dashboards, openapi, problem_types, prometheus_rule, regions
+
+
+def _api(root: Path) -> dict[Path, str | None]:
+    return openapi.files(root) | problem_types.files(root)
 
 
 def _monitoring(root: Path) -> dict[Path, str | None]:
@@ -20,7 +24,7 @@ def _monitoring(root: Path) -> dict[Path, str | None]:
 
 GENERATORS = {
     "reference": configuration.files,
-    "openapi": openapi.files,
+    "openapi": _api,
     "clients": clients.files,
     "dashboards": _monitoring,
     "fleet": regions.files,

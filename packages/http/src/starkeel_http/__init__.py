@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from ._base.route_options import compression, entity_tag, limit_by_address, limit_by_user, request_timeout
     from ._base.settings import HttpSettings
     from ._errors.openapi import ProblemDetails, problem_responses
+    from ._errors.problem_types import PROBLEM_TYPES, ProblemType
     from ._errors.validation import FieldError
     from ._idempotency.key import Idempotency
+    from ._openapi.operation import response_links
     from ._openapi.page import SchemaPage, openapi
     from ._plugin import HttpPlugin
     from ._preconditions.entity_tags import EntityTags, check_preconditions
@@ -40,8 +42,10 @@ else:
             ],
             "_base.settings": ["HttpSettings"],
             "_errors.openapi": ["ProblemDetails", "problem_responses"],
+            "_errors.problem_types": ["PROBLEM_TYPES", "ProblemType"],
             "_errors.validation": ["FieldError"],
             "_idempotency.key": ["Idempotency"],
+            "_openapi.operation": ["response_links"],
             "_openapi.page": ["SchemaPage", "openapi"],
             "_plugin": ["HttpPlugin"],
             "_preconditions.entity_tags": ["EntityTags", "check_preconditions"],
@@ -53,6 +57,7 @@ else:
     )
 
 __all__ = [
+    "PROBLEM_TYPES",
     "AllowedHost",
     "EntityTags",
     "EventQueue",
@@ -65,6 +70,7 @@ __all__ = [
     "Network",
     "Origin",
     "ProblemDetails",
+    "ProblemType",
     "Rate",
     "SchemaPage",
     "SlowConsumerError",
@@ -78,6 +84,7 @@ __all__ = [
     "openapi",
     "problem_responses",
     "request_timeout",
+    "response_links",
     "send_events",
     "server_sent_event",
 ]

@@ -13,7 +13,7 @@ from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.openapi.spec import Operation, Schema
+from litestar.openapi.spec import Schema
 from litestar.plugins import InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
@@ -29,7 +29,7 @@ from ._base.settings import HttpSettings
 from ._compression.choice import Compression
 from ._errors.report import close_message, error_response, problem_response, report_websocket
 from ._idempotency.key import Idempotency, IdempotencyProvider, Replay, empty_response
-from ._openapi.operation import DocumentedOperation, closed_schema, is_closed_struct
+from ._openapi.operation import closed_schema, documented, is_closed_struct
 from ._request.media_types import AcceptedType
 from ._request.parameter_bounds import check_bounds
 from ._request.strict_json import ACCEPTED_TYPE, DECODER, StrictDecoder, strict_request_class
@@ -222,8 +222,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             handler.opt[DECODER] = StrictDecoder(handler)
             if accepted := AcceptedType.of(handler):
                 handler.opt[ACCEPTED_TYPE] = accepted
-            if handler.operation_class is Operation:
-                handler.operation_class = DocumentedOperation
+            handler.operation_class = documented(handler)
         policy = self._policy.for_route(
             handler.opt,
             max_body_bytes=most,
@@ -312,5 +311,6 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         pipeline.config.is_host_allowed = host_check(self.settings.allowed_hosts)
         pipeline.config.is_internal = membership(self.settings.internal_networks)
         pipeline.error_response = error_response
+        pipeline.config.problem_types_url = self.settings.problem_types_url
         pipeline.config.close_message = close_message
         pipeline.config.set_default_headers(SECURITY_HEADERS, https=HTTPS_HEADERS, pages=PAGE_HEADERS)

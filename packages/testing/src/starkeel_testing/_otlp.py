@@ -14,6 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from ._leaks import CHECKED, SENT, leaks
+
 
 @dataclass(frozen=True)
 class Span:
@@ -95,7 +97,11 @@ class OtlpReceiver:
         raise AssertionError(f"timed out after {timeout_s:g} s, received spans:\n{received or 'none'}")
 
     def close(self) -> None:
-        """Stop, and close open connections."""
+        """Stop, close open connections, and check that no span holds a secret that was sent.
+
+        Raises:
+            AssertionError: A span of a checked service does.
+        """
         self._server.shutdown()
         self._thread.join()
         # Ends the threads that wait for another request.
@@ -103,6 +109,9 @@ class OtlpReceiver:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
+        spans = [span for span in self._spans if span.service in CHECKED]
+        found = list(dict.fromkeys(leaks(repr(spans), SENT, has_code=True))) if spans else []
+        assert not found, f"spans revealed:\n{chr(10).join(found)}"
 
     def _receive(self, body: bytes) -> None:
         spans = list(_decode(ExportTraceServiceRequest.FromString(body)))

@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from ._leaks import CHECKED, LeakCheck
 from ._process.process import Process
 from ._process.process_tree import session_processes
 from ._process.temporary_directory import temporary_directory
@@ -33,6 +34,7 @@ class Service:
     def __init__(self, name: str, process: Process) -> None:
         self.name = name
         self._process = process
+        self._leaks = LeakCheck(name) if name in CHECKED else None
 
     @property
     def process(self) -> "subprocess.Popen[str]":
@@ -55,12 +57,15 @@ class Service:
         """HTTP client of the service with a timeout and kept-alive connections; thread-safe."""
         # Proxies do not apply to this machine, and no known authority signed a test's certificate.
         is_plain = self.url.startswith("http:")
-        return httpx2.Client(base_url=self.url, timeout=_REQUEST_S, trust_env=False, verify=is_plain)
+        client = httpx2.Client if self._leaks is None else partial(_CheckedClient, self._leaks)
+        return client(base_url=self.url, timeout=_REQUEST_S, trust_env=False, verify=is_plain)
 
     def metrics(self) -> list[Sample]:
         """Return every sample of the admin port's `/metrics`."""
         response = httpx2.get(f"{self.admin_url}/metrics", timeout=_REQUEST_S, trust_env=False)
         assert response.status_code == 200, response.text
+        if self._leaks is not None:
+            self._leaks.metrics(response.text)
         return [s for family in text_string_to_metric_families(response.text) for s in family.samples]
 
     def metric(self, name: str, **labels: str) -> float:
@@ -130,6 +135,8 @@ class Service:
             AssertionError: It had zombies, its exit code was not 0, or it left processes behind.
         """
         if self.process.poll() is None:
+            if self._leaks is not None:
+                self._check_metrics()
             wait_until(
                 lambda: not self._zombies(),
                 timeout_s=5.0,
@@ -139,6 +146,9 @@ class Service:
             assert code == 0, f"{self.name} ended with {code}\n{self.output()}"
         left = self._process.remaining()
         assert not left, f"{self.name} left {left}\n{self.output()}"
+        if self._leaks is not None:
+            self._leaks.output(self.output())
+            self._leaks.raise_if_found()
 
     def close(self) -> None:
         """End the process and release all resources."""
@@ -146,8 +156,26 @@ class Service:
             self.client.close()
         self._process.close()
 
+    def _check_metrics(self) -> None:
+        # A service that cannot respond any more has been tested for that.
+        with suppress(httpx2.HTTPError, AssertionError):
+            self.metrics()
+
     def _zombies(self) -> list[str]:
         return [process.name for process in session_processes(self.process.pid) if process.is_zombie]
+
+
+class _CheckedClient(httpx2.Client):
+    """Client that passes each exchange to the search for leaks."""
+
+    def __init__(self, leaks: LeakCheck, **options: Any) -> None:
+        super().__init__(**options)
+        self._leaks = leaks
+
+    def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        response = super().send(request, stream=stream, **options)
+        self._leaks.exchange(request, response, is_complete=not stream)
+        return response
 
 
 @contextmanager

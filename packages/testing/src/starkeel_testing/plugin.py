@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from ._leaks import CHECKED
 from ._requirements import SERVERS, Deselected, deselect_unmet
 from ._servers.shared_postgres import BROKER, PostgresBroker
 
@@ -21,10 +22,16 @@ class Node(Protocol):
     workerinput: dict[str, Any]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the option of the search for leaks."""
+    parser.addini("starkeel_leak_check", "services whose output must hold no secret", type="args", default=[])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers and initialise the state of the run."""
     for name in SERVERS:
         config.addinivalue_line("markers", f"needs_{name}: deselected where no {name} server is available")
+    CHECKED.update(config.getini("starkeel_leak_check"))
     config.stash[BROKER] = PostgresBroker()
     config.stash[_DESELECTED] = Deselected()
 

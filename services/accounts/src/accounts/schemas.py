@@ -13,6 +13,16 @@ from .passwords import MAX_LENGTH, MIN_LENGTH
 _EMAIL = "ada@example.com"
 _PASSWORD = "a wagon full of clocks"  # noqa: S105  (an example in the documentation)
 _REFRESH_TOKEN = "bm90IGEgdG9rZW4sIGJ1dCBhbiBleGFtcGxlIG9mIG9uZSB3aXRoIGl0cyBsZW5n"  # noqa: S105  (as above)
+# The public key of RFC 8037, A.2.
+_KEY = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+    "use": "sig",
+    "alg": "EdDSA",
+}
+SESSION_ID = "6f1f2f6e-0b44-4f1c-9a0f-2f6d2f0f7c11"
 
 Email = Annotated[
     str,
@@ -107,7 +117,7 @@ class SignOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     """A session of the current user."""
 
-    id: Annotated[UUID, Meta(examples=["6f1f2f6e-0b44-4f1c-9a0f-2f6d2f0f7c11"])]
+    id: Annotated[UUID, Meta(examples=[SESSION_ID])]
     client: Annotated[
         str,
         Meta(description="Start of the `User-Agent` that signed in.", examples=["Mozilla/5.0 (X11)"]),
@@ -139,7 +149,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 class JsonWebKeySet(msgspec.Struct, frozen=True, kw_only=True):
     """Public keys that verify access tokens (RFC 7517, 5)."""
 
-    keys: list[dict[str, str]]
+    keys: Annotated[list[dict[str, str]], Meta(examples=[[_KEY]])]
 
 
 class Revocations(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +159,7 @@ class Revocations(msgspec.Struct, frozen=True, kw_only=True):
         Sequence[UUID],
         Meta(
             description="Values of the claim `sid`, sorted.",
-            examples=[["6f1f2f6e-0b44-4f1c-9a0f-2f6d2f0f7c11"]],
+            examples=[[SESSION_ID]],
         ),
     ]
 
@@ -160,7 +170,7 @@ class ProviderMetadata(msgspec.Struct, frozen=True, kw_only=True):
     issuer: Annotated[str, Meta(examples=["https://accounts.example.com"])]
     jwks_uri: Annotated[str, Meta(examples=["https://accounts.example.com/.well-known/jwks.json"])]
     token_endpoint: Annotated[str, Meta(examples=["https://accounts.example.com/api/auth/token"])]
-    scopes_supported: tuple[str, ...]
-    response_types_supported: tuple[str, ...]
-    subject_types_supported: tuple[str, ...]
-    id_token_signing_alg_values_supported: tuple[str, ...]
+    scopes_supported: Annotated[tuple[str, ...], Meta(examples=[["orders:read", "orders:write"]])]
+    response_types_supported: Annotated[tuple[str, ...], Meta(examples=[["token"]])]
+    subject_types_supported: Annotated[tuple[str, ...], Meta(examples=[["public"]])]
+    id_token_signing_alg_values_supported: Annotated[tuple[str, ...], Meta(examples=[["EdDSA"]])]

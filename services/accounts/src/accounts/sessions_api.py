@@ -1,23 +1,32 @@
 """Endpoints for the sessions of the current user, and for signing out."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, Request, delete, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
-from litestar.openapi.spec import Operation, RequestBody
-from litestar.params import FromPath, JSONBody
+from litestar.openapi.spec import Example, Link, Operation, RequestBody
+from litestar.params import JSONBody, PathParameter
 from starkeel_auth import Principal, authenticated
 from starkeel_db import read_only
-from starkeel_http import limit_by_address, problem_responses
+from starkeel_http import limit_by_address, problem_responses, response_links
 
-from .schemas import SessionView, SignOut
+from .schemas import SESSION_ID, SessionView, SignOut
 from .session_table import UserSession
 from .sessions import Sessions
 from .users import User
+
+SessionId = Annotated[
+    UUID, PathParameter(description="`id` of the session.", examples=[Example(value=SESSION_ID)])
+]
+_END = Link(
+    operation_id="ApiUsersMeSessionsSessionIdEnd",
+    parameters={"session_id": "$response.body#/0/id"},
+    description="End the most recently used session.",
+)
 
 
 @dataclass
@@ -87,7 +96,7 @@ class SessionController(Controller):
 
     @get(
         summary="List the sessions",
-        opt=read_only(),
+        opt=read_only() | response_links({200: {"end": _END}}),
         cache_control=CacheControlHeader(no_store=True),
         response_description="The sessions, most recently used first.",
         responses=problem_responses(401, 403, 503),
@@ -108,7 +117,7 @@ class SessionController(Controller):
         responses=problem_responses(400, 401, 403, 404, 503),
     )
     async def end(
-        self, session_id: FromPath[UUID], user: NamedDependency[User], sessions: NamedDependency[Sessions]
+        self, session_id: SessionId, user: NamedDependency[User], sessions: NamedDependency[Sessions]
     ) -> None:
         """End a session of the user; 404 if it has ended or is one of another user."""
         if not await sessions.end(session_id, "signed_out", user_id=user.id):

@@ -10,9 +10,10 @@ from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException
 from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import Link
 from litestar.params import JSONBody
 from starkeel_db import read_only
-from starkeel_http import limit_by_address, not_modified, problem_responses
+from starkeel_http import limit_by_address, not_modified, problem_responses, response_links
 from starkeel_observability import counter
 
 from .emails import EmailAddress
@@ -27,6 +28,19 @@ log = structlog.get_logger(__name__)
 _ETAG = ResponseHeader(name="ETag", description="Version of the list.", documentation_only=True)
 _TOKENS_ISSUED = counter("tokens_issued_total", "Token requests by result.", labels=("result",))
 
+_OF_SESSION = {
+    "refresh": Link(
+        operation_id="ApiAuthRefreshRefresh",
+        request_body={"refresh_token": "$response.body#/refresh_token"},
+        description="Refresh the tokens.",
+    ),
+    "sign_out": Link(
+        operation_id="ApiAuthSignOutSignOut",
+        request_body={"refresh_token": "$response.body#/refresh_token"},
+        description="Sign out.",
+    ),
+}
+
 
 class TokenController(Controller):
     """Access tokens."""
@@ -38,7 +52,7 @@ class TokenController(Controller):
         "/token",
         summary="Sign in",
         status_code=200,
-        opt=limit_by_address("token"),
+        opt=limit_by_address("token") | response_links({200: _OF_SESSION}),
         response_description="The tokens.",
         cache_control=CacheControlHeader(no_store=True),
         responses=problem_responses(400, 401, 413, 415, 429, 503),
@@ -75,7 +89,7 @@ class TokenController(Controller):
         "/refresh",
         summary="Refresh the tokens",
         status_code=200,
-        opt=limit_by_address("refresh"),
+        opt=limit_by_address("refresh") | response_links({200: _OF_SESSION}),
         response_description="The new tokens.",
         cache_control=CacheControlHeader(no_store=True),
         responses=problem_responses(400, 401, 403, 413, 415, 429, 503),

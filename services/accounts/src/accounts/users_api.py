@@ -8,10 +8,11 @@ from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
 from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import Link
 from litestar.params import JSONBody
 from starkeel_auth import authenticated
 from starkeel_db import read_only
-from starkeel_http import limit_by_address, limit_by_user, problem_responses
+from starkeel_http import limit_by_address, limit_by_user, problem_responses, response_links
 
 from .emails import EmailAddress
 from .passwords import PasswordPolicy
@@ -23,6 +24,11 @@ T = TypeVar("T")
 
 _ACCEPTED = ResponseSpec(None, description="With `SIGN_UP_HIDES_ADDRESSES`: a user with the address exists.")
 _LOCATION = ResponseHeader(name="Location", description="URL of the user.", documentation_only=True)
+_SIGN_IN = Link(
+    operation_id="ApiAuthTokenToken",
+    request_body={"email": "$request.body#/email", "password": "$request.body#/password"},
+    description="Sign in.",
+)
 
 
 class UserController(Controller):
@@ -33,7 +39,7 @@ class UserController(Controller):
 
     @post(
         summary="Sign up",
-        opt=limit_by_address("sign_up"),
+        opt=limit_by_address("sign_up") | response_links({201: {"sign_in": _SIGN_IN}}),
         response_description="The new user.",
         response_headers=[_LOCATION],
         responses=problem_responses(400, 409, 413, 415, 429, 503) | {202: _ACCEPTED},

@@ -7,13 +7,13 @@ import msgspec
 from litestar import WebSocket, get, websocket
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.openapi.spec import OpenAPIType, Reference, Schema
+from litestar.openapi.spec import Example, OpenAPIType, Reference, Schema
 from litestar.params import HeaderParameter, Parameter, QueryParameter
 from starkeel_auth import Principal, requires_scope
 from starkeel_db import Event, OutboxPlugin
 from starkeel_http import EventStream, limit_by_user, problem_responses, send_events, server_sent_event
 
-from .schemas import EventType, OrderEvent, OrderView
+from .schemas import EXAMPLE_ID, EventType, OrderEvent, OrderView
 from .users import user_id_of
 
 _POSITION = re.compile("[0-9]{1,18}")
@@ -40,10 +40,20 @@ _EVENTS = {
 }
 """Schema of the stream; the fields are those of the standard (HTML, 9.2.6)."""
 
+_EXAMPLE = (
+    "event: order.created\r\n"
+    "id: 1\r\n"
+    f'data: {{"id":"{EXAMPLE_ID}","product_type":"oak-plank","quantity":12,"status":"open",'
+    '"created_at":"2026-01-31T12:00:00Z","updated_at":"2026-01-31T12:00:00Z"}\r\n\r\n'
+)
+
 _decoder = msgspec.json.Decoder(OrderView)
 
 _AFTER = "`id` of the last received event. The stream starts with the stored events after it."
-LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=128, description=_AFTER)]
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(name="Last-Event-ID", max_length=128, description=_AFTER, examples=[Example(value="1")]),
+]
 
 
 @get(
@@ -59,6 +69,7 @@ LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_le
             description="Server-sent events: `order.created`, `order.changed`, `order.cancelled`; and `end`,"
             " with the reason, if the service ends the stream.",
             generate_examples=False,
+            examples=[Example(value=_EXAMPLE)],
             media_type="text/event-stream",
         )
     }

@@ -6,7 +6,8 @@ from uuid import UUID
 from litestar import Controller, Request, Response, get, patch, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from litestar.openapi.spec import Example, Link
+from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
@@ -18,13 +19,14 @@ from starkeel_http import (
     compression,
     limit_by_user,
     problem_responses,
+    response_links,
 )
 
 from .accounts_client import AccountsClient
 from .etags import etag, parse_if_match
 from .orders import Order, Orders, view
 from .pagination import CURSOR_PATTERN, PageCursor
-from .schemas import Change, OrderView, Page, Placement
+from .schemas import EXAMPLE_CURSOR, EXAMPLE_ID, Change, OrderView, Page, Placement
 from .users import require_active, user_id_of
 
 _READ = [requires_scope("orders:read")]
@@ -36,24 +38,58 @@ _LOCATION = ResponseHeader(name="Location", description="URL of the order.", doc
 _LINK = ResponseHeader(
     name="Link", description='Next page (`rel="next"`), except on the last page.', documentation_only=True
 )
+_TAG = [Example(value='"1"')]
+_BY_ID = {"order_id": "$response.body#/id"}
+_CURRENT = {"order_id": "$response.body#/id", "If-Match": "$response.header.ETag"}
+# What can be done with the order of a response.
+_OF_ORDER = {
+    "get": Link(operation_id="ApiOrdersOrderIdOne", parameters=_BY_ID, description="Get the order."),
+    "change": Link(operation_id="ApiOrdersOrderIdChange", parameters=_CURRENT, description="Change it."),
+    "cancel": Link(
+        operation_id="ApiOrdersOrderIdCancelCancel", parameters=_CURRENT, description="Cancel it."
+    ),
+}
+_NEXT_PAGE = Link(
+    operation_id="ApiOrdersPage",
+    parameters={"cursor": "$response.body#/next_cursor"},
+    description="Get the next page, unless `next_cursor` is null.",
+)
 
+OrderId = Annotated[
+    UUID, PathParameter(description="`id` of the order.", examples=[Example(value=EXAMPLE_ID)])
+]
 IfMatch = Annotated[
     str | None,
     HeaderParameter(
         name="If-Match",
         max_length=1024,
         description="`ETag` of the order; required.",
+        examples=_TAG,
         schema_extra={"pattern": EntityTags.pattern},
     ),
 ]
 OptionalIfMatch = Annotated[
-    str | None, HeaderParameter(name="If-Match", max_length=1024, description="`ETag` of the order.")
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        max_length=1024,
+        description="`ETag` of the order.",
+        examples=_TAG,
+        schema_extra={"pattern": EntityTags.pattern},
+    ),
 ]
-Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Maximum number of orders on the page.")]
+Limit = Annotated[
+    int,
+    QueryParameter(
+        ge=1, le=100, description="Maximum number of orders on the page.", examples=[Example(value=20)]
+    ),
+]
 Cursor = Annotated[
     str | None,
     QueryParameter(
-        description="`next_cursor` of the previous page.", schema_extra={"pattern": CURSOR_PATTERN}
+        description="`next_cursor` of the previous page.",
+        examples=[Example(value=EXAMPLE_CURSOR)],
+        schema_extra={"pattern": CURSOR_PATTERN},
     ),
 ]
 
@@ -77,7 +113,7 @@ class OrderController(Controller):
     @post(
         summary="Place an order",
         guards=_WRITE,
-        opt=limit_by_user("order_creation"),
+        opt=limit_by_user("order_creation") | response_links({201: _OF_ORDER}),
         response_description="The new order.",
         response_headers=[_LOCATION, _ETAG],
         responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429, 502, 503, 504),
@@ -99,8 +135,11 @@ class OrderController(Controller):
     @get(
         summary="List orders",
         guards=_READ,
+        opt=read_only()
+        | limit_by_user("order_reading")
         # Nothing on a page is a secret that a request could be compared with.
-        opt=read_only() | limit_by_user("order_reading") | compression(),
+        | compression()
+        | response_links({200: {"next": _NEXT_PAGE}}),
         response_description="A page of orders, newest first.",
         response_headers=[_LINK],
         responses=problem_responses(400, 401, 403, 429, 503),
@@ -124,12 +163,12 @@ class OrderController(Controller):
         "/{order_id:uuid}",
         summary="Get an order",
         guards=_READ,
-        opt=read_only() | limit_by_user("order_reading"),
+        opt=read_only() | limit_by_user("order_reading") | response_links({200: _OF_ORDER}),
         response_description="The order.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 412, 429, 503),
     )
-    async def one(self, order_id: FromPath[UUID], orders: NamedDependency[Orders]) -> Response[OrderView]:
+    async def one(self, order_id: OrderId, orders: NamedDependency[Orders]) -> Response[OrderView]:
         """Return one of the caller's orders; 404 for an order of another user."""
         return _response(await orders.get(order_id))
 
@@ -137,14 +176,14 @@ class OrderController(Controller):
         "/{order_id:uuid}",
         summary="Change an order",
         guards=_WRITE,
-        opt=repeat_conflicts() | limit_by_user("order_changes"),
+        opt=repeat_conflicts() | limit_by_user("order_changes") | response_links({200: _OF_ORDER}),
         response_description="The changed order.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 409, 412, 413, 415, 428, 429, 503),
     )
     async def change(
         self,
-        order_id: FromPath[UUID],
+        order_id: OrderId,
         data: JSONBody[Change],
         orders: NamedDependency[Orders],
         request: Request[Any, Any, Any],
@@ -161,14 +200,14 @@ class OrderController(Controller):
         summary="Cancel an order",
         status_code=200,
         guards=_WRITE,
-        opt=repeat_conflicts() | limit_by_user("order_changes"),
+        opt=repeat_conflicts() | limit_by_user("order_changes") | response_links({200: _OF_ORDER}),
         response_description="The cancelled order.",
         response_headers=[_ETAG],
         responses=problem_responses(400, 401, 403, 404, 412, 429, 503),
     )
     async def cancel(
         self,
-        order_id: FromPath[UUID],
+        order_id: OrderId,
         orders: NamedDependency[Orders],
         request: Request[Any, Any, Any],
         if_match: OptionalIfMatch = None,

@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Meta
 
 MAX_QUANTITY = 1_000_000
+EXAMPLE_ID = "019aaf40-2f2b-7a3e-9e55-3a0f7b1d9c10"
+EXAMPLE_CURSOR = "AAZJrdRJMAABmq9ALyt6Pp5VOg97HZwQ"
 
 Status = Literal["open", "cancelled"]
 EventType = Literal["order.created", "order.changed", "order.cancelled"]
@@ -39,7 +41,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     """An order."""
 
-    id: Annotated[UUID, Meta(examples=["019aaf40-2f2b-7a3e-9e55-3a0f7b1d9c10"])]
+    id: Annotated[UUID, Meta(examples=[EXAMPLE_ID])]
     product_type: Annotated[str, Meta(examples=["oak-plank"])]
     quantity: Annotated[int, Meta(examples=[12])]
     status: Annotated[Status, Meta(examples=["open"])]
@@ -52,7 +54,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[OrderView]
     next_cursor: Annotated[
-        str | None, Meta(description="`cursor` of the next page; null on the last page.", examples=[None])
+        str | None,
+        Meta(description="`cursor` of the next page; null on the last page.", examples=[EXAMPLE_CURSOR]),
     ]
 
 

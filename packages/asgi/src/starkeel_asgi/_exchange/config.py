@@ -35,6 +35,8 @@ class ExchangeConfig:
         """Called with the exchange before the headers of a response are completed."""
         self.close_message: Callable[[Any], Any] | None = None
         """Returns the message that closes a WebSocket, given the application's."""
+        self.problem_types_url: str | None = None
+        """Start of the URIs of problem types; `None` for `about:blank`."""
         self.is_internal: Callable[[str], bool] = is_loopback
         """Returns whether an address belongs to a service of the same system."""
         self.set_default_headers(())

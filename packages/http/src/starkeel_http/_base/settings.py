@@ -89,6 +89,14 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     """Seconds that the client of an event stream or WebSocket may read nothing of an event; then the stream
     ends as that of a slow consumer."""
 
+    problem_types_url: Annotated[
+        str | None,
+        Variable("PROBLEM_TYPES_URL"),
+        Meta(pattern="^https?://[^ ]+[/#=]$", description="a URL that ends with /, # or ="),
+    ] = None
+    """Start of the URIs in `type` of problem responses, such as `https://api.example.com/docs/errors#`, where
+    docs/errors.md is published; without it `type` is `about:blank`."""
+
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 

@@ -11,6 +11,8 @@ from .._base.addresses import Origin
 SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    # Granian would name itself; it keeps a header that is there, and adds one otherwise.
+    (b"server", b"-"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )

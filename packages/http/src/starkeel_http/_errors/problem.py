@@ -14,6 +14,7 @@ from litestar.types import Scope
 
 from .. import _compat
 from .messages import INVALID
+from .problem_types import problem_type
 from .validation import (
     FieldError,
     body_errors,
@@ -55,9 +56,17 @@ class Problem:
     errors: tuple[FieldError, ...] = ()
     more: dict[str, Any] = field(default_factory=dict)
 
-    def body(self, path: str) -> bytes:
-        """Render the problem as JSON, for a request of this path."""
-        members: dict[str, Any] = {"type": "about:blank", "title": _title(self.status), "status": self.status}
+    def body(self, path: str, types_url: str | None = None) -> bytes:
+        """Render the problem as JSON.
+
+        Args:
+            path: Path of the request.
+            types_url: Start of the URIs of problem types; `None` for `about:blank`.
+        """
+        uri = "about:blank"
+        if types_url and (known := problem_type(self.status, has_errors=bool(self.errors))):
+            uri = types_url + known.name
+        members: dict[str, Any] = {"type": uri, "title": _title(self.status), "status": self.status}
         if self.detail:
             members["detail"] = self.detail
         members["instance"] = quote(path, safe=_SAFE_IN_PATH, errors="replace")

@@ -65,7 +65,7 @@ def broken_off(exchange: HttpExchange, error: BaseException) -> BaseException | 
 
 def render(problem: Problem, exchange: Exchange) -> tuple[int, list[Header], bytes]:
     """Return status, headers and body of a problem."""
-    body = problem.body(exchange.path)
+    body = problem.body(exchange.path, exchange.config.problem_types_url)
     headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     return problem.status, encoded, b"" if exchange.method == "HEAD" else body
@@ -80,10 +80,11 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     """Return the response to an exception; a Litestar exception handler."""
     problem = report(error, request.scope)
     exchange = current(request.scope)
-    path = request.scope["path"] if exchange is None else exchange.path
-    return Response(
-        problem.body(path), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
-    )
+    if exchange is None:
+        body = problem.body(request.scope["path"])
+    else:
+        body = problem.body(exchange.path, exchange.config.problem_types_url)
+    return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
 
 
 def report_websocket(error: Exception, scope: Scope) -> None:

@@ -13,6 +13,7 @@ from litestar.exceptions import (
     ImproperlyConfiguredException,
     ValidationException,
 )
+from litestar.openapi.spec import Example
 from litestar.params import HeaderParameter
 from starkeel_asgi import GateOrder, Header, HttpExchange, Response, current
 from starkeel_config import IdempotencyStore
@@ -148,6 +149,7 @@ class IdempotencyProvider:
                 name="Idempotency-Key",
                 description="Client-generated unique key, such as a UUID; 1 to 255 visible ASCII characters,"
                 " in double quotes or bare. Retries with the same key return the original response.",
+                examples=[Example(value="01b7e6d4-8f0c-4c55-9d3e-2a6f0c1d9e37")],
                 schema_extra={"pattern": KEY_PATTERN},
             ),
         ],

@@ -1,0 +1,170 @@
+"""Accounts and orders together, with users, orders and tokens that have a flaw."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import accounts.settings
+import jwt
+import orders.settings
+from starkeel_auth import SigningKeys, generate_private_key_pem
+from starkeel_testing import Service, running
+
+ISSUER = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
+
+
+def without_limits(settings: type) -> dict[str, str]:
+    """Return settings that lift every rate limit of a service: all requests come from one address."""
+    names = settings.__struct_fields__  # type: ignore[attr-defined]  # a struct
+    return {name.upper(): "10000/second" for name in names if name.startswith("rate_limit_")}
+
+
+@dataclass(frozen=True)
+class Person:
+    """A registered user, with the tokens of a session."""
+
+    id: str
+    email: str
+    password: str
+    token: str
+    refresh_token: str
+
+    @property
+    def bearer(self) -> str:
+        return f"Bearer {self.token}"
+
+    @property
+    def session_id(self) -> str:
+        return str(self.claims["sid"])
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        decoded: dict[str, Any] = jwt.decode(self.token, options={"verify_signature": False})
+        return decoded
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """Running services, by name."""
+
+    services: dict[str, Service]
+    keys: SigningKeys
+
+    def new_person(self) -> Person:
+        """Register a user and sign in."""
+        client = self.services["accounts"].client
+        credentials = {"email": f"{uuid4().hex}@example.com", "password": f"quiet lighthouse {uuid4().hex}"}
+        created = client.post("/api/users", json=credentials)
+        assert created.status_code == 201, created.text
+        tokens = client.post("/api/auth/token", json=credentials).json()
+        return Person(
+            id=created.json()["id"],
+            token=tokens["access_token"],
+            refresh_token=tokens["refresh_token"],
+            **credentials,
+        )
+
+    def values(self, person: Person, service: str) -> dict[str, str]:
+        """Return what replaces an example, by name: ids and tokens of a user with a new order."""
+        shared = {
+            "email": f"{uuid4().hex}@example.com",
+            "session_id": person.session_id,
+            "refresh_token": person.refresh_token,
+            "password": person.password,
+            "current_password": person.password,
+            "Idempotency-Key": str(uuid4()),
+        }
+        if service != "orders":
+            return shared
+        headers = {"Authorization": person.bearer, "Idempotency-Key": str(uuid4())}
+        body = {"product_type": "oak-plank", "quantity": 3}
+        placed = self.services["orders"].client.post("/api/orders", json=body, headers=headers)
+        assert placed.status_code == 201, placed.text
+        return shared | {"order_id": placed.json()["id"]}
+
+    def authorization(self, person: Person, **claims: str) -> str:
+        """Return a value of `Authorization`: a user's token without a session, with other claims."""
+        own = {name: value for name, value in person.claims.items() if name != "sid"}
+        return f"Bearer {self.keys.sign(own | claims)}"
+
+    def forged(self, person: Person, flaw: str) -> str:
+        """Return a value of `Authorization` that has a flaw."""
+        return f"Bearer {self._tokens()[flaw](person.claims)}" if flaw in self._tokens() else FLAWED[flaw]
+
+    def _tokens(self) -> dict[str, Callable[[dict[str, Any]], str]]:
+        now, sign = int(time.time()), self.keys.sign
+        return {
+            "expired": lambda claims: sign({**claims, "iat": now - 7200, "exp": now - 3600}),
+            "other issuer": lambda claims: sign({**claims, "iss": "https://evil.example"}),
+            "other audience": lambda claims: sign({**claims, "aud": "other"}),
+            "without exp": lambda claims: sign({k: claims[k] for k in claims if k != "exp"}),
+            "without sub": lambda claims: sign({k: claims[k] for k in claims if k != "sub"}),
+            "other key": SigningKeys.from_pem(generate_private_key_pem()).sign,
+            "other user": lambda claims: _with_payload(sign(claims), {**claims, "sub": str(uuid4())}),
+            "no signature": lambda claims: jwt.encode(
+                claims, None, algorithm="none", headers={"typ": "at+jwt", "kid": self._kid}
+            ),
+            "public key as secret": lambda claims: self._signed_by_public_key(claims),
+        }
+
+    @property
+    def _kid(self) -> str:
+        return str(self.keys.jwks()["keys"][0]["kid"])
+
+    def _signed_by_public_key(self, claims: dict[str, Any]) -> str:
+        header = {"alg": "HS256", "typ": "at+jwt", "kid": self._kid}
+        text = f"{_encoded(header)}.{_encoded(claims)}"
+        secret = base64.urlsafe_b64decode(self.keys.jwks()["keys"][0]["x"] + "=")
+        digest = hmac.new(secret, text.encode(), hashlib.sha256).digest()
+        return f"{text}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+FLAWED = {
+    "empty": "",
+    "no value": "Bearer",
+    "garbage": "Bearer x.y.z",
+    "two parts": "Bearer a b",
+    "basic": "Basic YWRhOmFkYQ==",
+    "long": f"Bearer {'a' * 4000}",
+}
+
+
+def _encoded(value: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def _with_payload(token: str, claims: dict[str, Any]) -> str:
+    header, _, signature = token.split(".")
+    return f"{header}.{_encoded(claims)}.{signature}"
+
+
+@contextmanager
+def running_fleet(databases: Callable[[], str], **env: str) -> Iterator[Fleet]:
+    """Run accounts and orders, without rate limits.
+
+    Args:
+        databases: Factory of empty databases.
+        env: Further settings of both.
+    """
+    pem = generate_private_key_pem()
+    own = without_limits(accounts.settings.Settings) | ISSUER | env
+    own |= {"DATABASE_URL": databases(), "JWT_PRIVATE_KEY": pem}
+    with running("accounts", own, timeout_s=90) as issuer:
+        own = without_limits(orders.settings.Settings) | ISSUER | env
+        own |= {
+            "DATABASE_URL": databases(),
+            "ACCOUNTS_URL": issuer.url,
+            "JWT_JWKS_URL": f"{issuer.url}/.well-known/jwks.json",
+            "JWT_REVOCATIONS_URL": f"{issuer.url}/.well-known/revocations",
+            "JWT_REVOCATIONS_INTERVAL_SECONDS": "1",
+        }
+        with running("orders", own, timeout_s=90) as orders_service:
+            services = {"accounts": issuer, "orders": orders_service}
+            yield Fleet(services, SigningKeys.from_pem(pem))
