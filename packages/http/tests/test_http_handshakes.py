@@ -76,7 +76,7 @@ def test_the_origin_of_a_handshake(sample: Service, lines: list[str], host: str,
     assert now == refused + (status == 403)
 
 
-def test_every_origin_is_allowed_where_the_setting_says_so(run_sample: Any) -> None:
+def test_every_origin_is_allowed_with_an_asterisk(run_sample: Any) -> None:
     with run_sample(CORS_ALLOWED_ORIGINS="*", ENVIRONMENT="development") as service:
         assert handshake(service, "Origin: https://evil.example.com").startswith("HTTP/1.1 101 ")
 

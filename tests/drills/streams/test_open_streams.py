@@ -39,7 +39,7 @@ UPGRADE = (
 
 
 class Kind(NamedTuple):
-    """How one kind of stream is opened."""
+    """Request that opens a stream, and what shows that it is open."""
 
     path: str
     status: bytes
@@ -138,7 +138,7 @@ def _percentiles(times: list[float]) -> str:
 
 
 class Requests:
-    """A kept connection of the customer, who reads her orders."""
+    """A kept connection on which the customer lists her orders."""
 
     def __init__(self, service: Service, customer: Customer) -> None:
         lines = "".join(f"{name}: {text}\r\n" for name, text in customer.headers.items())

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, final
 
 import structlog
-from anyio import create_task_group
 from litestar import Litestar
 from litestar.app import DEFAULT_OPENAPI_CONFIG
 from litestar.config.app import AppConfig
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from ._edge.edge import Edge
     from ._rate_limit.limiter import Limiter
     from ._rate_limit.streams import StreamLimits
-    from ._streams.open_streams import OpenStreams
 
 log = structlog.get_logger(__name__)
 
@@ -88,8 +86,6 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         self._edge: Edge | None = None
         self._limiter: Limiter | None = None
         self._streams: StreamLimits | None = None
-        self._open_streams: OpenStreams | None = None
-        self._has_streams = False
         self._idempotency = IdempotencyProvider()
         self._needs_store = False
 
@@ -137,13 +133,13 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             namespace=self._namespace or "service",
             on_error=self.settings.rate_limit_on_error,
         )
-        self._open_streams = app_config.state[STREAMS_KEY] = OpenStreams(
+        open_streams = app_config.state[STREAMS_KEY] = OpenStreams(
             heartbeat_s=self.settings.stream_heartbeat_s, send_timeout_s=self.settings.stream_send_timeout_s
         )
         self._streams = streams = StreamLimits(
             per_address=self.settings.max_streams_per_address,
             per_user=self.settings.max_streams_per_user,
-            open_streams=self._open_streams,
+            open_streams=open_streams,
         )
         app_config.route_handlers = [
             with_user_limits(route, limiter, streams) for route in app_config.route_handlers
@@ -157,7 +153,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         if app_config.logging_config is not None and hasattr(app_config.logging_config, "log_exceptions"):
             # The edge logs exceptions itself.
             app_config.logging_config.log_exceptions = "never"
-        app_config.lifespan += [self._count_requests, self._watch_streams]
+        app_config.lifespan += [self._count_requests, open_streams.lifespan]
         app_config.on_startup.append(self._start)
         return app_config
 
@@ -230,7 +226,6 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             is_stream=is_stream(handler),
             compression=self._compression_of(handler),
         )
-        self._has_streams |= policy.is_stream
         check_limits_declared(policy, self.limits, where=where)
         handler.opt[POLICY] = policy
         guards = handler.resolve_guards()
@@ -255,16 +250,6 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         assert self._limiter is not None
         async with self._limiter.running(self.limits, workers=self._workers):
             yield
-
-    @asynccontextmanager
-    async def _watch_streams(self, _: Litestar) -> AsyncGenerator[None]:
-        if self._open_streams is None or not self._has_streams:
-            yield
-            return
-        async with create_task_group() as tasks:
-            tasks.start_soon(self._open_streams.run)
-            yield
-            tasks.cancel_scope.cancel()
 
     def _start(self, app: Litestar) -> None:
         from ._client_address.layer import ClientAddress

@@ -1,4 +1,4 @@
-"""Event streams and WebSockets with a user, whose token ends when a test says so."""
+"""Event streams and WebSockets with a user, whose token a test can end."""
 
 import asyncio
 import time

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from random import randrange
 from typing import Any, Final, Protocol, TypeVar
 
 from litestar import Request, WebSocket
@@ -59,7 +60,8 @@ class EventStream(Response[bytes]):
     Args:
         source: Context manager that returns the `EventSource`.
         encode: Returns the bytes of an event, such as by `server_sent_event`.
-        retry_ms: Milliseconds after which a client reconnects.
+        retry_ms: Milliseconds after which a client reconnects, and up to twice as many: clients of a worker
+            that stops do not all reconnect at once.
     """
 
     def __init__(
@@ -90,7 +92,8 @@ class EventStream(Response[bytes]):
         response.headers.setdefault("cache-control", "no-store, no-transform")
         response.headers.setdefault("x-accel-buffering", "no")
         response.source, response.encode = self._source, self._encode
-        response.first = f": listening\nretry: {self._retry_ms}\n\n".encode()
+        retry_ms = self._retry_ms + randrange(self._retry_ms + 1)  # noqa: S311  (no secret)
+        response.first = f": listening\nretry: {retry_ms}\n\n".encode()
         response.stream = _stream_of(request)
         return response
 
@@ -139,6 +142,7 @@ async def send_events(
         await socket.accept()
         stream.attach()
         stream.silence_s = silence_s
+        failure: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
             reader = tasks.create_task(_read(stream, on_message))
             try:
@@ -146,8 +150,12 @@ async def send_events(
                 if stream.exchange.is_ending:
                     # Closes the WebSocket, with the reason.
                     await reader
+            except Exception as error:  # noqa: BLE001  (raised below, not as a group)
+                failure = error
             finally:
                 reader.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _send_all(
@@ -176,7 +184,7 @@ async def _read(stream: OpenStream, on_message: Callable[[str | bytes], None] | 
         if message["type"] == "websocket.disconnect":
             stream.stop()
             return
-        stream.heard()
+        stream.note_message()
         if on_message is not None:
             text = message.get("text")
             on_message(message.get("bytes") or b"" if text is None else text)

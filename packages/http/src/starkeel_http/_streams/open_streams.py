@@ -5,11 +5,13 @@ One task serves all of them, a part at a time: a timer or a task for each would 
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
+import anyio
 import structlog
+from litestar import Litestar
 from litestar.types import Scope
 from prometheus_client import Counter
 from starkeel_asgi import Exchange, HttpExchange, StreamEnd, WebSocketExchange, current
@@ -48,19 +50,19 @@ class OpenStream:
 
     Attributes:
         sending_since: When the send began that is not over, in `time.monotonic()` seconds; 0 if none.
-        sent_at: When something was last sent, `heard_at`: when its client last sent a message.
+        sent_at: When something was last sent, `received_at`: when its client last sent a message.
         silence_s: Seconds without a message after which the client is regarded as gone; `None` for no limit.
     """
 
     __slots__ = (
-        *("_ended_at", "_is_waiting", "_is_woken", "_task", "_cancelling", "exchange", "heard_at"),
+        *("_ended_at", "_is_waiting", "_is_woken", "_task", "_cancelling", "exchange", "received_at"),
         *("is_over", "sending_since", "sent_at", "silence_s"),
     )
 
     def __init__(self, exchange: HttpExchange | WebSocketExchange) -> None:
         self.exchange = exchange
         self.sending_since = self._ended_at = 0.0
-        self.sent_at = self.heard_at = time.monotonic()
+        self.sent_at = self.received_at = time.monotonic()
         self.silence_s: float | None = None
         self.is_over = self._is_waiting = self._is_woken = False
         self._task: Any = None
@@ -96,9 +98,9 @@ class OpenStream:
         self.end(SESSION_ENDED if expires_at is None or time.time() < expires_at else TOKEN_EXPIRED)
         return False
 
-    def heard(self) -> None:
+    def note_message(self) -> None:
         """Note a message of the client."""
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
 
     async def next(self, source: Any) -> Any:
         """Return the next event of a source; `None` when a heartbeat is due or the stream is over.
@@ -140,7 +142,7 @@ class OpenStream:
             return False
         if self.sending_since and now - self.sending_since > send_timeout_s:
             self.end(SLOW_CONSUMER)
-        elif self.silence_s is not None and now - self.heard_at > self.silence_s:
+        elif self.silence_s is not None and now - self.received_at > self.silence_s:
             self.end(SILENT_CLIENT)
         elif now - self.sent_at >= heartbeat_s:
             self._wake()
@@ -166,10 +168,13 @@ class OpenStreams:
         self._send_timeout_s = send_timeout_s
         self._streams: dict[Exchange, OpenStream] = {}
         self._turn: list[OpenStream] = []
+        self._part = 0
+        self._opened = asyncio.Event()
 
     def add(self, exchange: HttpExchange | WebSocketExchange) -> None:
         """Watch a stream until it ends."""
         stream = self._streams[exchange] = OpenStream(exchange)
+        self._opened.set()
 
         async def remove() -> None:
             del self._streams[exchange]
@@ -182,9 +187,20 @@ class OpenStreams:
         exchange = current(scope)
         return None if exchange is None else self._streams.get(exchange)
 
-    async def run(self) -> None:
-        """Check all streams until cancelled."""
+    @asynccontextmanager
+    async def lifespan(self, _: Litestar) -> AsyncGenerator[None]:
+        """Check all streams while the application runs."""
+        self._opened = asyncio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def _run(self) -> None:
         while True:
+            if not self._streams:
+                self._opened.clear()
+                await self._opened.wait()
             await asyncio.sleep(_CHECK_EVERY_S / _PARTS)
             if not self._turn:
                 self._turn = list(self._streams.values())
