@@ -6,9 +6,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -25,6 +23,8 @@ from starkeel_client import (
     UpstreamSettings,
     UpstreamUrl,
 )
+
+from ..support.scripted_upstream import ScriptedUpstream
 
 ROOT = Path(__file__).parents[2]
 ITEM = UUID("6f1f2f6e-0b44-4f1c-9a0f-2f6d2f0f7c11")
@@ -163,45 +163,6 @@ def test_a_declaration_that_the_document_does_not_have_is_refused(
     assert generate(tmp_path, "--check") == (1, f"shop: client of stock: {expected}\n")
 
 
-class Stock:
-    """An upstream with a scripted response, which records the last request."""
-
-    def __init__(self) -> None:
-        self.status, self.media_type, self.body = 200, "application/json", b"[]"
-        self.request: tuple[str, str, Any, bytes] = ("", "", {}, b"")
-        stock = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                stock.request = (self.command, self.path, self.headers, body)
-                self.send_response(stock.status)
-                self.send_header("Content-Type", stock.media_type)
-                if stock.status != 204:
-                    self.send_header("Content-Length", str(len(stock.body)))
-                self.end_headers()
-                if stock.status != 204:
-                    self.wfile.write(stock.body)
-
-            do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def responds(self, status: int, body: object = None, media_type: str = "application/json") -> None:
-        self.status, self.media_type, self.body = status, media_type, json.dumps(body).encode()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     root = tmp_path_factory.mktemp("workspace")
@@ -220,14 +181,14 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
 
 
 @pytest.fixture
-def stock() -> Iterator[Stock]:
-    stock = Stock()
+def stock() -> Iterator[ScriptedUpstream]:
+    stock = ScriptedUpstream()
     yield stock
     stock.stop()
 
 
 @pytest.fixture
-def call(module: ModuleType, stock: Stock) -> Callable[..., Any]:
+def call(module: ModuleType, stock: ScriptedUpstream) -> Callable[..., Any]:
     """Return a function that runs a coroutine function with the generated client, within an application."""
     plugin = ClientPlugin(stock=UpstreamSettings(url=UpstreamUrl(stock.url)))
 
@@ -248,7 +209,7 @@ def call(module: ModuleType, stock: Stock) -> Callable[..., Any]:
     return run
 
 
-def test_parameters_are_sent_and_a_body_is_decoded(stock: Stock, call: Callable[..., Any]) -> None:
+def test_parameters_are_sent_and_a_body_is_decoded(stock: ScriptedUpstream, call: Callable[..., Any]) -> None:
     item = {"id": str(ITEM), "class": "a", "state": "open", "parts": [{"weight": 1.5}], "more": 1}
     stock.responds(200, [item])
 
@@ -265,14 +226,16 @@ def test_parameters_are_sent_and_a_body_is_decoded(stock: Stock, call: Callable[
     assert found.note is msgspec.UNSET
 
 
-def test_parameters_that_are_not_given_are_omitted(stock: Stock, call: Callable[..., Any]) -> None:
+def test_parameters_that_are_not_given_are_omitted(stock: ScriptedUpstream, call: Callable[..., Any]) -> None:
     stock.responds(200, [])
 
     assert call(lambda client: client.list_items(x_tenant="north")) == []
     assert stock.request[1] == "/items"
 
 
-def test_a_body_and_a_token_are_sent(module: ModuleType, stock: Stock, call: Callable[..., Any]) -> None:
+def test_a_body_and_a_token_are_sent(
+    module: ModuleType, stock: ScriptedUpstream, call: Callable[..., Any]
+) -> None:
     stock.responds(201, {"id": str(ITEM), "class": "a", "state": "closed", "parts": [], "note": None})
 
     created = call(lambda client: client.create(token="t", body=module.NewItem(count=3)))
@@ -282,7 +245,9 @@ def test_a_body_and_a_token_are_sent(module: ModuleType, stock: Stock, call: Cal
     assert (created.state, created.note) == ("closed", None)
 
 
-def test_an_empty_response_is_none(module: ModuleType, stock: Stock, call: Callable[..., Any]) -> None:
+def test_an_empty_response_is_none(
+    module: ModuleType, stock: ScriptedUpstream, call: Callable[..., Any]
+) -> None:
     stock.responds(202)
     assert call(lambda client: client.create(token="t", body=module.NewItem(count=3))) is None
     stock.responds(204)
@@ -290,7 +255,9 @@ def test_an_empty_response_is_none(module: ModuleType, stock: Stock, call: Calla
     assert stock.request[:2] == ("DELETE", "/items/a%2Fb%20c")
 
 
-def test_a_documented_problem_is_an_error_with_its_status(stock: Stock, call: Callable[..., Any]) -> None:
+def test_a_documented_problem_is_an_error_with_its_status(
+    stock: ScriptedUpstream, call: Callable[..., Any]
+) -> None:
     stock.responds(404, {"status": 404, "title": "Not Found", "detail": "gone"}, "application/problem+json")
 
     error = call(lambda client: client.delete(item_id="7"))
