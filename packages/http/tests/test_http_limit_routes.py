@@ -125,7 +125,7 @@ def test_a_request_is_allowed_again_when_the_oldest_leaves_the_window(
     async def handler() -> None: ...
 
     clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr("starkeel_http._rate_limit.limiter.time", clock)
+    monkeypatch.setattr("starkeel_http._rate_limit.process.time", clock)
     seen = []
     with TestClient(
         Litestar([handler], plugins=[HttpPlugin(HttpSettings(), {"visits": Rate(2, 60)})])

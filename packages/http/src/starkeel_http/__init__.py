@@ -11,7 +11,7 @@ from starkeel_config import lazy_exports
 if TYPE_CHECKING:
     from ._base.addresses import Network, Origin
     from ._base.rate import Rate
-    from ._base.route_options import limit_by_address, limit_by_user, request_timeout
+    from ._base.route_options import limit_by_account, limit_by_address, limit_by_user, request_timeout
     from ._base.settings import HttpSettings
     from ._errors.openapi import ProblemDetails, problem_responses
     from ._errors.validation import FieldError
@@ -19,13 +19,19 @@ if TYPE_CHECKING:
     from ._openapi.page import SchemaPage, openapi
     from ._plugin import HttpPlugin
     from ._preconditions.entity_tags import EntityTags, check_preconditions
+    from ._rate_limit.account import AccountLimit
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "_base.addresses": ["Network", "Origin"],
             "_base.rate": ["Rate"],
-            "_base.route_options": ["limit_by_address", "limit_by_user", "request_timeout"],
+            "_base.route_options": [
+                "limit_by_account",
+                "limit_by_address",
+                "limit_by_user",
+                "request_timeout",
+            ],
             "_base.settings": ["HttpSettings"],
             "_errors.openapi": ["ProblemDetails", "problem_responses"],
             "_errors.validation": ["FieldError"],
@@ -33,11 +39,13 @@ else:
             "_openapi.page": ["SchemaPage", "openapi"],
             "_plugin": ["HttpPlugin"],
             "_preconditions.entity_tags": ["EntityTags", "check_preconditions"],
+            "_rate_limit.account": ["AccountLimit"],
         },
         renamed={"EdgePlugin": "HttpPlugin", "EdgeSettings": "HttpSettings"},
     )
 
 __all__ = [
+    "AccountLimit",
     "EntityTags",
     "FieldError",
     "HttpPlugin",
@@ -49,6 +57,7 @@ __all__ = [
     "Rate",
     "SchemaPage",
     "check_preconditions",
+    "limit_by_account",
     "limit_by_address",
     "limit_by_user",
     "openapi",
