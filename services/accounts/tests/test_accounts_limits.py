@@ -196,7 +196,7 @@ def _keys(env: dict[str, str]) -> list[str]:
     if "REDIS_URL" not in env:
         return []
     with redis.Redis.from_url(env["REDIS_URL"], decode_responses=True) as client:
-        return [str(key) for key in client.keys()]
+        return [str(key) for key in client.scan_iter()]
 
 
 def _known_addresses(env: dict[str, str]) -> int:

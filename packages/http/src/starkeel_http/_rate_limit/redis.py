@@ -22,7 +22,8 @@ _CHECK: Final = Rule("", "check", 10_000, 60, 0, 0)
 # KEYS: one for each rule; for an account also the set of its known addresses, and the key that replaces the
 # last rule's if the address is one of them. ARGV: the address or an empty string, the seconds for which it is
 # known, and amount, window, burst and window of the burst of each rule. Replies: whether the request is
-# allowed, whether the account succeeded from the address within a day, and for each rule the state before as in `Count`, in milliseconds.
+# allowed, whether the account has succeeded from the address within a day, and for each rule the state before
+# as in `Count`, in milliseconds.
 _HIT: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1e6
