@@ -68,7 +68,7 @@ def _app(store: Store, rate: str) -> Litestar:
 
 # Seconds that pass, requests, and how many of them are allowed.
 TIMELINES = [
-    # A window that started anew at some time would allow six requests around it.
+    # A window that started again at some time would allow six requests around it.
     ("3/60 seconds", [(0, 3, 3), (59, 1, 0), (2, 4, 3), (30, 1, 0)]),
     ("3/60 seconds", [(0, 1, 1), (58, 2, 2), (3, 3, 1), (50, 1, 0), (8, 3, 2)]),
     # In any 30 seconds 5, and in any 60 seconds 10.

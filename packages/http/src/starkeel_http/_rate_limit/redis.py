@@ -21,9 +21,9 @@ _CHECK: Final = Rule("", "check", 10_000, 60, 0, 0)
 # Lists of the times of counted requests, newest first. The clock is that of Redis: those of hosts differ.
 # KEYS: one for each rule; for an account also the set of its known addresses, and the key that replaces the
 # last rule's if the address is one of them. ARGV: the address or an empty string, the seconds for which it is
-# known, and amount, window, burst and window of the burst of each rule. Replies: whether the request is
-# allowed, whether the account has succeeded from the address within a day, and for each rule the state before
-# as in `Count`, in milliseconds.
+# known, and amount, window, burst and window of the burst of each rule. Replies with numbers: whether the
+# request is allowed, whether the account has succeeded from the address within a day, and for each rule the
+# state before as in `Count`, in milliseconds.
 _HIT: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1e6
@@ -66,7 +66,8 @@ if reply[1] == 1 then
         redis.call('EXPIRE', KEYS[i], ARGV[i * 4])
     end
 end
-return reply
+-- One string: the client reads each element of an array by itself.
+return table.concat(reply, ' ')
 """.replace("REMEMBERED", str(REMEMBERED_S))
 # KEYS: the set of an account's known addresses. ARGV: an address, seconds, and the number of addresses.
 _REMEMBER: Final = """
@@ -122,9 +123,10 @@ class RedisCounters:
         for rule in rules:
             arguments += rule[2:]
         try:
-            within, was_remembered, *states = await self._run(_HIT, keys, arguments)
+            reply = await self._run(_HIT, keys, arguments)
         except RedisFailure:
             return None
+        within, was_remembered, *states = map(int, reply.split())
         counts = tuple(
             Count(counted, left_ms / 1000, recent, recent_left_ms / 1000)
             for counted, left_ms, recent, recent_left_ms in zip(*[iter(states)] * 4, strict=True)
