@@ -8,11 +8,20 @@ import pytest
 from litestar import Controller, Litestar, Router, get
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
 from litestar.exceptions import ImproperlyConfiguredException, NotAuthorizedException, WebSocketDisconnect
 from litestar.handlers import BaseRouteHandler, WebsocketListener
 from litestar.plugins import InitPlugin
 from litestar.testing import TestClient
-from starkeel_http import HttpPlugin, HttpSettings, Rate, limit_by_address, limit_by_user
+from starkeel_http import (
+    AccountLimit,
+    HttpPlugin,
+    HttpSettings,
+    Rate,
+    limit_by_account,
+    limit_by_address,
+    limit_by_user,
+)
 
 
 class User(NamedTuple):
@@ -125,7 +134,7 @@ def test_a_request_is_allowed_again_when_the_oldest_leaves_the_window(
     async def handler() -> None: ...
 
     clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr("starkeel_http._rate_limit.limiter.time", clock)
+    monkeypatch.setattr("starkeel_http._rate_limit.process.time", clock)
     seen = []
     with TestClient(
         Litestar([handler], plugins=[HttpPlugin(HttpSettings(), {"visits": Rate(2, 60)})])
@@ -142,6 +151,55 @@ def test_a_request_is_allowed_again_when_the_oldest_leaves_the_window(
         (429, '"visits";r=0;t=20'),
         (200, '"visits";r=0;t=40'),
     ]
+
+
+def test_the_setting_decides_what_a_route_counts() -> None:
+    @get("/", guards=[authenticate], opt=limit_by_address("visits"))
+    async def handler() -> None: ...
+
+    for by, of_another_user in (("address", 429), ("user", 200)):
+        limits = {"visits": Rate.parse(f"1/hour; by={by}")}
+        with TestClient(Litestar([handler], plugins=[HttpPlugin(HttpSettings(), limits)])) as client:
+            statuses = [
+                client.get("/", headers={"X-User": user}).status_code for user in ("ada", "ada", "bob")
+            ]
+        assert statuses == [200, 429, of_another_user]
+
+
+@pytest.mark.parametrize(
+    ("options", "by", "reason"),
+    [
+        (
+            limit_by_address("visits"),
+            "user",
+            "no guard of the route authenticates the user. Use `by=address`",
+        ),
+        (limit_by_address("visits"), "account", "the route counts it by address. Use `by=address`"),
+    ],
+)
+def test_a_setting_that_a_route_cannot_follow_is_rejected(
+    options: dict[str, Any], by: str, reason: str
+) -> None:
+    @get("/", opt=options)
+    async def handler() -> None: ...
+
+    edge = HttpPlugin(HttpSettings(), {"visits": Rate.parse(f"1/hour; by={by}")})
+    with pytest.raises(ImproperlyConfiguredException, match=f"`visits` has `by={by}`.*{reason}"):
+        Litestar([handler], plugins=[edge])
+
+
+@pytest.mark.parametrize("has_option", [False, True])
+def test_the_limit_and_the_dependency_of_accounts_belong_together(has_option: bool) -> None:
+    @get("/", opt=limit_by_account("visits") if has_option else {})
+    async def with_dependency(account_limit: NamedDependency[AccountLimit]) -> None: ...
+
+    @get("/", opt=limit_by_account("visits"))
+    async def without_dependency() -> None: ...
+
+    handler = without_dependency if has_option else with_dependency
+    edge = HttpPlugin(HttpSettings(), {"visits": Rate.parse("1/hour")})
+    with pytest.raises(ImproperlyConfiguredException, match="both `limit_by_account` in its `opt` and the"):
+        Litestar([handler], plugins=[edge])
 
 
 def test_users_of_websockets_are_counted() -> None:

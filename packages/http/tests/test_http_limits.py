@@ -55,6 +55,53 @@ def test_ipv6_clients_are_counted_by_their_network(sample: Service) -> None:
     assert status("2001:db8:0:8::1") == 200
 
 
+@pytest.mark.parametrize("has_redis", [False, True])
+def test_the_holder_of_many_ipv6_networks_is_limited_as_a_whole(
+    run_sample: Any, redis_url: str, has_redis: bool
+) -> None:
+    env = {"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_SAMPLE": "2/hour; wide=5"}
+    with run_sample(**env | ({"REDIS_URL": redis_url} if has_redis else {})) as service:
+
+        def get(address: str) -> httpx2.Response:
+            return service.client.get("/limited", headers={"X-Forwarded-For": address})
+
+        addresses = [f"2001:db8:1:{number}::1" for number in (1, 1, 1, 2, 2, 3, 3, 4)]
+        responses = [get(address) for address in addresses]
+        assert [each.status_code for each in responses] == [200, 200, 429, 200, 200, 200, 429, 429]
+        left = [STATE.fullmatch(each.headers["ratelimit"]) for each in responses]
+        # Of its own network, or of all, whichever is less.
+        assert [found and int(found[2]) for found in left] == [1, 0, 0, 1, 0, 0, 0, 0]
+        assert responses[-1].headers["ratelimit-policy"] == '"by_address";q=2;w=3600'
+        assert 3500 < int(responses[-1].headers["retry-after"]) <= 3600
+        assert get("2001:db8:2:1::1").status_code == 200
+        assert [get("192.0.2.9").status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_several_limits_of_a_request_need_one_command(run_sample: Any, own_redis: OwnRedis) -> None:
+    env = {"REDIS_URL": own_redis.url, "TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_SAMPLE": "3/hour; burst=2"}
+    with run_sample(**env) as service:
+
+        def get(user: str) -> int:
+            headers = {"X-User": user, "X-Forwarded-For": "2001:db8::1"}
+            return service.client.get("/both-limited", headers=headers).status_code
+
+        assert get("ada") == 200
+        own_redis.execute("CONFIG", "RESETSTAT")
+        assert [get("ada"), get("")] == [200, 429]
+        assert _scripts_run(own_redis) == 2
+
+
+def test_a_request_without_a_user_counts_for_its_address(run_sample: Any, redis_url: str) -> None:
+    with run_sample(REDIS_URL=redis_url) as service:
+        assert _statuses(service, "/both-limited", 4) == [401, 401, 401, 429]
+        refused = httpx2.get(f"{service.url}/both-limited", timeout=20, trust_env=False)
+        assert refused.headers["ratelimit-policy"] == '"by_address";q=3;w=3600'
+        assert 3500 < int(refused.headers["retry-after"]) <= 3600
+        assert _statuses(service, "/both-limited", 1, **{"X-User": "ada"}) == [429]
+        # Refused for its address, a request does not count for its user.
+        assert _statuses(service, "/user-limited", 4, **{"X-User": "ada"}) == [200] * 3 + [429]
+
+
 def test_user_limits_count_after_authentication(sample: Service) -> None:
     assert _statuses(sample, "/user-limited", 5) == [401] * 5
     assert _statuses(sample, "/user-limited", 4, **{"X-User": "ada"}) == [200] * 3 + [429]
@@ -159,6 +206,11 @@ def test_an_unresponsive_redis_delays_requests_only_briefly(run_sample: Any) -> 
         with run_sample(**env) as service:
             assert _statuses(service, "/limited", 5) == [200] * 5
             service.wait_for_log("rate limit storage failed")
+
+
+def _scripts_run(server: OwnRedis) -> int:
+    stats = server.execute("INFO", "commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha"))
 
 
 def _counted(service: Service, result: str) -> float:

@@ -138,7 +138,7 @@ def signing_pem() -> str:
 def service(session_database: Callable[[], str], signing_pem: str) -> Iterator[Service]:
     """A running accounts for all tests: once with SQLite, once with PostgreSQL."""
     # All requests come from one address.
-    names = ("SIGN_UP", "TOKEN", "REFRESH", "PASSWORD", "PROFILE", "DISCOVERY")
+    names = ("SIGN_UP", "TOKEN", "SIGN_IN_ACCOUNT", "REFRESH", "PASSWORD", "PROFILE", "DISCOVERY")
     limits = {f"RATE_LIMIT_{name}": "10000/minute" for name in names}
     env = {
         "DATABASE_URL": session_database(),

@@ -136,6 +136,7 @@ def accounts_settings(database: Path, pem: str) -> dict[str, str]:
         "JWT_PRIVATE_KEY": pem,
         "RATE_LIMIT_SIGN_UP": NO_LIMIT,
         "RATE_LIMIT_TOKEN": NO_LIMIT,
+        "RATE_LIMIT_SIGN_IN_ACCOUNT": NO_LIMIT,
         "RATE_LIMIT_REFRESH": NO_LIMIT,
         "RATE_LIMIT_PASSWORD": NO_LIMIT,
         "RATE_LIMIT_PROFILE": NO_LIMIT,

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from ._base.addresses import Network, Origin
     from ._base.hosts import AllowedHost
     from ._base.rate import Rate
-    from ._base.route_options import compression, entity_tag, limit_by_address, limit_by_user, request_timeout
+    from ._base.route_options import (
+        compression,
+        entity_tag,
+        limit_by_account,
+        limit_by_address,
+        limit_by_user,
+        request_timeout,
+    )
     from ._base.settings import HttpSettings
     from ._errors.openapi import ProblemDetails, problem_responses
     from ._errors.problem_types import PROBLEM_TYPES, ProblemType
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from ._plugin import HttpPlugin
     from ._preconditions.entity_tags import EntityTags, check_preconditions
     from ._preconditions.reads import http_date, not_modified
+    from ._rate_limit.account import AccountLimit
     from ._streams.event_queue import EventQueue, SlowConsumerError
     from ._streams.event_stream import EventSource, EventStream, send_events, server_sent_event
 else:
@@ -36,6 +44,7 @@ else:
                 "compression",
                 "entity_tag",
                 "http_date",
+                "limit_by_account",
                 "limit_by_address",
                 "limit_by_user",
                 "request_timeout",
@@ -52,12 +61,14 @@ else:
             "_preconditions.reads": ["http_date", "not_modified"],
             "_streams.event_queue": ["EventQueue", "SlowConsumerError"],
             "_streams.event_stream": ["EventSource", "EventStream", "send_events", "server_sent_event"],
+            "_rate_limit.account": ["AccountLimit"],
         },
         renamed={"EdgePlugin": "HttpPlugin", "EdgeSettings": "HttpSettings"},
     )
 
 __all__ = [
     "PROBLEM_TYPES",
+    "AccountLimit",
     "AllowedHost",
     "EntityTags",
     "EventQueue",
@@ -78,6 +89,7 @@ __all__ = [
     "compression",
     "entity_tag",
     "http_date",
+    "limit_by_account",
     "limit_by_address",
     "limit_by_user",
     "not_modified",

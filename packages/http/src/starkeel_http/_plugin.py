@@ -23,7 +23,7 @@ from . import _compat
 from ._base.addresses import membership
 from ._base.hosts import host_check
 from ._base.rate import Rate
-from ._base.route_options import Policy, check_limit_names, check_limits_declared, is_compressed
+from ._base.route_options import Policy, check_limit_names, check_limits, is_compressed
 from ._base.settings import HttpSettings
 from ._compression.choice import Compression
 from ._errors.report import close_message, error_response, problem_response, report_websocket
@@ -113,8 +113,10 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the ASGI layer, the rendering of exceptions and the strict decoding of bodies."""
         # Lazy, as is the edge below: metrics must not be imported before the process is configured.
-        from ._rate_limit.limiter import Limiter, with_user_limits
+        from ._rate_limit.account import AccountLimit, AccountLimitProvider
+        from ._rate_limit.limiter import Limiter
         from ._rate_limit.streams import StreamLimits
+        from ._rate_limit.user_guard import with_user_limits
         from ._streams.open_streams import STREAMS_KEY, OpenStreams
 
         _compat.check()
@@ -142,13 +144,14 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             open_streams=open_streams,
         )
         app_config.route_handlers = [
-            with_user_limits(route, limiter, streams) for route in app_config.route_handlers
+            with_user_limits(route, self.limits, limiter, streams) for route in app_config.route_handlers
         ]
         app_config.request_class = strict_request_class(app_config.request_class)
         app_config.exception_handlers.setdefault(Exception, problem_response)
         app_config.exception_handlers.setdefault(Replay, empty_response)
         app_config.dependencies.setdefault("idempotency", Provide(self._idempotency.provide))
-        app_config.signature_types.append(Idempotency)
+        app_config.dependencies.setdefault("account_limit", Provide(AccountLimitProvider(limiter).provide))
+        app_config.signature_types.extend((AccountLimit, Idempotency))
         app_config.after_exception.append(report_websocket)
         if app_config.logging_config is not None and hasattr(app_config.logging_config, "log_exceptions"):
             # The edge logs exceptions itself.
@@ -201,9 +204,11 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
 
     def _configure_handler(self, handler: BaseRouteHandler, where: str) -> None:
         from ._edge.edge import POLICY
-        from ._rate_limit.limiter import UserLimit
+        from ._rate_limit.account import AccountLimit
         from ._rate_limit.streams import is_stream
+        from ._rate_limit.user_guard import UserLimit
 
+        counts_accounts = False
         most: int | None = self.settings.max_body_bytes
         if isinstance(handler, HTTPRouteHandler):
             most = _compat.set_max_body_bytes(handler, self.settings.max_body_bytes)
@@ -215,20 +220,28 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             }
             parameters = _compat.parameters(handler).values()
             self._needs_store |= any(parameter.annotation is Idempotency for parameter in parameters)
+            counts_accounts = any(parameter.annotation is AccountLimit for parameter in parameters)
             handler.opt[DECODER] = StrictDecoder(handler)
             if accepted := AcceptedType.of(handler):
                 handler.opt[ACCEPTED_TYPE] = accepted
             handler.operation_class = documented(handler)
         policy = self._policy.for_route(
             handler.opt,
+            self.limits,
             max_body_bytes=most,
             query=StrictQuery.of(handler),
             is_stream=is_stream(handler),
             compression=self._compression_of(handler),
         )
-        check_limits_declared(policy, self.limits, where=where)
         handler.opt[POLICY] = policy
         guards = handler.resolve_guards()
+        check_limits(
+            handler.opt,
+            self.limits,
+            where=where,
+            has_guards=any(not isinstance(guard, UserLimit) for guard in guards),
+            counts_accounts=counts_accounts,
+        )
         if policy.by_user and not (guards and isinstance(guards[-1], UserLimit)):
             raise ImproperlyConfiguredException(
                 f"the rate limit per user is not the last guard of {where}: pass the route to"

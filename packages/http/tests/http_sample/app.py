@@ -207,6 +207,11 @@ async def user_limited() -> int:
     return os.getpid()
 
 
+@get("/both-limited", guards=[authenticate], opt=limit_by_address("by_address") | limit_by_user("by_user"))
+async def both_limited() -> int:
+    return os.getpid()
+
+
 @get("/unauthenticated", opt=limit_by_user("by_user"))
 async def unauthenticated() -> None:
     return None
@@ -244,6 +249,7 @@ async def nothing() -> None:
 HANDLERS = [
     *LIVE_HANDLERS,
     boom,
+    both_limited,
     broken_stream,
     client_info,
     create_item,

@@ -16,6 +16,7 @@ SecurityEvent = Literal[
     "password_refused",
     "refresh_token_reused",
     "sign_in_refused",
+    "sign_in_slowed",
     "sign_up_refused",
 ]
 
@@ -49,8 +50,7 @@ class SecurityEvents:
             email: Address of the account, registered or not.
             fields: Further fields of the log line.
         """
-        count(event)
-        log.info(message, event_kind=event, account=self.account(email), **fields)
+        log_account(event, message, account=self.account(email), **fields)
 
     def account(self, email: str) -> str:
         """Return the hash of an email address, regardless of letter case and surrounding whitespace."""
@@ -60,6 +60,12 @@ class SecurityEvents:
     @cached_property
     def _key(self) -> bytes:
         return self._read_key()
+
+
+def log_account(event: SecurityEvent, message: str, *, account: str, **fields: str) -> None:
+    """Count an event and log it with the hash of an account."""
+    count(event)
+    log.info(message, event_kind=event, account=account, **fields)
 
 
 def count(event: SecurityEvent) -> None:

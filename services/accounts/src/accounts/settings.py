@@ -51,6 +51,11 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Maximum rate of registrations per client address."""
     rate_limit_token: Annotated[Rate, Variable("RATE_LIMIT_TOKEN")] = Rate.parse("20/minute")
     """Maximum rate of token requests per client address."""
+    rate_limit_sign_in_account: Annotated[Rate, Variable("RATE_LIMIT_SIGN_IN_ACCOUNT")] = Rate.parse(
+        "60/hour; burst=20"
+    )
+    """Maximum rate of token requests for one account from all addresses together from which it has never
+    succeeded, and from each other address."""
     rate_limit_refresh: Annotated[Rate, Variable("RATE_LIMIT_REFRESH")] = Rate.parse("60/minute")
     """Maximum rate of refreshes and sign-outs per client address."""
     rate_limit_password: Annotated[Rate, Variable("RATE_LIMIT_PASSWORD")] = Rate.parse("10/minute")

@@ -8,17 +8,24 @@ import structlog
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
-from litestar.exceptions import NotAuthorizedException
+from litestar.exceptions import NotAuthorizedException, TooManyRequestsException
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Link
 from litestar.params import JSONBody
 from starkeel_db import read_only
-from starkeel_http import limit_by_address, not_modified, problem_responses, response_links
+from starkeel_http import (
+    AccountLimit,
+    limit_by_account,
+    limit_by_address,
+    not_modified,
+    problem_responses,
+    response_links,
+)
 from starkeel_observability import counter
 
 from .emails import EmailAddress
 from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Refresh, Revocations, Token
-from .security_events import SecurityEvents
+from .security_events import SecurityEvents, log_account
 from .sessions import Grant, Sessions
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
@@ -52,7 +59,9 @@ class TokenController(Controller):
         "/token",
         summary="Sign in",
         status_code=200,
-        opt=limit_by_address("token") | response_links({200: _OF_SESSION}),
+        opt=limit_by_address("token")
+        | limit_by_account("sign_in_account")
+        | response_links({200: _OF_SESSION}),
         response_description="The tokens.",
         cache_control=CacheControlHeader(no_store=True),
         responses=problem_responses(400, 401, 413, 415, 429, 503),
@@ -65,6 +74,7 @@ class TokenController(Controller):
         sessions: NamedDependency[Sessions],
         issuer: NamedDependency[TokenIssuer],
         security_events: NamedDependency[SecurityEvents],
+        account_limit: NamedDependency[AccountLimit],
     ) -> Token:
         """Exchange an email address and its password for the tokens of a new session.
 
@@ -73,6 +83,14 @@ class TokenController(Controller):
         email = None
         with suppress(ValueError):
             email = EmailAddress.parse(data.email)
+        # As it is compared: each spelling of an address is the same account.
+        account = security_events.account(data.email if email is None else email.key)
+        try:
+            await account_limit.count(account)
+        except TooManyRequestsException:
+            if account_limit.is_exceeded:
+                log_account("sign_in_slowed", "sign-in slowed", account=account)
+            raise
         user_id = await users.authenticate(email, data.password)
         if user_id is None:
             _TOKENS_ISSUED.labels(result="refused").inc()
@@ -80,6 +98,7 @@ class TokenController(Controller):
             raise NotAuthorizedException(
                 "The email address or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
             )
+        account_limit.remember(account)
         token = _token(await sessions.start(user_id, client=request.headers.get("user-agent", "")), issuer)
         _TOKENS_ISSUED.labels(result="issued").inc()
         log.info("token issued", user_id=str(user_id))

@@ -9,6 +9,7 @@ from typing import Final, final
 from starkeel_config import ParsedStr
 
 _IPV6_CLIENT_PREFIX: Final = 64
+_IPV6_SITE_PREFIX: Final = 48
 _ORIGIN: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]{0,30})://(?P<host>\[[0-9a-f:.]{2,45}\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)"
     r"(?::(?P<port>[0-9]{1,5}))?"
@@ -84,14 +85,19 @@ def membership(networks: Iterable[Network]) -> Callable[[str], bool]:
 
 
 @lru_cache(4096)
-def rate_limit_key(host: str) -> str:
-    """Return the key under which a client is counted: its IPv4 address, or the /64 of its IPv6 address.
+def rate_limit_keys(host: str) -> tuple[str, str | None]:
+    """Return the keys under which a client is counted: alone, and with its neighbours.
 
-    A client with one IPv6 address usually controls a /64 (RFC 6177). Text that is not an address is returned
-    unchanged.
+    The first is its IPv4 address, or the /64 of its IPv6 address: a client with one IPv6 address usually
+    controls a /64 (RFC 6177). The second is the /48, which one site may have, and `None` for IPv4. Text that
+    is not an address is returned unchanged.
     """
     address = parse_address(host)
     if isinstance(address, IPv6Address):
-        bits = 128 - _IPV6_CLIENT_PREFIX
-        return f"{IPv6Address(int(address) >> bits << bits)}/{_IPV6_CLIENT_PREFIX}"
-    return str(address or host)
+        return _network(address, _IPV6_CLIENT_PREFIX), _network(address, _IPV6_SITE_PREFIX)
+    return str(address or host), None
+
+
+def _network(address: IPv6Address, prefix: int) -> str:
+    bits = 128 - prefix
+    return f"{IPv6Address(int(address) >> bits << bits)}/{prefix}"

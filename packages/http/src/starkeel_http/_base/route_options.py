@@ -7,11 +7,15 @@ from typing import Any, Final, Protocol
 
 from litestar.exceptions import ImproperlyConfiguredException
 
+from .rate import Rate, Subject
+
 _BY_ADDRESS: Final = "starkeel_http.limits_by_address"
 _BY_USER: Final = "starkeel_http.limits_by_user"
+_BY_ACCOUNT: Final = "starkeel_http.limits_by_account"
 _COMPRESSION: Final = "starkeel_http.compression"
 _ENTITY_TAG: Final = "starkeel_http.entity_tag"
 _TIMEOUT: Final = "starkeel_http.timeout_s"
+_SUBJECTS: Final[dict[str, Subject]] = {_BY_ADDRESS: "address", _BY_USER: "user", _BY_ACCOUNT: "account"}
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -39,6 +43,17 @@ def limit_by_user(*names: str) -> dict[str, Any]:
         ValueError: No name is given.
     """
     return {_BY_USER: _required(names)}
+
+
+def limit_by_account(name: str) -> dict[str, Any]:
+    """Return route options that limit the attempts to sign in to one account.
+
+    The handler takes the dependency `account_limit` (`AccountLimit`) and has it count each attempt.
+
+    Args:
+        name: Name of a limit given to `HttpPlugin`.
+    """
+    return {_BY_ACCOUNT: (name,)}
 
 
 def request_timeout(seconds: float) -> dict[str, Any]:
@@ -99,6 +114,7 @@ class Policy:
         max_body_bytes: Maximum size of the body; None for no limit.
         by_address: Names of the rate limits per client address.
         by_user: Names of the rate limits per user.
+        by_account: Names of the rate limits per account.
         query: Check of the query string; None for a route without query parameters.
         is_stream: Whether the route serves event streams or WebSockets.
         compression: How responses are compressed; None if they are not.
@@ -109,6 +125,7 @@ class Policy:
     max_body_bytes: int | None
     by_address: tuple[str, ...] = ()
     by_user: tuple[str, ...] = ()
+    by_account: tuple[str, ...] = ()
     query: QueryCheck | None = None
     is_stream: bool = False
     compression: Any = None
@@ -117,6 +134,7 @@ class Policy:
     def for_route(
         self,
         opt: Mapping[str, Any],
+        rates: Mapping[str, Rate],
         *,
         max_body_bytes: int | None,
         query: QueryCheck | None = None,
@@ -130,11 +148,13 @@ class Policy:
         """
         if is_stream and _ENTITY_TAG in opt:
             raise ImproperlyConfiguredException("an event stream has no `entity_tag`: remove the option")
+        names = limits_of(opt, rates)
         return Policy(
             timeout_s=opt.get(_TIMEOUT, self.timeout_s),
             max_body_bytes=max_body_bytes,
-            by_address=opt.get(_BY_ADDRESS, ()),
-            by_user=user_limits(opt),
+            by_address=names["address"],
+            by_user=names["user"],
+            by_account=names["account"],
             query=query,
             is_stream=is_stream,
             compression=compression,
@@ -142,20 +162,64 @@ class Policy:
         )
 
 
-def user_limits(opt: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the rate limits per user in route options."""
-    names: tuple[str, ...] = opt.get(_BY_USER, ())
-    return names
+def limits_of(opt: Mapping[str, Any], rates: Mapping[str, Rate]) -> dict[Subject, tuple[str, ...]]:
+    """Return the names of the rate limits in route options by what they count.
+
+    The route decides, unless the rate has `by`.
+    """
+    found: dict[Subject, tuple[str, ...]] = {"address": (), "user": (), "account": ()}
+    for name, subject in _declared(opt):
+        by = rates[name].by if name in rates else None
+        found[by or subject] += (name,)
+    return found
 
 
-def check_limits_declared(policy: Policy, declared: Mapping[str, object], *, where: str) -> None:
-    """Raise ImproperlyConfiguredException if `HttpPlugin` was not given every limit that a route uses."""
-    for name in (*policy.by_address, *policy.by_user):
-        if name not in declared:
-            names = ", ".join(f"`{other}`" for other in declared) or "empty"
+def check_limits(
+    opt: Mapping[str, Any],
+    rates: Mapping[str, Rate],
+    *,
+    where: str,
+    has_guards: bool,
+    counts_accounts: bool,
+) -> None:
+    """Check the rate limits of a route.
+
+    Args:
+        opt: The route's options.
+        rates: The limits given to `HttpPlugin`.
+        where: The route, for messages.
+        has_guards: Whether a guard of the route may authenticate the user.
+        counts_accounts: Whether the handler takes `account_limit`.
+
+    Raises:
+        ImproperlyConfiguredException: A limit is not declared, its `by` is impossible on the route, or
+            `limit_by_account` and `account_limit` are not used together.
+    """
+    if (opt.get(_BY_ACCOUNT) is not None) is not counts_accounts:
+        raise ImproperlyConfiguredException(
+            f"{where} must have both `limit_by_account` in its `opt` and the dependency `account_limit`"
+        )
+    for name, subject in _declared(opt):
+        if name not in rates:
+            names = ", ".join(f"`{other}`" for other in rates) or "empty"
             raise ImproperlyConfiguredException(
                 f"{where} uses the rate limit `{name}`, which is not in `limits` of HttpPlugin ({names})"
             )
+        by = rates[name].by or subject
+        reason = ""
+        if "account" in {by, subject} and by != subject:
+            reason = f"the route counts it by {subject}"
+        elif by == "user" != subject and not has_guards:
+            reason = "no guard of the route authenticates the user"
+        if reason:
+            raise ImproperlyConfiguredException(
+                f"the rate limit `{name}` has `by={by}`, which {where} does not support: {reason}."
+                f" Use `by={subject}` in its setting, or omit it"
+            )
+
+
+def _declared(opt: Mapping[str, Any]) -> list[tuple[str, Subject]]:
+    return [(name, subject) for key, subject in _SUBJECTS.items() for name in opt.get(key, ())]
 
 
 def check_limit_names(names: Mapping[str, object]) -> None:

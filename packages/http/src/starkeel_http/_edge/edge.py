@@ -16,12 +16,12 @@ from starkeel_asgi import (
     WebSocketExchange,
 )
 
-from .._base.addresses import rate_limit_key
+from .._base.addresses import rate_limit_keys
 from .._base.route_options import Policy
 from .._errors.problem import Problem
 from .._errors.report import broken_off, render, report
 from .._preconditions.reads import READ_CONDITIONS, prepare_read
-from .._rate_limit.limiter import Limiter
+from .._rate_limit.limiter import Limiter, address_usages
 from .._rate_limit.streams import REFUSED, StreamLimits
 from .headers import Cors, is_same_origin
 from .request_limits import RequestLimits
@@ -144,9 +144,13 @@ class Edge:
             self._check_origin(exchange)
         policy, client = exchange.policy, exchange.client or "unknown"
         if policy.by_address:
-            await self._limiter.count(exchange, policy.by_address, rate_limit_key(client))
+            usages = address_usages(policy.by_address, client)
+            if (policy.by_user or policy.by_account) and isinstance(exchange, HttpExchange):
+                self._limiter.postpone(exchange, usages)
+            else:
+                await self._limiter.count(exchange, usages)
         if policy.is_stream:
-            self._streams.count(exchange, "address", rate_limit_key(client))
+            self._streams.count(exchange, "address", rate_limit_keys(client)[0])
         if policy.query is not None:
             policy.query.check(exchange.scope["query_string"])
         return True
