@@ -1,9 +1,14 @@
 """A running accounts on each database, factories for its requests, and users."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 import jwt
@@ -17,7 +22,9 @@ from polyfactory import PostGenerated, Use
 from polyfactory.factories.msgspec_factory import MsgspecFactory
 from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 from starkeel_auth import SigningKeys, generate_private_key_pem
-from starkeel_testing import Service, running
+from starkeel_testing import Service, running, wait_until
+
+_TOKEN = re.compile(r"(?:^|#token=)([A-Za-z0-9_-]{43})\r?$", re.MULTILINE)
 
 
 def _email() -> str:
@@ -96,6 +103,33 @@ class Person:
     refresh_token: str
 
 
+@dataclass(frozen=True)
+class Mailbox:
+    """The directory of `MAIL_DIRECTORY`."""
+
+    directory: Path
+
+    def of(self, email: str, subject: str = "") -> list[EmailMessage]:
+        """Return the mails to an address, oldest first."""
+        files = sorted(self.directory.glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)
+        mails = [cast(EmailMessage, message_from_bytes(file.read_bytes(), policy=default)) for file in files]
+        return [mail for mail in mails if mail["To"] == email and subject in mail["Subject"]]
+
+    def wait(self, email: str, subject: str, *, count: int = 1) -> list[EmailMessage]:
+        """Wait until an address has a number of mails with a subject."""
+        wait_until(lambda: len(self.of(email, subject)) >= count, timeout_s=20)
+        return self.of(email, subject)
+
+    def token(self, email: str, subject: str, *, count: int = 1) -> str:
+        """Wait for mails and return the token of the last one."""
+        return self.token_of(self.wait(email, subject, count=count)[-1])
+
+    def token_of(self, mail: EmailMessage) -> str:
+        """Return the token of a mail."""
+        [token] = _TOKEN.findall(mail.get_content())
+        return cast("str", token)
+
+
 @pytest.fixture(scope="session")
 def make() -> Factories:
     return Factories()
@@ -138,7 +172,7 @@ def signing_pem() -> str:
 def service(session_database: Callable[[], str], signing_pem: str) -> Iterator[Service]:
     """A running accounts for all tests: once with SQLite, once with PostgreSQL."""
     # All requests come from one address.
-    names = ("SIGN_UP", "TOKEN", "REFRESH", "PASSWORD", "PROFILE", "DISCOVERY")
+    names = ("SIGN_UP", "TOKEN", "REFRESH", "PASSWORD", "PROFILE", "DISCOVERY", "MAIL")
     limits = {f"RATE_LIMIT_{name}": "10000/minute" for name in names}
     env = {
         "DATABASE_URL": session_database(),
@@ -173,3 +207,8 @@ def forged(signing_pem: str) -> Callable[[Mapping[str, Any], str], str]:
         return signer.sign(changed)
 
     return forge
+
+
+@pytest.fixture(scope="session")
+def mailbox_of() -> Callable[[Path], Mailbox]:
+    return Mailbox

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
-from starkeel_config import Environment, HttpUrl, Problem, Settings, Variable, prefixed
+from starkeel_config import Environment, HttpUrl, Problem, Secret, Settings, Variable, prefixed
 
 
 class UpstreamUrl(HttpUrl):
@@ -56,9 +56,26 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
     """Maximum seconds that the open circuit breaker rejects calls, minimum half of it at random, before it
     tests the service with single requests; 0 disables the breaker."""
 
+    token_url: Annotated[HttpUrl | None, Variable("TOKEN_URL")] = None
+    """Token endpoint for client credentials (RFC 6749, 4.4). With it, calls that have no `Authorization` are
+    sent with an access token of this service, which is renewed in the background."""
+
+    client_id: Annotated[str | None, Variable("CLIENT_ID"), Meta(min_length=1, max_length=255)] = None
+    """This service's ID at the token endpoint."""
+
+    client_secret: Annotated[Secret | None, Variable("CLIENT_SECRET")] = None
+    """This service's secret at the token endpoint."""
+
+    token_scope: Annotated[str, Variable("TOKEN_SCOPE"), Meta(max_length=4096)] = ""
+    """Scopes to request, separated by spaces; empty requests all that are registered."""
+
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Reject a connect timeout that exceeds the timeout of the call."""
+        """Reject a connect timeout that exceeds the timeout of the call, and incomplete credentials."""
         del environment
+        if self.token_url is not None:
+            for name, value in {"CLIENT_ID": self.client_id, "CLIENT_SECRET": self.client_secret}.items():
+                if value is None:
+                    yield Problem(name, "is not set, but TOKEN_URL is", "the credentials of this service")
         if self.connect_timeout_s > self.timeout_s:
             yield Problem(
                 "CONNECT_TIMEOUT_SECONDS",

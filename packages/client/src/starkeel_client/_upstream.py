@@ -17,6 +17,7 @@ from ._breaker import Breaker
 from ._compat import Connections, connections_of
 from ._errors import BreakerOpenError, invalid, retry_after_seconds, unavailable
 from ._metrics import Outcome, UpstreamMetrics
+from ._service_token import ServiceTokens
 from ._settings import UpstreamSettings
 
 _IDLE_S = 30.0
@@ -41,6 +42,8 @@ class Upstream:
         self.name = name
         self.settings = settings
         self._transport: httpx2.AsyncHTTPTransport | None = None
+        self.tokens = None if settings.token_url is None else ServiceTokens(name, settings)
+        """Access tokens of this service for the upstream, if `TOKEN_URL` is set."""
         self._breaker = Breaker(name, settings)
         self._in_flight = 0
         # Token bucket that limits retries to a fifth of the calls: they would multiply the load of an
@@ -66,6 +69,8 @@ class Upstream:
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._update_gauges)
+                    if self.tokens is not None:
+                        tasks.start_soon(self.tokens.run)
                     try:
                         yield
                     finally:

@@ -22,7 +22,13 @@ from .session_table import UserSession, client_description, has_no_valid_token, 
 log = structlog.get_logger(__name__)
 
 EndReason = Literal[
-    "deactivated", "limit", "password_changed", "refresh_token_reused", "signed_out", "signed_out_everywhere"
+    "deactivated",
+    "limit",
+    "password_changed",
+    "password_reset",
+    "refresh_token_reused",
+    "signed_out",
+    "signed_out_everywhere",
 ]
 
 _ID = cast("Column[UUID]", UserSession.__table__.c.id)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,23 @@ class TokenIssuer:
     keys: SigningKeys
     issuer: str
     audience: str
+    service_lifetime_s: int = 600
+
+    def issue_to_service(self, client_id: str, *, scope: str) -> tuple[str, int]:
+        """Return a new access token of a registered client, and its lifetime in seconds."""
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            # RFC 9068, 2.2: without a user, the subject is the client.
+            "sub": client_id,
+            "aud": self.audience,
+            "client_id": client_id,
+            "iat": now,
+            "exp": now + self.service_lifetime_s,
+            "jti": str(uuid4()),
+            "scope": scope,
+        }
+        return self.keys.sign(claims), self.service_lifetime_s
 
     def issue(self, user_id: UUID, *, session_id: UUID, issued_at: datetime, expires_at: datetime) -> str:
         """Return a new access token for a session of a user."""

@@ -8,7 +8,7 @@ import structlog
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
-from litestar.exceptions import NotAuthorizedException
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 from starkeel_db import read_only
@@ -41,7 +41,7 @@ class TokenController(Controller):
         opt=limit_by_address("token"),
         response_description="The tokens.",
         cache_control=CacheControlHeader(no_store=True),
-        responses=problem_responses(400, 401, 413, 415, 429, 503),
+        responses=problem_responses(400, 401, 403, 413, 415, 429, 503),
     )
     async def token(
         self,
@@ -51,6 +51,8 @@ class TokenController(Controller):
         sessions: NamedDependency[Sessions],
         issuer: NamedDependency[TokenIssuer],
         security_events: NamedDependency[SecurityEvents],
+        hides_addresses: NamedDependency[bool],
+        requires_verification: NamedDependency[bool],
     ) -> Token:
         """Exchange an email address and its password for the tokens of a new session.
 
@@ -59,16 +61,23 @@ class TokenController(Controller):
         email = None
         with suppress(ValueError):
             email = EmailAddress.parse(data.email)
-        user_id = await users.authenticate(email, data.password)
-        if user_id is None:
+        user = await users.authenticate(email, data.password)
+        is_unverified = requires_verification and user is not None and user.email_verified_at is None
+        # A 403 would reveal that the registration took place, which `SIGN_UP_HIDES_ADDRESSES` hides.
+        if user is None or (is_unverified and hides_addresses):
             _TOKENS_ISSUED.labels(result="refused").inc()
             security_events.log("sign_in_refused", "token refused", email=data.email)
             raise NotAuthorizedException(
                 "The email address or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
             )
-        token = _token(await sessions.start(user_id, client=request.headers.get("user-agent", "")), issuer)
+        if is_unverified:
+            _TOKENS_ISSUED.labels(result="refused").inc()
+            raise PermissionDeniedException(
+                "The email address is not verified: confirm the mail to it, or request another one."
+            )
+        token = _token(await sessions.start(user.id, client=request.headers.get("user-agent", "")), issuer)
         _TOKENS_ISSUED.labels(result="issued").inc()
-        log.info("token issued", user_id=str(user_id))
+        log.info("token issued", user_id=str(user.id))
         return token
 
     @post(
