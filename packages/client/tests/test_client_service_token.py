@@ -62,8 +62,6 @@ def test_authorization_of_the_caller_is_sent_instead(server: Any, token_server: 
 
 
 def test_an_ended_token_is_replaced(server: Any, token_server: Any, reply: Any, caller: Start) -> None:
-    server: Any, token_server: Any, reply: Any, caller: Start
-) -> None:
     # Less than the margin: it is not sent.
     token_server.script(reply(body=_body("ended", expires_in=1)), reply(body=_body("second")))
     calling = caller(**_credentials(token_server))

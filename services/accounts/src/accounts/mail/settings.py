@@ -18,8 +18,8 @@ class MailSettings(Settings, frozen=True, kw_only=True):
     """Mail to users, for the verification of their addresses and for password resets."""
 
     transport: Annotated[Literal["off", "file", "smtp"], Variable("MAIL_TRANSPORT")] = "off"
-    """Destination of mail: `smtp` for a server; `file` for a directory, only in development, because the files
-    contain valid tokens; `off` rejects requests that need mail with 503."""
+    """Destination of mail: `smtp` for a server; `file` for a directory, only in development, because the
+    files contain valid tokens; `off` rejects requests that need mail with 503."""
 
     sender: Annotated[str | None, Variable("MAIL_FROM", development="accounts@example.com"), _Address] = None
     """Sender of all mail."""
