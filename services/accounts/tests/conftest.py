@@ -15,7 +15,17 @@ import jwt
 import msgspec
 import pytest
 from accounts.emails import EmailAddress
-from accounts.schemas import Credentials, Deactivation, PasswordChange, Refresh, SignOut, SignUp
+from accounts.schemas import (
+    AddressGiven,
+    Credentials,
+    Deactivation,
+    PasswordChange,
+    PasswordReset,
+    Refresh,
+    SignOut,
+    SignUp,
+    TokenGiven,
+)
 from accounts.users import User
 from argon2 import PasswordHasher
 from polyfactory import PostGenerated, Use
@@ -66,6 +76,20 @@ class SignOutFactory(MsgspecFactory[SignOut]):
     __random_seed__ = 7
 
 
+class AddressGivenFactory(MsgspecFactory[AddressGiven]):
+    __random_seed__ = 7
+    email = Use(_email)
+
+
+class TokenGivenFactory(MsgspecFactory[TokenGiven]):
+    __random_seed__ = 7
+
+
+class PasswordResetFactory(MsgspecFactory[PasswordReset]):
+    __random_seed__ = 7
+    new_password = Use(_password)
+
+
 def _password_hash() -> str:
     # Valid, with low cost parameters.
     return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(_password())
@@ -89,6 +113,9 @@ class Factories:
     deactivation: type[DeactivationFactory] = DeactivationFactory
     refresh: type[RefreshFactory] = RefreshFactory
     sign_out: type[SignOutFactory] = SignOutFactory
+    address_given: type[AddressGivenFactory] = AddressGivenFactory
+    token_given: type[TokenGivenFactory] = TokenGivenFactory
+    password_reset: type[PasswordResetFactory] = PasswordResetFactory
     user: type[UserFactory] = UserFactory
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._errors import AuthError, KeysUnavailableError, ProofError, TokenError
     from ._guards import Guard, Principal, authenticated, requires_scope
     from ._plugin import AuthPlugin
+    from ._proofs import proven_key
     from ._settings import AuthSettings, IssuerSettings
     from ._tokens.dpop import ProofVerifier
     from ._tokens.keys import SigningKeys, generate_private_key_pem
@@ -22,6 +23,7 @@ else:
             "_errors": ["AuthError", "KeysUnavailableError", "ProofError", "TokenError"],
             "_guards": ["Guard", "Principal", "authenticated", "requires_scope"],
             "_plugin": ["AuthPlugin"],
+            "_proofs": ["proven_key"],
             "_settings": ["AuthSettings", "IssuerSettings"],
             "_tokens.dpop": ["ProofVerifier"],
             "_tokens.keys": ["SigningKeys", "generate_private_key_pem"],
@@ -46,5 +48,6 @@ __all__ = [
     "TokenVerifier",
     "authenticated",
     "generate_private_key_pem",
+    "proven_key",
     "requires_scope",
 ]

@@ -22,13 +22,12 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Message, Scope
 
 from ._errors import KeysUnavailableError, ProofError, TokenError
-from ._proofs import Connection, Proofs
+from ._proofs import PROOFS_KEY, Connection, Proofs
 from ._tokens.verifier import TokenVerifier
 
 log = structlog.get_logger(__name__)
 
 STATE_KEY = "starkeel_auth"
-PROOFS_KEY = "starkeel_auth_proofs"
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, 3.3
 _SUBPROTOCOL = "bearer"

@@ -16,8 +16,8 @@ from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from starkeel_config import DeclarationError, ServiceContext
 
-from ._guards import PROOFS_KEY, STATE_KEY, Guard, provide_principal
-from ._proofs import Proofs
+from ._guards import STATE_KEY, Guard, provide_principal
+from ._proofs import PROOFS_KEY, Proofs
 from ._settings import AuthSettings, IssuerSettings
 from ._tokens.keys import SigningKeys
 from ._tokens.verifier import KeySource, TokenVerifier

@@ -11,6 +11,7 @@ from ._tokens.verifier import Claims
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
+PROOFS_KEY = "starkeel_auth_proofs"
 _HEADER = "dpop"
 
 
@@ -61,11 +62,33 @@ class Proofs:
             bound=bound,
         )
 
+    def key_of(self, connection: Connection) -> str | None:
+        """Return the thumbprint of the key that has signed the proof of a token request; see `proven_key`."""
+        proofs = connection.headers.getall(_HEADER, [])
+        if not proofs and not self._is_required:
+            return None
+        if len(proofs) != 1:
+            raise ProofError("there is no proof, or more than one")
+        method = str(connection.scope.get("method", "GET"))
+        return self._verifier.verify(proofs[0], method=method, url=_url(connection))
+
     def challenge(self, parameters: Mapping[str, str]) -> str:
         """Return the value of a challenge: for DPoP, and for bearer tokens if they are accepted."""
         quoted = ", ".join(f'{name}="{value}"' for name, value in parameters.items())
         challenge = f'DPoP {quoted}, algs="{" ".join(ALGORITHMS)}"'
         return challenge if self._is_required else f"Bearer {quoted}, {challenge}"
+
+
+def proven_key(connection: Connection) -> str | None:
+    """Return the thumbprint of the key that a new token for this request is to be bound to (`cnf.jkt`).
+
+    `None` if the request has no proof or `JWT_DPOP` is off.
+
+    Raises:
+        ProofError: The proof is rejected, or is missing although `JWT_DPOP` is `required`.
+    """
+    proofs: Proofs | None = connection.app.state.get(PROOFS_KEY)
+    return None if proofs is None else proofs.key_of(connection)
 
 
 def _url(connection: Connection) -> str:

@@ -162,7 +162,10 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     """Access token response (RFC 6749, 5.1)."""
 
     access_token: Annotated[str, Meta(examples=["eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])]
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  (the name of a scheme)
+    token_type: Annotated[
+        Literal["Bearer", "DPoP"],
+        Meta(description="`DPoP` if the request had a proof, to whose key the token is bound (RFC 9449)."),
+    ] = "Bearer"  # noqa: S105  (the name of a scheme)
     expires_in: Annotated[int, Meta(description="Remaining lifetime in seconds.", examples=[3600])]
     refresh_token: Annotated[
         str, Meta(description="Token for the next refresh; each can be used once.", examples=[_REFRESH_TOKEN])
@@ -192,7 +195,10 @@ class ServiceToken(msgspec.Struct, frozen=True, kw_only=True):
     """Access token of a service (RFC 6749, 5.1)."""
 
     access_token: Annotated[str, Meta(examples=["eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])]
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  (the name of a scheme)
+    token_type: Annotated[
+        Literal["Bearer", "DPoP"],
+        Meta(description="`DPoP` if the request had a proof, to whose key the token is bound (RFC 9449)."),
+    ] = "Bearer"  # noqa: S105  (the name of a scheme)
     expires_in: Annotated[int, Meta(description="Lifetime in seconds.", examples=[600])]
     scope: Annotated[str, Meta(description="Scopes of the token.", examples=["orders:read"])]
 

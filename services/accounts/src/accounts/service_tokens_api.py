@@ -14,6 +14,7 @@ from starkeel_observability import counter
 from .schemas import ServiceToken, ServiceTokenRequest, validated
 from .security_events import count
 from .service_clients import ServiceClient, ServiceClients
+from .token_requests import key_of
 from .tokens import TokenIssuer
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class ServiceTokenController(Controller):
         The credentials are in `Authorization: Basic`. The token has all scopes of the client, or those of
         `scope`; there is no refresh token.
         """
+        key = key_of(request)
         client = service_clients.authenticate(request.headers.get("authorization", ""))
         if client is None:
             _ISSUED.labels(result="refused").inc()
@@ -59,10 +61,15 @@ class ServiceTokenController(Controller):
             )
         validated("grant_type", _client_credentials, data.grant_type)
         scope = validated("scope", lambda text: _granted(client, text), data.scope)
-        token, lifetime_s = issuer.issue_to_service(client.id, scope=scope)
+        token, lifetime_s = issuer.issue_to_service(client.id, scope=scope, key=key)
         _ISSUED.labels(result="issued").inc()
         log.info("service token issued", client_id=client.id, scope=scope)
-        return ServiceToken(access_token=token, expires_in=lifetime_s, scope=scope)
+        return ServiceToken(
+            access_token=token,
+            token_type="Bearer" if key is None else "DPoP",
+            expires_in=lifetime_s,
+            scope=scope,
+        )
 
 
 def _client_credentials(grant_type: str) -> None:

@@ -19,6 +19,7 @@ from .emails import EmailAddress
 from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Refresh, Revocations, Token
 from .security_events import SecurityEvents
 from .sessions import Grant, Sessions
+from .token_requests import key_of
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
 
@@ -58,6 +59,7 @@ class TokenController(Controller):
 
         Neither the response nor its duration reveals whether the address is registered.
         """
+        key = key_of(request)
         email = None
         with suppress(ValueError):
             email = EmailAddress.parse(data.email)
@@ -75,7 +77,9 @@ class TokenController(Controller):
             raise PermissionDeniedException(
                 "The email address is not verified: confirm the mail to it, or request another one."
             )
-        token = _token(await sessions.start(user.id, client=request.headers.get("user-agent", "")), issuer)
+        token = _token(
+            await sessions.start(user.id, client=request.headers.get("user-agent", ""), key=key), issuer
+        )
         _TOKENS_ISSUED.labels(result="issued").inc()
         log.info("token issued", user_id=str(user.id))
         return token
@@ -92,6 +96,7 @@ class TokenController(Controller):
     async def refresh(
         self,
         data: JSONBody[Refresh],
+        request: Request[Any, Any, Any],
         users: NamedDependency[Users],
         sessions: NamedDependency[Sessions],
         issuer: NamedDependency[TokenIssuer],
@@ -101,7 +106,7 @@ class TokenController(Controller):
         The same request may be repeated within a few seconds if its response was lost. A replaced token that
         is used later ends the session.
         """
-        grant = await sessions.refresh(data.refresh_token)
+        grant = await sessions.refresh(data.refresh_token, key=key_of(request))
         if grant is None:
             raise NotAuthorizedException(
                 "The refresh token is not accepted; sign in again.", headers={"WWW-Authenticate": "Bearer"}
@@ -116,8 +121,10 @@ def _token(grant: Grant, issuer: TokenIssuer) -> Token:
         session_id=grant.session_id,
         issued_at=grant.issued_at,
         expires_at=grant.access_expires_at,
+        key=grant.key,
     )
     return Token(
+        token_type="Bearer" if grant.key is None else "DPoP",
         access_token=access_token,
         expires_in=int((grant.access_expires_at - grant.issued_at).total_seconds()),
         refresh_token=grant.refresh_token,

@@ -1,4 +1,4 @@
-"""Create mail requests and one-time tokens, and add the verification of users."""
+"""Create mail requests and one-time tokens; add the verification of users and the keys of sessions."""
 
 import sqlalchemy as sa
 from advanced_alchemy.types import GUID, DateTimeUTC
@@ -12,6 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("users", sa.Column("email_verified_at", DateTimeUTC(timezone=True), nullable=True))
+    op.add_column("sessions", sa.Column("dpop_jkt", sa.String(length=43), nullable=True))
     op.create_table(
         "mail_requests",
         sa.Column("id", GUID(), nullable=False),
@@ -52,4 +53,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("one_time_tokens")
     op.drop_table("mail_requests")
+    op.drop_column("sessions", "dpop_jkt")
     op.drop_column("users", "email_verified_at")
