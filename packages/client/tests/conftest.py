@@ -145,6 +145,14 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
+def token_server() -> Iterator[Server]:
+    """A token endpoint."""
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def caller(server: Server) -> Iterator[Callable[..., Caller]]:
     """Return a function that starts an application with the given settings."""
     started: list[Caller] = []

@@ -1,23 +1,40 @@
 """A running accounts on each database, factories for its requests, and users."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 import jwt
 import msgspec
 import pytest
 from accounts.emails import EmailAddress
-from accounts.schemas import Credentials, Deactivation, PasswordChange, Refresh, SignOut, SignUp
+from accounts.schemas import (
+    AddressGiven,
+    Credentials,
+    Deactivation,
+    PasswordChange,
+    PasswordReset,
+    Refresh,
+    SignOut,
+    SignUp,
+    TokenGiven,
+)
 from accounts.users import User
 from argon2 import PasswordHasher
 from polyfactory import PostGenerated, Use
 from polyfactory.factories.msgspec_factory import MsgspecFactory
 from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 from starkeel_auth import SigningKeys, generate_private_key_pem
-from starkeel_testing import Service, running
+from starkeel_testing import Service, running, wait_until
+
+_TOKEN = re.compile(r"(?:^|#token=)([A-Za-z0-9_-]{43})\r?$", re.MULTILINE)
 
 
 def _email() -> str:
@@ -59,6 +76,20 @@ class SignOutFactory(MsgspecFactory[SignOut]):
     __random_seed__ = 7
 
 
+class AddressGivenFactory(MsgspecFactory[AddressGiven]):
+    __random_seed__ = 7
+    email = Use(_email)
+
+
+class TokenGivenFactory(MsgspecFactory[TokenGiven]):
+    __random_seed__ = 7
+
+
+class PasswordResetFactory(MsgspecFactory[PasswordReset]):
+    __random_seed__ = 7
+    new_password = Use(_password)
+
+
 def _password_hash() -> str:
     # Valid, with low cost parameters.
     return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(_password())
@@ -82,6 +113,9 @@ class Factories:
     deactivation: type[DeactivationFactory] = DeactivationFactory
     refresh: type[RefreshFactory] = RefreshFactory
     sign_out: type[SignOutFactory] = SignOutFactory
+    address_given: type[AddressGivenFactory] = AddressGivenFactory
+    token_given: type[TokenGivenFactory] = TokenGivenFactory
+    password_reset: type[PasswordResetFactory] = PasswordResetFactory
     user: type[UserFactory] = UserFactory
 
 
@@ -94,6 +128,33 @@ class Person:
     password: str
     headers: dict[str, str]
     refresh_token: str
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """The directory of `MAIL_DIRECTORY`."""
+
+    directory: Path
+
+    def of(self, email: str, subject: str = "") -> list[EmailMessage]:
+        """Return the mails to an address, oldest first."""
+        files = sorted(self.directory.glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)
+        mails = [cast(EmailMessage, message_from_bytes(file.read_bytes(), policy=default)) for file in files]
+        return [mail for mail in mails if mail["To"] == email and subject in mail["Subject"]]
+
+    def wait(self, email: str, subject: str, *, count: int = 1) -> list[EmailMessage]:
+        """Wait until an address has a number of mails with a subject."""
+        wait_until(lambda: len(self.of(email, subject)) >= count, timeout_s=20)
+        return self.of(email, subject)
+
+    def token(self, email: str, subject: str, *, count: int = 1) -> str:
+        """Wait for mails and return the token of the last one."""
+        return self.token_of(self.wait(email, subject, count=count)[-1])
+
+    def token_of(self, mail: EmailMessage) -> str:
+        """Return the token of a mail."""
+        [token] = _TOKEN.findall(mail.get_content())
+        return cast("str", token)
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +199,7 @@ def signing_pem() -> str:
 def service(session_database: Callable[[], str], signing_pem: str) -> Iterator[Service]:
     """A running accounts for all tests: once with SQLite, once with PostgreSQL."""
     # All requests come from one address.
-    names = ("SIGN_UP", "TOKEN", "SIGN_IN_ACCOUNT", "REFRESH", "PASSWORD", "PROFILE", "DISCOVERY")
+    names = ("SIGN_UP", "TOKEN", "SIGN_IN_ACCOUNT", "REFRESH", "PASSWORD", "PROFILE", "DISCOVERY", "MAIL")
     limits = {f"RATE_LIMIT_{name}": "10000/minute" for name in names}
     env = {
         "DATABASE_URL": session_database(),
@@ -173,3 +234,8 @@ def forged(signing_pem: str) -> Callable[[Mapping[str, Any], str], str]:
         return signer.sign(changed)
 
     return forge
+
+
+@pytest.fixture(scope="session")
+def mailbox_of() -> Callable[[Path], Mailbox]:
+    return Mailbox

@@ -11,7 +11,17 @@ from accounts.users import User
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-REQUESTS = ["sign_up", "credentials", "password_change", "deactivation", "refresh", "sign_out"]
+REQUESTS = [
+    "address_given",
+    "credentials",
+    "deactivation",
+    "password_change",
+    "password_reset",
+    "refresh",
+    "sign_out",
+    "sign_up",
+    "token_given",
+]
 
 
 @pytest.mark.parametrize("name", REQUESTS)

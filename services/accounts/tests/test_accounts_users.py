@@ -18,7 +18,7 @@ def test_a_user_is_created(service: Service, make: Any, body: Any) -> None:
 
     assert response.status_code == 201
     assert response.headers["location"] == "/api/users/me"
-    assert response.json().keys() == {"id", "email", "created_at"}
+    assert response.json().keys() == {"id", "email", "email_verified", "created_at"}
     assert response.json()["email"] == request.email
     line = service.wait_for_log("user created", user_id=response.json()["id"])
     assert line["level"] == "INFO"

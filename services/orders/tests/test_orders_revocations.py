@@ -67,6 +67,9 @@ def test_orders_refuses_the_token_of_an_ended_session(
     response = service.client.get("/api/orders", headers=person.headers)
     assert 'error="invalid_token"' in response.headers["www-authenticate"]
     assert response.headers["content-type"].startswith("application/problem+json")
+    key = {"Idempotency-Key": "after the end"}
+    written = service.client.post("/api/orders", headers=person.headers | key, json={})
+    assert written.status_code == 401, written.text
     assert service.client.get("/api/orders", headers=other.headers).status_code == 200
 
 

@@ -21,7 +21,8 @@ from litestar.exceptions import (
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Message, Scope
 
-from ._errors import KeysUnavailableError, TokenError
+from ._errors import KeysUnavailableError, ProofError, TokenError
+from ._proofs import PROOFS_KEY, Connection, Proofs
 from ._tokens.verifier import TokenVerifier
 
 log = structlog.get_logger(__name__)
@@ -31,8 +32,6 @@ STATE_KEY = "starkeel_auth"
 _SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, 3.3
 _SUBPROTOCOL = "bearer"
 _WEBSOCKET_CODE_BASE = 4000
-
-Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +95,9 @@ class Guard:
         principal = await _authenticate(connection)
         if not self.scopes <= principal.scopes:
             required = " ".join(sorted(self.scopes))
+            challenge = _challenge(connection, error="insufficient_scope", scope=required)
             raise PermissionDeniedException(
-                f"The token lacks a required scope: {required}.",
-                headers=_challenge(_verifier_of(connection), error="insufficient_scope", scope=required),
+                f"The token lacks a required scope: {required}.", headers=challenge
             )
 
     def __repr__(self) -> str:
@@ -132,16 +131,22 @@ async def _authenticate(connection: Connection) -> Principal:
     known = connection.scope.get("user")
     if isinstance(known, Principal):
         return known
+    proofs: Proofs | None = connection.app.state.get(PROOFS_KEY)
     try:
-        token = _token_of(connection)
+        token, is_dpop = _token_of(connection, accepts_dpop=proofs is not None)
         if token is None:
             # Without an error code (RFC 6750, 3.1).
-            raise NotAuthorizedException("An access token is required.", headers=_challenge(verifier))
+            raise NotAuthorizedException("An access token is required.", headers=_challenge(connection))
         claims = await verifier.verify(token)
-    except TokenError as error:
+        if proofs is not None:
+            proofs.check(connection, token, claims, is_dpop=is_dpop)
+        elif claims.cnf is not None:
+            _refuse_bound()
+    except (TokenError, ProofError) as error:
         reason = str(error)
         log.info("token refused", reason=reason)
-        challenge = _challenge(verifier, error="invalid_token", error_description=reason)
+        code = "invalid_dpop_proof" if isinstance(error, ProofError) else "invalid_token"
+        challenge = _challenge(connection, error=code, error_description=reason)
         raise NotAuthorizedException(f"{reason[0].upper()}{reason[1:]}.", headers=challenge) from None
     except KeysUnavailableError as error:
         raise ServiceUnavailableException(
@@ -160,6 +165,10 @@ async def _authenticate(connection: Connection) -> Principal:
     return principal
 
 
+def _refuse_bound() -> None:
+    raise TokenError("the token is bound to a key, which is not accepted here")
+
+
 def _verifier_of(connection: Connection) -> TokenVerifier:
     verifier = connection.app.state.get(STATE_KEY)
     if not isinstance(verifier, TokenVerifier):
@@ -169,14 +178,18 @@ def _verifier_of(connection: Connection) -> TokenVerifier:
     return verifier
 
 
-def _challenge(verifier: TokenVerifier, **parameters: str) -> dict[str, str]:
+def _challenge(connection: Connection, **parameters: str) -> dict[str, str]:
     """Return the header of a challenge (RFC 6750, 3); no value may need escaping in a quoted string."""
-    quoted = [f'{name}="{value}"' for name, value in {"realm": verifier.audience, **parameters}.items()]
+    parameters = {"realm": _verifier_of(connection).audience, **parameters}
+    proofs: Proofs | None = connection.app.state.get(PROOFS_KEY)
+    if proofs is not None:
+        return {"WWW-Authenticate": proofs.challenge(parameters)}
+    quoted = [f'{name}="{value}"' for name, value in parameters.items()]
     return {"WWW-Authenticate": f"Bearer {', '.join(quoted)}"}
 
 
-def _token_of(connection: Connection) -> str | None:
-    """Return the bearer token of a connection, or None.
+def _token_of(connection: Connection, *, accepts_dpop: bool) -> tuple[str | None, bool]:
+    """Return the token of a connection, or None, and whether it was sent with the scheme `DPoP`.
 
     Read from `Authorization: Bearer TOKEN`. Browsers cannot set that header for a WebSocket but can offer
     subprotocols: `new WebSocket(url, ["bearer", TOKEN])`. The query string is not used because it is logged.
@@ -186,11 +199,16 @@ def _token_of(connection: Connection) -> str | None:
     """
     parts = [value.strip().partition(" ") for value in connection.headers.getall("authorization", [])]
     found = [credentials.strip() for scheme, _, credentials in parts if scheme.lower() == "bearer"]
+    is_dpop = False
+    if accepts_dpop:
+        bound = [credentials.strip() for scheme, _, credentials in parts if scheme.lower() == "dpop"]
+        is_dpop = bool(bound)
+        found += bound
     if connection.scope["type"] == ScopeType.WEBSOCKET:
         found += _offered_tokens(connection)
     if len(found) > 1:
         raise TokenError("there is more than one token")
-    return found[0] if found else None
+    return (found[0] if found else None), is_dpop
 
 
 def _offered_tokens(socket: Connection) -> list[str]:

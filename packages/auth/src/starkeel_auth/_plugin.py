@@ -17,6 +17,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from starkeel_config import DeclarationError, ServiceContext
 
 from ._guards import STATE_KEY, Guard, provide_principal
+from ._proofs import PROOFS_KEY, Proofs
 from ._settings import AuthSettings, IssuerSettings
 from ._tokens.keys import SigningKeys
 from ._tokens.verifier import KeySource, TokenVerifier
@@ -51,6 +52,7 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
         self._remote_keys: RemoteKeys | None = None
         self._revocations: RemoteRevocations | None = None
         self._signing_keys = keys
+        self._dpop = settings.dpop
         if keys is not None:
             source: KeySource = keys
             self._key_source = "with its own signing keys"
@@ -94,6 +96,8 @@ class AuthPlugin(InitPlugin, ReceiveRoutePlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dependency, the security scheme and the background fetch of keys."""
         app_config.state[STATE_KEY] = self._verifier
+        if self._dpop != "off":
+            app_config.state[PROOFS_KEY] = Proofs(is_required=self._dpop == "required")
         app_config.dependencies.setdefault("principal", Provide(provide_principal))
         if app_config.openapi_config is not None:
             app_config.openapi_config = _with_security_scheme(app_config.openapi_config)

@@ -1,7 +1,7 @@
 """Settings for access tokens."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 from starkeel_config import Environment, HttpUrl, Problem, Settings, Variable
@@ -28,6 +28,10 @@ class IssuerSettings(Settings, frozen=True, kw_only=True):
 
     audience: Annotated[str, Variable("JWT_AUDIENCE", development="starkeel"), Name]
     """Audience of access tokens (`aud`): a name shared by the services of one product."""
+
+    dpop: Annotated[Literal["off", "accepted", "required"], Variable("JWT_DPOP")] = "off"
+    """Proof of possession (DPoP, RFC 9449): `accepted` verifies it for tokens that are bound to a key,
+    `required` rejects other tokens; `off` rejects those that are bound, because it cannot be verified."""
 
 
 class AuthSettings(IssuerSettings, frozen=True, kw_only=True):

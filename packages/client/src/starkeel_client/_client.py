@@ -17,6 +17,7 @@ from ._upstream import Upstream
 
 T = TypeVar("T")
 
+_UNAUTHORIZED = 401
 _PATH = re.compile(r"/(?!/)[^\s?#\\]*")
 
 
@@ -27,7 +28,8 @@ class UpstreamClient:
 
     A call never exceeds the request's deadline, propagates trace, request id and remaining time, and is
     retried if that is safe. Responses are returned whatever their status, except 502, 503 and 504. The
-    request's credentials are not forwarded automatically: pass `Authorization` if the upstream needs it.
+    request's credentials are not forwarded automatically: pass `Authorization` if the upstream needs it. With
+    `TOKEN_URL` calls without it are sent with an access token of this service.
 
     The ASGI scope is empty for calls outside of a request.
     """
@@ -86,6 +88,11 @@ class UpstreamClient:
         if json is not None:
             sent.setdefault("Content-Type", "application/json")
         ends_at, is_bound_by_request = self._ends_at()
+        tokens = self._upstream.tokens
+        used = None
+        if tokens is not None and "authorization" not in sent:
+            used = await tokens.get(ends_at=ends_at)
+            sent["Authorization"] = f"Bearer {used}"
         call = Call(
             method=method,
             url=url_of(self._upstream.settings.url, path, _given(params)),
@@ -95,7 +102,10 @@ class UpstreamClient:
             ends_at=ends_at,
             is_bound_by_request=is_bound_by_request,
         )
-        return await self._upstream.send(call)
+        response = await self._upstream.send(call)
+        if tokens is not None and used is not None and response.status_code == _UNAUTHORIZED:
+            tokens.discard(used)
+        return response
 
     def decode(
         self,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
-from starkeel_config import Environment, HttpUrl, Problem, Settings, Variable, prefixed
+from starkeel_config import Environment, HttpUrl, Problem, Secret, Settings, Variable, prefixed
 
 
 class UpstreamUrl(HttpUrl):
@@ -88,8 +88,23 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
     """Maximum seconds that the open circuit breaker rejects calls, minimum half of it at random, before it
     tests the service with single requests; 0 disables the breaker."""
 
+    token_url: Annotated[HttpUrl | None, Variable("TOKEN_URL")] = None
+    """Token endpoint for client credentials (RFC 6749, 4.4). With it, calls that have no `Authorization` are
+    sent with an access token of this service, which is renewed in the background."""
+
+    client_id: Annotated[str | None, Variable("CLIENT_ID"), Meta(min_length=1, max_length=255)] = None
+    """This service's ID at the token endpoint."""
+
+    client_secret: Annotated[Secret | None, Variable("CLIENT_SECRET")] = None
+    """This service's secret at the token endpoint."""
+
+    token_scope: Annotated[str, Variable("TOKEN_SCOPE"), Meta(max_length=4096)] = ""
+    """Scopes to request, separated by spaces; empty requests all that are registered."""
+
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Reject contradicting timeouts, invalid TLS files, and HTTP/2 without its package."""
+        """Reject contradicting timeouts, invalid TLS files, HTTP/2 without its package, and incomplete
+        credentials.
+        """
         del environment
         # Here, because most upstreams have no such files.
         if self.tls_ca_file or self.tls_cert_file or self.tls_key_file:
@@ -100,6 +115,10 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
             yield Problem(
                 "HTTP2", "is true, but h2 is not installed", "false, or install starkeel-client[http2]"
             )
+        if self.token_url is not None:
+            for name, value in {"CLIENT_ID": self.client_id, "CLIENT_SECRET": self.client_secret}.items():
+                if value is None:
+                    yield Problem(name, "is not set, but TOKEN_URL is", "the credentials of this service")
         if self.connect_timeout_s > self.timeout_s:
             yield Problem(
                 "CONNECT_TIMEOUT_SECONDS",

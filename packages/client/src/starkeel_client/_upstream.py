@@ -20,6 +20,7 @@ from ._hedge import HedgePolicy
 from ._limit import ConcurrencyLimit
 from ._metrics import Outcome, UpstreamMetrics, Winner
 from ._pool import Pool
+from ._service_token import ServiceTokens
 from ._settings import UpstreamSettings
 
 _UNAVAILABLE: Final = frozenset({502, 503, 504})
@@ -41,6 +42,8 @@ class Upstream:
         self.name = name
         self.settings = settings
         self._pool = Pool(name, settings)
+        self.tokens = None if settings.token_url is None else ServiceTokens(name, settings)
+        """Access tokens of this service for the upstream, if `TOKEN_URL` is set."""
         self._breaker = Breaker(name, settings)
         self._budget = RetryBudget(settings.retry_budget_ratio)
         self._hedge = HedgePolicy(settings)
@@ -57,6 +60,8 @@ class Upstream:
         try:
             async with self._pool.open(), anyio.create_task_group() as tasks:
                 tasks.start_soon(self._update_gauges)
+                if self.tokens is not None:
+                    tasks.start_soon(self.tokens.run)
                 try:
                     yield
                 finally:

@@ -10,8 +10,13 @@ from starkeel_auth import AuthPlugin, Principal
 from starkeel_server import build
 
 from . import SERVICE
+from .mail.queue import MailQueue
+from .mail_flows import MailFlows, MailRequests, MailSending
+from .mail_flows_api import MailFlowController
 from .passwords import PasswordHashing, PasswordPolicy
 from .security_events import SecurityEvents
+from .service_clients import ServiceClients
+from .service_tokens_api import ServiceTokenController
 from .sessions import SessionPolicy, Sessions, deleting_old_sessions
 from .sessions_api import SessionController, SignOutController
 from .settings import Settings
@@ -28,10 +33,14 @@ def create_app(settings: Settings) -> Litestar:
         keys=keys,
         issuer=settings.auth.issuer,
         audience=settings.auth.audience,
+        service_lifetime_s=settings.service_token_s,
     )
     policy = _session_policy(settings)
     security_events = SecurityEvents(lambda: keys.derived_key("accounts security events"))
     hashing = PasswordHashing()
+    service_clients = ServiceClients.parse(settings.service_clients)
+    mail_queue = MailQueue()
+    mails = MailRequests(settings.mail, mail_queue)
     host = urlsplit(settings.auth.issuer).hostname or settings.auth.issuer
     password_policy = PasswordPolicy([SERVICE.name, settings.auth.audience, host])
 
@@ -41,17 +50,34 @@ def create_app(settings: Settings) -> Litestar:
     def provide_sessions(session: NamedDependency[AsyncSession]) -> Sessions:
         return Sessions(session, policy)
 
+    def provide_flows(session: NamedDependency[AsyncSession]) -> MailFlows:
+        return MailFlows(session, hashing, security_events)
+
     return build(
         SERVICE,
         settings,
-        handlers=[UserController, SessionController, TokenController, SignOutController, DiscoveryController],
+        handlers=[
+            UserController,
+            SessionController,
+            TokenController,
+            ServiceTokenController,
+            SignOutController,
+            MailFlowController,
+            DiscoveryController,
+        ],
         plugins=[AuthPlugin.issuer(settings.auth, keys)],
-        lifespan=[deleting_old_sessions],
+        lifespan=[deleting_old_sessions, MailSending(settings.mail, mail_queue, security_events)],
         dependencies={
+            "flows": Provide(provide_flows, sync_to_thread=False),
             "issuer": Provide(lambda: issuer, sync_to_thread=False),
             "hides_addresses": Provide(lambda: settings.sign_up_hides_addresses, sync_to_thread=False),
+            "mails": Provide(lambda: mails, sync_to_thread=False),
             "password_policy": Provide(lambda: password_policy, sync_to_thread=False),
+            "requires_verification": Provide(
+                lambda: settings.sign_in_requires_verification, sync_to_thread=False
+            ),
             "security_events": Provide(lambda: security_events, sync_to_thread=False),
+            "service_clients": Provide(lambda: service_clients, sync_to_thread=False),
             "sessions": Provide(provide_sessions, sync_to_thread=False),
             "user": Provide(provide_user),
             "users": Provide(provide_users, sync_to_thread=False),

@@ -1,14 +1,17 @@
-"""Request and response bodies."""
+"""Request and response bodies, and errors of their fields."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
+from litestar.exceptions import ValidationException
 from msgspec import Meta
 
 from .passwords import MAX_LENGTH, MIN_LENGTH
+
+T = TypeVar("T")
 
 _EMAIL = "ada@example.com"
 _PASSWORD = "a wagon full of clocks"  # noqa: S105  (an example in the documentation)
@@ -94,11 +97,44 @@ class Deactivation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     password: Password
 
 
+OneTimeTokenText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=512,
+        description="Token of a mail; it can be used once.",
+        examples=["bm90IGEgdG9rZW4sIGJ1dCBhbiBleGFtcGxlIG9mIG9uZQ"],
+    ),
+]
+
+
+class AddressGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Request for a mail to an address."""
+
+    email: Email
+
+
+class TokenGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Verification of an email address."""
+
+    token: OneTimeTokenText
+
+
+class PasswordReset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """New password, confirmed by the token of a mail."""
+
+    token: OneTimeTokenText
+    new_password: Annotated[NewPassword, Meta(examples=["seven quiet lighthouses"])]
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """The current user."""
 
     id: Annotated[UUID, Meta(examples=["019aaf3e-9c3b-7c55-8d6a-3f1f5f0c1d2e"])]
     email: Annotated[str, Meta(examples=[_EMAIL])]
+    email_verified: Annotated[
+        bool, Meta(description="Whether the user has confirmed a mail to the address.", examples=[True])
+    ]
     created_at: Annotated[datetime, Meta(examples=["2026-01-31T12:00:00Z"])]
 
 
@@ -136,7 +172,10 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     """Access token response (RFC 6749, 5.1)."""
 
     access_token: Annotated[str, Meta(examples=["eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])]
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  (the name of a scheme)
+    token_type: Annotated[
+        Literal["Bearer", "DPoP"],
+        Meta(description="`DPoP` if the request had a proof, to whose key the token is bound (RFC 9449)."),
+    ] = "Bearer"  # noqa: S105  (the name of a scheme)
     expires_in: Annotated[int, Meta(description="Remaining lifetime in seconds.", examples=[3600])]
     refresh_token: Annotated[
         str, Meta(description="Token for the next refresh; each can be used once.", examples=[_REFRESH_TOKEN])
@@ -144,6 +183,34 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     refresh_expires_in: Annotated[
         int, Meta(description="Seconds for which the refresh token can be used.", examples=[604800])
     ]
+
+
+class ServiceTokenRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Request of a service for an access token (RFC 6749, 4.4.2)."""
+
+    grant_type: Annotated[
+        str, Meta(description="Always `client_credentials`.", examples=["client_credentials"], max_length=64)
+    ] = ""
+    scope: Annotated[
+        str,
+        Meta(
+            max_length=4096,
+            description="Scopes, separated by spaces; all scopes of the client if empty.",
+            examples=["orders:read"],
+        ),
+    ] = ""
+
+
+class ServiceToken(msgspec.Struct, frozen=True, kw_only=True):
+    """Access token of a service (RFC 6749, 5.1)."""
+
+    access_token: Annotated[str, Meta(examples=["eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln"])]
+    token_type: Annotated[
+        Literal["Bearer", "DPoP"],
+        Meta(description="`DPoP` if the request had a proof, to whose key the token is bound (RFC 9449)."),
+    ] = "Bearer"  # noqa: S105  (the name of a scheme)
+    expires_in: Annotated[int, Meta(description="Lifetime in seconds.", examples=[600])]
+    scope: Annotated[str, Meta(description="Scopes of the token.", examples=["orders:read"])]
 
 
 class JsonWebKeySet(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,3 +241,22 @@ class ProviderMetadata(msgspec.Struct, frozen=True, kw_only=True):
     response_types_supported: Annotated[tuple[str, ...], Meta(examples=[["token"]])]
     subject_types_supported: Annotated[tuple[str, ...], Meta(examples=[["public"]])]
     id_token_signing_alg_values_supported: Annotated[tuple[str, ...], Meta(examples=[["EdDSA"]])]
+
+
+def validated(field: str, validate: Callable[..., T], *values: str) -> T:
+    """Return the result of a function of the values of a field.
+
+    Raises:
+        ValidationException: It has raised a `ValueError`, whose message is the reason.
+    """
+    try:
+        return validate(*values)
+    except ValueError as error:
+        raise rejected(field, error) from error
+
+
+def rejected(field: str, error: ValueError) -> ValidationException:
+    """Return the error of a field."""
+    message = str(error)
+    extra = [{"key": field, "message": message, "source": "body"}]
+    return ValidationException(f"`{field}` {message}", extra=extra)

@@ -12,9 +12,14 @@ log = structlog.get_logger(__name__)
 
 SecurityEvent = Literal[
     "deactivated",
+    "email_verified",
+    "mail_limited",
+    "one_time_token_refused",
     "password_changed",
     "password_refused",
+    "password_reset",
     "refresh_token_reused",
+    "service_client_refused",
     "sign_in_refused",
     "sign_in_slowed",
     "sign_up_refused",

@@ -41,6 +41,7 @@ class UserSession(UUIDAuditBase):
     expires_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True), index=True)
     access_expires_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True))
     ended_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    dpop_jkt: Mapped[str | None] = mapped_column(String(43))
     end_reason: Mapped[str | None] = mapped_column(String(32))
 
 

@@ -22,7 +22,13 @@ from .session_table import UserSession, client_description, has_no_valid_token, 
 log = structlog.get_logger(__name__)
 
 EndReason = Literal[
-    "deactivated", "limit", "password_changed", "refresh_token_reused", "signed_out", "signed_out_everywhere"
+    "deactivated",
+    "limit",
+    "password_changed",
+    "password_reset",
+    "refresh_token_reused",
+    "signed_out",
+    "signed_out_everywhere",
 ]
 
 _ID = cast("Column[UUID]", UserSession.__table__.c.id)
@@ -60,6 +66,7 @@ class Grant:
     Attributes:
         issued_at: Start of the access token; like its end, a whole second.
         expires_at: Time until which the refresh token can be used.
+        key: Thumbprint of the client's key that the tokens are bound to, if any.
     """
 
     session_id: UUID
@@ -68,6 +75,7 @@ class Grant:
     issued_at: datetime
     access_expires_at: datetime
     expires_at: datetime
+    key: str | None
 
 
 class Sessions:
@@ -77,12 +85,13 @@ class Sessions:
         self._session = session
         self._policy = policy
 
-    async def start(self, user_id: UUID, *, client: str) -> Grant:
+    async def start(self, user_id: UUID, *, client: str, key: str | None = None) -> Grant:
         """Start a session; the least recently used ones above the limit of the user end.
 
         Args:
             user_id: A user whose row is locked, so that it is not deactivated meanwhile.
             client: `User-Agent` of the client.
+            key: Thumbprint of the client's key, to which the tokens of the session are bound.
         """
         now = _now()
         token = RefreshToken.first()
@@ -94,6 +103,7 @@ class Sessions:
             client=client_description(client),
             family_hash=token.family_hash,
             token_hash=token.secret_hash,
+            dpop_jkt=key,
         )
         self._extend(started, now)
         await self._end(
@@ -111,18 +121,18 @@ class Sessions:
         after_commit(self._session, _STARTED.inc)
         return _grant(started, token, now)
 
-    async def refresh(self, refresh_token: str) -> Grant | None:
+    async def refresh(self, refresh_token: str, *, key: str | None = None) -> Grant | None:
         """Replace a refresh token, or return `None` if it is not accepted.
 
         The repetition of a rotation within the grace period returns the same refresh token, unless that has
         been used: the client may have lost the response, or have sent several requests at once. Any other
         use of a replaced token ends the session, because two parties have its tokens; this is committed.
-        See RFC 9700, 4.14.2.
+        See RFC 9700, 4.14.2. A session is refreshed only with the key that it was started with (RFC 9449, 5).
         """
         now = _now()
         token = RefreshToken.parse(refresh_token)
         found = await self._session_of(token, now) if token is not None else None
-        if token is None or found is None:
+        if token is None or found is None or found.dpop_jkt != key:
             _REFRESHES.labels(result="refused").inc()
             log.info("refresh token refused")
             return None
@@ -228,6 +238,7 @@ def _grant(session: UserSession, token: RefreshToken, now: datetime) -> Grant:
         issued_at=_second(now),
         access_expires_at=session.access_expires_at,
         expires_at=session.expires_at,
+        key=session.dpop_jkt,
     )
 
 

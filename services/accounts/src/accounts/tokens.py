@@ -2,9 +2,11 @@
 
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from starkeel_auth import SigningKeys, generate_private_key_pem
@@ -21,22 +23,61 @@ class TokenIssuer:
     keys: SigningKeys
     issuer: str
     audience: str
+    service_lifetime_s: int = 600
 
-    def issue(self, user_id: UUID, *, session_id: UUID, issued_at: datetime, expires_at: datetime) -> str:
-        """Return a new access token for a session of a user."""
+    def issue_to_service(self, client_id: str, *, scope: str, key: str | None) -> tuple[str, int]:
+        """Return a new access token of a registered client, and its lifetime in seconds.
+
+        Args:
+            client_id: Subject of the token.
+            scope: Its scopes.
+            key: Thumbprint of the key that it is bound to, if any.
+        """
+        now = int(time.time())
+        claims: dict[str, Any] = {
+            "iss": self.issuer,
+            # RFC 9068, 2.2: without a user, the subject is the client.
+            "sub": client_id,
+            "aud": self.audience,
+            "client_id": client_id,
+            "iat": now,
+            "exp": now + self.service_lifetime_s,
+            "jti": str(uuid4()),
+            "scope": scope,
+        }
+        return self.keys.sign(_bound(claims, key)), self.service_lifetime_s
+
+    def issue(
+        self,
+        user_id: UUID,
+        *,
+        session_id: UUID,
+        issued_at: datetime,
+        expires_at: datetime,
+        key: str | None = None,
+    ) -> str:
+        """Return a new access token for a session of a user, bound to the key with a thumbprint, if any."""
         return self.keys.sign(
-            {
-                "iss": self.issuer,
-                "sub": str(user_id),
-                "aud": self.audience,
-                "client_id": "accounts",
-                "iat": int(issued_at.timestamp()),
-                "exp": int(expires_at.timestamp()),
-                "jti": str(uuid4()),
-                "sid": str(session_id),
-                "scope": " ".join(SCOPES),
-            }
+            _bound(
+                {
+                    "iss": self.issuer,
+                    "sub": str(user_id),
+                    "aud": self.audience,
+                    "client_id": "accounts",
+                    "iat": int(issued_at.timestamp()),
+                    "exp": int(expires_at.timestamp()),
+                    "jti": str(uuid4()),
+                    "sid": str(session_id),
+                    "scope": " ".join(SCOPES),
+                },
+                key,
+            )
         )
+
+
+def _bound(claims: dict[str, Any], key: str | None) -> dict[str, Any]:
+    # RFC 9449, 6.1.
+    return claims if key is None else claims | {"cnf": {"jkt": key}}
 
 
 def signing_keys(private_key: Secret | None, *, database_url: str) -> SigningKeys:

@@ -8,7 +8,7 @@ import structlog
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
-from litestar.exceptions import NotAuthorizedException, TooManyRequestsException
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException, TooManyRequestsException
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Link
 from litestar.params import JSONBody
@@ -27,6 +27,7 @@ from .emails import EmailAddress
 from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Refresh, Revocations, Token
 from .security_events import SecurityEvents, log_account
 from .sessions import Grant, Sessions
+from .token_requests import key_of
 from .tokens import SCOPES, TokenIssuer
 from .users import Users
 
@@ -64,7 +65,7 @@ class TokenController(Controller):
         | response_links({200: _OF_SESSION}),
         response_description="The tokens.",
         cache_control=CacheControlHeader(no_store=True),
-        responses=problem_responses(400, 401, 413, 415, 429, 503),
+        responses=problem_responses(400, 401, 403, 413, 415, 429, 503),
     )
     async def token(
         self,
@@ -75,11 +76,14 @@ class TokenController(Controller):
         issuer: NamedDependency[TokenIssuer],
         security_events: NamedDependency[SecurityEvents],
         account_limit: NamedDependency[AccountLimit],
+        hides_addresses: NamedDependency[bool],
+        requires_verification: NamedDependency[bool],
     ) -> Token:
         """Exchange an email address and its password for the tokens of a new session.
 
         Neither the response nor its duration reveals whether the address is registered.
         """
+        key = key_of(request)
         email = None
         with suppress(ValueError):
             email = EmailAddress.parse(data.email)
@@ -91,17 +95,26 @@ class TokenController(Controller):
             if account_limit.is_exceeded:
                 log_account("sign_in_slowed", "sign-in slowed", account=account)
             raise
-        user_id = await users.authenticate(email, data.password)
-        if user_id is None:
+        user = await users.authenticate(email, data.password)
+        is_unverified = requires_verification and user is not None and user.email_verified_at is None
+        # A 403 would reveal that the registration took place, which `SIGN_UP_HIDES_ADDRESSES` hides.
+        if user is None or (is_unverified and hides_addresses):
             _TOKENS_ISSUED.labels(result="refused").inc()
             security_events.log("sign_in_refused", "token refused", email=data.email)
             raise NotAuthorizedException(
                 "The email address or the password is wrong.", headers={"WWW-Authenticate": "Bearer"}
             )
         account_limit.remember(account)
-        token = _token(await sessions.start(user_id, client=request.headers.get("user-agent", "")), issuer)
+        if is_unverified:
+            _TOKENS_ISSUED.labels(result="refused").inc()
+            raise PermissionDeniedException(
+                "The email address is not verified: confirm the mail to it, or request another one."
+            )
+        token = _token(
+            await sessions.start(user.id, client=request.headers.get("user-agent", ""), key=key), issuer
+        )
         _TOKENS_ISSUED.labels(result="issued").inc()
-        log.info("token issued", user_id=str(user_id))
+        log.info("token issued", user_id=str(user.id))
         return token
 
     @post(
@@ -116,6 +129,7 @@ class TokenController(Controller):
     async def refresh(
         self,
         data: JSONBody[Refresh],
+        request: Request[Any, Any, Any],
         users: NamedDependency[Users],
         sessions: NamedDependency[Sessions],
         issuer: NamedDependency[TokenIssuer],
@@ -125,7 +139,7 @@ class TokenController(Controller):
         The same request may be repeated within a few seconds if its response was lost. A replaced token that
         is used later ends the session.
         """
-        grant = await sessions.refresh(data.refresh_token)
+        grant = await sessions.refresh(data.refresh_token, key=key_of(request))
         if grant is None:
             raise NotAuthorizedException(
                 "The refresh token is not accepted; sign in again.", headers={"WWW-Authenticate": "Bearer"}
@@ -140,8 +154,10 @@ def _token(grant: Grant, issuer: TokenIssuer) -> Token:
         session_id=grant.session_id,
         issued_at=grant.issued_at,
         expires_at=grant.access_expires_at,
+        key=grant.key,
     )
     return Token(
+        token_type="Bearer" if grant.key is None else "DPoP",
         access_token=access_token,
         expires_in=int((grant.access_expires_at - grant.issued_at).total_seconds()),
         refresh_token=grant.refresh_token,

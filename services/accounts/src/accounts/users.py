@@ -34,6 +34,7 @@ class User(UUIDv7AuditBase):
     email_key: Mapped[str] = mapped_column(String(254), unique=True)
     password_hash: Mapped[str] = mapped_column(String(255))
     deactivated_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
+    email_verified_at: Mapped[datetime | None] = mapped_column(DateTimeUTC(timezone=True))
 
 
 class AddressTakenError(ClientException):
@@ -108,8 +109,8 @@ class Users:
             raise _invalid_token("the session has ended")
         return user
 
-    async def authenticate(self, email: EmailAddress | None, password: str) -> UUID | None:
-        """Return the id of an active user, or `None`, after the same time for any wrong credentials.
+    async def authenticate(self, email: EmailAddress | None, password: str) -> User | None:
+        """Return an active user, or `None`, after the same time for any wrong credentials.
 
         The row of the user is locked until the end of the unit of work: a session that is started there
         cannot be missed by a concurrent change of the password or deactivation, which ends all sessions.
@@ -128,7 +129,7 @@ class Users:
             if user is None or not is_valid or user.deactivated_at is not None:
                 return None
             if await self._lock_verified(user, password):
-                return user.id
+                return user
             # The hash or the user has been changed meanwhile: verify the new one.
 
     async def _lock_verified(self, user: User, password: str) -> bool:

@@ -1,26 +1,24 @@
 """Endpoints for users."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from litestar import Controller, MediaType, Response, delete, get, patch, post
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.di import NamedDependency
-from litestar.exceptions import ValidationException
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Link
 from litestar.params import JSONBody
+from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import authenticated
 from starkeel_db import read_only
 from starkeel_http import limit_by_address, limit_by_user, problem_responses, response_links
 
 from .emails import EmailAddress
+from .mail_flows import MailRequests
 from .passwords import PasswordPolicy
-from .schemas import Deactivation, PasswordChange, Profile, SignUp
+from .schemas import Deactivation, PasswordChange, Profile, SignUp, validated
 from .sessions import Sessions
 from .users import AddressTakenError, User, Users
-
-T = TypeVar("T")
 
 _ACCEPTED = ResponseSpec(None, description="With `SIGN_UP_HIDES_ADDRESSES`: a user with the address exists.")
 _LOCATION = ResponseHeader(name="Location", description="URL of the user.", documentation_only=True)
@@ -50,18 +48,23 @@ class UserController(Controller):
         users: NamedDependency[Users],
         password_policy: NamedDependency[PasswordPolicy],
         hides_addresses: NamedDependency[bool],
+        mails: NamedDependency[MailRequests],
+        session: NamedDependency[AsyncSession],
     ) -> Response[Profile]:
         """Create a user with an email address and a password.
 
-        With `SIGN_UP_HIDES_ADDRESSES` the response is 202 without a body, also for the address of a user.
+        With `SIGN_UP_HIDES_ADDRESSES` the response is 202 without a body, also for the address of a user, to
+        which a mail about it is sent. A new user gets a mail for the verification of the address.
         """
-        email = _validated("email", EmailAddress.parse, data.email)
-        password = _validated("password", password_policy.validate, data.password, email.written)
+        email = validated("email", EmailAddress.parse, data.email)
+        password = validated("password", password_policy.validate, data.password, email.written)
         try:
             profile = _profile(await users.sign_up(email, password))
+            mails.add_if_on(session, "verify_email", email)
         except AddressTakenError:
             if not hides_addresses:
                 raise
+            mails.add_if_on(session, "already_registered", email)
         if hides_addresses:
             nothing: Response[Any] = Response(b"", status_code=202, media_type=MediaType.TEXT)
             return nothing
@@ -97,7 +100,7 @@ class UserController(Controller):
         password_policy: NamedDependency[PasswordPolicy],
     ) -> Profile:
         """Replace the password. All sessions of the user end, including the current one."""
-        new = _validated("new_password", password_policy.validate, data.new_password, user.email)
+        new = validated("new_password", password_policy.validate, data.new_password, user.email)
         await users.change_password(user, current=data.current_password, new=new)
         await sessions.end_all(user.id, "password_changed")
         return _profile(user)
@@ -123,14 +126,9 @@ class UserController(Controller):
 
 
 def _profile(user: User) -> Profile:
-    return Profile(id=user.id, email=user.email, created_at=user.created_at)
-
-
-def _validated(field: str, validate: Callable[..., T], *values: str) -> T:
-    try:
-        return validate(*values)
-    except ValueError as error:
-        message = str(error)
-        raise ValidationException(
-            f"`{field}` {message}", extra=[{"key": field, "message": message, "source": "body"}]
-        ) from error
+    return Profile(
+        id=user.id,
+        email=user.email,
+        email_verified=user.email_verified_at is not None,
+        created_at=user.created_at,
+    )

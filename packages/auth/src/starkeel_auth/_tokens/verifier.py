@@ -24,6 +24,12 @@ _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
 
 
+class Confirmation(msgspec.Struct, frozen=True):
+    """Key that a token is bound to (RFC 7800; RFC 9449, 6.1)."""
+
+    jkt: _Text | None = None
+
+
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """Claims of an access token (RFC 9068, 2.2)."""
 
@@ -37,6 +43,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     client_id: _Text | None = None
     sid: _Text | None = None
     scope: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    cnf: Confirmation | None = None
 
 
 class KeySource(Protocol):

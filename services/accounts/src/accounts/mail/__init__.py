@@ -1,0 +1,1 @@
+"""Mail to users: settings, queue, dispatcher and transports."""
