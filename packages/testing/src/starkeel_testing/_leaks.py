@@ -49,7 +49,7 @@ _PATHS: Final = machine_paths()
 
 
 class LeakCheck:
-    """What one service must not reveal, and what it has revealed.
+    """Search of all that one service sends and writes.
 
     Args:
         name: Name of the service, for messages.
