@@ -55,7 +55,7 @@ test *args:
 drill *args:
     @uv run --quiet --frozen python -m tools.drill "$@"
 
-# Compare with other stacks: just bench telemetry, just bench database (--rounds 9 --seconds 8)
+# Compare with other stacks: just bench telemetry, just bench database (--rounds 9 --seconds 8); just bench limits
 [group('quality')]
 bench name *args:
     @name="$1"; shift; uv run --quiet --frozen python -m "benchmarks.$name.run" "$@"
