@@ -60,7 +60,7 @@ test *args:
 drill *args:
     @uv run --quiet --frozen python -m tools.drill "$@"
 
-# Compare with other stacks: just bench telemetry, database or startup (--rounds 9 --seconds 8)
+# Compare with other stacks, or print the cost of a part: just bench telemetry (database, startup, limits, compression)
 [group('quality')]
 bench name *args:
     @name="$1"; shift; uv run --quiet --frozen python -m "benchmarks.$name.run" "$@"
