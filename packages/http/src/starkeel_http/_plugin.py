@@ -20,13 +20,11 @@ from starkeel_asgi import pipeline_of
 from starkeel_config import ServiceContext
 
 from . import _compat
-from ._base.addresses import membership
-from ._base.hosts import host_check
 from ._base.rate import Rate
 from ._base.route_options import Policy, check_limit_names, check_limits, is_compressed
 from ._base.settings import HttpSettings
 from ._compression.choice import Compression
-from ._errors.report import close_message, error_response, problem_response, report_websocket
+from ._errors.report import problem_response, report_websocket
 from ._idempotency.key import Idempotency, IdempotencyProvider, Replay, empty_response
 from ._openapi.operation import closed_schema, documented, is_closed_struct
 from ._request.media_types import AcceptedType
@@ -265,10 +263,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             yield
 
     def _start(self, app: Litestar) -> None:
-        from ._client_address.layer import ClientAddress
-        from ._edge.edge import Edge
-        from ._edge.headers import HTTPS_HEADERS, PAGE_HEADERS, SECURITY_HEADERS, Cors
-        from ._edge.request_limits import RequestLimits
+        from ._edge.install import install
 
         store = next((plugin for plugin in app.plugins if hasattr(plugin, "claim_idempotency_key")), None)
         if self._needs_store and store is None:
@@ -288,27 +283,4 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         if self._edge is not None:
             self._edge.open()
             return
-        pipeline = pipeline_of(app)
-        if self.settings.trusted_proxies:
-            addresses = ClientAddress(self.settings.trusted_proxies)
-            pipeline.add(addresses)
-            pipeline.config.is_trusted_peer = addresses.is_trusted
-        origins = self.settings.cors_allowed_origins
-        self._edge = Edge(
-            self._policy,
-            Cors(origins) if origins else None,
-            self._limiter,
-            self._streams,
-            RequestLimits(
-                url_bytes=self.settings.max_url_bytes,
-                headers=self.settings.max_headers,
-                header_bytes=self.settings.max_header_bytes,
-            ),
-        )
-        pipeline.add(self._edge)
-        pipeline.config.is_host_allowed = host_check(self.settings.allowed_hosts)
-        pipeline.config.is_internal = membership(self.settings.internal_networks)
-        pipeline.error_response = error_response
-        pipeline.config.problem_types_url = self.settings.problem_types_url
-        pipeline.config.close_message = close_message
-        pipeline.config.set_default_headers(SECURITY_HEADERS, https=HTTPS_HEADERS, pages=PAGE_HEADERS)
+        self._edge = install(pipeline_of(app), self.settings, self._policy, self._limiter, self._streams)

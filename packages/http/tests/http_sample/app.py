@@ -29,17 +29,7 @@ from .documents import document, replace_document, streamed_document
 from .large_routes import LARGE_ROUTES
 from .live_routes import LIVE_HANDLERS
 from .settings import JsonLogging
-from .slow_routes import (
-    deadline,
-    events,
-    half,
-    long,
-    raises_when_cancelled,
-    short,
-    slow,
-    socket,
-    swallows_cancellation,
-)
+from .slow_routes import SLOW_HANDLERS
 
 log = structlog.get_logger("http_sample")
 
@@ -247,6 +237,7 @@ async def nothing() -> None:
 
 
 HANDLERS = [
+    *SLOW_HANDLERS,
     *LIVE_HANDLERS,
     boom,
     both_limited,
@@ -254,30 +245,21 @@ HANDLERS = [
     client_info,
     create_item,
     credit,
-    deadline,
     document,
-    events,
-    half,
     headed,
     internal,
     limited,
     limited_body,
-    long,
     nothing,
     own_headers,
     points,
     query,
-    raises_when_cancelled,
     raw,
     replace_document,
-    short,
-    slow,
-    socket,
     socket_broken,
     streamed_document,
     follow,
     follow_socket,
-    swallows_cancellation,
     token_echo,
     unauthenticated,
     unavailable,

@@ -87,3 +87,16 @@ async def socket(socket: WebSocket) -> None:  # type: ignore[type-arg]
     await asyncio.sleep(1.5)
     await socket.send_text(str("deadline" in socket.scope["state"]))
     await socket.close()
+
+
+SLOW_HANDLERS = [
+    deadline,
+    events,
+    half,
+    long,
+    raises_when_cancelled,
+    short,
+    slow,
+    socket,
+    swallows_cancellation,
+]
