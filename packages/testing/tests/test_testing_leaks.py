@@ -51,11 +51,13 @@ def exchange(
         ({"text": "Python/3.11 error"}, "the library Python/3"),
         ({"headers": {"Server": "web 1.0"}}, "the header `Server: web 1.0`"),
         ({"headers": {"Server": "-"}}, None),
+        # The client's own description.
+        ({"text": "a session of python-httpx2/9"}, None),
         ({"text": "an order of granite, selected from stock"}, None),
     ],
 )
 def test_a_leak_in_a_response_is_found(response: dict[str, Any], leak: str | None) -> None:
-    headers = {"Authorization": f"Bearer {TOKEN}"}
+    headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": "python-httpx2/9"}
     check = exchange(response, sent={"password": PASSWORD}, headers=headers)
 
     if leak is None:

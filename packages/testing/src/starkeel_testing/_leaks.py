@@ -81,6 +81,8 @@ class LeakCheck:
                 text += response.text
         if (server := response.headers.get("server", _NO_SERVER)) != _NO_SERVER:
             self._note(where, f"the header `Server: {server}`")
+        # A service may show a client what that client has sent about itself.
+        text = text.replace(request.headers.get("user-agent", "-"), "")
         for leak in (*leaks(text, sent), *_named_libraries(text)):
             self._note(where, leak)
 
