@@ -140,6 +140,8 @@ def open_transport(url: str) -> httpx2.AsyncHTTPTransport:
     # The trusted authorities are loaded only for https, because loading delays the start.
     is_tls = url.startswith("https:")
     verify = ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # `SSLKEYLOGFILE` of the environment would write the keys of the connections to a file.
+    verify.keylog_filename = None  # type: ignore[assignment]  # typeshed has no None, which disables it
     return httpx2.AsyncHTTPTransport(verify=verify, trust_env=False)
 
 

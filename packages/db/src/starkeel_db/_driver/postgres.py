@@ -103,6 +103,8 @@ def tls_attempts(url: PostgresUrl, address: Address) -> Sequence[ssl.SSLContext 
         return [unverified, False] if url.ssl_mode == "prefer" else [False, unverified]
     root_cert = url.ssl_root_cert if url.ssl_root_cert != "system" else None
     context = ssl.create_default_context(cafile=root_cert or None)
+    # `SSLKEYLOGFILE` of the environment would write the keys of the connections to a file.
+    context.keylog_filename = None  # type: ignore[assignment]  # typeshed has no None, which disables it
     context.check_hostname = url.ssl_mode == "verify-full"
     # libpq: with a root certificate, `require` verifies like `verify-ca`.
     if url.ssl_mode == "require" and not url.ssl_root_cert:

@@ -67,6 +67,8 @@ class HttpSender:
         self._connection = http.client.HTTPConnection(host, parts.port or http.client.HTTP_PORT)
         if parts.scheme == "https":
             trusted = ssl.create_default_context(cafile=settings.certificate)
+            # `SSLKEYLOGFILE` of the environment would write the keys of the connections to a file.
+            trusted.keylog_filename = None  # type: ignore[assignment]  # typeshed has no None, which disables it
             self._connection = http.client.HTTPSConnection(
                 host, parts.port or http.client.HTTPS_PORT, context=trusted
             )

@@ -82,6 +82,8 @@ class SmtpTransport:
             self._context = await to_thread.run_sync(
                 lambda: ssl.create_default_context(cafile=None if file is None else str(file))
             )
+            # `SSLKEYLOGFILE` of the environment would write the keys of the connections to a file.
+            self._context.keylog_filename = None  # type: ignore[assignment]  # typeshed has no None, which disables it
         return self._context
 
 
