@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from watchfiles import PythonFilter, awatch
 
-from .dev_servers import running_servers
+from .dev_servers import Variables, running_servers
 from .registry import ROOT
 from .workspace import Member, environment, parse, recorded, taken_ports
 
@@ -136,21 +136,26 @@ def _listed(paths: list[Path]) -> str:
     return f"{first} and {len(others)} more" if others else first
 
 
-async def _welcome(members: list[Member], terminal: Terminal) -> None:
+async def _welcome(members: list[Member], terminal: Terminal, servers: Variables) -> None:
     await _wait_until_ready(members)
     # A service that started before its upstream reports it as unavailable until its next check.
     with suppress(TimeoutError):
         async with asyncio.timeout(_OPTIONAL_CHECKS_TIMEOUT_S):
             await _wait_until_ready(members, all_checks=True)
-    terminal.write(_summary(members))
+    terminal.write(_summary(members, servers))
 
 
-def _summary(members: list[Member]) -> str:
+def _summary(members: list[Member], servers: Variables) -> str:
     """Return what is most needed once all services are ready."""
     width = max(len(member.name) for member in members)
     rows = [
         f"  {member.name:<{width}}  {member.url}  API {member.url}/schema  admin {member.metrics_url}/"
         for member in members
+    ]
+    rows += [
+        f"  {name:<{width}}  {variable}={value}"
+        for name, own in servers.items()
+        for variable, value in own.items()
     ]
     commands = [
         "  uv run just tour     try the API, step by step",
@@ -177,7 +182,7 @@ def _is_ready(member: Member, *, all_checks: bool) -> bool:
     return not all_checks or all(check["status"] == "ok" for check in checks.values())
 
 
-async def _run(members: list[Member], servers: dict[str, dict[str, str]]) -> None:
+async def _run(members: list[Member], servers: Variables) -> None:
     for member in members:
         member.log.parent.mkdir(parents=True, exist_ok=True)
     terminal = Terminal(members)
@@ -195,7 +200,7 @@ async def _run(members: list[Member], servers: dict[str, dict[str, str]]) -> Non
     async with asyncio.TaskGroup() as tasks:
         background = [
             tasks.create_task(_reload(runners, terminal)),
-            tasks.create_task(_welcome(members, terminal)),
+            tasks.create_task(_welcome(members, terminal, servers)),
         ]
         async with asyncio.TaskGroup() as services:
             for runner in runners:

@@ -8,11 +8,12 @@ from starkeel_testing import PostgresServer, running_postgres, running_redis
 
 from .workspace import Member
 
+Variables = dict[str, dict[str, str]]
+"""Variables of each service, by its name."""
+
 
 @contextmanager
-def running_servers(
-    members: list[Member], *, postgres: bool, redis: bool
-) -> Iterator[dict[str, dict[str, str]]]:
+def running_servers(members: list[Member], *, postgres: bool, redis: bool) -> Iterator[Variables]:
     """Run the chosen servers until the block ends; yield the variables of each service.
 
     Args:
@@ -20,7 +21,7 @@ def running_servers(
         postgres: Whether to run PostgreSQL.
         redis: Whether to run Redis.
     """
-    variables: dict[str, dict[str, str]] = {member.name: {} for member in members}
+    variables: Variables = {member.name: {} for member in members}
     with ExitStack() as stack:
         if postgres:
             sys.stdout.write("starting PostgreSQL ...\n")

@@ -38,7 +38,9 @@ def main() -> int:
     found = [request for request in group_requests(spans) if request.root.trace_id.startswith(trace_id)]
     for request in found[: max(1, given.limit)]:
         sys.stdout.write("\n".join([*waterfall.draw(request), "", ""]))
-    if not found:
+    if all(response is None for response in responses):
+        sys.stderr.write("no service responds; start them in another terminal: uv run just dev\n")
+    elif not found:
         sys.stdout.write("no request has ended in the last minute\n")
     elif len(found) > given.limit:
         sys.stdout.write(f"{len(found) - given.limit} more of the last minute: --limit {len(found)}\n")

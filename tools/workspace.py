@@ -2,7 +2,7 @@
 
 import json
 import socket
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import psutil
 from .registry import ROOT, issuer, read, urls
 
 HOST = "127.0.0.1"
+_HIGHEST_PORT = 65_000
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,20 @@ def parse(parser: ArgumentParser, *, follows: bool = True) -> tuple[Namespace, l
         parser: Parser of the other options.
         follows: Whether the default ports are those of the `just dev` that runs in the directory.
     """
-    parser.add_argument("port", type=int, nargs="?", help="port of the first service (3000)")
-    parser.add_argument("metrics_port", type=int, nargs="?", help="its admin port (9090)")
+    parser.add_argument("port", type=_port, nargs="?", help="port of the first service (3000)")
+    parser.add_argument("metrics_port", type=_port, nargs="?", help="its admin port (9090)")
     parser.add_argument("--directory", type=Path, default=ROOT, help="folder for databases and logs")
     given = parser.parse_args()
     usual = (_running_ports(given.directory) if follows else None) or (None, None)
     given.port, given.metrics_port = given.port or usual[0], given.metrics_port or usual[1]
     return given, fleet(port=given.port, metrics_port=given.metrics_port, directory=given.directory)
+
+
+def _port(text: str) -> int:
+    # Room for the ports of the other services.
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _HIGHEST_PORT:
+        raise ArgumentTypeError(f"invalid port: {text!r}; accepted: 1 to {_HIGHEST_PORT}")
+    return int(text)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections import defaultdict
 from copy import copy
 from hashlib import sha256
 from inspect import getsource
+from math import isfinite
 from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 
@@ -127,7 +128,7 @@ class Router:
                 found = self._app.asgi_router.handle_routing(path=sought, method="GET")
             except HTTPException:
                 return None
-        if not _is_only_form(raw_path, sought, found):
+        if not _is_only_form(raw_path, sought, found) or not all(map(_is_finite, found[3].values())):
             return None
         route = Route(*found, found[1].resolve_exception_handlers(), routed or "GET")
         # A WebSocket has no method and never finds this.
@@ -167,6 +168,11 @@ class Router:
 
 
 _NO_METHOD: Final[Any] = " "
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether a path parameter is no float that JSON lacks: NaN or infinity."""
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _sought(scope: Any) -> str:

@@ -1,6 +1,7 @@
 """Listening sockets."""
 
 import socket
+from errno import EADDRNOTAVAIL
 
 from .._config.exit_codes import PORT_UNAVAILABLE, StartError
 
@@ -55,8 +56,10 @@ class ListenSocket:
 
     def _start_error(self, error: OSError) -> StartError:
         reason = (error.strerror or str(error)).lower()
+        is_of_host = isinstance(error, socket.gaierror) or error.errno == EADDRNOTAVAIL
+        variable = self._variable.replace("PORT", "HOST") if is_of_host else self._variable
         return StartError(
-            f"{self._display_address} cannot be bound: {reason}; set {self._variable} to another value",
+            f"{self._display_address} cannot be bound: {reason}; set {variable} to another value",
             PORT_UNAVAILABLE,
         )
 
