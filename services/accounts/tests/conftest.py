@@ -101,6 +101,7 @@ class UserFactory(SQLAlchemyFactory[User]):
     email_key = PostGenerated(lambda _, values: EmailAddress.parse(values["email"]).key)
     password_hash = Use(_password_hash)
     deactivated_at = None
+    email_verified_at = None
 
 
 @dataclass(frozen=True)
