@@ -8,11 +8,15 @@ from ._exchange.gates import GateOrder, Response
 from ._exchange.http import HttpExchange
 from ._exchange.incoming import TOO_LARGE
 from ._exchange.websocket import WebSocketExchange
-from ._open_exchanges import AT_ONCE, client_of
+from ._load import AT_ONCE, DEFAULT_GROUP, LOAD_GROUP, LOAD_PRIORITY, LoadPolicy, LoadPriority
+from ._open_exchanges import client_of
 from ._pipeline import Layer, LayerOrder, Pipeline, pipeline_of
 
 __all__ = [
     "AT_ONCE",
+    "DEFAULT_GROUP",
+    "LOAD_GROUP",
+    "LOAD_PRIORITY",
     "REQUEST_ID",
     "TOO_LARGE",
     "DeadlineExceeded",
@@ -25,6 +29,8 @@ __all__ = [
     "HttpExchange",
     "Layer",
     "LayerOrder",
+    "LoadPolicy",
+    "LoadPriority",
     "Pipeline",
     "Response",
     "Route",

@@ -11,7 +11,13 @@ from starkeel_config import lazy_exports
 if TYPE_CHECKING:
     from ._base.addresses import Network, Origin
     from ._base.rate import Rate
-    from ._base.route_options import limit_by_address, limit_by_user, request_timeout
+    from ._base.route_options import (
+        limit_by_address,
+        limit_by_user,
+        load_group,
+        load_priority,
+        request_timeout,
+    )
     from ._base.settings import HttpSettings
     from ._errors.openapi import ProblemDetails, problem_responses
     from ._errors.validation import FieldError
@@ -25,7 +31,13 @@ else:
         {
             "_base.addresses": ["Network", "Origin"],
             "_base.rate": ["Rate"],
-            "_base.route_options": ["limit_by_address", "limit_by_user", "request_timeout"],
+            "_base.route_options": [
+                "limit_by_address",
+                "limit_by_user",
+                "load_group",
+                "load_priority",
+                "request_timeout",
+            ],
             "_base.settings": ["HttpSettings"],
             "_errors.openapi": ["ProblemDetails", "problem_responses"],
             "_errors.validation": ["FieldError"],
@@ -51,6 +63,8 @@ __all__ = [
     "check_preconditions",
     "limit_by_address",
     "limit_by_user",
+    "load_group",
+    "load_priority",
     "openapi",
     "problem_responses",
     "request_timeout",

@@ -18,7 +18,7 @@ from litestar.plugins import InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
 from msgspec import Meta
-from starkeel_asgi import pipeline_of
+from starkeel_asgi import DEFAULT_GROUP, LOAD_GROUP, pipeline_of
 from starkeel_config import ServiceContext
 
 from . import _compat
@@ -83,6 +83,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         self._streams: StreamLimits | None = None
         self._idempotency = IdempotencyProvider()
         self._needs_store = False
+        self._load_groups = {DEFAULT_GROUP}
 
     @classmethod
     def for_service(cls, groups: Mapping[str, HttpSettings], service: ServiceContext) -> Self:
@@ -180,6 +181,8 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         where = "in each worker" if self.settings.redis_url is None else "in Redis"
         rates = ", ".join(f"{name} {rate}" for name, rate in self.limits.items())
         yield "rate limits", bool(rates), f"{rates}; counted {where}" if rates else "no limits declared"
+        shedding = self.settings.load_shedding
+        yield "load shedding", shedding, f"LOAD_SHEDDING is {str(shedding).lower()}"
         for feature, variable, values in (
             ("cors", "CORS_ALLOWED_ORIGINS", self.settings.cors_allowed_origins),
             ("trusted proxies", "TRUSTED_PROXIES", self.settings.trusted_proxies),
@@ -208,6 +211,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
                 handler.opt[ACCEPTED_TYPE] = accepted
             if handler.operation_class is Operation:
                 handler.operation_class = DocumentedOperation
+        self._load_groups.add(handler.opt.get(LOAD_GROUP, DEFAULT_GROUP))
         policy = self._policy.for_route(
             handler.opt,
             max_body_bytes=most,
@@ -233,6 +237,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         from ._client_address.layer import ClientAddress
         from ._edge.edge import Edge
         from ._edge.headers import HTTPS_HEADERS, PAGE_HEADERS, SECURITY_HEADERS, Cors
+        from ._edge.load import Shedding
 
         store = next((plugin for plugin in app.plugins if hasattr(plugin, "claim_idempotency_key")), None)
         if self._needs_store and store is None:
@@ -260,6 +265,10 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         origins = self.settings.cors_allowed_origins
         self._edge = Edge(self._policy, Cors(origins) if origins else None, self._limiter, self._streams)
         pipeline.add(self._edge)
+        if self.settings.load_shedding:
+            pipeline.config.load_policy = Shedding(
+                self.settings.load_max_wait_s, self.settings.load_shed_first, self._load_groups
+            )
         pipeline.config.is_internal = membership(self.settings.internal_networks)
         pipeline.error_response = error_response
         pipeline.config.close_message = close_message

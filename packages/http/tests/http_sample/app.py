@@ -26,6 +26,7 @@ from starkeel_http import HttpPlugin, limit_by_address, limit_by_user, openapi
 from starkeel_server import ServerPlugin
 
 from .documents import document, replace_document, streamed_document
+from .load_routes import LOAD_HANDLERS
 from .settings import JsonLogging
 from .slow_routes import (
     deadline,
@@ -240,6 +241,7 @@ async def nothing() -> None:
 
 
 HANDLERS = [
+    *LOAD_HANDLERS,
     boom,
     broken_stream,
     client_info,

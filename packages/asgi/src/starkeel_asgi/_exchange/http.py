@@ -29,7 +29,7 @@ class HttpExchange(Exchange):
         max_body_bytes: Size from which a request body is refused with 413.
         body_timeout_s: Seconds that the client may keep the application waiting for the body.
         must_close: Whether the response has `Connection: close`.
-        is_queued: It waits for its turn; `turn_of`: the client among whose requests it counts.
+        is_queued: It waits for its turn; `turn_of`: its turn, once it has begun.
         is_dropped: It was cancelled as its client disconnected.
     """
 
@@ -46,7 +46,7 @@ class HttpExchange(Exchange):
         self._length: bytes | None = None
         self.inner: HttpExchange | None = None
         self.is_dropped = self.is_queued = False
-        self.turn_of: tuple[str | None, bytes | None] | None = None
+        self.turn_of: Any = None
         self.max_body_bytes: int | None = None
         self.body_timeout_s: float | None = config.body_timeout_s
         self._is_overdue = self._is_streaming = self.is_abandoned = self.must_close = False

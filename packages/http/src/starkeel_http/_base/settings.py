@@ -48,6 +48,18 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     max_streams_per_user: Annotated[int, Variable("MAX_STREAMS_PER_USER"), Meta(ge=1, le=65_536)] = 20
     """Maximum number of open event streams and WebSockets of one user in one worker."""
 
+    load_shedding: Annotated[bool, Variable("LOAD_SHEDDING")] = True
+    """Limit the requests that execute in a worker while it is saturated, and refuse with 503 those that
+    would wait for too long."""
+
+    load_max_wait_s: Annotated[float, Variable("LOAD_MAX_WAIT_SECONDS"), Meta(ge=0.05, le=60)] = 1.0
+    """Seconds that a request may wait before it begins; no more requests wait than can begin in this time."""
+
+    load_shed_first: Annotated[Literal["reads", "writes", "none"], Variable("LOAD_SHED_FIRST")] = "reads"
+    """Requests that are refused first under load, unless their route has a priority: `reads` are GET, HEAD
+    and OPTIONS; with `none` all are equal.
+    """
+
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 
