@@ -63,11 +63,11 @@ class Connection(asyncio.Protocol):
             _, made = await loop.create_connection(cls, host, port)
         return made
 
-    async def get(self, path: str, headers: str) -> Response:
+    async def get(self, path: str, headers: str, method: str = "GET") -> Response:
         assert self._transport is not None
         self._waiter = asyncio.get_running_loop().create_future()
         self._received = b""
-        self._transport.write(f"GET {path} HTTP/1.1\r\nHost: drill\r\n{headers}\r\n".encode())
+        self._transport.write(f"{method} {path} HTTP/1.1\r\nHost: drill\r\n{headers}\r\n".encode())
         async with asyncio.timeout(RESPONSE_TIMEOUT_S):
             return await self._waiter
 

@@ -10,7 +10,8 @@ import pytest
 from litestar import Request, get, post
 from litestar.params import FromPath
 from starkeel_asgi import AT_ONCE, GateOrder, current
-from starkeel_asgi._open_exchanges import MAX_PER_CLIENT, MAX_RECENT
+from starkeel_asgi._fair_queue import MAX_PER_CLIENT
+from starkeel_asgi._open_exchanges import MAX_RECENT
 
 WAIT_S = 20
 
@@ -223,8 +224,8 @@ async def test_a_client_has_a_bounded_number_of_requests_while_there_are_others(
     drive: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise they would take all connections of a pool."""
-    monkeypatch.setattr("starkeel_asgi._open_exchanges._ABSENT_NS", 3_600_000_000_000)
-    monkeypatch.setattr("starkeel_asgi._open_exchanges._OVERDUE_NS", 3_600_000_000_000)
+    monkeypatch.setattr("starkeel_asgi._fair_queue._ABSENT_NS", 3_600_000_000_000)
+    monkeypatch.setattr("starkeel_asgi._fair_queue._OVERDUE_NS", 3_600_000_000_000)
     work = Work()
     async with drive(work.handlers()) as driver:
         alone = [Client(driver, "GET /tasks/busy", user="busy") for _ in range(4 * MAX_PER_CLIENT)]

@@ -100,6 +100,14 @@ _USE = [
         [rate("rate_limit_requests_total", "limit, result")],
         unit="reqps",
     ),
+    Panel(
+        "Load shedding",
+        "Requests that were refused under load, and requests that wait for their turn, by group of routes.",
+        [
+            rate("load_shed_requests_total", "group, reason"),
+            gauge("load_waiting_requests", "group", "{{group}} waiting"),
+        ],
+    ),
 ]
 
 _UPSTREAMS = [

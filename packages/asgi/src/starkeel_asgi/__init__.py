@@ -10,13 +10,17 @@ from ._exchange.http import HttpExchange
 from ._exchange.incoming import TOO_LARGE
 from ._exchange.stream_end import StreamEnd
 from ._exchange.websocket import WebSocketExchange
-from ._open_exchanges import AT_ONCE, client_of
+from ._load import AT_ONCE, DEFAULT_GROUP, LOAD_GROUP, LOAD_PRIORITY, LoadPolicy, LoadPriority
+from ._open_exchanges import client_of
 from ._pipeline import Layer, LayerOrder, Pipeline, pipeline_of
 from ._request_rules import ANY_HOST
 
 __all__ = [
     "ANY_HOST",
     "AT_ONCE",
+    "DEFAULT_GROUP",
+    "LOAD_GROUP",
+    "LOAD_PRIORITY",
     "REQUEST_ID",
     "TOO_LARGE",
     "DeadlineExceeded",
@@ -30,6 +34,8 @@ __all__ = [
     "HttpExchange",
     "Layer",
     "LayerOrder",
+    "LoadPolicy",
+    "LoadPriority",
     "Pipeline",
     "Response",
     "Route",

@@ -1,22 +1,21 @@
 """The open exchanges of a pipeline: those that wait for their turn, and those whose client may disconnect."""
 
 import asyncio
-from collections import Counter, deque
 from itertools import takewhile
+from math import inf
 from time import perf_counter_ns
 from typing import Final
 
 from ._exchange.config import ExchangeConfig
 from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
+from ._fair_queue import MAX_PER_CLIENT, Client, Reason, Shares, Turn
+from ._load import Group, Load, LoadPolicy, is_late, rank_of
 
 MAX_RECENT: Final = 4
 """Number of recent requests from which no other begins while the event loop is late."""
-MAX_PER_CLIENT: Final = 32
-"""Number of open exchanges from which clients are distinguished, and number of requests of one client that
-execute while there are other clients."""
-AT_ONCE: Final = "starkeel_asgi.at_once"
-"""Key in a handler's `opt`; with `True` its requests never wait for their turn, as those of probes."""
+_MAX_AHEAD: Final = 2 * MAX_RECENT
+"""The same for a client none of whose requests executes or waits, where few other clients wait."""
 
 _LATE_NS: Final = 4_000_000
 """Nanoseconds of one iteration of the event loop from which it is late: the requests that execute keep it
@@ -25,106 +24,30 @@ are short and every request begins at once.
 """
 _LATE_AMONG_MANY_NS: Final = 1_000_000
 """The same while more than `MAX_RECENT` requests execute, each of which goes on in every few iterations."""
-_OVERDUE_NS: Final = 2_000_000_000
-"""Nanoseconds after which a request no longer waits for others of its client."""
-_ABSENT_NS: Final = 1_000_000_000
-"""Nanoseconds since its last request after which a client needs no share."""
 _LISTEN_AFTER_NS: Final = 50_000_000
 """Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
 _LISTEN_EVERY_S: Final = 0.025
+_SAMPLE_EVERY: Final = 16
+"""Number of iterations of the event loop with requests of which one request is measured."""
 
 AnyExchange = HttpExchange | WebSocketExchange
-_Client = tuple[str | None, bytes | None]
 
 
-def client_of(exchange: HttpExchange) -> tuple[str | None, bytes | None]:
+def client_of(exchange: HttpExchange) -> Client:
     """Return what distinguishes the clients that take turns: address and `Authorization` header."""
     return exchange.client, exchange.headers.get(b"authorization")
-
-
-class FairQueue:
-    """Requests that have not begun, in rotation among clients, and of each client in their order.
-
-    A client is an address with an `Authorization` header: a user with hundreds of connections delays others
-    by one request each. A request whose client disconnects while it waits never begins.
-    """
-
-    def __init__(self) -> None:
-        self.exchanges: dict[HttpExchange, None] = {}
-        """Those that wait, in their order."""
-        self._turns: dict[_Client, deque[tuple[asyncio.Future[None], int]]] = {}
-        self._executing: Counter[_Client] = Counter()
-        self._seen_ns: dict[_Client, int] = {}
-
-    def has_share(self, client: _Client, received_ns: int) -> bool:
-        """Return whether one more request of a client may execute, and record the client as present."""
-        self._seen_ns[client] = received_ns
-        return self._executing[client] < MAX_PER_CLIENT or len(self._seen_ns) == 1
-
-    async def wait(self, exchange: HttpExchange, client: _Client) -> None:
-        """Wait for the turn of a request."""
-        turn = asyncio.get_running_loop().create_future()
-        self._turns.setdefault(client, deque()).append((turn, exchange.received_ns))
-        self.exchanges[exchange] = None
-        exchange.is_queued = True
-        try:
-            await turn
-        finally:
-            # A cancelled turn stays in its queue until it is reached.
-            exchange.is_queued = False
-            self.exchanges.pop(exchange, None)
-
-    def begin(self, exchange: HttpExchange, client: _Client) -> None:
-        """Count a request among those of its client that execute."""
-        exchange.turn_of = client
-        self._executing[client] += 1
-
-    def release(self, exchange: AnyExchange) -> None:
-        """Count a request no longer among those of its client."""
-        client, exchange.turn_of = exchange.turn_of, None
-        if client is not None:
-            self._executing[client] -= 1
-            if not self._executing[client]:
-                del self._executing[client]
-
-    def grant(self, count: int) -> int:
-        """Begin the next requests, at most `count`; return how many."""
-        granted, is_over = 0, False
-        now = perf_counter_ns()
-        while granted < count and not is_over:
-            is_over = True
-            for client in list(self._turns)[: count - granted]:
-                if self._grant(client, now):
-                    granted, is_over = granted + 1, False
-        return granted
-
-    def _grant(self, client: _Client, now: int) -> bool:
-        turns = self._turns.pop(client)
-        while turns and turns[0][0].done():
-            turns.popleft()
-        if not turns:
-            return False
-        may_begin = self.has_share(client, now) or turns[0][1] <= now - _OVERDUE_NS
-        if may_begin:
-            turns.popleft()[0].set_result(None)
-        if turns:
-            # Behind the other clients.
-            self._turns[client] = turns
-        return may_begin
-
-    def forget_absent(self) -> None:
-        """Give no share to clients that have sent no request for a while."""
-        limit = perf_counter_ns() - _ABSENT_NS
-        self._seen_ns = {client: at for client, at in self._seen_ns.items() if at > limit}
 
 
 class OpenExchanges:
     """The open exchanges of a pipeline.
 
+    A request whose client disconnects while it waits never begins.
+
     Attributes:
         recent: Those that execute, in their order.
         lasting: Those that last: WebSockets, event streams, slow requests.
-        queue: Those that have not begun.
+        waiting: Those that have not begun.
+        crowd: Number of open exchanges above which each request needs a turn.
         measured_in: The event loop whose current iteration is measured, if any.
         timed_in: The event loop that runs the timer, if any.
         is_late: Whether requests wait for their turn.
@@ -134,51 +57,139 @@ class OpenExchanges:
         self._config = config
         self.recent: dict[AnyExchange, None] = {}
         self.lasting: dict[AnyExchange, None] = {}
-        self.queue = FairQueue()
+        self.waiting: dict[HttpExchange, Turn] = {}
+        self.crowd = MAX_PER_CLIENT
         self.measured_in: asyncio.AbstractEventLoop | None = None
         self.timed_in: asyncio.AbstractEventLoop | None = None
         self.is_late = False
+        self._load = Load()
+        self._shares = Shares()
         self._began_ns = 0
+        self._countdown = 1
 
     def measure(self, began_ns: int) -> None:
         """Measure the iteration of the event loop in which a request arrived, in `perf_counter_ns()`."""
         self.measured_in, self._began_ns = self._config.loop, began_ns
         # Runs in the next iteration, before the requests that arrive in it.
         self._config.loop.call_soon(self._begin_iteration)
+        self._countdown -= 1
+        if not self._countdown:
+            self._countdown = _SAMPLE_EVERY
+            self._sample(began_ns)
         if self.timed_in is not self._config.loop:
             self._start_timer()
 
     async def wait_for_turn(self, exchange: AnyExchange) -> None:
-        """Wait for the turn of a request, except for a WebSocket and a route with `AT_ONCE`."""
-        route = exchange.route
-        if not isinstance(exchange, HttpExchange) or route is None or route.handler.opt.get(AT_ONCE):
+        """Wait for the turn of a request, except for a WebSocket and a route with `AT_ONCE`.
+
+        One that is refused is responded to in place of the application.
+        """
+        if not isinstance(exchange, HttpExchange) or exchange.route is None:
             return
-        client = client_of(exchange)
-        if self.is_late or not self.queue.has_share(client, exchange.received_ns):
-            del self.recent[exchange]
-            await self.queue.wait(exchange, client)
-            self.recent[exchange] = None
-        self.queue.begin(exchange, client)
+        load, policy = self._load.of(exchange.route.handler), self._config.load_policy
+        if load.never_waits:
+            return
+        group, now = load.group, exchange.received_ns
+        turn = Turn(client_of(exchange), group, rank_of(load, exchange.method, policy), now)
+        is_saturated = (self.is_late and not self._is_ahead(turn)) or group.is_full
+        if not self._shares.allow(turn.client, now) or is_saturated:
+            if (
+                is_saturated
+                and policy is not None
+                and group.queue.count >= group.most_waiting(policy.max_wait_s)
+            ):
+                refused = group.queue.least(turn)
+                if refused is turn:
+                    self._refuse(exchange, group, "full")
+                    return
+                group.queue.remove(refused)
+                refused.end_wait("full")
+            await self._wait(exchange, turn, group)
+            return
+        exchange.turn_of = turn
+        self._shares.begin(turn.client)
+        group.begin(turn, now)
 
     def release(self, exchange: AnyExchange) -> None:
         """Begin another request in place of one that has ended."""
-        self.queue.release(exchange)
-        if self.queue.exchanges and self.measured_in is None:
+        turn, exchange.turn_of = exchange.turn_of, None
+        if turn is None:
+            return
+        if turn.group is not None:
+            self._shares.release(turn.client)
+            turn.group.end()
+        if exchange.is_complete and not exchange.is_event_stream:
+            self._note(exchange, turn)
+        if self.waiting and self.measured_in is None:
             self.measure(perf_counter_ns())
+
+    async def _wait(self, exchange: HttpExchange, turn: Turn, group: Group) -> None:
+        del self.recent[exchange]
+        turn.future = asyncio.get_running_loop().create_future()
+        group.queue.add(turn)
+        self.waiting[exchange] = turn
+        exchange.is_queued = True
+        try:
+            refused = await turn.future
+        finally:
+            exchange.is_queued = False
+            del self.waiting[exchange]
+            group.queue.remove(turn)
+            if turn.began_ns > turn.since_ns:
+                exchange.turn_of = turn
+        self.recent[exchange] = None
+        if refused is not None:
+            self._refuse(exchange, group, refused)
+        elif self._config.load_policy is not None:
+            self._config.load_policy.begun(group.name, (turn.began_ns - turn.since_ns) / 1e9)
+
+    def _is_ahead(self, turn: Turn) -> bool:
+        """Return whether a request begins before others, as few other clients keep the event loop busy."""
+        is_contended = 0 < turn.group.queue.clients <= MAX_RECENT and len(self.recent) <= _MAX_AHEAD
+        return is_contended and self._shares.is_idle(turn.client) and not turn.group.queue.has(turn.client)
+
+    def _refuse(self, exchange: HttpExchange, group: Group, reason: Reason) -> None:
+        async def respond(_: object) -> bool:
+            await exchange.respond(*self._config.load_policy.refused(exchange, group.name, reason))
+            return False
+
+        exchange.intercept = respond
 
     def _begin_iteration(self) -> None:
         self.measured_in = None
         now = perf_counter_ns()
         late_ns = _LATE_NS if len(self.recent) <= MAX_RECENT else _LATE_AMONG_MANY_NS
         self.is_late = now - self._began_ns > late_ns
-        if self.queue.exchanges:
+        if self.waiting:
             # One at a time while it is late: news of disconnects takes several iterations.
             most = int(len(self.recent) < MAX_RECENT) if self.is_late else MAX_RECENT
-            granted = self.queue.grant(most)
-            # Otherwise those that are left wait for requests of their own clients, whose end continues this.
+            granted = 0
+            for group in self._load.groups.values():
+                granted += group.grant(most - granted, self._shares, now)
+            # Otherwise those that are left wait for requests of their own clients or groups, whose end
+            # continues this.
             if granted or self.is_late:
                 self.is_late = self.is_late or granted == most
                 self.measure(now)
+
+    def _sample(self, received_ns: int) -> None:
+        """Measure the time of the request that has just arrived, unless many are open."""
+        exchange = next(reversed(self.recent), None)
+        if isinstance(exchange, HttpExchange) and exchange.received_ns == received_ns:
+            exchange.turn_of = Turn((None, None), None, 0, received_ns)
+
+    def _note(self, exchange: AnyExchange, turn: Turn) -> None:
+        """Learn the usual time of a route, or whether its requests take longer."""
+        if exchange.route is None or not 200 <= exchange.status < 400:
+            return
+        times, group = self._load.of(exchange.route.handler).times, turn.group
+        if group is None or not times.is_learned:
+            times.add(exchange.ended_ns - turn.began_ns)
+        elif not self.is_late and self._config.load_policy is not None:
+            # While the event loop is late, the number of recent requests is the limit.
+            group.limit.note(times, turn.began_ns, exchange.ended_ns)
+            if group.limit.limit < inf:
+                self.crowd = -1
 
     def _start_timer(self) -> None:
         self.timed_in = self._config.loop
@@ -186,19 +197,35 @@ class OpenExchanges:
 
     def _listen(self) -> None:
         """Listen for the disconnect of clients whose requests begin to last, or wait."""
-        self.timed_in = None
-        limit = perf_counter_ns() - _LISTEN_AFTER_NS
+        now = perf_counter_ns()
+        limit = now - _LISTEN_AFTER_NS
         for exchange in list(takewhile(lambda exchange: exchange.received_ns <= limit, self.recent)):
             if isinstance(exchange, WebSocketExchange) or exchange.listen():
                 del self.recent[exchange]
                 self.lasting[exchange] = None
-        self.queue.forget_absent()
-        for exchange in self.lasting if self.queue.exchanges else ():
+        self._shares.forget_absent(now)
+        for exchange in self.lasting if self.waiting else ():
             if exchange.is_event_stream:
-                self.queue.release(exchange)
-        for waiting in self.queue.exchanges:
-            waiting.listen()
-        if self.queue.exchanges and self.measured_in is None:
-            self.measure(perf_counter_ns())
-        if self.recent or self.queue.exchanges:
+                self.release(exchange)
+        for waiting, turn in self.waiting.items():
+            if not turn.is_watched:
+                turn.is_watched = waiting.listen()
+        if self._config.load_policy is not None:
+            self._control_load(self._config.load_policy, now)
+        if self.waiting and self.measured_in is None:
+            self.measure(now)
+        if self.recent or self.waiting or self._load.is_active:
             self._start_timer()
+        else:
+            self.timed_in = None
+
+    def _control_load(self, policy: LoadPolicy, now: int) -> None:
+        """Refuse requests that have waited for too long, and measure the groups."""
+        for turn in list(takewhile(lambda turn: is_late(turn, now, policy), self.waiting.values())):
+            if self.is_late or turn.group.is_at_limit:
+                turn.group.queue.remove(turn)
+                turn.end_wait("late")
+        most = MAX_RECENT if self.is_late else inf
+        for group in self._load.groups.values():
+            group.measure(now, policy, most)
+        self.crowd = -1 if self._load.is_limited else MAX_PER_CLIENT

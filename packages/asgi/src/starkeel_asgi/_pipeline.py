@@ -21,7 +21,7 @@ from ._exchange.exchange import SCOPE_KEY, Exchange
 from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
 from ._json_response import JsonResponse
-from ._open_exchanges import MAX_PER_CLIENT, AnyExchange, OpenExchanges
+from ._open_exchanges import AnyExchange, OpenExchanges
 from ._request_rules import RARE_HEADERS, admit
 
 _HTTP: Final = ScopeType.HTTP
@@ -97,12 +97,12 @@ class Pipeline:
 
     def open_exchanges(self) -> set[AnyExchange]:
         """Return the exchanges that are open."""
-        return {*self.recent, *self._open.lasting, *self._open.queue.exchanges}
+        return {*self.recent, *self._open.lasting, *self._open.waiting}
 
     @property
     def open_count(self) -> int:
         """Number of open exchanges."""
-        return len(self.recent) + len(self._open.lasting) + len(self._open.queue.exchanges)
+        return len(self.recent) + len(self._open.lasting) + len(self._open.waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901
         """Serve one request or WebSocket."""
@@ -136,7 +136,7 @@ class Pipeline:
             for begin in left:
                 begin(exchange)
             is_begun = True
-            is_crowded = len(opened.recent) + len(opened.lasting) > MAX_PER_CLIENT
+            is_crowded = len(opened.recent) + len(opened.lasting) > opened.crowd
             if outer is None and (opened.is_late or is_crowded):
                 await opened.wait_for_turn(exchange)
             if exchange.intercept is None or await exchange.intercept(exchange):

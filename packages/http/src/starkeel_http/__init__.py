@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         limit_by_account,
         limit_by_address,
         limit_by_user,
+        load_group,
+        load_priority,
         request_timeout,
     )
     from ._base.settings import HttpSettings
@@ -47,6 +49,8 @@ else:
                 "limit_by_account",
                 "limit_by_address",
                 "limit_by_user",
+                "load_group",
+                "load_priority",
                 "request_timeout",
             ],
             "_base.settings": ["HttpSettings"],
@@ -92,6 +96,8 @@ __all__ = [
     "limit_by_account",
     "limit_by_address",
     "limit_by_user",
+    "load_group",
+    "load_priority",
     "not_modified",
     "openapi",
     "problem_responses",

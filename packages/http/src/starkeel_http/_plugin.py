@@ -16,7 +16,7 @@ from litestar.openapi.spec import Schema
 from litestar.plugins import InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
-from starkeel_asgi import pipeline_of
+from starkeel_asgi import DEFAULT_GROUP, LOAD_GROUP, pipeline_of
 from starkeel_config import ServiceContext
 
 from . import _compat
@@ -86,6 +86,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         self._streams: StreamLimits | None = None
         self._idempotency = IdempotencyProvider()
         self._needs_store = False
+        self._load_groups = {DEFAULT_GROUP}
 
     @classmethod
     def for_service(cls, groups: Mapping[str, HttpSettings], service: ServiceContext) -> Self:
@@ -192,6 +193,8 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         where = "in each worker" if self.settings.redis_url is None else "in Redis"
         rates = ", ".join(f"{name} {rate}" for name, rate in self.limits.items())
         yield "rate limits", bool(rates), f"{rates}; counted {where}" if rates else "no limits declared"
+        shedding = self.settings.load_shedding
+        yield "load shedding", shedding, f"LOAD_SHEDDING is {str(shedding).lower()}"
         for feature, variable, values in (
             ("allowed hosts", "ALLOWED_HOSTS", self.settings.allowed_hosts),
             ("cors", "CORS_ALLOWED_ORIGINS", self.settings.cors_allowed_origins),
@@ -223,6 +226,7 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
             if accepted := AcceptedType.of(handler):
                 handler.opt[ACCEPTED_TYPE] = accepted
             handler.operation_class = documented(handler)
+        self._load_groups.add(handler.opt.get(LOAD_GROUP, DEFAULT_GROUP))
         policy = self._policy.for_route(
             handler.opt,
             self.limits,
@@ -283,4 +287,6 @@ class HttpPlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin):
         if self._edge is not None:
             self._edge.open()
             return
-        self._edge = install(pipeline_of(app), self.settings, self._policy, self._limiter, self._streams)
+        self._edge = install(
+            pipeline_of(app), self.settings, self._policy, self._limiter, self._streams, self._load_groups
+        )

@@ -28,6 +28,7 @@ from starkeel_server import ServerPlugin
 from .documents import document, replace_document, streamed_document
 from .large_routes import LARGE_ROUTES
 from .live_routes import LIVE_HANDLERS
+from .load_routes import LOAD_HANDLERS
 from .settings import JsonLogging
 from .slow_routes import SLOW_HANDLERS
 
@@ -239,6 +240,7 @@ async def nothing() -> None:
 HANDLERS = [
     *SLOW_HANDLERS,
     *LIVE_HANDLERS,
+    *LOAD_HANDLERS,
     boom,
     both_limited,
     broken_stream,

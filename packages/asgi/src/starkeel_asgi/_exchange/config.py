@@ -27,6 +27,8 @@ class ExchangeConfig:
         """Size from which a WebSocket message is refused; `None` for no limit."""
         self.max_streams: int | None = None
         """Event streams and WebSockets that the server can keep beside requests; `None` if unknown."""
+        self.load_policy: Any = None
+        """Decides which requests are refused under load; `None` for none."""
         self.is_trusted_peer: Callable[[str], bool] = lambda _: False
         """Returns whether an address is that of a trusted proxy."""
         self.is_host_allowed: Callable[[bytes | None, str], bool] | None = None

@@ -32,7 +32,7 @@ class HttpExchange(EncodingExchange):
         body_timeout_s: Seconds that the client may keep the application waiting for the body.
         shape_response: Changes status and headers of a response that starts; may raise an `HTTPException`.
         must_close: The response has `Connection: close`; `is_dropped`: its client's disconnect cancelled it.
-        is_queued: It waits for its turn; `turn_of`: the client among whose requests it counts.
+        is_queued: It waits for its turn; `turn_of`: its turn, once it has begun.
     """
 
     __slots__ = (
@@ -49,7 +49,7 @@ class HttpExchange(EncodingExchange):
         self._length: bytes | None = None
         self.inner: HttpExchange | None = None
         self.is_dropped = self.is_queued = False
-        self.turn_of: tuple[str | None, bytes | None] | None = None
+        self.turn_of: Any = None
         self.max_body_bytes: int | None = None
         self.body_timeout_s: float | None = config.body_timeout_s
         self._is_overdue = self._is_streaming = self.is_abandoned = self.must_close = False

@@ -1,11 +1,12 @@
-"""Route options in a handler's `opt`: rate limits, timeout, compression and entity tag."""
+"""Route options in a handler's `opt`: rate limits, timeout, compression, entity tag and load."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 from litestar.exceptions import ImproperlyConfiguredException
+from starkeel_asgi import LOAD_GROUP, LOAD_PRIORITY, LoadPriority
 
 from .rate import Rate, Subject
 
@@ -96,6 +97,38 @@ def entity_tag() -> dict[str, Any]:
     body is held back until it is complete.
     """
     return {_ENTITY_TAG: True}
+
+
+def load_priority(priority: LoadPriority) -> dict[str, Any]:
+    """Return route options for the order in which requests are refused under load.
+
+    Args:
+        priority: `low` is refused before all others, `high` after them; reads and writes without a priority
+            are between, with `normal` between the two.
+
+    Raises:
+        ValueError: It is none of the three.
+    """
+    if priority not in get_args(LoadPriority):
+        names = ", ".join(get_args(LoadPriority))
+        raise ValueError(f"the priority is {priority!r}; it must be one of {names}")
+    return {LOAD_PRIORITY: priority}
+
+
+def load_group(name: str) -> dict[str, Any]:
+    """Return route options that give routes a concurrency limit and a queue of their own.
+
+    Args:
+        name: Name of the group, also in metrics; routes without one are in the group `default`.
+
+    Raises:
+        ValueError: The name is not in lower-case letters, digits and underscores.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is not a valid name of a group: use lower-case letters, digits and underscores"
+        )
+    return {LOAD_GROUP: name}
 
 
 class QueryCheck(Protocol):

@@ -97,6 +97,18 @@ class HttpSettings(Settings, frozen=True, kw_only=True):
     """Start of the URIs in `type` of problem responses, such as `https://api.example.com/docs/errors#`, where
     docs/errors.md is published; without it `type` is `about:blank`."""
 
+    load_shedding: Annotated[bool, Variable("LOAD_SHEDDING")] = True
+    """Limit the requests that execute in a worker while it is saturated, and refuse with 503 those that
+    would wait for too long."""
+
+    load_max_wait_s: Annotated[float, Variable("LOAD_MAX_WAIT_SECONDS"), Meta(ge=0.05, le=60)] = 1.0
+    """Seconds that a request may wait before it begins; no more requests wait than can begin in this time."""
+
+    load_shed_first: Annotated[Literal["reads", "writes", "none"], Variable("LOAD_SHED_FIRST")] = "reads"
+    """Requests that are refused first under load, unless their route has a priority: `reads` are GET, HEAD
+    and OPTIONS; with `none` all are equal.
+    """
+
     redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
     """URL of Redis for shared rate-limit counters; without it each worker counts its share of a limit."""
 
