@@ -248,19 +248,3 @@ async def test_requests_under_a_limit_wait_for_those_that_execute(
 
     assert [client.sent[0]["status"] for client in clients] == [200] * len(clients)
     assert policy.reasons == []
-
-
-async def test_a_client_with_nothing_open_does_not_wait_for_a_busy_one(drive: Any) -> None:
-    work, policy = Work(), Policy(60)
-    work.may_end.set()
-    async with late_loop(), drive(work.handlers()) as driver:
-        driver.pipeline.config.load_policy = policy
-        await Client(driver, "GET /tasks/first").served
-        busy = [Client(driver, "GET /tasks/busy", user="busy") for _ in range(100)]
-        await until(lambda: driver.pipeline._open.waiting)
-        quiet = Client(driver, "GET /tasks/quiet", user="quiet")
-        await asyncio.wait_for(quiet.served, WAIT_S)
-        assert len(work.begun) < len(busy)
-        await asyncio.wait_for(asyncio.gather(*(client.served for client in busy)), WAIT_S)
-
-    assert len(policy.waits) == len(busy)

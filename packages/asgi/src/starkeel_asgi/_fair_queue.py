@@ -58,10 +58,6 @@ class Shares:
         self._seen_ns[client] = now
         return self._executing[client] < MAX_PER_CLIENT or len(self._seen_ns) == 1
 
-    def is_idle(self, client: Client) -> bool:
-        """Return whether no request of a client executes."""
-        return client not in self._executing
-
     def begin(self, client: Client) -> None:
         """Count a request."""
         self._executing[client] += 1
@@ -90,15 +86,6 @@ class FairQueue:
         self._turns: dict[Client, deque[Turn]] = {}
         self._counts: Counter[Client] = Counter()
         self._ranks: dict[int, dict[Turn, None]] = {}
-
-    @property
-    def clients(self) -> int:
-        """Number of clients whose requests wait."""
-        return len(self._counts)
-
-    def has(self, client: Client) -> bool:
-        """Return whether a request of a client waits."""
-        return client in self._counts
 
     def add(self, turn: Turn) -> None:
         """Add a request behind the others of its client."""

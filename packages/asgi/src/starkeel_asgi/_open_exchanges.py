@@ -14,9 +14,6 @@ from ._load import Group, Load, LoadPolicy, is_late, rank_of
 
 MAX_RECENT: Final = 4
 """Number of recent requests from which no other begins while the event loop is late."""
-_MAX_AHEAD: Final = 2 * MAX_RECENT
-"""The same for a client none of whose requests executes or waits, where few other clients wait."""
-
 _LATE_NS: Final = 4_000_000
 """Nanoseconds of one iteration of the event loop from which it is late: the requests that execute keep it
 busy, so that more at a time would only delay one another. While they wait for something else, its iterations
@@ -91,7 +88,7 @@ class OpenExchanges:
             return
         group, now = load.group, exchange.received_ns
         turn = Turn(client_of(exchange), group, rank_of(load, exchange.method, policy), now)
-        is_saturated = (self.is_late and not self._is_ahead(turn)) or group.is_full
+        is_saturated = self.is_late or group.is_full
         if not self._shares.allow(turn.client, now) or is_saturated:
             if (
                 is_saturated
@@ -142,11 +139,6 @@ class OpenExchanges:
             self._refuse(exchange, group, refused)
         elif self._config.load_policy is not None:
             self._config.load_policy.begun(group.name, (turn.began_ns - turn.since_ns) / 1e9)
-
-    def _is_ahead(self, turn: Turn) -> bool:
-        """Return whether a request begins before others, as few other clients keep the event loop busy."""
-        is_contended = 0 < turn.group.queue.clients <= MAX_RECENT and len(self.recent) <= _MAX_AHEAD
-        return is_contended and self._shares.is_idle(turn.client) and not turn.group.queue.has(turn.client)
 
     def _refuse(self, exchange: HttpExchange, group: Group, reason: Reason) -> None:
         async def respond(_: object) -> bool:
