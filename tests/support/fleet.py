@@ -4,18 +4,24 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 from uuid import uuid4
 
 import accounts.settings
 import jwt
 import orders.settings
 from starkeel_auth import SigningKeys, generate_private_key_pem
-from starkeel_testing import Service, running
+from starkeel_testing import Service, running, wait_until
 
 ISSUER = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
 
@@ -50,12 +56,49 @@ class Person:
         return decoded
 
 
+SUBJECTS = {
+    "/api/auth/email-verification": "Confirm your email address",
+    "/api/auth/password-reset": "Reset your password",
+}
+"""Subjects of mails, by the path of the request for them."""
+_CLIENT = {"id": "reports", "secrets": [uuid4().hex], "scopes": ["orders:read", "orders:write"]}
+_TOKEN = re.compile(r"^([A-Za-z0-9_-]{43})\r?$", re.MULTILINE)
+
+
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """Running services, by name."""
+    """Running services, by name.
+
+    Attributes:
+        mail: Directory of the mails of accounts.
+    """
 
     services: dict[str, Service]
     keys: SigningKeys
+    mail: Path
+
+    @property
+    def service_credentials(self) -> str:
+        """Value of `Authorization` with the credentials of a service that accounts has registered."""
+        pair = f"{_CLIENT['id']}:{_CLIENT['secrets'][0]}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+    def mailed_token(self, person: Person, path: str) -> str:
+        """Request a mail to a user, and return the token in it."""
+        before = len(self._mails(person, path))
+        requested = self.services["accounts"].client.post(path, json={"email": person.email})
+        assert requested.status_code == 202, requested.text
+        # A verified address gets no other mail for its verification.
+        wait_until(lambda: len(self._mails(person, path)) > before, what=f"a mail of {path}")
+        [token] = _TOKEN.findall(self._mails(person, path)[-1].get_content())
+        return str(token)
+
+    def _mails(self, person: Person, path: str) -> list[EmailMessage]:
+        files = sorted(self.mail.glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)
+        mails = [
+            cast("EmailMessage", message_from_bytes(file.read_bytes(), policy=default)) for file in files
+        ]
+        return [mail for mail in mails if mail["To"] == person.email and mail["Subject"] == SUBJECTS[path]]
 
     def new_person(self) -> Person:
         """Register a user and sign in."""
@@ -155,8 +198,11 @@ def running_fleet(databases: Callable[[], str], **env: str) -> Iterator[Fleet]:
     """
     pem = generate_private_key_pem()
     own = without_limits(accounts.settings.Settings) | ISSUER | env
-    own |= {"DATABASE_URL": databases(), "JWT_PRIVATE_KEY": pem}
-    with running("accounts", own, timeout_s=90) as issuer:
+    own |= {"DATABASE_URL": databases(), "JWT_PRIVATE_KEY": pem, "SERVICE_CLIENTS": json.dumps([_CLIENT])}
+    with ExitStack() as stack:
+        mail = Path(stack.enter_context(TemporaryDirectory()))
+        own |= {"MAIL_TRANSPORT": "file", "MAIL_DIRECTORY": str(mail), "MAILS_PER_HOUR": "1000"}
+        issuer = stack.enter_context(running("accounts", own, timeout_s=90))
         own = without_limits(orders.settings.Settings) | ISSUER | env
         own |= {
             "DATABASE_URL": databases(),
@@ -167,4 +213,4 @@ def running_fleet(databases: Callable[[], str], **env: str) -> Iterator[Fleet]:
         }
         with running("orders", own, timeout_s=90) as orders_service:
             services = {"accounts": issuer, "orders": orders_service}
-            yield Fleet(services, SigningKeys.from_pem(pem))
+            yield Fleet(services, SigningKeys.from_pem(pem), mail)

@@ -36,6 +36,11 @@ class Operation:
         content = self.described.get("requestBody", {}).get("content", {})
         return next(iter(content.values()), None)
 
+    @property
+    def has_form(self) -> bool:
+        """Whether the body is a form."""
+        return "application/x-www-form-urlencoded" in self.described.get("requestBody", {}).get("content", {})
+
     def response(self, status: int) -> tuple[str, Mapping[str, Any]] | None:
         """Return media type and media type object of a response; `None` without a body."""
         return next(iter((self.described["responses"][str(status)].get("content") or {}).items()), None)
@@ -80,8 +85,9 @@ def response_to(
         else:
             sent[name] = value
     body = operation.body() if has_body else None
-    json = None if body is None else {k: values.get(k, v) for k, v in examples(body)[0].items()}
-    with service.client.stream(operation.method, path, headers=sent, params=query, json=json) as response:
+    example = None if body is None else {k: values.get(k, v) for k, v in examples(body)[0].items()}
+    content = {"data" if operation.has_form else "json": example}
+    with service.client.stream(operation.method, path, headers=sent, params=query, **content) as response:
         if not response.headers.get("content-type", "").startswith(EVENT_STREAM):
             response.read()
         yield response

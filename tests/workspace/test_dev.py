@@ -146,7 +146,6 @@ def test_the_last_lines_of_a_start_list_the_services(fleet: Dev) -> None:
         assert re.search(
             rf"{name} +http://127.0.0.1:{port + n} .* admin http://127.0.0.1:{admin + n}/", summary
         )
-    assert " WARN" not in fleet.plain
     # One feature a line.
     assert re.search(r"accounts +│ +on +database \(sqlite at ", fleet.plain)
 

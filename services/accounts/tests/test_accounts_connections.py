@@ -55,7 +55,9 @@ async def test_every_operation_releases_its_connection_before_it_hashes(tmp_path
         users = Users(session, hashing, EVENTS)
         user_id = (await users.sign_up(email, old)).id
         await session.commit()
-        assert await users.authenticate(email, old) == user_id
+        signed_in = await users.authenticate(email, old)
+        assert signed_in is not None
+        assert signed_in.id == user_id
         await users.change_password(await users.get_active(str(user_id)), current=old, new=new)
         await session.commit()
         await users.deactivate(await users.get_active(str(user_id)), password=new)

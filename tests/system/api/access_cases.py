@@ -77,6 +77,13 @@ ROWS: dict[str, dict[str, Access]] = {
         # Signing out is possible in any state; the subject is not read.
         "post /api/auth/sign-out": Access(204, 401, 401, 204, 204, 204, 204, 204, has_body=False),
         "post /api/auth/sign-out-everywhere": of_caller(204),
+        "post /api/auth/email-verification": public(202),
+        # The token in the body is that of no mail.
+        "post /api/auth/email-verification/confirm": public(400),
+        "post /api/auth/password-reset": public(202),
+        "post /api/auth/password-reset/confirm": public(400),
+        # It reads the credentials of a service.
+        "post /api/auth/service-token": public(401),
         "get /.well-known/jwks.json": public(200),
         "get /.well-known/openid-configuration": public(200),
         "get /.well-known/revocations": public(200),

@@ -15,12 +15,16 @@ class Execution(NamedTuple):
             registered user. `$email` is the user's address, `$etag` the `ETag` of an earlier response.
         headers: Further headers, with the same values.
         env: Settings that the response needs; the service is started with them.
+        mail: Path of a request for a mail to the user, whose token is the value of `token`.
+        has_service_credentials: Whether the request has the credentials of a service.
     """
 
     is_authenticated: bool = True
     values: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
     env: Mapping[str, str] = {}
+    mail: str = ""
+    has_service_credentials: bool = False
 
     def resolved(self, values: Mapping[str, str], person: Person, etag: str) -> dict[str, str]:
         """Return values or headers with what they refer to."""
@@ -44,6 +48,15 @@ EXECUTIONS: dict[str, dict[str, Execution]] = {
         "post /api/auth/refresh 200": PUBLIC,
         "post /api/auth/sign-out 204": PUBLIC,
         "post /api/auth/sign-out-everywhere 204": CALLER,
+        "post /api/auth/email-verification 202": PUBLIC,
+        "post /api/auth/email-verification/confirm 204": Execution(
+            is_authenticated=False, mail="/api/auth/email-verification"
+        ),
+        "post /api/auth/password-reset 202": PUBLIC,
+        "post /api/auth/password-reset/confirm 204": Execution(
+            is_authenticated=False, mail="/api/auth/password-reset"
+        ),
+        "post /api/auth/service-token 200": Execution(is_authenticated=False, has_service_credentials=True),
         "get /.well-known/jwks.json 200": PUBLIC,
         "get /.well-known/openid-configuration 200": PUBLIC,
         "get /.well-known/revocations 200": PUBLIC,

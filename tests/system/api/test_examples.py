@@ -98,12 +98,16 @@ def test_the_examples_get_the_documented_response(
         operation = next(each for each in operations(document) if each.name == operation_name)
         person = fleet.new_person()
         headers = {"Authorization": person.bearer} if row.is_authenticated else {}
+        if row.has_service_credentials:
+            headers["Authorization"] = fleet.service_credentials
         etag = ""
         if "$etag" in row.headers.values():
             with response_to(started, operation, headers=headers, values={}) as before:
                 etag = before.headers["etag"]
         values = fleet.values(person, service) | row.resolved(row.values, person, etag)
         headers |= row.resolved(row.headers, person, etag)
+        if row.mail:
+            values["token"] = fleet.mailed_token(person, row.mail)
 
         with response_to(started, operation, headers=headers, values=values) as response:
             if response.status_code != int(status):

@@ -108,6 +108,20 @@ _USE = [
             gauge("load_waiting_requests", "group", "{{group}} waiting"),
         ],
     ),
+    Panel(
+        "Queueing time, p99",
+        "Time that requests waited for their turn before they began, of those that did, by group of routes.",
+        [percentile(0.99, "load_queue_seconds_bucket", "group")],
+        unit="s",
+    ),
+    Panel(
+        "Executing requests",
+        "Requests that execute, of those that began while many were open, and the limit, by group of routes.",
+        [
+            gauge("load_executing_requests", "group"),
+            gauge("load_concurrency_limit", "group", "{{group}} limit"),
+        ],
+    ),
 ]
 
 _UPSTREAMS = [
