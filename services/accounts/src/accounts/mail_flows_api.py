@@ -1,6 +1,6 @@
 """Endpoints for the verification of addresses and for password resets."""
 
-from litestar import Controller, post
+from litestar import Controller, MediaType, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +24,8 @@ class MailFlowController(Controller):
         "/email-verification",
         summary="Request a verification mail",
         status_code=202,
+        # Not a JSON `null`.
+        media_type=MediaType.TEXT,
         response_description="A mail is sent if the address is registered and not verified.",
         responses=problem_responses(400, 413, 415, 429, 503),
     )
@@ -57,6 +59,8 @@ class MailFlowController(Controller):
         "/password-reset",
         summary="Request a password reset",
         status_code=202,
+        # Not a JSON `null`.
+        media_type=MediaType.TEXT,
         response_description="A mail is sent if the address is registered.",
         responses=problem_responses(400, 413, 415, 429, 503),
     )
