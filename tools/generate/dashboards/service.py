@@ -109,18 +109,15 @@ _USE = [
         ],
     ),
     Panel(
-        "Queueing time, p99",
-        "Time that requests waited for their turn before they began, of those that did, by group of routes.",
-        [percentile(0.99, "load_queue_seconds_bucket", "group")],
-        unit="s",
+        "Requests that waited",
+        "Requests that waited for their turn before they began, by group of routes.",
+        [rate("load_queue_seconds_count", "group")],
+        unit="reqps",
     ),
     Panel(
         "Executing requests",
-        "Requests that execute, of those that began while many were open, and the limit, by group of routes.",
-        [
-            gauge("load_executing_requests", "group"),
-            gauge("load_concurrency_limit", "group", "{{group}} limit"),
-        ],
+        "Requests that execute, of those that began while many were open, by group of routes.",
+        [gauge("load_executing_requests", "group")],
     ),
 ]
 

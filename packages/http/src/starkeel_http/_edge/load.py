@@ -65,6 +65,7 @@ class Shedding:
         self._refused_at: dict[str, float] = {}
         self._refused: Counts[str] = Counts()
         for group in groups:
+            WAITED.labels(group)
             for reason in _REASONS:
                 SHED.labels(group, reason)
             self.measured(group, limit=inf, executing=0, waiting=0)
