@@ -30,6 +30,9 @@ _PLACES = (
     "anyio/_backends/_trio.py",
     "anyio/pytest_plugin.py",
     "asyncpg/_testbase",
+    "backports/zstd/_cffi",  # for PyPy
+    "backports/zstd/tarfile.py",
+    "backports/zstd/zipfile",
     "cffi",  # compiles modules; at run time they need only _cffi_backend
     "litestar/repository/testing",
     "litestar/testing",
@@ -37,6 +40,8 @@ _PLACES = (
     "sqlalchemy/testing",
     "urllib3/contrib/emscripten",
 )
+# PyYAML has the same in Python; only the OpenAPI document in YAML, which is rendered once, needs it.
+_SHARED_OBJECTS = ("yaml/_yaml.*.so",)
 # Litestar's errors are the ones that a developer reads, and starkeel-asgi compares its router's source.
 _WITH_SOURCE = {"litestar"}
 # Records where uv took a wheel from; differs between builds, and nothing reads it.
@@ -78,6 +83,7 @@ def _unneeded(root: Path) -> Iterator[Path]:
         if path.is_file() and (
             path.suffix in _SUFFIXES
             or path.name in _NAMES
+            or any(path.match(pattern) for pattern in _SHARED_OBJECTS)
             or "tests" in path.relative_to(root).parts
             or not places.isdisjoint([_source(path), *path.parents])
         ):
