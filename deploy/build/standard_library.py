@@ -13,8 +13,8 @@ from types import ModuleType
 # this list is compiled at each start, which tests/drills/images detects.
 _IMPORTED = (
     "argparse asyncio asyncio.unix_events base64 calendar code codeop concurrent.futures.thread "
-    "configparser contextvars ctypes dataclasses datetime decimal email.header email.iterators "
-    "email.message email.parser encodings.ascii encodings.idna encodings.latin_1 "
+    "configparser contextvars ctypes dataclasses datetime decimal email.generator email.header "
+    "email.iterators email.message email.parser email.policy encodings.ascii encodings.idna encodings.latin_1 "
     "encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_8 getpass gettext glob gzip "
     "hashlib hmac html http.client http.cookiejar http.cookies http.server importlib.metadata._adapters "
     "importlib.metadata._text importlib.readers importlib.resources._adapters importlib.resources.readers "

@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._waiter = asyncio.get_running_loop().create_future()
         self._received = b""
-        self._transport.write(f"{method} {path} HTTP/1.1\r\nHost: drill\r\n{headers}\r\n".encode())
+        self._transport.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
         async with asyncio.timeout(RESPONSE_TIMEOUT_S):
             return await self._waiter
 
