@@ -14,9 +14,10 @@ from types import ModuleType
 _IMPORTED = (
     "argparse asyncio asyncio.unix_events base64 calendar code codeop concurrent.futures.thread "
     "configparser contextvars ctypes dataclasses datetime decimal email.generator email.header "
-    "email.iterators email.message email.parser email.policy encodings.ascii encodings.idna encodings.latin_1 "
-    "encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_8 getpass gettext glob gzip "
-    "hashlib hmac html http.client http.cookiejar http.cookies http.server importlib.metadata._adapters "
+    "email.iterators email.message email.parser email.policy encodings.ascii encodings.idna "
+    "encodings.latin_1 encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_8 "
+    "getpass gettext glob gzip hashlib hmac html http.client http.cookiejar http.cookies http.server "
+    "importlib.metadata._adapters "
     "importlib.metadata._text importlib.readers importlib.resources._adapters importlib.resources.readers "
     "ipaddress json logging.config logging.handlers mimetypes multiprocessing.connection "
     "multiprocessing.util numbers pathlib pdb pickle platform pprint queue quopri random rlcompleter "
