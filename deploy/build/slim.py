@@ -37,13 +37,18 @@ _PLACES = (
     "litestar/repository/testing",
     "litestar/testing",
     "mako/testing",
+    "redis/asyncio/multidb",
+    "redis/commands/bf",  # commands of Redis modules, imported when they are used
+    "redis/commands/json",
+    "redis/commands/search",
+    "redis/commands/timeseries",
     "sqlalchemy/testing",
     "urllib3/contrib/emscripten",
 )
 # PyYAML has the same in Python; only the OpenAPI document in YAML, which is rendered once, needs it.
 _SHARED_OBJECTS = ("yaml/_yaml.*.so",)
-# Litestar's errors are the ones that a developer reads, and starkeel-asgi compares its router's source.
-_WITH_SOURCE = {"litestar"}
+# starkeel-asgi compares the source of Litestar's router.
+_WITH_SOURCE = "litestar/_asgi/"
 # Records where uv took a wheel from; differs between builds, and nothing reads it.
 _NAMES = {"uv_cache.json"}
 
@@ -144,7 +149,8 @@ def _replace_sources(root: Path) -> None:
     """Put each compiled module in the place of its source, where Python imports it from as well."""
     for compiled in list(root.rglob("__pycache__/*.pyc")):
         source = _source(compiled)
-        if source.relative_to(root).parts[0] not in _WITH_SOURCE and source.exists():
+        is_kept = source.relative_to(root).as_posix().startswith(_WITH_SOURCE)
+        if not is_kept and source.exists():
             compiled.rename(source.with_suffix(".pyc"))
             source.unlink()
     _remove_empty_folders(root)
