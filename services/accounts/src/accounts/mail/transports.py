@@ -4,11 +4,9 @@ import os
 import secrets
 import ssl
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
 from pathlib import Path
 from typing import Protocol, final
 
-import aiosmtplib
 import anyio
 from anyio import to_thread
 
@@ -50,6 +48,9 @@ class SmtpTransport:
             aiosmtplib.SMTPException: The server is unreachable, or has refused the connection, the sender or
                 the credentials, or anything for the moment.
         """
+        # Imported here, as most processes send no mail when they start.
+        import aiosmtplib
+
         settings = self._settings
         password = settings.smtp_password
         try:
@@ -96,7 +97,9 @@ class FileTransport:
 
     async def send(self, message: EmailMessage) -> None:
         """Write a message to a new file, readable only by its owner."""
-        await to_thread.run_sync(self._write, message.as_bytes(policy=SMTP_POLICY))
+        from email.policy import SMTP
+
+        await to_thread.run_sync(self._write, message.as_bytes(policy=SMTP))
 
     def _write(self, content: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
