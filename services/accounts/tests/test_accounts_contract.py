@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 from accounts.emails import EmailAddress
@@ -91,7 +92,8 @@ def test_a_body_is_accepted_as_the_document_states(
         # This service sends no mail.
         assert response.status_code < 500 or "MAIL_TRANSPORT" in response.text
 
-    check()
+    with client:
+        check()
 
 
 @pytest.mark.parametrize(
