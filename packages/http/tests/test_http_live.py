@@ -197,6 +197,7 @@ def test_a_client_that_never_reads_is_dropped(run_sample: Any, opened: ExitStack
 
         wait_until(lambda: ends(sample, "event_stream", "slow_consumer") == 1, timeout_s=90)
         wait_until(lambda: sample.metric("open_streams", kind="event_stream") == 0, timeout_s=WAIT_S)
+        assert ends(sample, "event_stream", "slow_consumer") == 1
 
 
 def test_a_silent_client_is_closed_where_it_must_respond(sample: Service, opened: ExitStack) -> None:
