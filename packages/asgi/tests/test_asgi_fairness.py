@@ -189,6 +189,52 @@ async def test_users_take_turns(drive: Any) -> None:
     assert waited[-1] - begun < 4 * MAX_RECENT
 
 
+async def test_a_user_without_requests_does_not_wait_for_one_with_very_many(
+    drive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Those that execute last, and would make room for others of their user.
+    monkeypatch.setattr("starkeel_asgi._open_exchanges._LISTEN_AFTER_NS", 3_600_000_000_000)
+    work = Work()
+    async with late_loop(), drive(work.handlers()) as driver:
+        first = Client(driver, "GET /tasks/first")
+        await until(lambda: work.begun)
+        busy = [Client(driver, "GET /tasks/busy", user="busy") for _ in range(200)]
+        await until(lambda: len(work.begun) >= MAX_RECENT)
+        quiet = [Client(driver, "GET /tasks/quiet", user="quiet") for _ in range(3)]
+        await until(lambda: "quiet" in work.begun)
+        # One, until it ends.
+        assert work.begun.count("quiet") == 1
+        work.may_end.set()
+        served = (client.served for client in (first, *busy, *quiet))
+        await asyncio.wait_for(asyncio.gather(*served), WAIT_S)
+
+    assert work.begun.count("quiet") == 3
+
+
+async def test_users_that_go_ahead_do_not_hold_back_one_with_very_many_for_ever(
+    drive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("starkeel_asgi._open_exchanges._LISTEN_AFTER_NS", 3_600_000_000_000)
+    quiet, begun = Work(), []
+
+    @get("/busy")
+    async def busy() -> None:
+        begun.append("busy")
+
+    async with late_loop(), drive([*quiet.handlers(), busy]) as driver:
+        await Client(driver, "GET /busy", user="busy").served
+        clients = [Client(driver, "GET /busy", user="busy") for _ in range(200)]
+        ahead = Client(driver, "GET /tasks/quiet", user="quiet")
+        await until(lambda: quiet.begun and driver.pipeline._open.ahead)
+        before = len(begun)
+        await until(lambda: len(begun) > before + 10)
+        assert driver.pipeline._open.ahead
+        quiet.may_end.set()
+        await asyncio.wait_for(asyncio.gather(*(client.served for client in [ahead, *clients])), WAIT_S)
+
+    assert len(begun) == 1 + len(clients)
+
+
 async def test_a_probe_does_not_wait(drive: Any) -> None:
     work = Work()
     work.may_end.set()

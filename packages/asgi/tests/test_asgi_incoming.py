@@ -79,3 +79,27 @@ def test_an_application_may_serve_in_another_event_loop(drive: Any) -> None:
     sent = asyncio.run(driver.request("POST /echo", b"body"))
 
     assert (sent[0]["status"], sent[1]["body"]) == (200, b"body")
+
+
+async def test_a_server_that_repeats_the_end_of_the_body_is_not_read_for_ever(drive: Any) -> None:
+    calls = 0
+    is_repeated = asyncio.Event()
+
+    async def receive() -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            is_repeated.set()
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    @get("/slow")
+    async def slow() -> None:
+        await is_repeated.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    async with drive([slow]) as driver:
+        sent = await driver.request("GET /slow", receive=receive)
+
+    assert sent[0]["status"] == 200
+    assert calls == 2

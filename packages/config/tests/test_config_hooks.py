@@ -33,6 +33,10 @@ def declared() -> Iterator[tuple[str, str]]:
                 if isinstance(member, ast.AnnAssign):
                     yield ast.unparse(member), node.name
                 elif isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+                    for argument in member.args.args:
+                        if isinstance(argument.annotation, ast.Constant):
+                            # Quoted, as its module is imported for type checkers only.
+                            argument.annotation = ast.Name(argument.annotation.value)
                     arguments = ast.unparse(member.args).removeprefix("self").removeprefix(", ")
                     prefix = "async " if isinstance(member, ast.AsyncFunctionDef) else ""
                     assert member.returns is not None

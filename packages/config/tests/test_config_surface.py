@@ -6,13 +6,16 @@ import starkeel_config
 
 def test_public_names() -> None:
     assert sorted(starkeel_config.__all__) == [
+        "AsyncApiHook",
         "Backoff",
         "BackupHook",
         "CollectorsHook",
+        "CommandHook",
         "ConfigurationError",
         "ConnectHook",
         "DeclarationError",
         "Documented",
+        "DrainHook",
         "Entry",
         "Environment",
         "ExitCodeHook",
@@ -30,6 +33,8 @@ def test_public_names() -> None:
         "Reference",
         "Resolved",
         "RestoreHook",
+        "RetentionHook",
+        "RetentionScheduleHook",
         "RevisionHook",
         "Secret",
         "Section",
@@ -40,6 +45,7 @@ def test_public_names() -> None:
         "StartProcessHook",
         "StopProcessHook",
         "Variable",
+        "WorkHook",
         "lazy_exports",
         "load",
         "misspelled_hooks",

@@ -52,7 +52,8 @@ async def fails() -> None:
 
 ENVIRON = {"OTEL_EXPORTER_OTLP_ENDPOINT": "{endpoint}", "OTEL_BSP_SCHEDULE_DELAY": "60000"}
 settings = load(ObservabilitySettings, ENVIRON, service="shop")
-app = Litestar([work, fails], lifespan=[lifespan], plugins=[ObservabilityPlugin(settings)])
+plugin = ObservabilityPlugin(settings, metrics_path="/health/metrics")
+app = Litestar([work, fails], lifespan=[lifespan], plugins=[plugin])
 """
 SERVERS = ["uvicorn", "uvicorn-workers", "hypercorn", "granian", "litestar"]
 
@@ -115,6 +116,16 @@ def test_access_lines_appear_once_and_only_as_ours(running: Served) -> None:
     mentions = [line for line in running.output.splitlines() if "/tasks/" in line]
     ours = [line for line in lines_of(running.output) if line["message"] == "request completed"]
     assert len(mentions) == len([line for line in ours if line["path"].startswith("/tasks/")]) == 5
+
+
+def test_metrics_of_the_process_are_served_without_a_line(running: Served) -> None:
+    httpx2.get(f"{running.url}/tasks/1")
+    scraped = httpx2.get(f"{running.url}/health/metrics")
+    running.stop()
+
+    assert scraped.headers["Content-Type"].startswith("text/plain; version=")
+    assert 'starkeel_build_info{revision="unknown",service="shop"' in scraped.text
+    assert "/health/metrics" not in running.output
 
 
 def test_lines_of_the_server_are_written_once(running: Served) -> None:

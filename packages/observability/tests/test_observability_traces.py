@@ -50,6 +50,20 @@ def test_a_request_is_a_span_in_its_callers_trace(traced: Any, collector: Any) -
     assert (passed_on["tracestate"], passed_on["baggage"]) == ("vendor=1", "tenant=blue")
 
 
+def test_successes_of_a_quiet_route_are_counted_and_traced_but_not_logged(
+    traced: Any, collector: Any
+) -> None:
+    labels = {"method": "GET", "path": "/polled"}
+    response = traced.get("/polled", **{"X-Request-ID": "quiet"})
+    traced.get("/polled?is_refused=true", **{"X-Request-ID": "refused-poll"})
+
+    assert traced.wait_for_log("request completed", request_id="refused-poll")["status"] == 401
+    assert traced.found("request completed", request_id="quiet") == []
+    traced.wait_for_metric(1, "http_requests_total", **labels, status="200")
+    trace_id, span_id = response.json()["traceparent"].split("-")[1:3]
+    assert collector.wait_for(trace_id=trace_id)["span_id"] == span_id
+
+
 def test_an_unsampled_parent_is_followed(traced: Any, collector: Any) -> None:
     traced.get("/items/1", traceparent=TRACEPARENT[:-1] + "0")
     traced.get("/items/2")

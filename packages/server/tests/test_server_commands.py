@@ -5,7 +5,8 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -91,40 +92,85 @@ def test_an_unknown_command_is_wrong_usage(samples: Any) -> None:
     done = samples.finished("destroy")
 
     assert done.process.returncode == 2
-    assert "invalid choice" in done.output
+    assert "sample has no command 'destroy'; there are serve, worker, config" in done.output
 
 
 def test_help_lists_every_command(samples: Any) -> None:
     done = samples.finished("--help")
 
     assert done.process.returncode == 0
-    for verb in ("serve", "config", "migrate", "revision", "backup", "restore", "openapi", "health"):
+    for verb in (
+        "serve",
+        "config",
+        "migrate",
+        "revision",
+        "backup",
+        "restore",
+        "openapi",
+        "asyncapi",
+        "health",
+    ):
         assert f"\n    {verb} " in done.output
+
+
+def ports_of(sample: Any) -> dict[str, str]:
+    return {"PORT": sample.url.rpartition(":")[2], "METRICS_PORT": sample.admin.rpartition(":")[2]}
 
 
 def test_health_follows_the_service(samples: Any) -> None:
     flag = samples.directory / "database-is-away"
     sample = samples.ready(SAMPLE_FLAG=flag)
-    port = sample.url.rpartition(":")[2]
+    ports = ports_of(sample)
 
-    alive = samples.finished("health", PORT=port)
+    alive = samples.finished("health", **ports)
     assert (alive.process.returncode, alive.output) == (0, '{"status":"live"}\n')
-    assert samples.finished("health", "--ready", PORT=port).process.returncode == 0
+    assert samples.finished("health", "--ready", **ports).process.returncode == 0
 
     flag.touch()
-    samples.wait_until(lambda: samples.finished("health", "--ready", PORT=port).process.returncode == 1)
-    assert samples.finished("health", PORT=port).process.returncode == 0
+    samples.wait_until(lambda: samples.finished("health", "--ready", **ports).process.returncode == 1)
+    assert samples.finished("health", **ports).process.returncode == 0
 
     sample.stop()
-    gone = samples.finished("health", PORT=port)
+    gone = samples.finished("health", **ports)
     assert gone.process.returncode == 1
     assert "sample does not answer" in gone.output
 
 
+NOT_HTTP = "sample does not answer: the response is not HTTP\n"
+
+
 @pytest.mark.parametrize(
-    "response", [b"SSH-2.0 200 OK\r\n", b"220 200 OK\r\n", b"HTTP/1.1\r\n", b"x" * 10_000_000, b""]
+    ("response", "problem"),
+    [
+        (b"SSH-2.0 200 OK\r\n", NOT_HTTP),
+        (b"220 200 OK\r\n", NOT_HTTP),
+        (b"HTTP/1.1\r\n", NOT_HTTP),
+        (b"x" * 10_000_000, NOT_HTTP),
+        (b"", NOT_HTTP),
+        (b"HTTP/1.1 200 OK\r\n\r\nlive", "sample does not answer: another process has the admin port\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n[]", "sample does not answer: another process has the admin port\n"),
+    ],
 )
-def test_another_server_on_the_port_is_not_the_service(samples: Any, response: bytes) -> None:
+def test_another_server_on_the_admin_port_is_not_the_service(
+    samples: Any, response: bytes, problem: str
+) -> None:
+    with answering(response) as port:
+        done = samples.finished("health", METRICS_PORT=port)
+
+    assert (done.process.returncode, done.output) == (1, problem)
+
+
+def test_another_server_on_the_port_is_not_the_service(samples: Any) -> None:
+    ports = ports_of(samples.ready())
+    with answering(b"220 200 OK\r\n") as port:
+        done = samples.finished("health", **ports | {"PORT": port})
+
+    assert (done.process.returncode, done.output) == (1, NOT_HTTP)
+
+
+@contextmanager
+def answering(response: bytes) -> Iterator[int]:
+    """Answer one connection with these bytes on the port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def respond() -> None:
@@ -134,10 +180,7 @@ def test_another_server_on_the_port_is_not_the_service(samples: Any, response: b
                 connection.sendall(response)
 
         Thread(target=respond, daemon=True).start()
-        done = samples.finished("health", PORT=server.getsockname()[1])
-
-    assert done.process.returncode == 1
-    assert done.output == "sample does not answer: the response is not HTTP\n"
+        yield server.getsockname()[1]
 
 
 def test_health_uses_the_admin_port_if_clients_need_a_certificate(samples: Any, certificate: Any) -> None:
@@ -148,7 +191,7 @@ def test_health_uses_the_admin_port_if_clients_need_a_certificate(samples: Any, 
     }
     sample = samples.start(**tls)
     sample.wait_for_log("workers started")
-    ports = {"PORT": sample.url.rpartition(":")[2], "METRICS_PORT": sample.admin.rpartition(":")[2]}
+    ports = ports_of(sample)
 
     samples.wait_until(lambda: samples.finished("health", "--ready", **tls, **ports).process.returncode == 0)
 
@@ -157,9 +200,8 @@ def test_health_supports_tls(samples: Any, certificate: Any) -> None:
     tls = {"TLS_CERT_FILE": certificate.cert, "TLS_KEY_FILE": certificate.key}
     sample = samples.start(**tls)
     sample.wait_for_log("workers started")
-    port = sample.url.rpartition(":")[2]
 
-    alive = samples.finished("health", PORT=port, **tls)
+    alive = samples.finished("health", **ports_of(sample), **tls)
 
     assert (alive.process.returncode, alive.output) == (0, '{"status":"live"}\n')
 

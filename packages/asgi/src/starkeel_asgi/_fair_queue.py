@@ -56,7 +56,16 @@ class Shares:
     def allow(self, client: Client, now: int) -> bool:
         """Return whether one more request of a client may execute, and record the client as present."""
         self._seen_ns[client] = now
-        return self._executing[client] < MAX_PER_CLIENT or len(self._seen_ns) == 1
+        return self._executing[client] < MAX_PER_CLIENT or not self.are_contended
+
+    @property
+    def are_contended(self) -> bool:
+        """Whether there is more than one client."""
+        return len(self._seen_ns) > 1
+
+    def has(self, client: Client) -> bool:
+        """Return whether a request of a client executes."""
+        return client in self._executing
 
     def begin(self, client: Client) -> None:
         """Count a request."""
@@ -108,6 +117,15 @@ class FairQueue:
         if not self._counts[turn.client]:
             del self._counts[turn.client], self._turns[turn.client]
         del self._ranks[turn.rank][turn]
+
+    @property
+    def is_crowded_by_few(self) -> bool:
+        """Whether clients wait with more requests each than one client may execute."""
+        return self.count > MAX_PER_CLIENT * len(self._counts)
+
+    def has(self, client: Client) -> bool:
+        """Return whether a request of a client waits."""
+        return client in self._counts
 
     def least(self, turn: Turn) -> Turn:
         """Return the request to refuse if one more does not fit: this one, or one that waits.

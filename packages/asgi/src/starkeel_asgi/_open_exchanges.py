@@ -11,6 +11,7 @@ from ._exchange.http import HttpExchange
 from ._exchange.websocket import WebSocketExchange
 from ._fair_queue import MAX_PER_CLIENT, Client, Reason, Shares, Turn
 from ._load import Group, Load, LoadPolicy, is_late, rank_of
+from ._loop_time import LoopTime
 
 MAX_RECENT: Final = 4
 """Number of recent requests from which no other begins while the event loop is late."""
@@ -21,6 +22,15 @@ are short and every request begins at once.
 """
 _LATE_AMONG_MANY_NS: Final = 1_000_000
 """The same while more than `MAX_RECENT` requests execute, each of which goes on in every few iterations."""
+_BUSY: Final = 0.5
+"""Share of the time of the event loop's thread from which more requests at a time only delay one another."""
+_SATURATED: Final = 0.7
+"""The same from which few requests at a time keep it busy."""
+_MAX_OF_CROWD: Final = 1
+"""The number of recent requests instead of `MAX_RECENT` while it is saturated by clients with very many: each
+of their requests that executes delays one that goes ahead of them."""
+_CROWD_EVERY_NS: Final = 20_000_000
+"""Nanoseconds after which one of them begins although others go ahead all the time."""
 _LISTEN_AFTER_NS: Final = 50_000_000
 """Age in nanoseconds from which listening for a client's disconnect is worth its cost."""
 _LISTEN_EVERY_S: Final = 0.025
@@ -44,6 +54,7 @@ class OpenExchanges:
         recent: Those that execute, in their order.
         lasting: Those that last: WebSockets, event streams, slow requests.
         waiting: Those that have not begun.
+        ahead: Those of `recent` that did not wait behind a client with very many.
         crowd: Number of open exchanges above which each request needs a turn.
         measured_in: The event loop whose current iteration is measured, if any.
         timed_in: The event loop that runs the timer, if any.
@@ -55,13 +66,16 @@ class OpenExchanges:
         self.recent: dict[AnyExchange, None] = {}
         self.lasting: dict[AnyExchange, None] = {}
         self.waiting: dict[HttpExchange, Turn] = {}
+        self.ahead: set[AnyExchange] = set()
         self.crowd = MAX_PER_CLIENT
         self.measured_in: asyncio.AbstractEventLoop | None = None
         self.timed_in: asyncio.AbstractEventLoop | None = None
         self.is_late = False
         self._load = Load()
         self._shares = Shares()
+        self._loop_time = LoopTime()
         self._began_ns = 0
+        self._granted_ns = 0
         self._countdown = 1
 
     def measure(self, began_ns: int) -> None:
@@ -88,7 +102,7 @@ class OpenExchanges:
             return
         group, now = load.group, exchange.received_ns
         turn = Turn(client_of(exchange), group, rank_of(load, exchange.method, policy), now)
-        is_saturated = self.is_late or group.is_full
+        is_saturated = group.is_full or (self.is_late and not self._is_ahead(turn, group))
         if not self._shares.allow(turn.client, now) or is_saturated:
             if (
                 is_saturated
@@ -104,12 +118,24 @@ class OpenExchanges:
             await self._wait(exchange, turn, group)
             return
         exchange.turn_of = turn
+        if self._is_ahead(turn, group):
+            self.ahead.add(exchange)
         self._shares.begin(turn.client)
         group.begin(turn, now)
+
+    def _is_ahead(self, turn: Turn, group: Group) -> bool:
+        """Return whether a client that has no other request need not wait for clients with very many."""
+        return (
+            len(self.recent) <= 2 * MAX_RECENT
+            and group.queue.is_crowded_by_few
+            and not self._shares.has(turn.client)
+            and not group.queue.has(turn.client)
+        )
 
     def release(self, exchange: AnyExchange) -> None:
         """Begin another request in place of one that has ended."""
         turn, exchange.turn_of = exchange.turn_of, None
+        self.ahead.discard(exchange)
         if turn is None:
             return
         if turn.group is not None:
@@ -153,13 +179,26 @@ class OpenExchanges:
         late_ns = _LATE_NS if len(self.recent) <= MAX_RECENT else _LATE_AMONG_MANY_NS
         self.is_late = now - self._began_ns > late_ns
         if self.waiting:
+            busy_share = self._loop_time.share(now) if self._shares.are_contended else 0.0
+            is_busy = busy_share > _BUSY
+            is_shared_with_crowd = busy_share > _SATURATED and any(
+                group.queue.is_crowded_by_few for group in self._load.groups.values()
+            )
+            room = (_MAX_OF_CROWD if is_shared_with_crowd else MAX_RECENT) - len(self.recent)
+            if self.ahead:
+                # None of a client with very many begins while another's request goes ahead.
+                is_held_back = now - self._granted_ns < _CROWD_EVERY_NS
+                room = min(room, len(self.ahead) + int(not is_held_back) - len(self.recent))
+            self.is_late = self.is_late or (is_busy and room <= 0)
             # One at a time while it is late: news of disconnects takes several iterations.
-            most = int(len(self.recent) < MAX_RECENT) if self.is_late else MAX_RECENT
+            most = int(room > 0) if self.is_late else max(room, 0) if is_busy or self.ahead else MAX_RECENT
             granted = 0
             for group in self._load.groups.values():
                 granted += group.grant(most - granted, self._shares, now)
             # Otherwise those that are left wait for requests of their own clients or groups, whose end
             # continues this.
+            if granted:
+                self._granted_ns = now
             if granted or self.is_late:
                 self.is_late = self.is_late or granted == most
                 self.measure(now)
@@ -194,6 +233,7 @@ class OpenExchanges:
         for exchange in list(takewhile(lambda exchange: exchange.received_ns <= limit, self.recent)):
             if isinstance(exchange, WebSocketExchange) or exchange.listen():
                 del self.recent[exchange]
+                self.ahead.discard(exchange)
                 self.lasting[exchange] = None
         self._shares.forget_absent(now)
         for exchange in self.lasting if self.waiting else ():

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from ._docs.render import render_env_example, render_markdown
     from ._errors import ConfigurationError, DeclarationError, Problem
     from ._plugins.hooks import (
+        AsyncApiHook,
         BackupHook,
         CollectorsHook,
+        CommandHook,
         ConnectHook,
+        DrainHook,
         ExitCodeHook,
         FeaturesHook,
         IdempotencyStore,
@@ -31,10 +34,13 @@ if TYPE_CHECKING:
         ReadinessCriticalHook,
         ReadinessHook,
         RestoreHook,
+        RetentionHook,
+        RetentionScheduleHook,
         RevisionHook,
         SetLogLevelsHook,
         StartProcessHook,
         StopProcessHook,
+        WorkHook,
         misspelled_hooks,
     )
     from ._read.load import Entry, Resolved, load, resolve
@@ -50,10 +56,12 @@ else:
         "_docs.render": ["render_env_example", "render_markdown"],
         "_errors": ["ConfigurationError", "DeclarationError", "Problem"],
         "_plugins.hooks": [
-            "BackupHook", "CollectorsHook", "ConnectHook", "ExitCodeHook", "FeaturesHook",
+            "AsyncApiHook", "BackupHook", "CollectorsHook", "CommandHook", "ConnectHook", "DrainHook",
+            "ExitCodeHook", "FeaturesHook",
             "IdempotencyStore", "InquiriesHook", "MainProcessHook", "MigrateHook", "MigrationSqlHook",
-            "ReadinessCriticalHook", "ReadinessHook", "RestoreHook", "RevisionHook", "SetLogLevelsHook",
-            "StartProcessHook", "StopProcessHook", "misspelled_hooks",
+            "ReadinessCriticalHook", "ReadinessHook", "RestoreHook", "RetentionHook", "RetentionScheduleHook",
+            "RevisionHook", "SetLogLevelsHook",
+            "StartProcessHook", "StopProcessHook", "WorkHook", "misspelled_hooks",
         ],
         "_read.load": ["Entry", "Resolved", "load", "resolve"],
         "_retry": ["Backoff", "parse_retry_after"],
@@ -61,11 +69,13 @@ else:
     })  # fmt: skip
 
 __all__ = [
-    "Backoff", "BackupHook", "CollectorsHook", "ConfigurationError", "ConnectHook", "DeclarationError",
-    "Documented", "Entry", "Environment", "ExitCodeHook", "FeaturesHook", "HttpUrl", "IdempotencyStore",
+    "AsyncApiHook", "Backoff", "BackupHook", "CollectorsHook", "CommandHook", "ConfigurationError",
+    "ConnectHook", "DeclarationError", "Documented", "DrainHook", "Entry", "Environment", "ExitCodeHook",
+    "FeaturesHook", "HttpUrl", "IdempotencyStore",
     "InquiriesHook", "MainProcessHook", "MigrateHook", "MigrationSqlHook", "ParsedStr", "Problem",
-    "ReadinessCriticalHook", "ReadinessHook", "Reference", "Resolved", "RestoreHook", "RevisionHook",
+    "ReadinessCriticalHook", "ReadinessHook", "Reference", "Resolved", "RestoreHook", "RetentionHook",
+    "RetentionScheduleHook", "RevisionHook",
     "Secret", "Section", "ServiceContext", "ServiceSettings", "SetLogLevelsHook", "Settings",
-    "StartProcessHook", "StopProcessHook", "Variable", "lazy_exports", "load", "misspelled_hooks",
+    "StartProcessHook", "StopProcessHook", "Variable", "WorkHook", "lazy_exports", "load", "misspelled_hooks",
     "parse_retry_after", "prefixed", "reference", "render_env_example", "render_markdown", "resolve",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from starkeel_http import HttpPlugin, HttpSettings
 from typing_extensions import TypedDict
 
 Kind = Literal["plank", "nail"]
+NAME_FORMAT = "lower-case letters, digits and `-`, starting with a letter other than `h`"
 
 
 class Colour(Enum):
@@ -29,7 +30,9 @@ class Colour(Enum):
 
 
 class MsgspecModel(msgspec.Struct):
-    name: Annotated[str, Meta(pattern="^([a-gi-z][a-z0-9-]*)?$", max_length=30)]
+    name: Annotated[
+        str, Meta(pattern="^([a-gi-z][a-z0-9-]*)?$", max_length=30, description=f"{NAME_FORMAT}.")
+    ]
     size: int
     kind: Kind = "plank"
     colour: Colour = Colour.RED
@@ -209,7 +212,7 @@ async def parameters(
     colour: Colour = Colour.RED,
     key: UUID | None = None,
     sizes: list[int] | None = None,
-    pattern: Annotated[str, QueryParameter(pattern="^[a-z]*$")] = "",
+    pattern: Annotated[str, QueryParameter(pattern="^[a-z]*$", description="lower-case letters")] = "",
     tag: Annotated[Colour, HeaderParameter(name="X-Tag")] = Colour.RED,
     seen: Annotated[Kind, CookieParameter(name="seen")] = "plank",
 ) -> None:

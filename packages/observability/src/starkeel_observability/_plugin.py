@@ -8,12 +8,16 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, Self, final
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Response, get
 from litestar.config.app import AppConfig
+from litestar.connection import Request
+from litestar.handlers import HTTPRouteHandler
 from litestar.logging.config import BaseLoggingConfig, LoggingConfig
 from litestar.plugins import InitPlugin
 from litestar.types import Scope
-from starkeel_asgi import current, pipeline_of
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starkeel_asgi import ANY_HOST, AT_ONCE, current, pipeline_of
 from starkeel_config import ServiceContext
 
 from ._compat import check_litestar
@@ -24,6 +28,7 @@ from ._settings import ObservabilitySettings
 from ._traces.provider import Tracing, has_foreign_provider
 
 _FLUSH_S: Final = 3.0
+_METRICS_OPT: Final = {"exclude_from_auth": True, AT_ONCE: True, ANY_HOST: True}
 
 
 @final
@@ -34,10 +39,17 @@ class ObservabilityPlugin(InitPlugin):
     the tracer provider and process metrics. Under another server this happens when the application starts.
     In another thread than the main one, as in a test client, logging is left alone; requests still have ids
     and are counted.
+
+    Args:
+        settings: Settings of logs, metrics and traces.
+        metrics_path: Path at which the application responds with the metrics of its process, for servers
+            that have no port for them. `None`, the default, is right under `starkeel-server`, whose admin
+            port has the metrics of all processes.
     """
 
-    def __init__(self, settings: ObservabilitySettings) -> None:
+    def __init__(self, settings: ObservabilitySettings, *, metrics_path: str | None = None) -> None:
         self.settings = settings
+        self._metrics_path = metrics_path
         self._layer: TelemetryLayer | None = None
         self._lag: LoopLag | None = None
         self._setup = ProcessSetup(settings)
@@ -58,6 +70,8 @@ class ObservabilityPlugin(InitPlugin):
         if _is_default(app_config.logging_config):
             app_config.logging_config = StructlogConfig()
         app_config.on_startup.append(check_litestar)
+        if self._metrics_path is not None:
+            app_config.route_handlers.append(self._metrics_handler(self._metrics_path))
         return app_config
 
     def start_process(self, *, role: Literal["main", "worker"], index: int, workers: int) -> None:
@@ -114,6 +128,20 @@ class ObservabilityPlugin(InitPlugin):
             yield
         finally:
             self.stop_process(timeout_s=_FLUSH_S)
+
+    def _metrics_handler(self, path: str) -> HTTPRouteHandler:
+        registry = CollectorRegistry()
+        for collector in (REGISTRY, *self._setup.collectors()):
+            registry.register(collector)
+
+        @get(path, include_in_schema=False, sync_to_thread=False, opt=_METRICS_OPT)
+        def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+            if self._layer is not None:
+                self._layer.flush()
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+            return Response(encode(registry), media_type=content_type)
+
+        return metrics
 
     def _traces(self) -> tuple[bool, str]:
         settings = self.settings

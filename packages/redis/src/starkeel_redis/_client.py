@@ -36,6 +36,9 @@ class RedisClient:
             others, a command waits four times as long. Also the seconds that a command waits for a
             connection.
         setting: Name of the variable with the URL, for messages.
+
+    Attributes:
+        interruptions: Number of connections that have ended; after each, another server may reply.
     """
 
     def __init__(self, url: Secret, *, reply_s: float, setting: str = "REDIS_URL") -> None:
@@ -53,6 +56,7 @@ class RedisClient:
         self._changed = asyncio.Event()
         self._failure = RedisFailure("connection", "there is no connection to Redis")
         self._is_away = False
+        self.interruptions = 0
 
     async def execute(self, *command: str | bytes | float) -> Any:
         """Execute a command and return its reply, with strings as `bytes`.
@@ -137,6 +141,7 @@ class RedisClient:
             return await link.run()
         finally:
             self._link = None
+            self.interruptions += 1
             self._changed.clear()
 
     def _set_away(self, failure: RedisFailure) -> None:

@@ -11,6 +11,7 @@ from starkeel_config import lazy_exports
 if TYPE_CHECKING:
     from ._app.build import application, build
     from ._app.plugin import ServerPlugin
+    from ._app.readiness import Check, sqlalchemy_check
     from ._cli.parser import run
     from ._config.service import Service
     from ._config.settings import ServerSettings
@@ -20,10 +21,20 @@ else:
         {
             "_app.build": ["application", "build"],
             "_app.plugin": ["ServerPlugin"],
+            "_app.readiness": ["Check", "sqlalchemy_check"],
             "_cli.parser": ["run"],
             "_config.service": ["Service"],
             "_config.settings": ["ServerSettings"],
         },
     )
 
-__all__ = ["ServerPlugin", "ServerSettings", "Service", "application", "build", "run"]
+__all__ = [
+    "Check",
+    "ServerPlugin",
+    "ServerSettings",
+    "Service",
+    "application",
+    "build",
+    "run",
+    "sqlalchemy_check",
+]

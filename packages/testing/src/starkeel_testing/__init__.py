@@ -1,5 +1,6 @@
 """pytest plugin: real service processes, real PostgreSQL, Redis and OTLP receiver."""
 
+from ._jobs import wait_for_jobs
 from ._otlp import OtlpReceiver, Span
 from ._servers.forwarder import TcpForwarder
 from ._servers.postgres import OwnPostgres, PostgresServer, running_postgres
@@ -21,5 +22,6 @@ __all__ = [
     "running",
     "running_postgres",
     "running_redis",
+    "wait_for_jobs",
     "wait_until",
 ]

@@ -243,8 +243,10 @@ class Incoming:
         if reading.cancelled() or reading.exception() is not None:
             return
         message = reading.result()
+        # A server that repeats the end of the body would be read for ever.
+        is_new = not self._is_body_received
         self._arrived(message)
-        if message["type"] == "http.request" and self._reading is None:
+        if message["type"] == "http.request" and is_new and self._reading is None:
             # The disconnect follows the body; the application may read the body before.
             self._read_ahead()
 

@@ -27,6 +27,9 @@ FETCH_INTERVAL_S = 1.0
 _MIN_RETRY_S = 1.0
 BACKOFF = Backoff(base_s=_MIN_RETRY_S, cap_s=30.0, jitter=0.0)
 
+START_S = 30.0
+"""Seconds after its start for which a first fetch that fails is no warning: services may start together."""
+
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,200}"')
 # RFC 7517, 8.5.2 registers `application/jwk-set+json`; most issuers send `application/json`.
 _MEDIA_TYPE = re.compile(r"application/(?:jwk-set\+)?json", re.IGNORECASE)
@@ -51,6 +54,7 @@ class RemoteKeys:
         self._settings = settings
         self._keys: Keys = {}
         self._fetched_at = self._failed_at = -inf
+        self._started_at = inf
         self._failures = 0
         self.first_attempt = anyio.Event()
         """Set when the first fetch has succeeded or failed."""
@@ -88,6 +92,7 @@ class RemoteKeys:
         async with open_transport(self._settings.jwks_url) as transport:
             # Created here, because an event belongs to the event loop it is created in.
             self._fetch_requested, self._fetch_done = anyio.Event(), anyio.Event()
+            self._started_at = monotonic()
             try:
                 while True:
                     started_at = monotonic()
@@ -116,7 +121,8 @@ class RemoteKeys:
         except Exception as error:  # noqa: BLE001  (the next fetch may succeed)
             self._failures += 1
             self._failed_at = monotonic()
-            log.warning(
+            is_starting = not self.were_fetched and monotonic() - self._started_at < START_S
+            (log.info if is_starting else log.warning)(
                 "token key fetch failed",
                 url=self._settings.jwks_url,
                 error=f"{type(error).__name__}: {error}",

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Gauge
 
 from .._errors import AuthError
-from .jwks import BACKOFF, fetch_changed, open_transport
+from .jwks import BACKOFF, START_S, fetch_changed, open_transport
 
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Larger lists are rejected; this is enough for about 200,000 sessions that ended in one token lifetime."""
@@ -55,6 +55,7 @@ class RemoteRevocations:
         self._ended: AbstractSet[str] = frozenset()
         self._etag: str | None = None
         self._fetched_at = -inf
+        self._started_at = inf
         self._failures = 0
         self.first_attempt = anyio.Event()
         """Set when the first fetch has succeeded or failed."""
@@ -73,13 +74,16 @@ class RemoteRevocations:
     async def run(self) -> None:
         """Fetch the list now and then at every interval, with a backoff after failures, until cancelled."""
         _FETCHED_AT.set(0)
+        self._started_at = monotonic()
         async with open_transport(self._url) as transport:
             while True:
                 started_at = monotonic()
                 await self._refresh(transport)
                 pause_s = self._interval_s
                 if self._failures:
-                    pause_s = max(pause_s, BACKOFF.pause_s(self._failures - 1))
+                    backoff_s = BACKOFF.pause_s(self._failures - 1)
+                    # Without any list the next fetch is early: the issuer may only have started later.
+                    pause_s = backoff_s if self._fetched_at == -inf else max(pause_s, backoff_s)
                 await anyio.sleep(max(0.0, started_at + pause_s - monotonic()))
 
     async def _refresh(self, transport: httpx2.AsyncHTTPTransport) -> None:
@@ -92,7 +96,8 @@ class RemoteRevocations:
                 self._ended, self._etag = _parsed(document.content), document.etag
         except Exception as error:  # noqa: BLE001  (the next fetch may succeed)
             self._failures += 1
-            log.warning(
+            is_starting = self._fetched_at == -inf and monotonic() - self._started_at < START_S
+            (log.info if is_starting else log.warning)(
                 "revocation list fetch failed",
                 url=self._url,
                 error=f"{type(error).__name__}: {error}",

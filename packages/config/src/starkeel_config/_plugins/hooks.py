@@ -6,9 +6,12 @@ An object implements a hook by having its members; it need not derive from the p
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO, runtime_checkable
 
 from .._spelling import close_names
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 
 @runtime_checkable
@@ -40,6 +43,65 @@ class ConnectHook(Protocol):
 
 
 @runtime_checkable
+class WorkHook(Protocol):
+    """Work besides requests, such as jobs: called before the application starts.
+
+    Without a call, such as under another server, the work is enabled.
+    """
+
+    def enable_work(self, is_enabled: bool) -> None: ...
+
+
+@runtime_checkable
+class RetentionHook(Protocol):
+    """Deletion of a batch of the rows whose time is over; returns their number, 0 when none is left."""
+
+    async def delete_old_rows(self) -> int: ...
+
+
+@runtime_checkable
+class RetentionScheduleHook(Protocol):
+    """A plugin that calls `delete_old_rows` of all plugins at the times of a cron expression.
+
+    Without such a plugin they delete their rows in each process, about once a minute.
+    """
+
+    retention_schedule: str
+
+
+@runtime_checkable
+class DrainHook(Protocol):
+    """Finish what the process does besides requests, while its requests finish.
+
+    `remaining_s()` returns the seconds that are left of the grace period; it may be called again.
+    """
+
+    async def drain(self, remaining_s: Callable[[], float]) -> None: ...
+
+
+@runtime_checkable
+class CommandHook(Protocol):
+    """A command of the service's command line, which runs within the application's lifespan.
+
+    `run_command` writes its output to `stdout`, and returns the exit code; log lines go to stderr.
+    """
+
+    command_name: str
+    command_help: str
+
+    def add_arguments(self, parser: "ArgumentParser") -> None: ...
+
+    async def run_command(self, options: "Namespace", stdout: TextIO) -> int: ...
+
+
+@runtime_checkable
+class AsyncApiHook(Protocol):
+    """The events of the service: channels, operations and components of AsyncAPI 3.0."""
+
+    def asyncapi(self) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
 class MigrateHook(Protocol):
     """Apply pending schema migrations, at the start or by the `migrate` command; may be cancelled.
 
@@ -60,7 +122,7 @@ class MigrationSqlHook(Protocol):
 class RevisionHook(Protocol):
     """Write a new migration and return its files."""
 
-    def revision(self, message: str) -> list[Path]: ...
+    def revision(self, message: str, *, empty: bool = False) -> list[Path]: ...
 
 
 @runtime_checkable

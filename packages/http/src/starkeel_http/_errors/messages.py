@@ -1,7 +1,7 @@
 """Messages of field errors: those of msgspec and Pydantic, without the values that they repeat.
 
-Texts of libraries are not passed on. A message is built from the declared type, such as a bound or a pattern;
-the message of a validator of the application may repeat the value and is replaced.
+Texts of libraries are not passed on. A message is built from the declared type, such as a bound or the
+description of a pattern; that of a validator of the application may repeat the value and is replaced.
 """
 
 import re
@@ -14,17 +14,20 @@ INVALID: Final = "is not valid"
 NOT_A_CHOICE: Final = "is not one of the accepted values"
 REQUIRED: Final = "is required"
 UNKNOWN: Final = "is unknown"
+WRONG_FORMAT: Final = "does not have the expected format"
+"""Instead of a regular expression, which few readers of a message understand."""
 
 _TYPE: Final = r"`[\w |.,\[\]-]+`"
 # Texts that msgspec composes from the type alone.
 _OF_MSGSPEC: Final = re.compile(
-    rf"Expected {_TYPE}(?:, got {_TYPE}| with (?:a|no) timezone component| matching regex .*"
+    rf"Expected {_TYPE}(?:, got {_TYPE}| with (?:a|no) timezone component"
     r"| that's a multiple of [\d.e+-]+| (?:>=|<=|>|<) [\d.e+-]+"
     r"| of (?:at (?:least|most) )?length (?:>= |<= )?\d+(?: to \d+)?(?:, got \d+)?)?"
     r"|Invalid (?:UUID|ISO8601 duration|MessagePack timestamp|RFC3339 encoded (?:date|datetime|time)"
     r"|base64 encoded string|decimal string|epoch timestamp)"
     r"|(?:Number|Integer value|Duration is|Timestamp is) out of range"
 )
+_PATTERN: Final = re.compile(rf"Expected {_TYPE} matching regex .*", re.DOTALL)
 _CHOICE: Final = re.compile(r"Invalid (?:enum )?value .*", re.DOTALL)
 _KINDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("missing", "missing_argument", "value_error.missing"), REQUIRED),
@@ -36,7 +39,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "multiple_of": "Expected a value that's a multiple of {multiple_of}",
     "string_too_short": "Expected `str` of length >= {min_length}",
     "string_too_long": "Expected `str` of length <= {max_length}",
-    "string_pattern_mismatch": "Expected `str` matching regex '{pattern}'",
+    "string_pattern_mismatch": WRONG_FORMAT,
     "bytes_too_short": "Expected `bytes` of length >= {min_length}",
     "bytes_too_long": "Expected `bytes` of length <= {max_length}",
     "too_short": "Expected a length >= {min_length}",
@@ -82,7 +85,14 @@ def of_msgspec(text: str) -> str:
     """Return the message for a text of msgspec, without its path."""
     if _CHOICE.fullmatch(text):
         return NOT_A_CHOICE
+    if _PATTERN.fullmatch(text):
+        return WRONG_FORMAT
     return text if _OF_MSGSPEC.fullmatch(text) else INVALID
+
+
+def of_format(description: str | None) -> str:
+    """Return the message for a value that does not match a pattern, with the description of the pattern."""
+    return f"{WRONG_FORMAT}: {description.rstrip('.')}" if description else WRONG_FORMAT
 
 
 def of_validator(error: object) -> str:

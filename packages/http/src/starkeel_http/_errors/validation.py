@@ -11,7 +11,7 @@ from litestar.params import ParameterKwarg
 from msgspec import Meta
 
 from .._compat import body_annotation, parameters
-from .messages import INVALID, REQUIRED, UNKNOWN, of_msgspec, of_validator
+from .messages import INVALID, REQUIRED, UNKNOWN, WRONG_FORMAT, of_format, of_msgspec, of_validator
 from .pydantic_errors import is_pydantic_error, pydantic_errors, pydantic_items
 
 Location = Literal["body", "query", "path", "header", "cookie"]
@@ -114,19 +114,26 @@ def _error_from_item(item: dict[str, Any], handler: Any, *, is_of_litestar: bool
         message = REQUIRED
     elif is_of_litestar:
         message = of_msgspec(message)
-    field = _external_name(key, handler)
+    parameter = _parameter(key, handler)
+    if message == WRONG_FORMAT and parameter is not None and parameter.pattern:
+        message = of_format(parameter.description)
+    field = _external_name(key, parameter)
     location = _location(str(getattr(item.get("source"), "value", item.get("source"))))
     if key == "data" and location == "body":
         field = "body"
     return FieldError(field=_shortened(field), message=_shortened(message), location=location)
 
 
-def _external_name(key: str, handler: Any) -> str:
+def _parameter(key: str, handler: Any) -> ParameterKwarg | None:
     definition = parameters(handler).get(key) if isinstance(handler, BaseRouteHandler) else None
     kwarg = definition.kwarg_definition if definition is not None else None
-    if not isinstance(kwarg, ParameterKwarg):
+    return kwarg if isinstance(kwarg, ParameterKwarg) else None
+
+
+def _external_name(key: str, parameter: ParameterKwarg | None) -> str:
+    if parameter is None:
         return key
-    return kwarg.name or kwarg.header or kwarg.query or kwarg.cookie or key
+    return parameter.name or parameter.header or parameter.query or parameter.cookie or key
 
 
 def _location(text: str) -> Location | None:

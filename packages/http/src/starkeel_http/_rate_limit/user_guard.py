@@ -5,7 +5,7 @@ from copy import copy
 from hashlib import blake2b
 from typing import Any, Final, final
 
-from litestar import Router
+from litestar import Controller, Router
 from litestar.connection import ASGIConnection, WebSocket
 from litestar.exceptions import HTTPException, ImproperlyConfiguredException, WebSocketException
 from litestar.handlers import BaseRouteHandler
@@ -79,6 +79,8 @@ def with_user_limits(route: Any, rates: Mapping[str, Rate], limiter: Limiter, st
         return (
             handler if _add_guard(handler, limits_of(route.opt, rates)["user"], limiter, streams) else route
         )
+    if isinstance(route, type) and issubclass(route, Controller) and not _may_be_limited(route, rates):
+        return route
     # A router without options of its own: it registers copies of the handlers.
     router = Router("/", route_handlers=[route])
     handlers = {id(handler): handler for each in router.routes for handler in _handlers(each)}.values()
@@ -87,6 +89,16 @@ def with_user_limits(route: Any, rates: Mapping[str, Rate], limiter: Limiter, st
         for handler in handlers
     ]
     return router if any(is_limited) else route
+
+
+def _may_be_limited(controller: type[Controller], rates: Mapping[str, Rate]) -> bool:
+    """Return whether a controller or one of its handlers has such a limit, or is a stream."""
+    attributes = (getattr(controller, name) for name in dir(controller))
+    handlers = [each for each in attributes if isinstance(each, BaseRouteHandler)]
+    # A controller without options has the descriptor of a slot.
+    own = getattr(controller, "opt", None)
+    options = (own if isinstance(own, Mapping) else {}, *(handler.opt for handler in handlers))
+    return any(limits_of(each, rates)["user"] for each in options) or any(map(is_stream, handlers))
 
 
 def _add_guard(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 
 import msgspec
 
-from .._errors.messages import NOT_A_CHOICE, REQUIRED, UNKNOWN
+from .._errors.messages import NOT_A_CHOICE, REQUIRED, UNKNOWN, WRONG_FORMAT, of_format
 from .._errors.validation import FieldError, body_errors, field_error, joined
 
 _MAX_ERRORS: Final = 100
@@ -41,8 +41,8 @@ def all_errors(hint: Any, value: Any, hook: Hook) -> list[FieldError]:
 
 
 def first_errors(error: msgspec.ValidationError, hint: Any, *, within: str = "") -> list[FieldError]:
-    """Return the errors that one exception of msgspec describes, with the choices of an enumeration."""
-    return [_with_choices(each, hint) for each in body_errors(error, hint, within=within)]
+    """Return the errors that one exception of msgspec describes, with choices and formats of the type."""
+    return [_with_format(_with_choices(each, hint), hint) for each in body_errors(error, hint, within=within)]
 
 
 def _errors(part: _Part, hook: Hook) -> list[FieldError]:
@@ -131,3 +131,21 @@ def _with_choices(error: FieldError, hint: Any) -> FieldError:
         return error
     accepted = ", ".join(f"`{choice}`" for choice in choices)
     return FieldError(field=error.field, message=f"is not one of {accepted}", location=error.location)
+
+
+def _with_format(error: FieldError, hint: Any) -> FieldError:
+    """Add the description of a pattern to its error message."""
+    if error.message != WRONG_FORMAT:
+        return error
+    described = next((meta.description for meta in _metas(hint) if meta.pattern and meta.description), None)
+    return field_error(error.field, of_format(described))
+
+
+def _metas(hint: Any) -> Iterable[msgspec.Meta]:
+    if get_origin(hint) is Annotated:
+        inner, *metas = get_args(hint)
+        yield from (meta for meta in metas if isinstance(meta, msgspec.Meta))
+        yield from _metas(inner)
+    elif get_origin(hint) in {Union, types.UnionType}:
+        for member in get_args(hint):
+            yield from _metas(member)

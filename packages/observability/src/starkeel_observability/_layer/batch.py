@@ -15,6 +15,7 @@ from .._request.request import (
     HEALTH,
     LONGEST_HEADER,
     OTHER,
+    QUIET,
     ClientInfo,
     RequestExtras,
     RequestRecord,
@@ -93,14 +94,18 @@ class RequestBatcher:
         method, _, _, _, scheme, version, _ = exchange.facts
         host, target = exchange.headers.get(b"host", b""), target_of(exchange.facts)
         key = (method_label(method), route, status)
+        matched = exchange.route
+        is_quiet = matched is not None and status < 400 and bool(matched.handler.opt.get(QUIET))
         template = RequestTemplate(
             key,
             encode_shared(key, host[:LONGEST_HEADER], target),
             access_line.template_parts(key),
             is_fast=not self._needs_spans
+            and not is_quiet
             and key[0] != OTHER
             # Paths of a route that begins with a parameter may be health checks.
             and not (route or HEALTH).startswith((HEALTH.rstrip("/"), "/{")),
+            is_quiet=is_quiet,
         )
         if len(host) <= LONGEST_HEADER:
             if len(self.templates) >= _MAX_TEMPLATES:
@@ -192,7 +197,9 @@ class _Batch:
             self._count((template, client, path, began, ended, sent_bytes, exemplar, request_id, _NO_EXTRAS))
         if not needs_line or self._line_path == "none":
             return
-        if self._line_path == "structlog" or not access_line.FIELDS.isdisjoint(bound):
+        if template.is_quiet:
+            access_line.log_request(access_log.debug, record, ids, bound)
+        elif self._line_path == "structlog" or not access_line.FIELDS.isdisjoint(bound):
             access_line.log_request(access_log.info, record, ids, bound)
         else:
             template = access_line.with_bound_fields(template, bound) if bound else template

@@ -126,7 +126,7 @@ class LogSink:
         )
         self.write, self.flush = writer.write, writer.flush
         self._render: Callable[[dict[str, Any]], bytes] = (
-            json_line if self.is_json else partial(_pretty_line, colours=writer.is_terminal)
+            json_line if self.is_json else partial(pretty_line, colours=writer.is_terminal)
         )
         self._flood_control = FloodControl(settings.log_repeats_per_second, self._report_suppressed)
         self.on_suppressed: Callable[[Mapping[str, int]], object] = dict
@@ -177,8 +177,16 @@ def _warning(message: str, fields: Mapping[str, Any]) -> LogRecord:
     )
 
 
-def _pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
-    """Return the fields of a line as text, with or without ANSI colours."""
+def pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
+    """Return the fields of a line as text.
+
+    Args:
+        line: Fields of a line of the JSON format.
+        colours: Whether to use ANSI colours.
+
+    Raises:
+        KeyError: A field is missing that every line has.
+    """
 
     def paint(text: str, code: int) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if colours else text

@@ -31,6 +31,8 @@ LONGEST_HEADER: Final = 512
 """Bytes of a header that are reported and cached; clients may send much more."""
 HEALTH: Final = "/health/"
 """Prefix of the health endpoints' paths, which only the metrics report."""
+QUIET: Final = "starkeel_observability.quiet"
+"""Key in a handler's `opt`: successful requests have their log line at DEBUG."""
 _TRACEPARENT: Final = re.compile(
     rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
 ).fullmatch
@@ -73,6 +75,15 @@ def _reset_ids() -> None:
 
 # Otherwise parent and child would return the same ids.
 os.register_at_fork(after_in_child=_reset_ids)
+
+
+def quiet_access_log() -> dict[str, Any]:
+    """Return route options for requests that repeat by themselves, such as the polls of other services.
+
+    Their log lines are at DEBUG. They are counted and traced as others, and those that are slow or have a
+    status of 400 or more are logged as others. Pass them as the route's `opt`; join several with `|`.
+    """
+    return {QUIET: True}
 
 
 def is_health(exchange: Exchange) -> bool:
@@ -190,15 +201,19 @@ class RequestTemplate:
         span: Encoded span fields.
         line: Rendered log fields before the path and after it.
         is_fast: Whether records without extras need no individual inspection.
+        is_quiet: Whether lines are written at DEBUG.
     """
 
-    __slots__ = ("is_fast", "key", "line_after", "line_before", "pending", "span")
+    __slots__ = ("is_fast", "is_quiet", "key", "line_after", "line_before", "pending", "span")
 
-    def __init__(self, key: Key, span: bytes, line: tuple[str, str], *, is_fast: bool) -> None:
+    def __init__(
+        self, key: Key, span: bytes, line: tuple[str, str], *, is_fast: bool, is_quiet: bool = False
+    ) -> None:
         self.key = key
         self.span = span
         self.line_before, self.line_after = line
         self.is_fast = is_fast
+        self.is_quiet = is_quiet
         self.pending: list[RequestRecord] = []
         """Records of the current batch that are not counted yet."""
 

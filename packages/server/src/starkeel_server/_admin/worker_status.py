@@ -20,9 +20,10 @@ _WITHOUT_CONNECTIONS: Final = {"starting", "backing off"}
 class WorkerStatus:
     """Status of each worker and of the service, and a collector of the metric `starkeel_workers`."""
 
-    def __init__(self, lifecycle: Lifecycle, pool: WorkerPool) -> None:
+    def __init__(self, lifecycle: Lifecycle, pool: WorkerPool, *, serves_requests: bool) -> None:
         self._lifecycle = lifecycle
         self._pool = pool
+        self._command = "serve" if serves_requests else "worker"
 
     def endpoints(self) -> dict[str, Endpoint]:
         return {
@@ -40,9 +41,8 @@ class WorkerStatus:
             family.add_metric([status.replace(" ", "_")], counts[status])
         yield family
 
-    @staticmethod
-    def _live(_: AdminRequest) -> AdminResponse:
-        return json_response(200, {"status": "live"})
+    def _live(self, _: AdminRequest) -> AdminResponse:
+        return json_response(200, {"status": "live", "command": self._command})
 
     def _ready(self, _: AdminRequest) -> AdminResponse:
         """Respond like `/health/ready` on the application port: for the workers that accept connections."""

@@ -13,7 +13,7 @@ from starkeel_config import ServiceContext
 from .._config.settings import ServerSettings
 from .._ipc.scoreboard import Phase, WorkerSlot
 from .open_requests import Drain
-from .readiness import Readiness, is_ready
+from .readiness import Check, Readiness, is_ready
 
 _OPT = {"exclude_from_auth": True, AT_ONCE: True, ANY_HOST: True}
 _UNCACHED = {"Cache-Control": "no-store"}
@@ -25,10 +25,16 @@ class ServerPlugin(InitPlugin):
 
     Its position in the list of plugins does not matter. Under other ASGI servers (`litestar run`, a test
     client) the health endpoints work, but draining is disabled.
+
+    Args:
+        settings: Settings of the server.
+        checks: Readiness checks by name, in addition to those of the application's plugins: async functions
+            that raise when they fail. They are critical.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, *, checks: Mapping[str, Check] | None = None) -> None:
         self.settings = settings
+        self._checks = dict(checks or {})
         self.slot: WorkerSlot | None = None
         """Slot of this worker, set before the application starts; None under other servers."""
         self.drain: Drain | None = None
@@ -54,7 +60,7 @@ class ServerPlugin(InitPlugin):
         yield "client certificates", mutual, f"TLS_CLIENT_CA_FILE is {'set' if mutual else 'not set'}"
 
     def _start(self, app: Litestar) -> None:
-        self.readiness = Readiness(app.plugins)
+        self.readiness = Readiness(app.plugins, self._checks)
         pipeline_of(app).config.max_message_bytes = self.settings.max_websocket_message_bytes
         if self.slot is not None and self.drain is None:
             timeout_s = self.settings.body_read_timeout_s

@@ -1,9 +1,10 @@
 """Hooks of an application's plugins, and the startup steps that call them."""
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 from litestar import Litestar
@@ -57,6 +58,11 @@ class PluginHooks(ProcessHooks):
                 return plugin
         raise StartError("the application has no ServerPlugin in its list of plugins, so it cannot be served")
 
+    def enable_work(self, is_enabled: bool) -> None:
+        """Enable or disable the work of all plugins besides requests, before the application starts."""
+        for plugin in self.having("enable_work"):
+            plugin.enable_work(is_enabled)
+
     def log_features(self, log: Log) -> None:
         """Log the enabled and disabled features of all plugins, with the reasons."""
         features = [feature for plugin in self.having("features") for feature in plugin.features()]
@@ -84,13 +90,30 @@ class PluginHooks(ProcessHooks):
         if applied:
             log("migrations complete", applied=sum(applied))
 
+    async def drain(self, remaining_s: Callable[[], float]) -> None:
+        """Let all plugins finish what they do besides requests; a failure is logged."""
+
+        async def drain(plugin: Any) -> None:
+            try:
+                await plugin.drain(remaining_s)
+            except Exception:
+                log.exception("plugin not drained", plugin=type(plugin).__name__)
+
+        async with asyncio.TaskGroup() as tasks:
+            for plugin in self.having("drain"):
+                tasks.create_task(drain(plugin))
+
     async def migration_sql(self) -> str:
         """Return the SQL that `migrate` would run; empty if there are no pending migrations."""
         with _start_errors(MIGRATION_FAILED):
             return "".join([await plugin.migration_sql() for plugin in self.having("migration_sql")])
 
-    def revise(self, message: str) -> list[Path]:
-        """Write a new migration and return its files.
+    def revise(self, message: str, *, is_empty: bool) -> list[Path]:
+        """Write a new migration and return its files; an empty list if the models have not changed.
+
+        Args:
+            message: Description of the change.
+            is_empty: Write a migration without operations instead.
 
         Raises:
             StartError: No plugin writes migrations, or it failed.
@@ -99,7 +122,8 @@ class PluginHooks(ProcessHooks):
         if not plugins:
             raise StartError("no plugin of the application writes migrations")
         with _start_errors(CRASH_LOOP):
-            return [path for plugin in plugins for path in plugin.revision(message)]
+            options = {"empty": True} if is_empty else {}
+            return [path for plugin in plugins for path in plugin.revision(message, **options)]
 
     def copy(self, hook: Literal["backup", "restore"], file: Path) -> None:
         """Back up the service's data to a file, or restore it.
@@ -114,6 +138,35 @@ class PluginHooks(ProcessHooks):
             )
         with _start_errors(CRASH_LOOP):
             getattr(plugins[0], hook)(file)
+
+    def commands(self, built_in: Collection[str]) -> dict[str, Any]:
+        """Return the plugins with a command by its name.
+
+        Raises:
+            StartError: The name of a command is taken.
+        """
+        found: dict[str, Any] = {}
+        for plugin in self.having("run_command"):
+            if plugin.command_name in built_in or plugin.command_name in found:
+                kind = type(plugin).__qualname__
+                raise StartError(f"the command {plugin.command_name!r} of {kind} has the name of another one")
+            found[plugin.command_name] = plugin
+        return found
+
+    async def run_command(self, plugin: Any, options: Any, stdout: TextIO) -> int:
+        """Run a command of a plugin within the application's lifespan; return the exit code.
+
+        Raises:
+            StartError: The database is unavailable, or the command failed.
+        """
+        self.enable_work(False)
+        with _start_errors(DATABASE_UNAVAILABLE):
+            for each in self.having("connect"):
+                await each.connect()
+        with _start_errors(CRASH_LOOP):
+            async with self._app.lifespan():
+                code: int = await plugin.run_command(options, stdout)
+        return code
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from starkeel_config import ConfigurationError
 
 from .._config.exit_codes import StartError
 from .._config.service import NO_DOTENV, Service
+from .command_names import BUILT_IN
 
 log = structlog.get_logger(__name__)
 
@@ -47,14 +48,58 @@ def migrate(service: Service, options: Namespace) -> int:
 
 def revision(service: Service, options: Namespace) -> int:
     """Write a migration and print its path."""
-    return _with_hooks(
-        service, lambda hooks: sys.stdout.writelines(f"{path}\n" for path in hooks.revise(options.message))
-    )
+
+    def write(hooks: Any) -> None:
+        paths = hooks.revise(options.message, is_empty=options.empty)
+        sys.stdout.writelines(f"{path}\n" for path in paths)
+        if not paths:
+            sys.stderr.write(
+                "no file is written: the models do not differ from the database; `--empty` writes a migration"
+                " without operations, for example for changes of data\n"
+            )
+
+    return _with_hooks(service, write)
 
 
 def copy(service: Service, options: Namespace) -> int:
     """Back up the service's data to a file, or restore it."""
     return _with_hooks(service, lambda hooks: hooks.copy(options.hook, Path(options.file)))
+
+
+def plugin_command(service: Service, options: Namespace) -> int:
+    """Run a command of a plugin, given by the words of the command line."""
+    from argparse import ArgumentParser
+
+    code = 0
+
+    def run(hooks: Any) -> None:
+        nonlocal code
+        name, *words = options.words
+        plugins = hooks.commands(BUILT_IN)
+        if name not in plugins:
+            known = ", ".join([*BUILT_IN, *plugins])
+            sys.stderr.write(f"{service.name} has no command {name!r}; there are {known}\n")
+            code = 2
+            return
+        plugin = plugins[name]
+        parser = ArgumentParser(prog=f"python -m {service.name} {name}", description=plugin.command_help)
+        plugin.add_arguments(parser)
+        given = parser.parse_args(words)
+        with _reserved_stdout() as stdout:
+            code = asyncio.run(hooks.run_command(plugin, given, stdout))
+
+    return _with_hooks(service, run) or code
+
+
+def plugin_commands(service: Service) -> list[str]:
+    """Return the names of the commands of plugins, as far as the application can be created."""
+    from .._app.plugin_hooks import PluginHooks
+
+    try:
+        resolved = service.resolve({"ENVIRONMENT": "development"}, dotenv=NO_DOTENV)
+        return list(PluginHooks(service.create_app(resolved.settings)).commands(BUILT_IN))
+    except Exception:  # noqa: BLE001 - the built-in commands must be shown whatever the service does
+        return []
 
 
 def openapi(service: Service, _: Namespace) -> int:
@@ -69,6 +114,24 @@ def openapi(service: Service, _: Namespace) -> int:
     app = service.create_app(resolved.settings)
     schema = _sort_headers(app.openapi_schema.to_schema())
     document = encode_json(schema, serializer=get_serializer(app.type_encoders))
+    sys.stdout.write(msgspec.json.format(document, indent=2).decode() + "\n")
+    return 0
+
+
+def asyncapi(service: Service, _: Namespace) -> int:
+    """Print the AsyncAPI document of the plugin that has events, with settings as for `openapi`."""
+    import msgspec
+
+    from .._app.plugin_hooks import PluginHooks
+
+    resolved = service.resolve({"ENVIRONMENT": "development"}, dotenv=NO_DOTENV)
+    app = service.create_app(resolved.settings)
+    plugin = next(iter(PluginHooks(app).having("asyncapi")), None)
+    if plugin is None:
+        sys.stderr.write(f"{service.name} has no events: no plugin has the hook `asyncapi`\n")
+        return 1
+    info = {"title": service.name, "version": app.openapi_schema.info.version}
+    document = msgspec.json.encode({"asyncapi": "3.0.0", "info": info, **plugin.asyncapi()})
     sys.stdout.write(msgspec.json.format(document, indent=2).decode() + "\n")
     return 0
 

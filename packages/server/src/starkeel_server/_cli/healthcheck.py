@@ -4,6 +4,7 @@ Container runtimes run it every few seconds, in an image without curl. It import
 socket.
 """
 
+import json
 import socket
 import sys
 from argparse import Namespace
@@ -36,10 +37,21 @@ def healthcheck(service: Service, options: Namespace) -> int:
 
 
 def _probe(settings: ServerSettings, endpoint: str) -> tuple[int, str]:
-    if settings.tls_client_ca_file is not None:
-        # The application port requires a client certificate; the admin port does not.
-        return _get(settings.metrics_host, settings.metrics_port, f"/{endpoint}", tls=False)
-    return _get(settings.host, settings.port, f"/health/{endpoint}", tls=settings.uses_tls)
+    live = _get(settings.metrics_host, settings.metrics_port, "/live", tls=False)
+    if settings.tls_client_ca_file is None and not _is_worker(live[1]):
+        return _get(settings.host, settings.port, f"/health/{endpoint}", tls=settings.uses_tls)
+    # There is no application port, or it requires a client certificate.
+    if endpoint == "live":
+        return live
+    return _get(settings.metrics_host, settings.metrics_port, f"/{endpoint}", tls=False)
+
+
+def _is_worker(live: str) -> bool:
+    """Return whether the process was started by the command `worker`, from its liveness."""
+    try:
+        return bool(json.loads(live)["command"] == "worker")
+    except (ValueError, TypeError, LookupError):
+        raise ValueError("another process has the admin port") from None
 
 
 def _get(host: str, port: int, path: str, *, tls: bool) -> tuple[int, str]:

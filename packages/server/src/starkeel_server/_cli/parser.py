@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from .._config.service import Service
+from .command_names import BUILT_IN
 
 if TYPE_CHECKING:
     import argparse
@@ -16,10 +17,26 @@ def run(service: Service) -> NoReturn:
     """Run the command given on the command line, `serve` by default, and exit."""
     _check_inherited(service)
     # Without the parser: importing it would delay the worker.
-    options = None if sys.argv[1:] in ([], ["serve"]) else _parser(service).parse_args()
+    is_start = sys.argv[1:] in ([], ["serve"], ["worker"])
+    options = None if is_start else _parse(service, sys.argv[1:])
     if options is None or options.run is None:
-        _serve(service)
+        _serve(service, serves_requests=sys.argv[1:] != ["worker"])
     sys.exit(_run_command(options.run, service, options))
+
+
+def _parse(service: Service, words: list[str]) -> "argparse.Namespace":
+    """Parse a built-in command; a word that is none of them is a command of a plugin, or a mistake."""
+    parser = create_parser(service)
+    if words[0] in {"-h", "--help"}:
+        from .commands import plugin_commands
+
+        if names := plugin_commands(service):
+            parser.epilog = f"Commands of plugins: {', '.join(names)}. {parser.epilog}"
+    elif not words[0].startswith("-") and words[0] not in BUILT_IN:
+        import argparse
+
+        return argparse.Namespace(run=".commands:plugin_command", words=words)
+    return parser.parse_args(words)
 
 
 def _run_command(path: str, service: Service, options: "argparse.Namespace") -> int:
@@ -46,7 +63,7 @@ def _check_inherited(service: Service) -> None:
         sys.exit(INVALID_CONFIGURATION)
 
 
-def _parser(service: Service) -> "argparse.ArgumentParser":
+def create_parser(service: Service) -> "argparse.ArgumentParser":
     import argparse
 
     parser = argparse.ArgumentParser(
@@ -65,17 +82,26 @@ def _parser(service: Service) -> "argparse.ArgumentParser":
         return command
 
     add("serve", "serve until a stop signal (the default)", None)
+    add("worker", "do the work that is not a request, such as jobs, without an application port", None)
     add("config", "print the effective settings and their sources", ".commands:config")
     migrate = add("migrate", "migrate the database and exit", ".commands:migrate")
     migrate.add_argument("--sql", action="store_true", help="print the SQL instead of running it")
     revision = add("revision", "write a new migration from the changes of the models", ".commands:revision")
     revision.add_argument("message", metavar="MESSAGE", help="short description of the change")
+    revision.add_argument(
+        "--empty", action="store_true", help="write one without operations, for example for changes of data"
+    )
     backup = add("backup", "copy an embedded database to a file while it is in use", ".commands:copy")
     restore = add("restore", "restore such a copy while no process has the database open", ".commands:copy")
     for name, copy in (("backup", backup), ("restore", restore)):
         copy.add_argument("file", metavar="FILE", help="path of the copy")
         copy.set_defaults(hook=name)
     add("openapi", "print the OpenAPI document as JSON; needs no configuration", ".commands:openapi")
+    add(
+        "asyncapi",
+        "print the AsyncAPI document of its events as JSON; needs no configuration",
+        ".commands:asyncapi",
+    )
     health = add(
         "health", "probe the running service: exit code 0 if healthy, else 1", ".healthcheck:healthcheck"
     )
@@ -83,7 +109,7 @@ def _parser(service: Service) -> "argparse.ArgumentParser":
     return parser
 
 
-def _serve(service: Service) -> NoReturn:
+def _serve(service: Service, *, serves_requests: bool) -> NoReturn:
     import gc
 
     from .._process.signals import SignalDispatcher
@@ -100,4 +126,4 @@ def _serve(service: Service) -> NoReturn:
 
     from .serve import serve
 
-    serve(service, signals, first)
+    serve(service, signals, first, serves_requests=serves_requests)

@@ -17,6 +17,7 @@ from .._admin.http_server import serve_admin
 from .._admin.worker_status import WorkerStatus
 from .._config.exit_codes import CRASH_LOOP, SECOND_SIGNAL, STOPPED, StartError, leave
 from .._config.service import Service
+from .._config.settings import ServerSettings
 from .._control.log_levels import MainLogLevels
 from .._control.process_hooks import ProcessHooks
 from .._ipc.scoreboard import Phase, Scoreboard
@@ -40,9 +41,18 @@ _ROLL_BACK_S = 1.5
 """Seconds an interrupted migration may take to roll back; at most two with flushing."""
 
 
-def serve(service: Service, signals: SignalDispatcher, first: SpareProcess) -> NoReturn:
-    """Serve until a stop signal, then exit; `first` is the interpreter of the first worker."""
-    signals.handler = main = _MainProcess(service, first)
+def serve(
+    service: Service, signals: SignalDispatcher, first: SpareProcess, *, serves_requests: bool
+) -> NoReturn:
+    """Serve requests, or only do the work that is not a request, until a stop signal; then exit.
+
+    Args:
+        service: The service.
+        signals: Receives signals.
+        first: Interpreter of the first worker.
+        serves_requests: Whether the application port is opened.
+    """
+    signals.handler = main = _MainProcess(service, first, serves_requests=serves_requests)
     code = main.run()
     leave(code, callbacks_s=main.callbacks_s)
 
@@ -53,8 +63,9 @@ class _MainProcess:
     The main thread starts and supervises workers; the signal thread may end the process at any time.
     """
 
-    def __init__(self, service: Service, first: SpareProcess) -> None:
+    def __init__(self, service: Service, first: SpareProcess, *, serves_requests: bool) -> None:
         self._service = service
+        self._serves_requests = serves_requests
         self._first = first
         self._lifecycle = Lifecycle(self._log)
         self._reload_requested = Event()
@@ -126,10 +137,11 @@ class _MainProcess:
         server = config.active.server
         self._directory = directory = RuntimeDirectory(self._service.name)
         share_metrics(directory.metrics)
-        port = ListenSocket(server.host, server.port, variable="PORT")
+        port = ListenSocket(server.host, server.port, variable="PORT") if self._serves_requests else None
+        listener = None if port is None else port.socket
         reports = WorkerReports(directory.metrics)
         spawner = WorkerSpawner(
-            service=self._service, config=config, directory=directory, listener=port.socket, first=self._first
+            service=self._service, config=config, directory=directory, listener=listener, first=self._first
         )
         scoreboard = Scoreboard.create(directory.scoreboard, slots=server.workers + 1)
         pool = WorkerPool(scoreboard, self._lifecycle, spawner)
@@ -138,7 +150,7 @@ class _MainProcess:
             config,
             self._lifecycle,
             scoreboard,
-            port.socket,
+            listener,
             pool=pool,
             rolling_restart=RollingRestart(pool, config, on_replaced=reports.report_replacement),
             on_exit=reports.report_exit,
@@ -150,10 +162,16 @@ class _MainProcess:
         reports.create_metrics()
         self._set_up(resolved, config, directory, pool)
         spawner.startup.wait()
-        port.open(backlog=BACKLOG)
-        if not self._lifecycle.advance(Phase.STARTING, "listening", addr=port.address, tls=server.uses_tls):
+        if not self._open(port, server):
             _park()
         return supervisor
+
+    def _open(self, port: ListenSocket | None, server: ServerSettings) -> bool:
+        """Let the workers begin; return False if the service stops."""
+        if port is None:
+            return self._lifecycle.advance(Phase.STARTING, "working")
+        port.open(backlog=BACKLOG)
+        return self._lifecycle.advance(Phase.STARTING, "listening", addr=port.address, tls=server.uses_tls)
 
     def _set_up(
         self,
@@ -167,7 +185,7 @@ class _MainProcess:
         hooks = ProcessHooks.of_main(resolved.settings)
         hooks.start_process(role="main", index=0, workers=server.workers)
         self._hooks = hooks
-        _log_start(self._service, resolved)
+        _log_start(self._service, resolved, serves_requests=self._serves_requests)
         config.log_levels = levels = MainLogLevels(
             hooks.set_log_levels, directory.path, configured=config.active.log_level_text
         )
@@ -179,7 +197,7 @@ class _MainProcess:
         operator = OperatorEndpoints(
             service=self._service, config=config, hooks=hooks, workers=workers, levels=levels
         )
-        status = WorkerStatus(self._lifecycle, pool)
+        status = WorkerStatus(self._lifecycle, pool, serves_requests=self._serves_requests)
         endpoints = {
             "/metrics": metrics_endpoint(directory.metrics, [*hooks.collectors(), status]),
             **status.endpoints(),
@@ -229,10 +247,11 @@ class _MainProcess:
             getattr(log, level)(message, **fields)
 
 
-def _log_start(service: Service, resolved: Resolved[ServiceSettings]) -> None:
+def _log_start(service: Service, resolved: Resolved[ServiceSettings], *, serves_requests: bool) -> None:
     log.info(
         "starting application",
         service=service.name,
+        command="serve" if serves_requests else "worker",
         version=service.version(),
         environment=resolved.settings.environment,
         pid=os.getpid(),

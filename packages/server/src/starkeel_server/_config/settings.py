@@ -49,6 +49,10 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
     workers: Annotated[int, Variable("WORKERS"), Meta(ge=1, le=64)] = 1
     """Number of worker processes; the usual way to scale is more replicas."""
 
+    run_worker: Annotated[bool, Variable("RUN_WORKER")] = True
+    """Whether the processes that serve requests also do other work, such as jobs; those of the command
+    `worker` always do."""
+
     drain_delay_s: Annotated[Seconds, Variable("DRAIN_DELAY_SECONDS", development="0")] = 5.0
     """Seconds the service keeps serving after a stop signal while it reports not ready: the time a load
     balancer needs to remove it."""

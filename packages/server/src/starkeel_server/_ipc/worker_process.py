@@ -23,7 +23,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         index: Worker index, from 0; a replacement has the index of the worker it replaces.
         slot: Number of its scoreboard slot, which also names its metrics files; unique among running workers.
         environ: Descriptor of the checked environment.
-        listener: Descriptor of the listening socket.
+        listener: Descriptor of the listening socket; None if the worker serves no requests.
         path: `sys.path` of the main process.
         startup: Descriptor of the startup pipe; None unless this worker prepares the startup.
     """
@@ -36,7 +36,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     slot: int
     workers: int
     environ: int
-    listener: int
+    listener: int | None
     path: list[str]
     startup: int | None
 

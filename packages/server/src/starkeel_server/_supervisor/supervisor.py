@@ -36,6 +36,7 @@ class Supervisor:
     """Keeps the configured number of workers running until the service stops.
 
     Args:
+        listener: The listening socket; None if the service serves no requests.
         on_exit: Called with each worker that has ended, and whether that was unexpected.
         reload_requested: Set to reload the configuration and replace every worker.
     """
@@ -45,7 +46,7 @@ class Supervisor:
         config: ReloadableConfig,
         lifecycle: Lifecycle,
         scoreboard: Scoreboard,
-        listener: socket.socket,
+        listener: socket.socket | None,
         *,
         pool: WorkerPool,
         rolling_restart: RollingRestart,
@@ -175,15 +176,19 @@ class Supervisor:
         worker.slot.reset()
 
     def _stop_workers(self) -> None:
-        if self._lifecycle.phase is Phase.DRAINING:
+        # Without requests there is no load balancer that must learn of the stop.
+        if self._lifecycle.phase is Phase.DRAINING and self._listener is not None:
             self._wait_for_exits(time.monotonic() + max(_MIN_DRAIN_S, self._settings.drain_delay_s))
         now = time.monotonic()
         self._over_at = now + self._settings.shutdown_grace_s + self._settings.shutdown_flush_s + MARGIN_S
         self._scoreboard.deadline = now + self._settings.shutdown_grace_s
-        self._lifecycle.advance(Phase.STOPPING, "stopped accepting connections")
-        # The main process's copy; once the workers' copies are closed too, connections are refused instead of
-        # queued.
-        self._listener.close()
+        if self._listener is None:
+            self._lifecycle.advance(Phase.STOPPING, "stopped taking work")
+        else:
+            self._lifecycle.advance(Phase.STOPPING, "stopped accepting connections")
+            # The main process's copy; once the workers' copies are closed too, connections are refused
+            # instead of queued.
+            self._listener.close()
         for worker in self.pool.all():
             if worker.slot.state is WorkerState.STARTING:
                 # It has no connections yet and may take long to check the phase.

@@ -126,21 +126,21 @@ class WorkerSpawner:
     service: Service
     config: ReloadableConfig
     directory: RuntimeDirectory
-    listener: socket.socket
+    listener: socket.socket | None
     first: SpareProcess | None
     """Interpreter of the first worker; None once it is used."""
     startup: StartupListener = field(default_factory=StartupListener)
 
     def __call__(self, index: int, slot: WorkerSlot, use_candidate: bool) -> WorkerProcess:
         snapshot = self.config.candidate if use_candidate else self.config.active
-        listener = self.listener.fileno()
+        listener = None if self.listener is None else self.listener.fileno()
         first, self.first = self.first, None
         startup = None if first is None else self.startup.writer
         spec = WorkerSpec(
             service=self.service,
             scoreboard=str(self.directory.scoreboard),
             metrics=str(self.directory.metrics),
-            descriptors=[*snapshot.descriptors, listener, *([] if startup is None else [startup])],
+            descriptors=[*snapshot.descriptors, *(each for each in (listener, startup) if each is not None)],
             index=index,
             slot=slot.number,
             workers=snapshot.server.workers,

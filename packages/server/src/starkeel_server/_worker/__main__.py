@@ -17,6 +17,9 @@ if __name__ == "__main__":
     # Before the other imports, so that this process also ends if the main process ends meanwhile.
     channel = CommandChannel(int(sys.argv[1]))
 
-    from .worker import run
+    from .._process.deferred_imports import UNUSED_BY_LITESTAR, deferred_imports
+
+    with deferred_imports(UNUSED_BY_LITESTAR):
+        from .worker import run
 
     run(channel)

@@ -15,7 +15,6 @@ import uvloop
 from litestar import Litestar
 from litestar.routes import ASGIRoute, WebSocketRoute
 
-from .._app.open_requests import Drain
 from .._app.plugin import ServerPlugin
 from .._app.plugin_hooks import PluginHooks
 from .._app.readiness import is_ready
@@ -110,7 +109,9 @@ class _Worker:
         # Garbage collection was off during the imports.
         gc.freeze()
         gc.enable()
-        hooks.server_plugin().slot = self._slot
+        plugin = hooks.server_plugin()
+        plugin.slot = self._slot
+        hooks.enable_work(self._spec.listener is None or plugin.settings.run_worker)
         hooks.start_process(role="worker", index=self._spec.index, workers=self._spec.workers)
         return app, hooks, self._start_control_server(hooks, environ)
 
@@ -137,7 +138,7 @@ class _Worker:
         plugin = hooks.server_plugin()
         is_prepared = self._reporter is None or await self._prepare(hooks, self._reporter)
         if is_prepared and await self._until_open():
-            return await self._serve(app, plugin)
+            return await self._serve(app, hooks, plugin)
         return STOPPED, time.monotonic() + plugin.settings.shutdown_flush_s
 
     async def _prepare(self, hooks: PluginHooks, reporter: StartupReporter) -> bool:
@@ -172,12 +173,12 @@ class _Worker:
     def _must_end(self) -> bool:
         return self._slot.phase >= Phase.STOPPING or self._channel.orphaned.is_set()
 
-    async def _serve(self, app: Litestar, plugin: ServerPlugin) -> tuple[int, float]:
+    async def _serve(self, app: Litestar, hooks: PluginHooks, plugin: ServerPlugin) -> tuple[int, float]:
         settings = plugin.settings
         flush_until = 0.0
         try:
             async with asyncio.timeout(None) as closing, app.lifespan():
-                await self._accept_until_stopped(app, plugin)
+                await self._run_until_stopped(app, hooks, plugin)
                 self._slot.state = WorkerState.CLOSING
                 flush_until = time.monotonic() + settings.shutdown_flush_s
                 closing.reschedule(asyncio.get_running_loop().time() + settings.shutdown_flush_s)
@@ -188,43 +189,52 @@ class _Worker:
             return WORKER_KILLED, flush_until
         return STOPPED, flush_until
 
-    async def _accept_until_stopped(self, app: Litestar, plugin: ServerPlugin) -> None:
-        listener = socket.socket(fileno=self._received[self._spec.listener])
-        engine = Engine(
-            app,
-            listener,
-            plugin.settings,
-            number=self._spec.index + 1,
-            # A mounted application may have WebSockets.
-            uses_websockets=any(isinstance(route, (WebSocketRoute, ASGIRoute)) for route in app.routes),
-        )
+    async def _run_until_stopped(self, app: Litestar, hooks: PluginHooks, plugin: ServerPlugin) -> None:
+        engine = self._create_engine(app, plugin)
         # Publish the state before checking for shutdown; otherwise the main process could kill a
         # worker that already accepts connections.
         self._slot.state = WorkerState.OPENING
         if self._must_end:
             return
-        engine.start()
+        if engine is not None:
+            engine.start()
         with loop_watchdog(self._slot, after_s=plugin.settings.loop_stall_s):
             self._slot.state = WorkerState.UP
             self._channel.notify()
             async with asyncio.TaskGroup() as tasks:
-                readiness = tasks.create_task(self._check_readiness(plugin))
-                monitor = tasks.create_task(connection_monitor(app, engine, plugin.settings).run())
+                background = [tasks.create_task(self._check_readiness(plugin))]
+                if engine is not None:
+                    monitor = connection_monitor(app, engine, plugin.settings)
+                    background.append(tasks.create_task(monitor.run()))
                 await self._wait_until(lambda: self._must_end or self._slot.is_replaced)
-                if not self._must_end:
+                if engine is not None and not self._must_end:
                     engine.pause()
                 await self._wait_until(lambda: self._must_end)
-                readiness.cancel()
-                monitor.cancel()
-            if plugin.drain is not None:
-                await self._finish(engine, plugin.drain, plugin.settings.shutdown_grace_s)
+                for task in background:
+                    task.cancel()
+            await self._finish(engine, hooks, plugin)
+
+    def _create_engine(self, app: Litestar, plugin: ServerPlugin) -> Engine | None:
+        """Return what serves requests; None if this worker serves none."""
+        if self._spec.listener is None:
+            return None
+        return Engine(
+            app,
+            socket.socket(fileno=self._received[self._spec.listener]),
+            plugin.settings,
+            number=self._spec.index + 1,
+            # A mounted application may have WebSockets.
+            uses_websockets=any(isinstance(route, (WebSocketRoute, ASGIRoute)) for route in app.routes),
+        )
 
     async def _check_readiness(self, plugin: ServerPlugin) -> None:
         while plugin.readiness is not None:
             self._slot.is_ready = is_ready(await plugin.readiness.check())
             await asyncio.sleep(READINESS_INTERVAL_S)
 
-    async def _finish(self, engine: Engine, drain: Drain, grace_s: float) -> None:
+    async def _finish(self, engine: Engine | None, hooks: PluginHooks, plugin: ServerPlugin) -> None:
+        """Let requests and the other work finish within the grace period."""
+        grace_s = plugin.settings.shutdown_grace_s
         if self._slot.is_replaced:
             grace_s = max(REPLACED_GRACE_S, grace_s)
         own = time.monotonic() + grace_s
@@ -234,14 +244,19 @@ class _Worker:
             # later.
             return max(0.0, (self._slot.scoreboard.deadline or own) - time.monotonic())
 
-        # First: once stopped, Granian closes WebSockets without a close frame.
-        await drain.end_streams()
-        engine.stop()
-        late = await drain.finish(remaining_s)
+        late = 0
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(hooks.drain(remaining_s))
+            if engine is not None and plugin.drain is not None:
+                # First: once stopped, Granian closes WebSockets without a close frame.
+                await plugin.drain.end_streams()
+                engine.stop()
+                late = await plugin.drain.finish(remaining_s)
         if late:
             log.warning("requests cancelled", count=late, after_s=grace_s)
-        minimum, maximum = CLOSE_CONNECTIONS_S
-        await engine.wait_stopped(timeout_s=max(minimum, min(maximum, remaining_s())))
+        if engine is not None:
+            minimum, maximum = CLOSE_CONNECTIONS_S
+            await engine.wait_stopped(timeout_s=max(minimum, min(maximum, remaining_s())))
 
 
 async def _connect(hooks: PluginHooks, reporter: StartupReporter) -> bool:
