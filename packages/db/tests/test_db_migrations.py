@@ -182,6 +182,7 @@ async def test_a_service_that_does_not_migrate_is_ready_once_another_process_has
         with pytest.raises(SchemaBehindError, match="0001_things") as caught:
             await plugin.check_ready()
         assert caught.value.missing == ["0001_things"]
+        assert f"`python -m {package.name.removesuffix('.migrations')} migrate`" in str(caught.value)
 
         await package.plugin(database_url).migrate()
         await plugin.check_ready()
@@ -225,19 +226,24 @@ def test_a_revision_is_written_from_the_models(package: Package, database_url: s
     assert '"""Create books."""' in text
     assert 'down_revision = "0001_create_shelves"' in text
     assert "fk_books_shelf_id_shelves" in text
-    with pytest.raises(SchemaBehindError, match="0002_create_books"):
+    service = package.name.removesuffix(".migrations")
+    with pytest.raises(SchemaBehindError, match=f"0002_create_books: run `python -m {service} migrate`"):
         with_books.revision("too early")
     assert asyncio.run(with_books.migrate()) == 1
 
-    (third,) = with_books.revision("nothing")
+    assert with_books.revision("nothing") == []
+    (third,) = with_books.revision("only data", empty=True)
+    assert sorted(path.name for path in package.folder.glob("0*.py")) == [first.name, second.name, third.name]
     assert "op." not in third.read_text().partition("def upgrade")[2]
 
 
-async def test_services_can_share_a_database(database_url: str) -> None:
-    for service in ("accounts", "orders"):
-        settings = DatabaseSettings(url=Secret(database_url), min_connections=0)
-        plugin = DatabasePlugin(settings, metadata=MetaData(), migrations=f"{service}.migrations")
+async def test_services_can_share_a_database(package: Package, database_url: str) -> None:
+    package.add("0001_create_tools", 'op.execute("CREATE TABLE tools (id INTEGER)")')
+    settings = DatabaseSettings(url=Secret(database_url), min_connections=0)
+    orders = DatabasePlugin(settings, metadata=MetaData(), migrations="orders.migrations")
+
+    for plugin in (package.plugin(database_url), orders):
         assert await plugin.migrate() > 0
         assert await plugin.migrate() == 0
 
-    assert {"users", "orders"} <= await tables(database_url)
+    assert {"tools", "orders"} <= await tables(database_url)

@@ -144,7 +144,9 @@ async def test_an_unexpected_error_ends_no_background_task(
     for module, name in ((subscriptions, "read_pages"), (relay.Relay, "_claim")):
         monkeypatch.setattr(module, name, failing_once(name, getattr(module, name)))
     monkeypatch.setattr("starkeel_db._retention._EVERY_S", 0.02)
-    monkeypatch.setattr(OutboxPlugin, "forget_old", failing_once("forget_old", OutboxPlugin.forget_old))
+    monkeypatch.setattr(
+        OutboxPlugin, "delete_old_rows", failing_once("delete_old_rows", OutboxPlugin.delete_old_rows)
+    )
     shelf = Shelf()
     async with boxes(database_url, broker=shelf) as [box], box.outbox.following("ada") as subscription:
         await until(lambda: len(failed) == 3)
@@ -154,5 +156,5 @@ async def test_an_unexpected_error_ends_no_background_task(
 
     mistakes = [entry for entry in logged if isinstance(entry.get("exc_info"), TypeError)]
     assert {str(entry["exc_info"]) for entry in mistakes} >= {
-        f"mistake in {name}" for name in ("read_pages", "_claim", "forget_old")
+        f"mistake in {name}" for name in ("read_pages", "_claim", "delete_old_rows")
     }

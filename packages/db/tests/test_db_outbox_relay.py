@@ -111,7 +111,7 @@ async def test_old_events_are_deleted_unless_the_broker_lacks_them(database_url:
         await box.add("ada", "3")
         await box.execute("UPDATE outbox SET created_at = '2020-01-01 00:00:00+00:00'")
 
-        assert await box.outbox.forget_old() == 2
+        assert await box.outbox.delete_old_rows() == 2
         assert await box.execute("SELECT payload FROM outbox") == [("3",)]
 
 

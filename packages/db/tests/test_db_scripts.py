@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from starkeel_db import MigrationError
 from starkeel_db._migrations.scripts import Scripts, revisions_in_line
 
 FIRST = 'revision = "0001_first"\ndown_revision = None\n'
@@ -18,6 +19,27 @@ def folder_with(folder: Path, *texts: str) -> Path:
         # File names in reverse order of the revisions.
         (folder / f"r{9 - number}.py").write_text(text + "\n\ndef upgrade():\n    pass\n")
     return folder
+
+
+@pytest.mark.parametrize("is_module", [False, True], ids=["no migrations", "a module"])
+def test_an_application_without_a_migrations_package_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_module: bool
+) -> None:
+    name = f"hello_{is_module}".lower()
+    monkeypatch.syspath_prepend(tmp_path)
+    if is_module:
+        (tmp_path / f"{name}.py").touch()
+    else:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+
+    with pytest.raises(MigrationError) as raised:
+        Scripts(f"{name}.migrations")
+
+    assert str(raised.value) == (
+        f"there is no package `{name}.migrations` for migrations: make the application a package, a folder"
+        f" `{name}` with `__init__.py` and `__main__.py`, and in it a folder `migrations` with `__init__.py`"
+    )
 
 
 def test_revisions_are_ordered_by_down_revision(tmp_path: Path) -> None:

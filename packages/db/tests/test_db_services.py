@@ -16,15 +16,18 @@ from starkeel_config import Secret
 from starkeel_db import DatabasePlugin, DatabaseSettings, IdempotencyPlugin, OutboxPlugin
 from starkeel_db._migrations.autogenerate import comparison
 from starkeel_db._migrations.scripts import Scripts
+from starkeel_jobs import JobSettings, JobsPlugin
+from starkeel_messaging import MessagingPlugin, MessagingSettings
+
+EVENTS = {"accounts": "user_events", "orders": "order_events"}
+"""Modules with the types of the events that a service publishes."""
 
 
 @pytest.mark.parametrize("service", ["accounts", "orders"])
 async def test_models_and_migrations_agree(database_url: str, service: str) -> None:
     metadata = _metadata(service)
     plugin = _plugin(database_url, service, metadata)
-    if service == "orders":
-        hour = timedelta(hours=1)
-        Litestar(plugins=[plugin, IdempotencyPlugin(lifetime=hour), OutboxPlugin(retention=hour)])
+    Litestar(plugins=[plugin, *_plugins(service)])
 
     assert (await plugin.migrate() or 0) > 0
     assert await _differences(database_url, metadata, f"alembic_version_{service}") == []
@@ -42,6 +45,18 @@ async def test_every_revision_can_be_downgraded_and_upgraded(database_url: str, 
             await connection.run_sync(_downgrade, scripts, below)
             await connection.commit()
         assert await plugin.migrate() == below
+
+
+def _plugins(service: str) -> list[Any]:
+    """Return the plugins of a service that have tables."""
+    hour, publishes = timedelta(hours=1), import_module(f"{service}.{EVENTS[service]}").PUBLISHED
+    handlers = [import_module("orders.user_events").cancel_open_orders] if service == "orders" else []
+    return [
+        *([IdempotencyPlugin(lifetime=hour)] if service == "orders" else []),
+        OutboxPlugin(retention=hour),
+        JobsPlugin(JobSettings(), jobs=[]),
+        MessagingPlugin(MessagingSettings(), service=service, publishes=publishes, handlers=handlers),
+    ]
 
 
 def _metadata(service: str) -> MetaData:

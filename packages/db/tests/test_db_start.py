@@ -93,10 +93,23 @@ async def test_a_file_that_cannot_be_opened_is_refused_at_once(package: Package,
         await package.plugin(f"sqlite:///{tmp_path}/file/orders.db", startup_timeout_s=60).connect()
 
 
-async def test_an_sqlite_file_is_created_with_its_folder_in_wal_mode(
+@pytest.mark.parametrize("folder", ["datta", ".data/deep", "deep/.data"])
+def test_a_folder_that_does_not_exist_is_reported_and_not_created(
+    package: Package, tmp_path: Path, folder: str
+) -> None:
+    path = tmp_path / folder / "orders.db"
+
+    with pytest.raises(DatabaseUnreachableError) as raised:
+        asyncio.run(package.plugin(f"sqlite:///{path}", startup_timeout_s=60).connect())
+
+    assert f"the folder {path.parent} does not exist; correct DATABASE_URL" in str(raised.value)
+    assert list(tmp_path.rglob("*data*")) == list(tmp_path.rglob("deep")) == []
+
+
+async def test_an_sqlite_file_is_created_with_the_default_folder_in_wal_mode(
     package: Package, tmp_path: Path
 ) -> None:
-    path = tmp_path / "deep" / "down" / "orders.db"
+    path = tmp_path / ".data" / "orders.db"
     package.add("0001_things", 'op.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")')
     plugin = package.plugin(f"sqlite:///{path}")
 
@@ -130,7 +143,7 @@ async def test_a_wrong_password_is_reported(package: Package, postgres_url: str)
 
     with pytest.raises(DatabaseUnreachableError, match=expected):
         await package.plugin(
-            f"postgresql://nobody:hunter2@{host}:{port}/{name}", startup_timeout_s=0.2
+            f"postgresql://nobody:hunter2@{host}:{port}/{name}", startup_timeout_s=3
         ).connect()
 
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ._base.settings import DatabaseSettings
     from ._idempotency import IdempotencyPlugin
     from ._outbox.plugin import OutboxPlugin
-    from ._outbox.relay import Broker, BrokerUnavailableError
+    from ._outbox.publishing import Broker, BrokerUnavailableError
     from ._outbox.subscription import Subscription
     from ._outbox.writer import Event
-    from ._plugin import DatabasePlugin
+    from ._plugin import DatabasePlugin, database_of
     from ._retention import delete_batch, deleting
     from ._session.conflict_retry import repeat_conflicts
     from ._session.unit_of_work import UnitOfWorkIsOverError, after_commit, read_only
@@ -45,10 +45,10 @@ else:
             "_base.settings": ["DatabaseSettings"],
             "_idempotency": ["IdempotencyPlugin"],
             "_outbox.plugin": ["OutboxPlugin"],
-            "_outbox.relay": ["Broker", "BrokerUnavailableError"],
+            "_outbox.publishing": ["Broker", "BrokerUnavailableError"],
             "_outbox.subscription": ["Subscription"],
             "_outbox.writer": ["Event"],
-            "_plugin": ["DatabasePlugin"],
+            "_plugin": ["DatabasePlugin", "database_of"],
             "_retention": ["delete_batch", "deleting"],
             "_session.conflict_retry": ["repeat_conflicts"],
             "_session.unit_of_work": ["UnitOfWorkIsOverError", "after_commit", "read_only"],
@@ -81,6 +81,7 @@ __all__ = [
     "Subscription",
     "UnitOfWorkIsOverError",
     "after_commit",
+    "database_of",
     "delete_batch",
     "deleting",
     "read_only",

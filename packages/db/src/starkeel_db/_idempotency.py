@@ -15,7 +15,7 @@ from sqlalchemy import BindParameter, Column, LargeBinary, MetaData, SmallIntege
 
 from ._outbox.writer import EVENT_TYPES, INSERT_IN_TURN, last_to_write
 from ._plugin import DatabasePlugin, database_of
-from ._retention import delete_batch, deleting
+from ._retention import delete_batch, deleting_unless_scheduled
 from ._session.unit_of_work import is_postgres
 
 _TABLE: Final = "idempotency_keys"
@@ -133,15 +133,15 @@ class IdempotencyPlugin(InitPlugin):
             parameters |= event
         return (await session.execute(statement, parameters)).first() is not None
 
-    async def forget_expired(self) -> int:
+    async def delete_old_rows(self) -> int:
         """Delete at most 1000 expired responses and return their number."""
         columns = self._table.c
         async with self._database.session() as session:
             return await delete_batch(session, columns.key, columns.expires_at <= datetime.now(UTC))
 
     @asynccontextmanager
-    async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
-        async with deleting(self.forget_expired, "idempotency keys"):
+    async def _lifespan(self, app: Litestar) -> AsyncGenerator[None]:
+        async with deleting_unless_scheduled(app, self.delete_old_rows, "idempotency keys"):
             yield
 
 

@@ -181,8 +181,12 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         """
         return blocking_operations(Scripts(self._package), self.metadata)
 
-    def revision(self, message: str) -> list[Path]:
-        """Write a migration from the difference between models and database.
+    def revision(self, message: str, *, empty: bool = False) -> list[Path]:
+        """Write a migration from the difference between models and database; nothing if there is none.
+
+        Args:
+            message: Description, which becomes a part of the name.
+            empty: Write a migration without operations instead, to be filled by hand.
 
         Raises:
             SchemaBehindError: The database lacks an existing migration.
@@ -191,7 +195,9 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         async def write() -> list[Path]:
             async with self._unpooled() as engine:
                 await wait_until_answering(engine, self.settings)
-                return await write_revision(engine, Scripts(self._package), self.metadata, message)
+                return await write_revision(
+                    engine, Scripts(self._package), self.metadata, message, is_empty=empty
+                )
 
         return asyncio.run(write())
 
@@ -203,8 +209,9 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         """
         from ._sqlite_backup import back_up, sqlite_file
 
-        back_up(sqlite_file(self.settings.target, instead="pg_dump --format=custom"), file)
-        log.info("database backed up", file=str(file), bytes=file.stat().st_size)
+        database = sqlite_file(self.settings.target, instead="pg_dump --format=custom")
+        back_up(database, file)
+        log.info("database backed up", database=str(database), backup=str(file), bytes=file.stat().st_size)
 
     def restore(self, file: Path) -> None:
         """Restore a backup of an SQLite database, which no process may have open.
@@ -216,8 +223,8 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
 
         database = sqlite_file(self.settings.target, instead="pg_restore")
         kept = restore(database, file, Scripts(self._package))
-        before = {} if kept is None else {"before": str(kept)}
-        log.info("database restored", file=str(file), **before)
+        previous = {} if kept is None else {"previous_data": str(kept)}
+        log.info("database restored", database=str(database), backup=str(file), **previous)
 
     async def check_ready(self) -> None:
         """Raise when the database does not answer or lacks a migration."""
@@ -235,7 +242,7 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
         set_newer(bool(found.difference(scripts.names())))
         # Once it was current, a database that lacks revisions was restored: the metric reports it.
         if missing and not self._is_schema_current:
-            raise SchemaBehindError(missing)
+            raise SchemaBehindError(missing, service=scripts.service)
         self._is_schema_current = True
         self._check_schema_at = time.monotonic() + _CHECK_SCHEMA_EVERY_S
 

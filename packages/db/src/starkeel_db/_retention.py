@@ -7,9 +7,11 @@ from typing import Any
 
 import anyio
 import structlog
+from litestar import Litestar
 from sqlalchemy import Column, ColumnElement, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_config import RetentionScheduleHook
 
 from ._base.errors import DatabaseUnavailable
 
@@ -35,6 +37,18 @@ async def deleting(delete_expired: Callable[[], Awaitable[int]], what: str) -> A
             yield
         finally:
             tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def deleting_unless_scheduled(
+    app: Litestar, delete_old_rows: Callable[[], Awaitable[int]], what: str
+) -> AsyncGenerator[None]:
+    """Do the same as `deleting` unless a plugin of the application deletes old rows by a schedule."""
+    if any(isinstance(plugin, RetentionScheduleHook) for plugin in app.plugins):
+        yield
+        return
+    async with deleting(delete_old_rows, what):
+        yield
 
 
 async def delete_batch(session: AsyncSession, column: Column[Any], is_expired: ColumnElement[bool]) -> int:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from ._base.dsn import DatabaseUrl, PostgresUrl
 from ._base.errors import DatabaseError, NotADatabaseError, sqlite_code
+from ._driver.sqlite import require_folder
 from ._migrations.scripts import Scripts
 
 _WAIT_S = 5.0
@@ -45,7 +46,9 @@ def back_up(database: Path, file: Path) -> None:
     if file.exists() and file.samefile(database):
         raise BackupError(f"{file} is the database itself")
     part = file.with_name(f"{file.name}.part")
-    with _mapped_errors(database, file), _removed(part):
+    with _mapped_errors(database):
+        _check_format(database)
+    with _mapped_errors(file), _removed(part):
         part.touch(mode=0o600)
         part.chmod(0o600)
         with closing(_opened(database)) as source, closing(_opened(part)) as target:
@@ -71,21 +74,40 @@ def restore(database: Path, file: Path, scripts: Scripts) -> Path | None:
         raise BackupError(f"{file} does not exist")
     if database.exists() and file.samefile(database):
         raise BackupError(f"{file} is the database itself")
-    with _mapped_errors(database, file):
+    with _mapped_errors(file):
         _check_integrity(file)
         _check_revisions(file, scripts)
-        kept = None
+    kept = None
+    with _mapped_errors(database):
         if database.exists():
-            with _exclusive(database):
-                pass
-            kept = database.with_name(f"{database.name}.before-restore")
-            back_up(database, kept)
-        database.parent.mkdir(parents=True, exist_ok=True)
+            kept = _kept(database)
+        require_folder(database)
         with _exclusive(database) as target, closing(_opened(file)) as source:
             # One transaction: an interrupted restore leaves the previous content.
             source.backup(target)
         _check_integrity(database)
     return kept
+
+
+def _kept(database: Path) -> Path:
+    """Back up the database that a restore replaces; return the file."""
+    kept = database.with_name(f"{database.name}.before-restore")
+    try:
+        with _mapped_errors(database), _exclusive(database):
+            pass
+        back_up(database, kept)
+    except NotADatabaseError as error:
+        raise NotADatabaseError(
+            f"{database}, which the backup would replace, is damaged: move it and its `-wal` and `-shm` files"
+            " to another folder, and restore again"
+        ) from error
+    return kept
+
+
+def _check_format(file: Path) -> None:
+    """Read the first page, which has the format, and fails for a file that is no database."""
+    with closing(_opened(file)) as connection:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
 
 def _check_integrity(file: Path) -> None:
@@ -152,12 +174,13 @@ def _removed(part: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _mapped_errors(database: Path, file: Path) -> Iterator[None]:
+def _mapped_errors(file: Path) -> Iterator[None]:
+    """Raise the errors of SQLite and of the system as those of this file."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         if sqlite_code(error) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-            raise NotADatabaseError(f"{database} or {file} is not an SQLite database, or damaged") from error
-        raise BackupError(f"{database} and {file}: {error}") from error
+            raise NotADatabaseError(f"{file} is not an SQLite database, or damaged") from error
+        raise BackupError(f"{file}: {error}") from error
     except OSError as error:
         raise BackupError(f"{error.filename or file}: {error.strerror or error}") from error

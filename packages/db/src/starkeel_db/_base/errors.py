@@ -78,14 +78,18 @@ class NewerDatabaseError(MigrationError):
 class SchemaBehindError(DatabaseError):
     """The database lacks revisions that the code needs.
 
+    Args:
+        missing: Names of the missing revisions, oldest first.
+        service: Name of the service's package, for the command that applies them.
+
     Attributes:
         missing: Names of the missing revisions, oldest first.
     """
 
-    def __init__(self, missing: list[str]) -> None:
+    def __init__(self, missing: list[str], *, service: str) -> None:
         super().__init__(
             f"the database lacks {'revision' if len(missing) == 1 else 'revisions'} "
-            f"{', '.join(missing)}: run the `migrate` verb, or set RUN_MIGRATIONS=true"
+            f"{', '.join(missing)}: run `python -m {service} migrate`, or set RUN_MIGRATIONS=true"
         )
         self.missing = missing
 

@@ -71,7 +71,7 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
     """Seconds to wait at start for the database to answer; then the process exits with 69."""
 
     run_migrations: Annotated[bool, Variable("RUN_MIGRATIONS")] = True
-    """Whether to apply missing migrations at start; `false` where a job runs the `migrate` verb instead."""
+    """Whether to apply missing migrations at start; `false` where the command `migrate` applies them."""
 
     workers: Annotated[int, Variable("WORKERS"), Meta(ge=1, le=64)] = 1
     """Worker processes; replicas are the usual way to scale."""

@@ -12,10 +12,12 @@ from .._compat import set_daemon
 from .statements import Open
 
 _BUSY_AGAIN_S = 0.01
+_OWN_FOLDER = ".data"
+"""Name of the folder of the default URL in development, which is created."""
 
 
 def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = True) -> Open:
-    """Return a function that opens a file; it is created, with its directory, if it does not exist.
+    """Return a function that opens a file; it is created if it does not exist, and its folder must exist.
 
     It waits `busy_timeout_s` seconds for the lock of another transaction. A migration that rebuilds a table
     must not enforce foreign keys.
@@ -23,7 +25,7 @@ def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = Tru
 
     async def open_connection() -> aiosqlite.Connection:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            require_folder(path)
             # No isolation level: the driver must not begin transactions by itself.
             connecting = aiosqlite.connect(path, isolation_level=None, timeout=busy_timeout_s)
             # A thread that is still opening the file must not delay the exit of the process.
@@ -46,6 +48,26 @@ def sqlite_opener(path: Path, *, busy_timeout_s: float, foreign_keys: bool = Tru
         return connection
 
     return open_connection
+
+
+def require_folder(path: Path) -> None:
+    """Check that the folder of a database exists; only the default one of development is created.
+
+    A misspelled path would otherwise be a new, empty database.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        NotADirectoryError: It is a file.
+    """
+    folder = path.parent
+    if folder.name == _OWN_FOLDER and folder.parent.is_dir():
+        folder.mkdir(exist_ok=True)
+    elif folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder.absolute()} is not a folder; correct DATABASE_URL")
+    elif not folder.exists():
+        raise FileNotFoundError(
+            f"the folder {folder.absolute()} does not exist; correct DATABASE_URL, or create the folder"
+        )
 
 
 async def _enable_wal(connection: aiosqlite.Connection, *, within_s: float) -> None:

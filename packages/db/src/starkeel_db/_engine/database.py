@@ -39,6 +39,7 @@ class Database:
         self.reading = self.engine.execution_options(**{BEGIN: READING})
         self.sessions = Sessions(self.engine, self.pool, settings)
         self._minimum = share.minimum
+        self._is_file = settings.target.dialect == "sqlite"
         self._idle_timeout_s = settings.idle_timeout_s
         self._metrics = PoolMetrics(self.pool, minimum=share.minimum)
         self._check_lock = asyncio.Lock()
@@ -60,14 +61,19 @@ class Database:
         """Keep the minimum size, close idle connections and update the metrics, once a second."""
         while True:
             try:
-                # `run_sync` provides the greenlet; the session itself is not used.
-                await AsyncSession().run_sync(lambda _: self._close_and_open())
+                await self._resize_pool()
             except DatabaseUnavailable as error:
                 log.debug("minimum pool size not reached", reason=error.reason)
             except Exception as error:  # noqa: BLE001 - the pool works without maintenance; the next run retries
                 log.warning("pool maintenance failed", error=repr(error))
             self._metrics.update()
             await anyio.sleep(_MAINTENANCE_EVERY_S)
+
+    async def _resize_pool(self) -> None:
+        # A file is opened by a thread, which must not outlive the event loop.
+        with anyio.CancelScope(shield=self._is_file):
+            # `run_sync` provides the greenlet; the session itself is not used.
+            await AsyncSession().run_sync(lambda _: self._close_and_open())
 
     def _close_and_open(self) -> None:
         self.pool.close_unneeded(minimum=self._minimum, idle_timeout_s=self._idle_timeout_s)

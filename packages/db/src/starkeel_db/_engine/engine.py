@@ -165,10 +165,14 @@ async def wait_until_answering(engine: AsyncEngine, settings: DatabaseSettings) 
         NotADatabaseError: The file is not a database.
     """
     ends_at = time.monotonic() + settings.startup_timeout_s
+    reason, silent = "", _silent(settings)
     for attempt in itertools.count():
-        reason = await _attempt(engine, settings, left_s=ends_at - time.monotonic())
-        if reason is None:
+        found = await _attempt(engine, settings, left_s=ends_at - time.monotonic())
+        if found is None:
             return
+        # The last attempt has less time than the server may need.
+        if found != silent or not reason:
+            reason = found
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
             waited = f"waited {settings.startup_timeout_s:g} s, DB_STARTUP_TIMEOUT_SECONDS"
@@ -191,7 +195,11 @@ async def _attempt(engine: AsyncEngine, settings: DatabaseSettings, *, left_s: f
             raise refusal(f"DATABASE_URL: {error.reason}") from error
         return error.reason
     except TimeoutError:
-        return f"{settings.target} does not answer"
+        return _silent(settings)
     except (SQLAlchemyError, OSError) as error:
         return f"{settings.target}: {reason_of(error)}"
     return None
+
+
+def _silent(settings: DatabaseSettings) -> str:
+    return f"{settings.target} does not answer"

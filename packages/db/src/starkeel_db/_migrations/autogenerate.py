@@ -16,9 +16,16 @@ _MAX_NAME = 32
 
 
 async def write_revision(
-    engine: AsyncEngine, scripts: Scripts, metadata: MetaData, message: str
+    engine: AsyncEngine, scripts: Scripts, metadata: MetaData, message: str, *, is_empty: bool
 ) -> list[Path]:
-    """Compare the models with the database and write the difference as a migration.
+    """Compare the models with the database and write the difference, if any, as a migration.
+
+    Args:
+        engine: The database.
+        scripts: The migrations.
+        metadata: The tables of the models.
+        message: Description, which becomes a part of the name.
+        is_empty: Whether to write a migration without operations instead.
 
     Raises:
         SchemaBehindError: The database lacks a migration.
@@ -27,19 +34,25 @@ async def write_revision(
     async with engine.connect() as connection:
         missing = scripts.missing(await scripts.applied(connection))
     if missing:
-        raise SchemaBehindError(missing)
+        raise SchemaBehindError(missing, service=scripts.service)
     name = revision_name(len(scripts.names()) + 1, message)
 
     def write(connection: Connection) -> list[Path]:
         from alembic import command
 
-        config = scripts.config(connection, **comparison(metadata))
-        made = command.revision(config, message, autogenerate=True, rev_id=name)
+        options = comparison(metadata) | {"process_revision_directives": _discard_empty}
+        config = scripts.config(connection, **options)
+        made = command.revision(config, message, autogenerate=not is_empty, rev_id=name)
         found = made if isinstance(made, list) else [made]
         return [Path(script.path) for script in found if script is not None]
 
     async with engine.connect() as connection:
         return await connection.run_sync(write)
+
+
+def _discard_empty(_context: Any, _revision: Any, directives: list[Any]) -> None:
+    if directives[0].upgrade_ops.is_empty():
+        directives.clear()
 
 
 def revision_name(number: int, message: str) -> str:

@@ -43,11 +43,11 @@ class Scripts:
         logger = logging.getLogger("alembic")
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.WARNING)
-        self._folder = Path(str(import_module(package).__path__[0]))
+        self._folder = _folder_of(package)
         # One table per service, so that services can share a database.
-        service = package.partition(".")[0]
-        self.version_table = f"{VERSION_TABLES}_{service}"
-        self.history = History(service)
+        self.service = package.partition(".")[0]
+        self.version_table = f"{VERSION_TABLES}_{self.service}"
+        self.history = History(self.service)
         self._line = revisions_in_line(self._folder)
 
     def config(self, connection: Connection | None = None, **options: Any) -> "Config":
@@ -173,6 +173,27 @@ class Scripts:
         from alembic.script import ScriptDirectory
 
         return ScriptDirectory.from_config(self.config())
+
+
+def _folder_of(package: str) -> Path:
+    """Return the folder of a migrations package.
+
+    Raises:
+        MigrationError: It, or the package of the application, is not a package.
+    """
+    application, _, name = package.rpartition(".")
+    try:
+        return Path(str(import_module(package).__path__[0]))
+    except (ModuleNotFoundError, AttributeError) as error:
+        missing = getattr(error, "name", package)
+        if missing is not None and missing not in {application, package}:
+            # A module that it imports is missing.
+            raise
+        raise MigrationError(
+            f"there is no package `{package}` for migrations: make the application a package, a folder"
+            f" `{application.replace('.', '/')}` with `__init__.py` and `__main__.py`, and in it a folder"
+            f" `{name}` with `__init__.py`"
+        ) from error
 
 
 def revisions_in_line(folder: Path) -> list[str] | None:

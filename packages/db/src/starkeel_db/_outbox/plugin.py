@@ -15,9 +15,11 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .._plugin import DatabasePlugin, database_of
-from .._retention import delete_batch, deleting
+from .._retention import delete_batch, deleting_unless_scheduled
 from .._session.unit_of_work import after_commit
-from .relay import Broker, Relay
+from .broker_memory import BrokerMemory, broker_table
+from .publishing import Broker
+from .relay import Relay
 from .subscription import Subscription
 from .subscriptions import Subscriptions
 from .writer import Notifier, outbox_table, write_last
@@ -31,17 +33,18 @@ class OutboxPlugin(InitPlugin):
 
     Subscribers read the table: they receive the events of all processes, and those of the past. A broker gets
     every event at least once, and events with the same key in order. The service's migrations must create the
-    table.
+    table, and `outbox_broker` for a broker that has an identity.
 
     Args:
         database: Database of the service; by default that of the application's `DatabasePlugin`.
-        metadata: Metadata of the models, by default the database's; the table `outbox` is added to it.
+        metadata: Metadata of the models, by default the database's; the tables are added to it.
         retention: How long events are kept; events that the broker has not received yet are kept longer.
         broker: Broker to publish to, or None.
     """
 
     _database: DatabasePlugin
     _table: Table
+    _broker_table: Table | None = None
     _subscriptions: Subscriptions
 
     def __init__(
@@ -56,18 +59,30 @@ class OutboxPlugin(InitPlugin):
         self._metadata = metadata
         self._retention = retention
         self._broker = broker
+        self._has_identity = hasattr(broker, "identity")
         self._notifier = Notifier()
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the table, the dependency and the background tasks."""
         self._database = database = self._given or database_of(app_config)
-        metadata, dialect = self._metadata or database.metadata, database.settings.target.dialect
-        self._table = outbox_table(metadata, dialect=dialect)
+        self._metadata = self._metadata or database.metadata
+        self._table = outbox_table(self._metadata, dialect=database.settings.target.dialect)
+        self._add_broker_table()
         self._subscriptions = Subscriptions(database, self._table)
         app_config.dependencies.setdefault("outbox", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(OutboxPlugin)
         app_config.lifespan.append(self._lifespan)
         return app_config
+
+    def publish_to(self, broker: Broker | None) -> None:
+        """Publish to a broker that has an identity; called before the start, such as by another plugin.
+
+        With None, which stands for one that is not configured, only the table `outbox_broker` is added: what
+        migrations create does not depend on the configuration.
+        """
+        self._broker = broker
+        self._has_identity = True
+        self._add_broker_table()
 
     async def add(self, session: AsyncSession, *, key: str, kind: str, payload: str) -> None:
         """Add an event to a unit of work; it is published after the commit, and discarded on a rollback.
@@ -97,7 +112,7 @@ class OutboxPlugin(InitPlugin):
         place = "to a broker" if self._broker else "within the service"
         yield "outbox", True, f"events are published {place}"
 
-    async def forget_old(self) -> int:
+    async def delete_old_rows(self) -> int:
         """Delete at most 1000 events older than the retention and return their number."""
         table = self._table
         is_over = table.c.created_at <= datetime.now(UTC) - self._retention
@@ -106,17 +121,28 @@ class OutboxPlugin(InitPlugin):
         async with self._database.session() as session:
             return await delete_batch(session, table.c.position, is_over)
 
+    def _add_broker_table(self) -> None:
+        if self._has_identity and self._metadata is not None:
+            self._broker_table = broker_table(self._metadata)
+
+    def _relay(self, broker: Broker) -> Relay:
+        table, memory = self._broker_table, None
+        if table is not None:
+            memory = BrokerMemory(self._database, table, self._table)
+        return Relay(self._database, self._table, broker, self._notifier, memory=memory)
+
     def _committed(self, key: str) -> None:
         self._subscriptions.notify(key)
         self._notifier.notify_all()
 
     @asynccontextmanager
-    async def _lifespan(self, _: Litestar) -> AsyncGenerator[None]:
+    async def _lifespan(self, app: Litestar) -> AsyncGenerator[None]:
+        deleting = deleting_unless_scheduled(app, self.delete_old_rows, "outbox")
         try:
-            async with deleting(self.forget_old, "outbox"), anyio.create_task_group() as tasks:
+            async with deleting, anyio.create_task_group() as tasks:
                 tasks.start_soon(self._subscriptions.run)
                 if self._broker is not None:
-                    tasks.start_soon(Relay(self._database, self._table, self._broker, self._notifier).run)
+                    tasks.start_soon(self._relay(self._broker).run)
                 try:
                     yield
                 finally:

@@ -5,13 +5,15 @@ and the results are recorded in another. A claim is a time in `retry_at`, which 
 of the key; the claims of a relay that dies expire.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 import structlog
+from advanced_alchemy.types import DateTimeUTC
 from sqlalchemy import Table, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Backoff
@@ -21,6 +23,8 @@ from .._base.metrics import counter, gauge
 from .._plugin import DatabasePlugin
 from .._retention import unexpected
 from .._session.unit_of_work import is_postgres
+from .broker_memory import BrokerMemory
+from .publishing import PUBLISH_S, Broker, BrokerUnavailableError, Round
 from .writer import Event, Notifier, lock_number
 
 log = structlog.get_logger(__name__)
@@ -29,9 +33,10 @@ MAX_ATTEMPTS: Final = 10
 """Refusals after which an event becomes a dead letter."""
 _AT_ONCE: Final = 100
 _ROUND_S: Final = 2.0
-_PUBLISH_S: Final = 2.0
 _CLAIM_S: Final = 10.0
 """Seconds until other relays may publish claimed events; longer than a round, and clocks differ."""
+_CHECK_EVERY_S: Final = 1.0
+"""Seconds between questions for the broker's identity."""
 _POLL_EVERY_S: Final = 0.5
 _COUNT_EVERY_S: Final = 5.0
 _BACKOFF: Final = Backoff(base_s=0.2, cap_s=30.0, jitter=0.5)
@@ -39,35 +44,34 @@ _BACKOFF: Final = Backoff(base_s=0.2, cap_s=30.0, jitter=0.5)
 _UNAVAILABLE_BACKOFF: Final = Backoff(base_s=0.2, cap_s=1.5, jitter=0.5)
 # A refused event holds back later events of its key only.
 _DUE: Final = text(
-    "SELECT o.position, o.key, o.kind, o.payload, o.traceparent FROM outbox AS o"
+    "SELECT o.position, o.key, o.kind, o.payload, o.traceparent, o.request_id, o.created_at FROM outbox AS o"
     " WHERE o.published_at IS NULL AND o.dead_at IS NULL AND NOT EXISTS ("
     "SELECT 1 FROM outbox AS b WHERE b.published_at IS NULL AND b.dead_at IS NULL"
     " AND b.key = o.key AND b.position <= o.position AND b.retry_at > :now)"
     " ORDER BY o.position LIMIT :at_once"
-)
-
-
-class BrokerUnavailableError(Exception):
-    """The broker is unreachable or accepts nothing at the moment, whatever the event."""
-
-
-class Broker(Protocol):
-    """Target of a relay. An exception other than `BrokerUnavailableError` means that the event is refused."""
-
-    async def publish(self, event: Event) -> None:
-        """Publish an event; when this returns, the broker has accepted it."""
-
-    async def close(self) -> None:
-        """Close the connections."""
+).columns(created_at=DateTimeUTC(timezone=True))
 
 
 class Relay:
     """Publishes pending events, in one process at a time.
 
-    `notifier` is notified when this process has committed an event.
+    Args:
+        database: Database of the outbox.
+        table: The table of events.
+        broker: The target.
+        notifier: It is notified when this process has committed an event.
+        memory: The broker's last identity, if it has one.
     """
 
-    def __init__(self, database: DatabasePlugin, table: Table, broker: Broker, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        database: DatabasePlugin,
+        table: Table,
+        broker: Broker,
+        notifier: Notifier,
+        *,
+        memory: BrokerMemory | None,
+    ) -> None:
         self._database = database
         self._table = table
         self._broker = broker
@@ -81,6 +85,9 @@ class Relay:
         self._failures = 0
         self._backoff = _BACKOFF
         self._is_interrupted = False
+        self._memory = memory
+        self._identity = ""
+        self._checked_at = float("-inf")
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -122,17 +129,22 @@ class Relay:
 
     async def _round(self) -> bool:
         """Publish a batch; return whether there may be more."""
+        try:
+            await self._check_broker()
+        except BrokerUnavailableError:
+            if not await self._is_due():
+                return False
+            raise
         events = await self._claim()
         if not events:
             return False
         failure: BrokerUnavailableError | None = None
-        published: list[int] = []
-        refused: dict[Event, Exception] = {}
+        results = Round(self._broker)
         try:
-            await self._publish(events, published, refused)
+            await results.publish(events)
         except BrokerUnavailableError as error:
             failure = error
-        await self._record(events, published, refused)
+        published = await self._record(events, results.published, results.refused)
         self._published.inc(len(published))
         if failure is not None:
             raise failure
@@ -140,6 +152,11 @@ class Relay:
             self._is_interrupted = False
             log.info("events published again")
         return len(events) == _AT_ONCE and bool(published)
+
+    async def _is_due(self) -> bool:
+        async with self._database.session(reads_only=True) as session:
+            rows = await session.execute(_DUE, {"now": datetime.now(UTC), "at_once": 1})
+            return rows.first() is not None
 
     async def _claim(self) -> list[Event]:
         """Return the next events, which no other relay publishes for `_CLAIM_S`."""
@@ -158,35 +175,33 @@ class Relay:
                 )
         return events
 
-    async def _publish(
-        self, events: Sequence[Event], published: list[int], refused: dict[Event, Exception]
-    ) -> None:
-        ends_at = time.monotonic() + _ROUND_S
-        waiting: set[str] = set()
-        for event in events:
-            if event.key in waiting:
-                continue
-            if time.monotonic() >= ends_at:
-                return
-            try:
-                with anyio.fail_after(_PUBLISH_S):
-                    await self._broker.publish(event)
-            except BrokerUnavailableError:
-                raise
-            except TimeoutError as error:
-                raise BrokerUnavailableError("the broker does not answer") from error
-            except Exception as error:  # noqa: BLE001 - concerns this event only
-                refused[event] = error
-                # Later events of the key wait for this one.
-                waiting.add(event.key)
-            else:
-                published.append(event.position)
+    async def _check_broker(self) -> None:
+        """Let events be published again, before later ones, if another broker may lack them."""
+        identity = getattr(self._broker, "identity", None)
+        if identity is None or self._memory is None:
+            return
+        if time.monotonic() - self._checked_at < _CHECK_EVERY_S:
+            return
+        queried_at = datetime.now(UTC)
+        try:
+            async with asyncio.timeout(PUBLISH_S):
+                found: str = await identity()
+        except TimeoutError as error:
+            raise BrokerUnavailableError("the broker does not answer") from error
+        again = await self._memory.confirm(found, queried_at=queried_at) if found else None
+        self._identity, self._checked_at = found, time.monotonic()
+        if again is not None:
+            log.warning("broker changed", reason="the last events are published again", events=again)
 
     async def _record(
         self, claimed: Sequence[Event], published: list[int], refused: dict[Event, Exception]
-    ) -> None:
+    ) -> list[int]:
+        """Record the results; return the positions of the events that are published for good."""
         table, now = self._table, datetime.now(UTC)
         async with self._database.session() as session:
+            if published and not await self._is_broker_of_all(session):
+                # They are published again at once: the broker that another relay has found may lack them.
+                published, self._checked_at = [], float("-inf")
             if published:
                 done = update(table).where(table.c.position.in_(published)).values(published_at=now)
                 await session.execute(done)
@@ -204,6 +219,12 @@ class Relay:
             left = [event.position for event in claimed if event.position not in done_with]
             if left:
                 await self._set_retry(session, left, None)
+        return published
+
+    async def _is_broker_of_all(self, session: AsyncSession) -> bool:
+        if self._memory is None or not self._identity:
+            return True
+        return await self._memory.is_last(session, self._identity)
 
     async def _set_retry(self, session: AsyncSession, positions: list[int], at: datetime | None) -> None:
         column = self._table.c.position

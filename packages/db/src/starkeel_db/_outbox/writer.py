@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
+from structlog.contextvars import get_contextvars
 
 from .._session.unit_of_work import RequestSession, is_postgres
 
@@ -35,6 +36,7 @@ TABLE: Final = "outbox"
 _PENDING: Final = "starkeel_events"
 _TURN: Final = "event_turn"
 TRACEPARENT: Final = "traceparent"
+MAX_REQUEST_ID: Final = 200
 # Always W3C, whatever propagator the process uses: the value is stored and read later.
 propagator: Final = TraceContextTextMapPropagator()
 
@@ -47,6 +49,8 @@ class Event(NamedTuple):
         key: Ordering key: events with the same key are published in order.
         payload: Content, as JSON.
         traceparent: Span in which the event happened, as a W3C `traceparent`, or None if it was not traced.
+        request_id: Id of the request that caused it, if any; only for brokers.
+        created_at: When it happened; only for brokers.
     """
 
     position: int
@@ -54,6 +58,8 @@ class Event(NamedTuple):
     kind: str
     payload: str
     traceparent: str | None = None
+    request_id: str | None = None
+    created_at: datetime | None = None
 
 
 def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
@@ -81,6 +87,7 @@ def outbox_table(metadata: MetaData, *, dialect: str) -> Table:
         Column("retry_at", DateTimeUTC(timezone=True)),
         Column("dead_at", DateTimeUTC(timezone=True)),
         Column("traceparent", String(55)),
+        Column("request_id", String(MAX_REQUEST_ID)),
         Index("ix_outbox_key_position", "key", "position"),
         Index("ix_outbox_unpublished", "position", **where),
         **options,
@@ -114,11 +121,13 @@ EVENT_TYPES: Final[tuple[BindParameter[Any], ...]] = (
     bindparam("event_kind", type_=String(64)),
     bindparam("event_payload", type_=Text),
     bindparam("event_traceparent", type_=String(55)),
+    bindparam("event_request_id", type_=String(MAX_REQUEST_ID)),
     bindparam("event_created_at", type_=DateTimeUTC(timezone=True)),
 )
 _INSERT: Final = (
-    "INSERT INTO outbox (key, kind, payload, traceparent, created_at)"
-    " SELECT :event_key, :event_kind, :event_payload, :event_traceparent, :event_created_at"
+    "INSERT INTO outbox (key, kind, payload, traceparent, request_id, created_at)"
+    " SELECT :event_key, :event_kind, :event_payload, :event_traceparent, :event_request_id,"
+    " :event_created_at"
 )
 INSERT_IN_TURN: Final = f"{_INSERT} FROM (SELECT pg_advisory_xact_lock(CAST(:event_turn AS bigint))) AS turn"
 """PostgreSQL: insert under a lock per key. Positions are assigned at the insert but visible after the commit;
@@ -141,11 +150,13 @@ async def write_last(session: AsyncSession, *, key: str, kind: str, payload: str
     """
     carrier: dict[str, str] = {}
     propagator.inject(carrier)
+    request_id = get_contextvars().get("request_id")
     event: PendingEvent = {
         "event_key": key,
         "event_kind": kind,
         "event_payload": payload,
         "event_traceparent": carrier.get(TRACEPARENT),
+        "event_request_id": None if request_id is None else str(request_id)[:MAX_REQUEST_ID],
         "event_created_at": datetime.now(UTC),
     }
     if is_postgres(session):

@@ -1,0 +1,1 @@
+"""CPU time of rate limits in Redis and in process memory."""

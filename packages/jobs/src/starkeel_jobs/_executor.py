@@ -1,0 +1,203 @@
+"""Executes one job: its unit of work, its span, and the record of its result."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from starkeel_db import DatabasePlugin, DatabaseUnavailable
+
+from ._definition import InvalidArgumentsError, Job, JobContext
+from ._enqueuing import TRACEPARENT, propagator
+from ._metrics import Result, job_metrics
+from ._outage import AWAY, completed, log_failure
+from ._queue import Claim, JobQueue
+from ._successes import Successes
+
+log = structlog.get_logger(__name__)
+
+_TRACEBACK_LINES: Final = 20
+
+
+class LostJobError(Exception):
+    """Another process has taken over the job, since this one seemed dead; its unit of work is rolled back."""
+
+
+class JobExecutor:
+    """Executes claimed jobs.
+
+    Attributes:
+        lost: Ids of jobs that another process has taken over, and whose tasks are cancelled.
+        is_stopping: Whether a cancelled job is given back.
+        recording: Number of jobs whose functions have ended and whose successes are being recorded.
+        on_recording: Called when `recording` has grown: another job may begin.
+    """
+
+    def __init__(
+        self,
+        database: DatabasePlugin,
+        queue: JobQueue,
+        jobs: Mapping[str, Job[Any]],
+        resources: Sequence[object],
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._jobs = jobs
+        self._resources = resources
+        self._metrics = job_metrics()
+        self._tracer = trace.get_tracer("starkeel_jobs")
+        self._successes = Successes(database, queue, lambda: self.is_stopping)
+        self.lost: set[int] = set()
+        self.is_stopping = False
+        self.recording = 0
+        self.on_recording: Callable[[], None] = lambda: None
+
+    async def execute(self, claim: Claim) -> None:
+        """Execute a job and record its result."""
+        job = self._jobs[claim.name]
+        carrier = {} if claim.traceparent is None else {TRACEPARENT: claim.traceparent}
+        producer = trace.get_current_span(propagator.extract(carrier)).get_span_context()
+        links = [Link(producer)] if producer.is_valid else []
+        bound = {"job": claim.name, "job_id": claim.job_id, "attempt": claim.attempt}
+        if claim.request_id is not None:
+            bound["request_id"] = claim.request_id
+        began = time.monotonic()
+        with (
+            structlog.contextvars.bound_contextvars(**bound),
+            self._tracer.start_as_current_span(
+                f"process {claim.name}",
+                kind=SpanKind.CONSUMER,
+                links=links,
+                attributes={
+                    "messaging.system": "starkeel_jobs",
+                    "messaging.operation.type": "process",
+                    "messaging.operation.name": "process",
+                    "messaging.destination.name": claim.name,
+                    "messaging.message.id": str(claim.job_id),
+                },
+                # Messages of exceptions may contain data.
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span,
+        ):
+            result = await self._attempt(job, claim)
+            if result in {"retried", "failed"}:
+                span.set_status(Status(StatusCode.ERROR))
+            seconds = time.monotonic() - began
+            if result == "succeeded":
+                log.info("job succeeded", duration_ms=round(seconds * 1000, 1))
+            self._metrics.results.labels(job=claim.name, result=result).inc()
+            self._metrics.duration.labels(job=claim.name).observe(seconds)
+
+    async def _attempt(self, job: Job[Any], claim: Claim) -> Result:
+        if claim.attempt > job.attempts:
+            # Each attempt ended with its process, or the number of attempts was reduced.
+            return await self._record_failure(job, claim, "the process ended during each attempt")
+        try:
+            async with asyncio.timeout(job.timeout_s) as limit:
+                is_recorded = await self._perform(job, claim)
+        except LostJobError:
+            log.warning("job lost", reason="another process has taken it over")
+            return "lost"
+        except asyncio.CancelledError:
+            if claim.job_id in self.lost:
+                log.warning("job lost", reason="another process has taken it over")
+                return "lost"
+            if not self.is_stopping:
+                raise
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            await self._record(lambda session: self._queue.give_back(session, claim, pause_s=0.0))
+            return "given back"
+        except DatabaseUnavailable as error:
+            # The job is not to blame: this attempt does not count.
+            log.warning("job interrupted", reason=error.reason)
+            pause_s = AWAY.pause_s(claim.attempt)
+            await self._record(lambda session: self._queue.give_back(session, claim, pause_s=pause_s))
+            return "given back"
+        except Exception as error:  # noqa: BLE001 - recorded, and logged with its stack trace
+            if isinstance(error, TimeoutError) and limit.expired():
+                return await self._record_failure(job, claim, f"timed out after {job.timeout_s:g} s")
+            # A message of this error contains no data.
+            reason = str(error) if isinstance(error, InvalidArgumentsError) else _describe(error)
+            return await self._record_failure(job, claim, reason, error)
+        return "succeeded" if is_recorded else await self._record_success(claim)
+
+    async def _perform(self, job: Job[Any], claim: Claim) -> bool:
+        """Execute a job; return whether its success is recorded, as a part of its unit of work."""
+        arguments = job.decode(claim.arguments)
+        async with self._database.session() as session:
+            context = JobContext(session, claim.job_id, claim.attempt, self._resources)
+            await job.handler(context, **arguments)
+            if not session.in_transaction():
+                # The job has not used it: its success needs no transaction of its own.
+                return False
+            # In the unit of work of the job: its changes and its success are committed together.
+            if not await self._queue.succeed(session, claim):
+                raise LostJobError
+        return True
+
+    async def _record_success(self, claim: Claim) -> Result:
+        recorded = self._successes.record(claim)
+        self.recording += 1
+        self.on_recording()
+        try:
+            is_mine = await asyncio.shield(recorded)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not (self.is_stopping or claim.job_id in self.lost):
+                raise
+            # The job is done; giving it back would repeat it.
+            task.uncancel()
+            is_mine = await recorded
+        finally:
+            self.recording -= 1
+        if not is_mine:
+            log.warning("job lost", reason="its success was not recorded in time")
+        return "succeeded" if is_mine else "lost"
+
+    async def _record_failure(
+        self, job: Job[Any], claim: Claim, reason: str, error: Exception | None = None
+    ) -> Result:
+        if claim.attempt >= job.attempts or isinstance(error, InvalidArgumentsError):
+            log.error("job failed", reason=reason.splitlines()[0], exc_info=error)
+            is_recorded = await self._record(lambda session: self._queue.fail(session, claim, error=reason))
+            return "failed" if is_recorded else "lost"
+        pause_s = job.backoff.pause_s(claim.attempt - 1)
+        log.warning("job retried", reason=reason.splitlines()[0], pause_s=round(pause_s, 1), exc_info=error)
+        is_recorded = await self._record(
+            lambda session: self._queue.retry(session, claim, error=reason, pause_s=pause_s)
+        )
+        return "retried" if is_recorded else "lost"
+
+    async def _record(self, write: Callable[[Any], Awaitable[bool]]) -> bool:
+        """Record a result, again and again while the database is away; return False for a lost job."""
+
+        async def once() -> bool:
+            async with self._database.session() as session:
+                return await write(session)
+
+        failures = 0
+        while True:
+            try:
+                return await completed(once)
+            except Exception as error:  # noqa: BLE001 - the database may be back later
+                log_failure("result of job not recorded", error)
+                if self.is_stopping:
+                    # Without a sign of life of this process, another one takes the job over.
+                    return False
+                failures += 1
+                await asyncio.sleep(AWAY.pause_s(failures - 1))
+
+
+def _describe(error: Exception) -> str:
+    """Return the type of an error and where it was raised, without its message, which may contain data."""
+    frames = traceback.extract_tb(error.__traceback__)[-_TRACEBACK_LINES:]
+    places = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in reversed(frames)]
+    kind = type(error)
+    return "\n".join([f"{kind.__module__}.{kind.__qualname__}", *places])
