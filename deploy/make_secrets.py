@@ -8,15 +8,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 # generated from the registry: owners of databases
-SERVICES = ("accounts", "orders")
-# end of the generated part
+SERVICES = (
+    "accounts",
+    "orders",
+)
+# end of the generated part sha256:dbcb6f0cc02c07d5
 
 
 def main(folder: Path) -> None:
     """Create the missing files."""
     # Containers read the files as other users; the folder keeps out other users of this machine.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("postgres-password", "redis-password", "grafana-password"):
+    for name in ("postgres-password", "redis-password", "broker-password", "grafana-password"):
         _keep(folder / name, secrets.token_urlsafe(24))
     for service in SERVICES:
         password = _keep(folder / f"{service}-database-password", secrets.token_urlsafe(24))
@@ -26,6 +29,14 @@ def main(folder: Path) -> None:
     _keep(folder / "redis-url", f"redis://:{password}@redis:6379/0")
     settings = f'requirepass {password}\nsave ""\nappendonly no\ndir /data\nmaxmemory 128mb\n'
     _keep(folder / "redis-config", settings)
+    password = _keep(folder / "broker-password", "")
+    _keep(folder / "broker-url", f"redis://:{password}@broker:6379/0")
+    # Events are kept: on disk, and never evicted for others.
+    settings = (
+        f'requirepass {password}\nsave ""\nappendonly yes\nappendfsync everysec\ndir /data\n'
+        "maxmemory 512mb\nmaxmemory-policy noeviction\n"
+    )
+    _keep(folder / "broker-config", settings)
     key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     _keep(folder / "signing-key", key.decode())
 

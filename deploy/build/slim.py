@@ -34,9 +34,11 @@ _PLACES = (
     "backports/zstd/tarfile.py",
     "backports/zstd/zipfile",
     "cffi",  # compiles modules; at run time they need only _cffi_backend
+    "litestar/cli",  # needs rich-click, which the images lack
     "litestar/repository/testing",
     "litestar/testing",
     "mako/testing",
+    "multidict/_multidict_py.py",  # has an equivalent in C
     "redis/asyncio/multidb",
     "redis/commands/bf",  # commands of Redis modules, imported when they are used
     "redis/commands/json",

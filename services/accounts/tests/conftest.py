@@ -14,6 +14,7 @@ from uuid import uuid4
 import jwt
 import msgspec
 import pytest
+from accounts.common_passwords import CommonPasswords
 from accounts.emails import EmailAddress
 from accounts.schemas import (
     AddressGiven,
@@ -34,6 +35,9 @@ from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 from starkeel_auth import SigningKeys, generate_private_key_pem
 from starkeel_testing import Service, running, wait_until
 
+from tests.support.certificates import Authority
+from tests.support.smtp import Inbox, Relay, running_relay, server_context, smtp_variables
+
 _TOKEN = re.compile(r"(?:^|#token=)([A-Za-z0-9_-]{43})\r?$", re.MULTILINE)
 
 
@@ -42,7 +46,13 @@ def _email() -> str:
 
 
 def _password() -> str:
-    return f"quiet lighthouse {uuid4().hex[:12]}"
+    # One of 22,000 passwords is taken for a common one.
+    return next(password for password in _candidates() if password not in CommonPasswords.load())
+
+
+def _candidates() -> Iterator[str]:
+    while True:
+        yield f"quiet lighthouse {uuid4().hex[:12]}"
 
 
 class SignUpFactory(MsgspecFactory[SignUp]):
@@ -240,3 +250,30 @@ def forged(signing_pem: str) -> Callable[[Mapping[str, Any], str], str]:
 @pytest.fixture(scope="session")
 def mailbox_of() -> Callable[[Path], Mailbox]:
     return Mailbox
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def relay(inbox: Inbox, authority: Authority) -> Iterator[Relay]:
+    """An SMTP server that requires STARTTLS and authentication."""
+    with running_relay(inbox, server_context(authority)) as relay:
+        yield relay
+
+
+@pytest.fixture
+def smtp_env(relay: Relay, authority: Authority, database_url: str) -> dict[str, str]:
+    """Variables of an accounts that sends mail to `relay`."""
+    limits = ("SIGN_UP", "TOKEN", "PASSWORD", "PROFILE", "MAIL")
+    return {
+        "DATABASE_URL": database_url,
+        **smtp_variables(relay, authority, sender="no-reply@example.com"),
+    } | {f"RATE_LIMIT_{name}": "10000/minute" for name in limits}

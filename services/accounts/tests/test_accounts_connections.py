@@ -15,6 +15,7 @@ from litestar.exceptions import PermissionDeniedException
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import load
 from starkeel_db import DatabasePlugin
+from starkeel_messaging import MessagingPlugin
 
 EVENTS = SecurityEvents(lambda: b"key")
 
@@ -37,22 +38,22 @@ class _Hashing(PasswordHashing):
 
 
 @asynccontextmanager
-async def _database(tmp_path: Path) -> AsyncIterator[DatabasePlugin]:
-    """The database of the application, with an empty table."""
+async def _plugins(tmp_path: Path) -> AsyncIterator[tuple[DatabasePlugin, MessagingPlugin]]:
+    """Database of the application, with empty tables, and its events."""
     environ = {"ENVIRONMENT": "development", "DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db"}
     app = create_app(load(Settings, environ, service="accounts"))
     plugin = app.plugins.get(DatabasePlugin)
     async with app.lifespan():
         async with plugin.session() as session:
             await (await session.connection()).run_sync(User.metadata.create_all)
-        yield plugin
+        yield plugin, app.plugins.get(MessagingPlugin)
 
 
 async def test_every_operation_releases_its_connection_before_it_hashes(tmp_path: Path) -> None:
     email, old, new = EmailAddress.parse("ada@example.com"), "a wagon full of clocks", "nine oak bookshelves"
-    async with _database(tmp_path) as database, database.session() as session:
+    async with _plugins(tmp_path) as (database, messaging), database.session() as session:
         hashing = _Hashing(session)
-        users = Users(session, hashing, EVENTS)
+        users = Users(session, hashing, EVENTS, messaging)
         user_id = (await users.sign_up(email, old)).id
         await session.commit()
         signed_in = await users.authenticate(email, old)
@@ -68,13 +69,17 @@ async def test_every_operation_releases_its_connection_before_it_hashes(tmp_path
 
 async def test_a_password_that_has_changed_meanwhile_confirms_nothing(tmp_path: Path) -> None:
     email, old, new = EmailAddress.parse("ada@example.com"), "a wagon full of clocks", "nine oak bookshelves"
-    async with _database(tmp_path) as database, database.session() as session, database.session() as other:
-        users = Users(session, PasswordHashing(), EVENTS)
+    async with (
+        _plugins(tmp_path) as (database, messaging),
+        database.session() as session,
+        database.session() as other,
+    ):
+        users = Users(session, PasswordHashing(), EVENTS, messaging)
         user_id = str((await users.sign_up(email, old)).id)
         await session.commit()
         user = await users.get_active(user_id)
         await session.commit()
-        concurrent = Users(other, PasswordHashing(), EVENTS)
+        concurrent = Users(other, PasswordHashing(), EVENTS, messaging)
         await concurrent.change_password(await concurrent.get_active(user_id), current=old, new=new)
         await other.commit()
         with pytest.raises(PermissionDeniedException):

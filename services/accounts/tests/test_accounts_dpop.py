@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx2
 import jwt
 import pytest
+from accounts.scopes import SCOPES
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 from starkeel_testing import Service, running
@@ -48,7 +49,7 @@ def _digest(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def proving(session_database: Callable[[], str]) -> Iterator[Service]:
-    clients = [{"id": "reporter", "secrets": [SECRET], "scopes": ["orders:read"]}]
+    clients = [{"id": "reporter", "secrets": [SECRET], "scopes": SCOPES}]
     limits = {f"RATE_LIMIT_{name}": "10000/minute" for name in ("SIGN_UP", "TOKEN", "REFRESH")}
     env = {"DATABASE_URL": session_database(), "JWT_DPOP": "accepted", "SERVICE_CLIENTS": json.dumps(clients)}
     with running("accounts", env | limits) as service:

@@ -9,11 +9,7 @@ from starkeel_testing import exits
 @pytest.mark.parametrize(
     ("env", "named"),
     [
-        ({"MAIL_TRANSPORT": "file", "MAIL_FROM": "accounts@example.com"}, "MAIL_TRANSPORT"),
         ({"MAIL_TRANSPORT": "smtp", "MAIL_FROM": "accounts@example.com"}, "SMTP_HOST"),
-        ({"MAIL_TRANSPORT": "smtp", "SMTP_HOST": "mail.example.com"}, "MAIL_FROM"),
-        ({"MAIL_TRANSPORT": "smtp", "SMTP_HOST": "m.example.com", "SMTP_TLS": "off"}, "SMTP_TLS"),
-        ({"MAIL_TRANSPORT": "smtp", "SMTP_USERNAME": "ada"}, "SMTP_PASSWORD"),
         ({"SIGN_IN_REQUIRES_VERIFICATION": "true"}, "SIGN_IN_REQUIRES_VERIFICATION"),
     ],
 )

@@ -10,10 +10,12 @@ from urllib.parse import quote_plus
 import httpx2
 import jwt
 import pytest
+from accounts.scopes import SCOPES
 from starkeel_testing import Service, exits, running
 
 OLD, NEW = "old secret of the reporter, 32 characters", "new secret of the reporter, with % and : inside"
-CLIENTS = json.dumps([{"id": "reporter", "secrets": [OLD, NEW], "scopes": ["orders:read", "orders:write"]}])
+CLIENTS = json.dumps([{"id": "reporter", "secrets": [OLD, NEW], "scopes": SCOPES}])
+FEWER = " ".join(SCOPES[:1])
 GRANT = {"grant_type": "client_credentials"}
 
 
@@ -42,16 +44,16 @@ def test_a_client_gets_a_token_with_its_scopes(issuing: Service, secret: str) ->
     assert (body["token_type"], body["expires_in"]) == ("Bearer", 120)
     claims = jwt.decode(body["access_token"], options={"verify_signature": False})
     assert claims["sub"] == claims["client_id"] == "reporter"
-    assert claims["scope"] == body["scope"] == "orders:read orders:write"
+    assert claims["scope"] == body["scope"] == " ".join(SCOPES)
     assert claims["exp"] - claims["iat"] == 120
     assert "sid" not in claims
 
 
 def test_a_client_can_request_fewer_scopes_and_no_others(issuing: Service) -> None:
-    fewer = _token(issuing, _basic("reporter", OLD), GRANT | {"scope": "orders:read"})
-    others = _token(issuing, _basic("reporter", OLD), GRANT | {"scope": "orders:read users:write"})
+    fewer = _token(issuing, _basic("reporter", OLD), GRANT | {"scope": FEWER})
+    others = _token(issuing, _basic("reporter", OLD), GRANT | {"scope": f"{FEWER} users:write"})
 
-    assert fewer.json()["scope"] == "orders:read"
+    assert fewer.json()["scope"] == FEWER
     assert others.status_code == 400
     assert "scope" in others.text
     assert "users:write" not in others.text
@@ -98,7 +100,7 @@ def test_wrong_credentials_are_refused_alike(issuing: Service, authorization: st
     assert OLD not in issuing.output()
 
 
-@pytest.mark.parametrize("form", [{}, {"grant_type": "password"}, {"scope": "orders:read"}])
+@pytest.mark.parametrize("form", [{}, {"grant_type": "password"}, {"scope": FEWER}])
 def test_other_grants_are_rejected(issuing: Service, form: dict[str, str]) -> None:
     response = _token(issuing, _basic("reporter", OLD), form)
 
@@ -110,10 +112,10 @@ def test_other_grants_are_rejected(issuing: Service, form: dict[str, str]) -> No
     "clients",
     [
         "garbage",
-        json.dumps([{"id": "reporter", "secrets": ["too short"], "scopes": ["a"]}]),
-        json.dumps([{"id": "0190", "secrets": ["x" * 32], "scopes": ["a"]}]),
-        json.dumps([{"id": "reporter", "secrets": ["x" * 32], "scopes": ["a"]}] * 2),
-        json.dumps([{"id": "reporter", "secret": "x" * 32, "scopes": ["a"]}]),
+        json.dumps([{"id": "reporter", "secrets": ["too short"], "scopes": SCOPES}]),
+        json.dumps([{"id": "0190", "secrets": ["x" * 32], "scopes": SCOPES}]),
+        json.dumps([{"id": "reporter", "secrets": ["x" * 32], "scopes": SCOPES}] * 2),
+        json.dumps([{"id": "reporter", "secret": "x" * 32, "scopes": SCOPES}]),
     ],
 )
 def test_invalid_clients_are_rejected_and_not_in_the_output(tmp_path: Path, clients: str) -> None:
@@ -125,6 +127,17 @@ def test_invalid_clients_are_rejected_and_not_in_the_output(tmp_path: Path, clie
     assert "SERVICE_CLIENTS" in finished.output
     assert "too short" not in finished.output
     assert "x" * 32 not in finished.output
+
+
+def test_a_scope_that_no_service_owns_is_rejected(tmp_path: Path) -> None:
+    clients = [{"id": "reporter", "secrets": [OLD], "scopes": [*SCOPES, "no-such:scope"]}]
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path}/a.sqlite", "SERVICE_CLIENTS": json.dumps(clients)}
+
+    finished = exits("accounts", env)
+
+    assert finished.code == 78
+    assert f"contains a scope that no service owns; scopes: {', '.join(SCOPES)}" in finished.output
+    assert "no-such:scope" not in finished.output
 
 
 def _basic(client_id: str, secret: str) -> str:

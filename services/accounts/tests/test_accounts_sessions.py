@@ -222,9 +222,8 @@ async def test_only_sessions_without_a_valid_token_are_deleted(database_url: str
                 )
                 session.add(row)
 
-        assert await delete_old_sessions(database) == 2
-
         async with database.session() as session:
+            assert await delete_old_sessions(session) == 2
             left = set(await session.scalars(select(UserSession.client)))
     assert left == {"live", "ended, token valid", "ended, token expired a moment ago"}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jwt
 import pytest
+from accounts.scopes import SCOPES
 from starkeel_testing import Service
 
 
@@ -29,7 +30,7 @@ def test_a_token_identifies_its_user(service: Service, make: Any, body: Any) -> 
     claims = _verified(service, response.json()["access_token"])
     assert claims["sub"] == user_id
     assert claims["exp"] - claims["iat"] == 3600
-    assert set(claims["scope"].split()) == {"orders:read", "orders:write"}
+    assert tuple(claims["scope"].split()) == SCOPES
     assert service.metric("tokens_issued_total", result="issued") == before + 1
     service.wait_for_log("token issued", user_id=user_id)
     assert response.json()["access_token"] not in service.output()

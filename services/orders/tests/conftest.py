@@ -159,10 +159,15 @@ def orders_settings(database_url: str, accounts: Service) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def accounts(tmp_path_factory: pytest.TempPathFactory, signing_pem: str) -> Iterator[Service]:
+def accounts_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of the shared accounts' database."""
+    return tmp_path_factory.mktemp("accounts") / "accounts.db"
+
+
+@pytest.fixture(scope="session")
+def accounts(accounts_database: Path, signing_pem: str) -> Iterator[Service]:
     """A running accounts for all tests."""
-    database = tmp_path_factory.mktemp("accounts") / "accounts.db"
-    with running("accounts", accounts_settings(database, signing_pem)) as service:
+    with running("accounts", accounts_settings(accounts_database, signing_pem)) as service:
         yield service
 
 

@@ -95,6 +95,20 @@ def test_a_client_that_reconnects_receives_missed_events(service: Service, ada: 
         assert json.loads(stream.next()["data"])["id"] == live["id"]
 
 
+@pytest.mark.parametrize("invalid", ["abc", "-1", "1" * 19])
+def test_an_invalid_id_of_the_last_event_is_refused(service: Service, ada: Any, invalid: str) -> None:
+    refused = service.client.get("/api/orders/events", headers=ada.headers | {"Last-Event-ID": invalid})
+    url = f"{service.url.replace('http', 'ws', 1)}/api/orders/live?last_event_id={invalid}"
+    with pytest.raises(InvalidStatus) as caught, connect(url, additional_headers=ada.headers):
+        pass
+
+    assert refused.status_code == 400
+    [error] = refused.json()["errors"]
+    assert (error["field"], error["location"]) == ("Last-Event-ID", "header")
+    assert error["message"].startswith("is not the `id` of a received event")
+    assert caught.value.response.status_code == 403
+
+
 def test_a_rejected_order_has_no_event(service: Service, ada: Any) -> None:
     with watching(service, ada) as stream:
         rejected = service.client.post(

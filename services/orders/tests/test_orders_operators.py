@@ -7,7 +7,13 @@ from starkeel_testing import Service, running, wait_until
 
 from .conftest import ISSUER
 
-MIGRATIONS = ["0001_create_orders", "0002_keep_answers", "0003_create_outbox", "0004_trace_events"]
+MIGRATIONS = [
+    "0001_create_orders",
+    "0002_keep_answers",
+    "0003_create_outbox",
+    "0004_trace_events",
+    "0005_request_ids",
+]
 
 
 def environ(database_url: str) -> dict[str, str]:

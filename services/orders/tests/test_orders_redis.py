@@ -16,7 +16,7 @@ PLACEMENT = {"product_type": "oak-plank", "quantity": 1}
 def shared_env(
     accounts: Service, orders_env: Callable[[Service], dict[str, str]], redis_url: str
 ) -> dict[str, str]:
-    return orders_env(accounts) | {"WORKERS": "2", "REDIS_URL": redis_url}
+    return orders_env(accounts) | {"WORKERS": "2", "REDIS_URL": redis_url, "BROKER_URL": redis_url}
 
 
 @pytest.fixture(params=["alone", "redis"])
@@ -29,7 +29,7 @@ def workers_env(
     """Environment of two workers, with and without Redis, with each database."""
     env = orders_env(accounts) | {"WORKERS": "2", "DATABASE_URL": database_url}
     if request.param == "redis":
-        env["REDIS_URL"] = request.getfixturevalue("redis_url")
+        env["REDIS_URL"] = env["BROKER_URL"] = request.getfixturevalue("redis_url")
     return env
 
 
@@ -74,16 +74,16 @@ def test_redis_receives_every_event_once_and_in_order(
     people = [new_person() for _ in range(3)]
     with running("orders", shared_env) as service, redis.Redis.from_url(redis_url) as stream:
         placed = {person.id: [_place(service, person) for _ in range(5)] for person in people}
-        wait_until(lambda: stream.xlen("orders:events") >= 15, timeout_s=20)
+        wait_until(lambda: stream.xlen("events:orders") >= 15, timeout_s=20)
         wait_until(lambda: service.metric("outbox_pending") == 0, timeout_s=20)
-        entries = [fields for _, fields in stream.xrange("orders:events")]
+        events = [json.loads(fields[b"event"]) for _, fields in stream.xrange("events:orders")]
 
-    assert len({entry[b"id"] for entry in entries}) == len(entries) == 15
+    assert len({event["id"] for event in events}) == len(events) == 15
     for user_id, order_ids in placed.items():
-        mine = [entry for entry in entries if entry[b"key"].decode() == user_id]
-        assert [json.loads(entry[b"payload"])["id"] for entry in mine] == order_ids
-        assert {entry[b"kind"] for entry in mine} == {b"order.created"}
-        assert len({entry[b"traceparent"] for entry in mine}) == len(mine)
+        mine = [event for event in events if event["partitionkey"] == user_id]
+        assert [event["data"]["id"] for event in mine] == order_ids
+        assert {event["type"] for event in mine} == {"order.created"}
+        assert len({event["traceparent"] for event in mine}) == len(mine)
 
 
 def test_workers_share_a_users_limit(shared_env: dict[str, str], new_person: Callable[[], Any]) -> None:
@@ -104,7 +104,7 @@ def test_orders_and_live_events_work_while_redis_is_unavailable(
     new_person: Callable[[], Any],
 ) -> None:
     ada = new_person()
-    env = orders_env(accounts) | {"REDIS_URL": f"redis://127.0.0.1:{free_port}/0"}
+    env = orders_env(accounts) | {"BROKER_URL": f"redis://127.0.0.1:{free_port}/0"}
     with running("orders", env) as service, httpx2.Client(base_url=service.url, timeout=20) as client:
         with client.stream("GET", "/api/orders/events", headers=ada.headers) as response:
             placed = [_place(service, ada) for _ in range(2)]

@@ -12,7 +12,7 @@ import pytest
 from starkeel_testing import Service, running
 
 PLACEMENT = {"product_type": "oak-plank", "quantity": 1}
-PROFILE = json.dumps({"id": str(uuid4()), "email": "ada@example.com"}).encode()
+PROFILE = json.dumps({"id": str(uuid4()), "email": "ada@example.com", "email_verified": True}).encode()
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 AGREED: dict[str, tuple[int, str, bytes, int]] = {

@@ -7,23 +7,30 @@ from litestar import Litestar
 from litestar.di import NamedDependency, Provide
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import AuthPlugin, Principal
+from starkeel_db import OutboxPlugin
+from starkeel_jobs import JobsPlugin
+from starkeel_messaging import MessagingPlugin
 from starkeel_server import build
 
 from . import SERVICE
-from .mail.queue import MailQueue
-from .mail_flows import MailFlows, MailRequests, MailSending
+from .expired_rows import delete_expired_rows
+from .mail_flows import MailFlows
 from .mail_flows_api import MailFlowController
+from .mail_sending import MailRequests, MailSender
 from .passwords import PasswordHashing, PasswordPolicy
 from .security_events import SecurityEvents
 from .service_clients import ServiceClients
 from .service_tokens_api import ServiceTokenController
-from .sessions import SessionPolicy, Sessions, deleting_old_sessions
+from .sessions import SessionPolicy, Sessions
 from .sessions_api import SessionController, SignOutController
 from .settings import Settings
 from .tokens import TokenIssuer, signing_keys
 from .tokens_api import DiscoveryController, TokenController
+from .user_events import PUBLISHED
 from .users import User, Users
 from .users_api import UserController
+
+_EVENT_RETENTION = timedelta(days=1)
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -39,13 +46,15 @@ def create_app(settings: Settings) -> Litestar:
     security_events = SecurityEvents(lambda: keys.derived_key("accounts security events"))
     hashing = PasswordHashing()
     service_clients = ServiceClients.parse(settings.service_clients)
-    mail_queue = MailQueue()
-    mails = MailRequests(settings.mail, mail_queue)
+    sender = MailSender(settings.mail, settings.mail_flows, security_events)
+    mails = MailRequests(settings.mail, sender, lambda: jobs)
+    jobs = JobsPlugin(settings.jobs, jobs=[sender.job, mails.adoption, delete_expired_rows])
+    messaging = MessagingPlugin(settings.messaging, service=SERVICE.name, publishes=PUBLISHED)
     host = urlsplit(settings.auth.issuer).hostname or settings.auth.issuer
     password_policy = PasswordPolicy([SERVICE.name, settings.auth.audience, host])
 
     def provide_users(session: NamedDependency[AsyncSession]) -> Users:
-        return Users(session, hashing, security_events)
+        return Users(session, hashing, security_events, messaging)
 
     def provide_sessions(session: NamedDependency[AsyncSession]) -> Sessions:
         return Sessions(session, policy)
@@ -65,8 +74,12 @@ def create_app(settings: Settings) -> Litestar:
             MailFlowController,
             DiscoveryController,
         ],
-        plugins=[AuthPlugin.issuer(settings.auth, keys)],
-        lifespan=[deleting_old_sessions, MailSending(settings.mail, mail_queue, security_events)],
+        plugins=[
+            AuthPlugin.issuer(settings.auth, keys),
+            OutboxPlugin(retention=_EVENT_RETENTION),
+            jobs,
+            messaging,
+        ],
         dependencies={
             "flows": Provide(provide_flows, sync_to_thread=False),
             "issuer": Provide(lambda: issuer, sync_to_thread=False),

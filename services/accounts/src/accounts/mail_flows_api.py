@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_http import limit_by_address, problem_responses
 
 from .emails import EmailAddress
-from .mail_flows import MailFlows, MailRequests, TokenNotAcceptedError
+from .mail_flows import MailFlows, TokenNotAcceptedError
+from .mail_sending import MailRequests
 from .passwords import PasswordPolicy
 from .schemas import AddressGiven, PasswordReset, TokenGiven, rejected, validated
 from .sessions import Sessions
@@ -39,7 +40,7 @@ class MailFlowController(Controller):
 
         Neither the response nor its duration reveals whether the address is registered.
         """
-        mails.add(session, "verify_email", validated("email", EmailAddress.parse, data.email))
+        await mails.add(session, "verify_email", validated("email", EmailAddress.parse, data.email))
 
     @post(
         "/email-verification/confirm",
@@ -74,7 +75,7 @@ class MailFlowController(Controller):
 
         Neither the response nor its duration reveals whether the address is registered.
         """
-        mails.add(session, "reset_password", validated("email", EmailAddress.parse, data.email))
+        await mails.add(session, "reset_password", validated("email", EmailAddress.parse, data.email))
 
     @post(
         "/password-reset/confirm",

@@ -1,14 +1,15 @@
 """Texts of the mail to users."""
 
-from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.utils import format_datetime
+from typing import Literal
 from uuid import UUID
 
 from starkeel_config import HttpUrl
+from starkeel_mail import MailSettings, text_message
 
-from .mail.queue import MailKind
-from .mail.settings import MailSettings
+from .mail_settings import MailFlowSettings
+
+MailKind = Literal["already_registered", "reset_password", "verify_email"]
 
 _SUBJECTS: dict[MailKind, str] = {
     "already_registered": "You already have an account",
@@ -19,26 +20,25 @@ _NOT_YOU = "If you did not request this, ignore this mail: nothing changes witho
 
 
 def message(
-    settings: MailSettings, kind: MailKind, *, recipient: str, request_id: UUID, token: str | None = None
+    settings: MailSettings,
+    flows: MailFlowSettings,
+    kind: MailKind,
+    *,
+    recipient: str,
+    mail_id: UUID,
+    token: str | None = None,
 ) -> EmailMessage:
-    """Return the message of a request.
-
-    Its `Message-ID` is that of the request, so that a mail that is sent twice is recognised as one.
-    """
-    sender = settings.sender or ""
-    mail = EmailMessage()
-    mail["From"] = sender
-    mail["To"] = recipient
-    mail["Subject"] = _SUBJECTS[kind]
-    mail["Date"] = format_datetime(datetime.now(UTC))
-    mail["Message-ID"] = f"<{request_id}@{sender.rpartition('@')[2]}>"
-    # RFC 3834: no out-of-office replies.
-    mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(_text(settings, kind, token or ""))
-    return mail
+    """Return the message of a request; each attempt to send it has the same `Message-ID`."""
+    return text_message(
+        settings,
+        mail_id=str(mail_id),
+        recipient=recipient,
+        subject=_SUBJECTS[kind],
+        text=_text(flows, kind, token or ""),
+    )
 
 
-def _text(settings: MailSettings, kind: MailKind, token: str) -> str:
+def _text(settings: MailFlowSettings, kind: MailKind, token: str) -> str:
     if kind == "verify_email":
         validity = f"It is valid for {settings.verification_hours} hours and can be used once."
         how = _how(settings.verify_url, token)

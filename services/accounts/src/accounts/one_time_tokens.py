@@ -11,7 +11,7 @@ from advanced_alchemy.types import DateTimeUTC
 from sqlalchemy import Column, ForeignKey, LargeBinary, String, UniqueConstraint, delete
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
-from starkeel_db import DatabasePlugin, delete_batch
+from starkeel_db import delete_batch
 
 Purpose = Literal["reset_password", "verify_email"]
 
@@ -78,10 +78,9 @@ def state_of(email_key: str, password_hash: str) -> bytes:
     return sha256(f"{email_key}\0{password_hash}".encode()).digest()
 
 
-async def delete_expired(database: DatabasePlugin) -> int:
+async def delete_expired(session: AsyncSession) -> int:
     """Delete at most 1000 expired tokens and return their number."""
-    async with database.session() as session:
-        return await delete_batch(session, _ID, OneTimeToken.expires_at <= datetime.now(UTC))
+    return await delete_batch(session, _ID, OneTimeToken.expires_at <= datetime.now(UTC))
 
 
 def _hash(token: str) -> bytes:

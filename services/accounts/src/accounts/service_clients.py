@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta
 from starkeel_config import Secret
 
+from .scopes import SCOPES
+
 _MAX_HEADER = 2048
 _Scope = Annotated[str, Meta(pattern=r"^[!#-\[\]-~]+$", max_length=128)]
 
@@ -21,12 +23,12 @@ class ServiceClient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Args:
         id: Subject of its tokens; begins with a letter, so that it is not taken for the ID of a user.
         secrets: Accepted secrets of at least 32 characters; two during a rotation.
-        scopes: Scopes that it may request.
+        scopes: Scopes that it may request; empty for routes that require none.
     """
 
     id: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,30}$")]
     secrets: Annotated[list[Annotated[str, Meta(min_length=32, max_length=256)]], Meta(min_length=1)]
-    scopes: Annotated[list[_Scope], Meta(min_length=1)]
+    scopes: list[_Scope]
 
     def __repr__(self) -> str:
         return f"ServiceClient({self.id!r})"
@@ -61,6 +63,8 @@ class ServiceClients:
             ) from None
         if len({client.id for client in found}) != len(found):
             raise ValueError("contains a client twice; a client may have several secrets")
+        if not {scope for client in found for scope in client.scopes} <= set(SCOPES):
+            raise ValueError(f"contains a scope that no service owns; scopes: {', '.join(SCOPES) or 'none'}")
         return cls(found)
 
     def authenticate(self, authorization: str) -> ServiceClient | None:

@@ -1,18 +1,16 @@
 """Sessions of users: table and operations."""
 
 import secrets
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast, get_args
 from uuid import UUID, uuid4
 
 import structlog
-from litestar import Litestar
 from sqlalchemy import Column, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from starkeel_db import DatabasePlugin, after_commit, delete_batch, deleting
+from starkeel_db import after_commit, delete_batch
 from starkeel_observability import counter
 
 from .refresh_tokens import NONCE_BYTES, RefreshToken
@@ -250,15 +248,6 @@ def _second(now: datetime) -> datetime:
     return now.replace(microsecond=0)
 
 
-async def delete_old_sessions(database: DatabasePlugin) -> int:
+async def delete_old_sessions(session: AsyncSession) -> int:
     """Delete at most 1000 sessions of which no token is valid any more, and return their number."""
-    async with database.session() as session:
-        return await delete_batch(session, _ID, has_no_valid_token(_now()))
-
-
-@asynccontextmanager
-async def deleting_old_sessions(app: Litestar) -> AsyncGenerator[None]:
-    """Delete old sessions in the background while the application runs."""
-    database = app.plugins.get(DatabasePlugin)
-    async with deleting(lambda: delete_old_sessions(database), "sessions"):
-        yield
+    return await delete_batch(session, _ID, has_no_valid_token(_now()))

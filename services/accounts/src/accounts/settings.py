@@ -8,10 +8,13 @@ from starkeel_auth import IssuerSettings, SigningKeys
 from starkeel_config import Environment, Problem, Secret, ServiceSettings, Variable
 from starkeel_db import DatabaseSettings
 from starkeel_http import HttpSettings, Rate
+from starkeel_jobs import JobSettings
+from starkeel_mail import MailSettings
+from starkeel_messaging import MessagingSettings
 from starkeel_observability import ObservabilitySettings
 from starkeel_server import ServerSettings
 
-from .mail.settings import MailSettings
+from .mail_settings import MailFlowSettings
 from .service_clients import ServiceClients
 
 
@@ -30,8 +33,11 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     server: ServerSettings
     http: HttpSettings
     database: DatabaseSettings
+    jobs: JobSettings
+    messaging: MessagingSettings
     auth: IssuerSettings
     mail: MailSettings
+    mail_flows: MailFlowSettings
     jwt_private_key: Annotated[
         Secret | None,
         Variable("JWT_PRIVATE_KEY", required_in_production=True, check=_check_private_key),

@@ -12,8 +12,7 @@ from uuid import UUID, uuid4
 from starkeel_auth import SigningKeys, generate_private_key_pem
 from starkeel_config import Secret
 
-SCOPES = ("orders:read", "orders:write")
-"""Scopes of every user."""
+from .scopes import SCOPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def _development_key(path: Path) -> str:
     """
     if path.exists():
         return path.read_text("ascii")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -21,14 +21,15 @@ from starkeel_http import (
     problem_responses,
     response_links,
 )
-from starkeel_observability import counter
+from starkeel_observability import counter, quiet_access_log
 
 from .emails import EmailAddress
 from .schemas import Credentials, JsonWebKeySet, ProviderMetadata, Refresh, Revocations, Token
+from .scopes import SCOPES
 from .security_events import SecurityEvents, log_account
 from .sessions import Grant, Sessions
 from .token_requests import key_of
-from .tokens import SCOPES, TokenIssuer
+from .tokens import TokenIssuer
 from .users import Users
 
 log = structlog.get_logger(__name__)
@@ -171,7 +172,8 @@ class DiscoveryController(Controller):
     path = "/.well-known"
     tags = ("discovery",)
     cache_control = CacheControlHeader(public=True, max_age=300)
-    opt = limit_by_address("discovery")
+    # Every worker of other services polls these.
+    opt = limit_by_address("discovery") | quiet_access_log()
 
     @get(
         "/jwks.json",

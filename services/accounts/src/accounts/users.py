@@ -13,12 +13,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 from starkeel_db import after_commit
+from starkeel_messaging import MessagingPlugin
 from starkeel_observability import counter
 
 from .emails import EmailAddress
 from .passwords import PasswordHashing
 from .security_events import SecurityEvent, SecurityEvents
 from .session_table import UserSession
+from .user_events import USER_CREATED, USER_DEACTIVATED, UserCreated, UserDeactivated
 
 log = structlog.get_logger(__name__)
 
@@ -47,13 +49,20 @@ class Users:
     Those that the password must confirm raise `PermissionDeniedException` if it is wrong.
     """
 
-    def __init__(self, session: AsyncSession, hashing: PasswordHashing, events: SecurityEvents) -> None:
+    def __init__(
+        self,
+        session: AsyncSession,
+        hashing: PasswordHashing,
+        events: SecurityEvents,
+        messaging: MessagingPlugin,
+    ) -> None:
         self._session = session
         self._hashing = hashing
         self._events = events
+        self._messaging = messaging
 
     async def sign_up(self, email: EmailAddress, password: str) -> User:
-        """Create a user; the password is validated and normalised.
+        """Create a user, and publish `user.created`; the password is validated and normalised.
 
         Raises:
             AddressTakenError: The address belongs to a user, active or not.
@@ -69,6 +78,7 @@ class Users:
             await self._session.rollback()
             self._events.log("sign_up_refused", "sign-up refused", email=email.key)
             raise AddressTakenError("A user with this email address exists.", status_code=409) from error
+        await self._messaging.publish(self._session, USER_CREATED, UserCreated(user.id), key=str(user.id))
         after_commit(self._session, _USERS_CREATED.inc)
         user_id = str(user.id)
         after_commit(self._session, lambda: log.info("user created", user_id=user_id, email=email.written))
@@ -153,9 +163,11 @@ class Users:
         self._after_commit("password_changed", "password changed", user)
 
     async def deactivate(self, user: User, *, password: str) -> None:
-        """Deactivate a user; the email address stays reserved."""
+        """Deactivate a user, and publish `user.deactivated`; the email address stays reserved."""
         await self._confirm(user, password)
         await self._update_confirmed(user, deactivated_at=datetime.now(UTC))
+        event = UserDeactivated(user.id)
+        await self._messaging.publish(self._session, USER_DEACTIVATED, event, key=str(user.id))
         self._after_commit("deactivated", "user deactivated", user)
 
     async def _confirm(self, user: User, password: str) -> None:

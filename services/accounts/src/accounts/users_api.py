@@ -14,7 +14,7 @@ from starkeel_db import read_only
 from starkeel_http import limit_by_address, limit_by_user, problem_responses, response_links
 
 from .emails import EmailAddress
-from .mail_flows import MailRequests
+from .mail_sending import MailRequests
 from .passwords import PasswordPolicy
 from .schemas import Deactivation, PasswordChange, Profile, SignUp, validated
 from .sessions import Sessions
@@ -60,11 +60,11 @@ class UserController(Controller):
         password = validated("password", password_policy.validate, data.password, email.written)
         try:
             profile = _profile(await users.sign_up(email, password))
-            mails.add_if_on(session, "verify_email", email)
+            await mails.add_if_on(session, "verify_email", email)
         except AddressTakenError:
             if not hides_addresses:
                 raise
-            mails.add_if_on(session, "already_registered", email)
+            await mails.add_if_on(session, "already_registered", email)
         if hides_addresses:
             nothing: Response[Any] = Response(b"", status_code=202, media_type=MediaType.TEXT)
             return nothing

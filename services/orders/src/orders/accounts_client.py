@@ -10,6 +10,8 @@ from starkeel_client import UpstreamClient
 class Profile(Struct, frozen=True, kw_only=True):
     """Profile."""
 
+    email: str
+    email_verified: bool
     id: UUID
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, cast, get_args
 import msgspec
 from litestar import WebSocket, get, websocket
 from litestar.di import NamedDependency
+from litestar.exceptions import ValidationException
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIType, Reference, Schema
 from litestar.params import HeaderParameter, Parameter, QueryParameter
@@ -98,10 +99,18 @@ async def live(
 
 
 def _position(last_event_id: str | None) -> int | None:
-    """Return the position after which to start; 0, the beginning, for an id of an unknown format."""
+    """Return the position after which to start.
+
+    Raises:
+        ValidationException: The text is no id of an event.
+    """
     if last_event_id is None:
         return None
-    return int(last_event_id) if _POSITION.fullmatch(last_event_id) else 0
+    if not _POSITION.fullmatch(last_event_id):
+        message = "is not the `id` of a received event, which is a number; omit it to receive new events only"
+        error = {"key": "last_event_id", "message": message, "source": "header"}
+        raise ValidationException(f"`Last-Event-ID` {message}.", extra=[error])
+    return int(last_event_id)
 
 
 def _server_sent_event(stored: Event) -> bytes:

@@ -6,18 +6,19 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import structlog
 from advanced_alchemy.base import UUIDv7AuditBase
 from litestar.exceptions import ClientException, NotFoundException
 from sqlalchemy import CheckConstraint, ColumnElement, Index, String, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
-from starkeel_db import OutboxPlugin, after_commit
+from starkeel_db import after_commit
+from starkeel_messaging import EventType, MessagingPlugin
 from starkeel_observability import counter, histogram
 
+from .order_events import ORDER_CANCELLED, ORDER_CHANGED, ORDER_CREATED
 from .pagination import PageCursor
-from .schemas import MAX_QUANTITY, EventType, OrderView, Status
+from .schemas import MAX_QUANTITY, OrderView, Status
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,8 @@ class Order(UUIDv7AuditBase):
     quantity: Mapped[int]
     status: Mapped[Status] = mapped_column(String(16), default="open")
     version: Mapped[int] = mapped_column(default=1)
+    email: Mapped[str | None] = mapped_column(String(254))
+    """Confirmed address of the user when it placed the order, for the confirmation; of no response."""
 
 
 class Orders:
@@ -54,15 +57,21 @@ class Orders:
     With an id they raise `NotFoundException` if the order does not exist or belongs to another user.
     """
 
-    def __init__(self, session: AsyncSession, outbox: OutboxPlugin, user_id: UUID) -> None:
+    def __init__(self, session: AsyncSession, messaging: MessagingPlugin, user_id: UUID) -> None:
         self._session = session
-        self._outbox = outbox
+        self._messaging = messaging
         self._user_id = user_id
         self._started = time.perf_counter()
 
-    async def place(self, *, product_type: str, quantity: int) -> Order:
-        """Create an open order."""
-        order = Order(user_id=self._user_id, product_type=product_type, quantity=quantity)
+    async def place(self, *, product_type: str, quantity: int, email: str | None = None) -> Order:
+        """Create an open order.
+
+        Args:
+            product_type: The product.
+            quantity: Its quantity.
+            email: Address for the confirmation, if there is to be one.
+        """
+        order = Order(user_id=self._user_id, product_type=product_type, quantity=quantity, email=email)
         self._session.add(order)
         await self._session.flush()
 
@@ -71,7 +80,7 @@ class Orders:
             _ORDER_CREATION.observe(time.perf_counter() - self._started)
 
         after_commit(self._session, count)
-        await self._record("order.created", order, message="order created")
+        await self._record(ORDER_CREATED, order, message="order created")
         return order
 
     async def get(self, order_id: UUID) -> Order:
@@ -98,7 +107,7 @@ class Orders:
         unchanged = () if versions is None else (Order.version.in_(versions),)
         order = await self._update_open(order_id, *unchanged, quantity=quantity)
         if order is not None:
-            await self._record("order.changed", order, message="order changed")
+            await self._record(ORDER_CHANGED, order, message="order changed")
             return order
         found = await self.get(order_id)
         if found.status != "open":
@@ -120,8 +129,23 @@ class Orders:
             if found.status == "open" or not is_known:
                 raise ClientException(_CHANGED, status_code=412)
             return found
-        await self._record("order.cancelled", order, message="order cancelled")
+        await self._record(ORDER_CANCELLED, order, message="order cancelled")
         return order
+
+    async def cancel_all(self) -> int:
+        """Cancel the open orders of the user, and return their number."""
+        is_open = (Order.user_id == self._user_id, Order.status == "open")
+        cancelled = (
+            update(Order)
+            .where(*is_open)
+            .values(version=Order.version + 1, updated_at=datetime.now(UTC), status="cancelled")
+            .returning(Order)
+            .execution_options(synchronize_session=False)
+        )
+        orders = sorted((await self._session.scalars(cancelled)).all(), key=lambda order: order.id)
+        for order in orders:
+            await self._record(ORDER_CANCELLED, order, message="order cancelled")
+        return len(orders)
 
     async def _update_open(
         self, order_id: UUID, *conditions: ColumnElement[bool], **values: Any
@@ -138,8 +162,8 @@ class Orders:
     def _matches(self, order_id: UUID) -> tuple[ColumnElement[bool], ...]:
         return Order.id == order_id, Order.user_id == self._user_id
 
-    async def _record(self, event_type: EventType, order: Order, *, message: str) -> None:
-        """Add an event to the outbox, and log it after the commit."""
+    async def _record(self, event_type: EventType[OrderView], order: Order, *, message: str) -> None:
+        """Publish an event, and log it after the commit."""
         body, user_id = view(order), str(order.user_id)
 
         def report() -> None:
@@ -152,8 +176,7 @@ class Orders:
             )
 
         after_commit(self._session, report)
-        payload = msgspec.json.encode(body).decode()
-        await self._outbox.add(self._session, key=user_id, kind=event_type, payload=payload)
+        await self._messaging.publish(self._session, event_type, body, key=user_id)
 
 
 def view(order: Order) -> OrderView:

@@ -11,7 +11,7 @@ from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParam
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_auth import Principal, requires_scope
 from starkeel_client import UpstreamClient
-from starkeel_db import OutboxPlugin, read_only, repeat_conflicts
+from starkeel_db import read_only, repeat_conflicts
 from starkeel_http import (
     EntityTags,
     Idempotency,
@@ -21,8 +21,11 @@ from starkeel_http import (
     problem_responses,
     response_links,
 )
+from starkeel_jobs import JobsPlugin
+from starkeel_messaging import MessagingPlugin
 
 from .accounts_client import AccountsClient
+from .confirmations import ConfirmationMail, send_order_confirmation
 from .etags import etag, parse_if_match
 from .orders import Order, Orders, view
 from .pagination import CURSOR_PATTERN, PageCursor
@@ -96,11 +99,11 @@ Cursor = Annotated[
 
 def provide_orders(
     session: NamedDependency[AsyncSession],
-    outbox: NamedDependency[OutboxPlugin],
+    messaging: NamedDependency[MessagingPlugin],
     principal: NamedDependency[Principal],
 ) -> Orders:
     """Return the caller's orders within the request's unit of work."""
-    return Orders(session, outbox, user_id_of(principal))
+    return Orders(session, messaging, user_id_of(principal))
 
 
 class OrderController(Controller):
@@ -125,11 +128,21 @@ class OrderController(Controller):
         accounts_client: NamedDependency[UpstreamClient],
         idempotency: NamedDependency[Idempotency],
         orders: NamedDependency[Orders],
+        session: NamedDependency[AsyncSession],
+        jobs: NamedDependency[JobsPlugin],
+        confirmation_mail: NamedDependency[ConfirmationMail],
     ) -> Response[OrderView]:
-        """Place an order. Accounts must confirm that the user is active."""
-        await require_active(principal, AccountsClient(accounts_client))
+        """Place an order. Accounts must confirm that the user is active.
+
+        It is confirmed by mail if the user has confirmed its address.
+        """
+        user = await require_active(principal, AccountsClient(accounts_client))
         await idempotency.claim()
-        order = await orders.place(product_type=data.product_type, quantity=data.quantity)
+        # An address that is not confirmed may be that of another person.
+        email = user.email if confirmation_mail.is_on and user.email_verified else None
+        order = await orders.place(product_type=data.product_type, quantity=data.quantity, email=email)
+        if email is not None:
+            await jobs.enqueue(session, send_order_confirmation, order_id=order.id)
         return _response(order, Location=f"/api/orders/{order.id}")
 
     @get(

@@ -5,9 +5,12 @@ from typing import Annotated
 from msgspec import Meta
 from starkeel_auth import AuthSettings
 from starkeel_client import UpstreamSettings, upstream
-from starkeel_config import Secret, ServiceSettings, Variable
+from starkeel_config import ServiceSettings, Variable
 from starkeel_db import DatabaseSettings
 from starkeel_http import HttpSettings, Rate
+from starkeel_jobs import JobSettings
+from starkeel_mail import MailSettings
+from starkeel_messaging import MessagingSettings
 from starkeel_observability import ObservabilitySettings
 from starkeel_server import ServerSettings
 
@@ -20,9 +23,10 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     http: HttpSettings
     database: DatabaseSettings
     auth: AuthSettings
+    messaging: MessagingSettings
+    jobs: JobSettings
+    mail: MailSettings
     accounts: UpstreamSettings = upstream("ACCOUNTS")
-    redis_url: Annotated[Secret | None, Variable("REDIS_URL")] = None
-    """Redis with the stream `orders:events`, to which events are published for other services."""
     outbox_retention_hours: Annotated[int, Variable("OUTBOX_RETENTION_HOURS"), Meta(ge=1, le=720)] = 24
     """Hours for which events are kept for clients that reconnect with `Last-Event-ID`."""
     idempotency_key_hours: Annotated[int, Variable("IDEMPOTENCY_KEY_HOURS"), Meta(ge=1, le=720)] = 24

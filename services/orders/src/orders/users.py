@@ -6,7 +6,7 @@ from litestar.exceptions import NotAuthorizedException, PermissionDeniedExceptio
 from starkeel_auth import Principal
 from starkeel_client import UpstreamProblemError
 
-from .accounts_client import AccountsClient
+from .accounts_client import AccountsClient, Profile
 
 
 def user_id_of(principal: Principal) -> UUID:
@@ -21,8 +21,8 @@ def user_id_of(principal: Principal) -> UUID:
         raise PermissionDeniedException("The token was not issued to a user.") from error
 
 
-async def require_active(principal: Principal, accounts: AccountsClient) -> None:
-    """Check at accounts, with the caller's token, that the user is active.
+async def require_active(principal: Principal, accounts: AccountsClient) -> Profile:
+    """Check at accounts, with the caller's token, that the user is active, and return its profile.
 
     Raises:
         NotAuthorizedException: Accounts does not accept the token.
@@ -32,7 +32,7 @@ async def require_active(principal: Principal, accounts: AccountsClient) -> None
         HTTPException: 502, the response of accounts is not as agreed.
     """
     try:
-        await accounts.me(token=principal.token)
+        return await accounts.me(token=principal.token)
     except UpstreamProblemError as error:
         if error.status == 401:
             raise NotAuthorizedException(

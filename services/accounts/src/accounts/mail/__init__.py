@@ -1,1 +1,0 @@
-"""Mail to users: settings, queue, dispatcher and transports."""

@@ -1,0 +1,52 @@
+"""Create the outbox."""
+
+import sqlalchemy as sa
+from advanced_alchemy.types import DateTimeUTC
+from alembic import op
+
+revision = "0005_create_outbox"
+down_revision = "0004_create_jobs"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "outbox",
+        sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=64), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("created_at", DateTimeUTC(timezone=True), nullable=False),
+        sa.Column("published_at", DateTimeUTC(timezone=True), nullable=True),
+        sa.Column("attempts", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("retry_at", DateTimeUTC(timezone=True), nullable=True),
+        sa.Column("dead_at", DateTimeUTC(timezone=True), nullable=True),
+        sa.Column("traceparent", sa.String(length=55), nullable=True),
+        sa.Column("request_id", sa.String(length=200), nullable=True),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_outbox")),
+        # Positions must not be reused after the last rows have been deleted.
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_outbox_created_at"), "outbox", ["created_at"])
+    op.create_index("ix_outbox_key_position", "outbox", ["key", "position"])
+    is_unpublished = sa.text("published_at IS NULL")
+    op.create_index(
+        "ix_outbox_unpublished",
+        "outbox",
+        ["position"],
+        postgresql_where=is_unpublished,
+        sqlite_where=is_unpublished,
+    )
+    op.create_table(
+        "outbox_broker",
+        sa.Column("id", sa.SmallInteger(), nullable=False, autoincrement=False),
+        sa.Column("identity", sa.String(length=200), nullable=False),
+        sa.Column("confirmed_at", DateTimeUTC(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox_broker")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("outbox_broker")
+    op.drop_table("outbox")

@@ -1,0 +1,8 @@
+"""The command line: `config`, `migrate` and others."""
+
+from starkeel_server import run
+
+from . import SERVICE
+
+if __name__ == "__main__":
+    run(SERVICE)

@@ -1,0 +1,1 @@
+"""Migrations of depot, applied in the order of their file names."""
