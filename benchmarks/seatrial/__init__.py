@@ -1,0 +1,1 @@
+"""The checklist of seatrial on other stacks, and its cost."""

@@ -1,0 +1,31 @@
+"""Observations that several rows share."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_Value = TypeVar("_Value")
+
+
+class Once:
+    """Results of functions that are called once; an exception is kept as well, and raised again."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, tuple[Any, Exception | None]] = {}
+
+    def get(self, key: str, observe: Callable[[], _Value]) -> _Value:
+        """Return the result of a function.
+
+        Args:
+            key: Name of the result.
+            observe: Called if there is no result yet.
+        """
+        if key not in self._results:
+            try:
+                self._results[key] = observe(), None
+            except Exception as error:  # noqa: BLE001 - raised below, and for each later caller
+                self._results[key] = None, error
+        value, problem = self._results[key]
+        if problem is not None:
+            raise problem
+        result: _Value = value
+        return result

@@ -1,0 +1,1 @@
+"""Rows of the checklist, one module a family."""

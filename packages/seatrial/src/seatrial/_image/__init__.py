@@ -1,0 +1,1 @@
+"""Reader of container images: archives, layouts and the Docker daemon, without unpacking to disk."""

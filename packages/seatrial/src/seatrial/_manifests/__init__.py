@@ -1,0 +1,1 @@
+"""Reader of Kubernetes manifests and compose files."""

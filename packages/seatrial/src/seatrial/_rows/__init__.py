@@ -1,0 +1,1 @@
+"""Rows of the checklist and where they come from."""

@@ -1,0 +1,1 @@
+"""Parts that rows about images and manifests share: typed fields, secrets, findings."""

@@ -1,0 +1,1 @@
+"""`just trial`: the checklist of seatrial on the services of the registry."""
