@@ -1,0 +1,1 @@
+"""The server: receiver, pages, live updates and the data for terminals."""

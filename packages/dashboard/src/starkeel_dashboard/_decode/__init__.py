@@ -1,0 +1,1 @@
+"""Decoding of OTLP, of Prometheus' text format and of log lines."""

@@ -1,0 +1,1 @@
+"""Services that were named to the dashboard, and what their admin ports return."""

@@ -1,0 +1,1 @@
+"""Received spans, log records and metrics, bounded in memory."""
