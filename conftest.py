@@ -1,9 +1,36 @@
-"""Applications that tests start in the test runner leave its logging and its tracer provider as they are."""
+"""Rules of every test: the services it needs, and the logging of the test runner."""
+
+from functools import cache
+from pathlib import Path
 
 import pytest
+
+from tests.support.needed_services import WithoutService, left_out, needed
+from tools.registry import ROOT, read
+
+
+@cache
+def _services() -> frozenset[str]:
+    return frozenset(service.name for service in read())
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Leave out a module that needs a service which the registry does not have."""
+    if needed(module_path, ROOT) <= _services():
+        return None
+    return WithoutService.from_parent(parent, path=module_path)
+
+
+def pytest_report_header() -> list[str]:
+    """List the modules that are left out."""
+    return [
+        f"no service {name!r}, left out: {', '.join(str(path.relative_to(ROOT)) for path in found)}"
+        for name, found in sorted(left_out(ROOT, _services()).items())
+    ]
 
 
 @pytest.fixture(autouse=True)
 def _process_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Loggers that are used meanwhile would send their lines to stdout for the rest of the run.
+    # Applications that tests start in the test runner leave its logging and its tracer provider unchanged;
+    # otherwise loggers that are used meanwhile would send their lines to stdout for the rest of the run.
     monkeypatch.setattr("starkeel_observability._plugin.is_set_up", lambda: True)

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 from starkeel_testing import PostgresServer, running_postgres, running_redis
 
+from .registry import read
 from .workspace import Member
 
 Variables = dict[str, dict[str, str]]
@@ -22,6 +23,7 @@ def running_servers(members: list[Member], *, postgres: bool, redis: bool) -> It
         redis: Whether to run Redis.
     """
     variables: Variables = {member.name: {} for member in members}
+    needs = {service.name: service.needs for service in read()}
     with ExitStack() as stack:
         if postgres:
             sys.stdout.write("starting PostgreSQL ...\n")
@@ -31,7 +33,9 @@ def running_servers(members: list[Member], *, postgres: bool, redis: bool) -> It
         if redis:
             sys.stdout.write("starting Redis ...\n")
             url = stack.enter_context(running_redis()).url
-            for own in variables.values():
+            for name, own in variables.items():
                 own["REDIS_URL"] = url
+                if "broker" in needs[name]:
+                    own["BROKER_URL"] = url
         sys.stdout.flush()
         yield variables

@@ -1,4 +1,7 @@
-"""Show the slowest and failed requests of the last minute as waterfalls, by default those of `just dev`."""
+"""Show the slowest and failed requests as waterfalls, by default those of `just dev`.
+
+They come from its dashboard; without one, from the admin ports, which keep those of the last minute.
+"""
 
 import argparse
 import os
@@ -9,11 +12,13 @@ from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 
+from .dashboard_data import DashboardError, fetch
 from .trace_viewer.spans import SeenSpan, TracesPage, group_requests
 from .trace_viewer.waterfall import Waterfall
-from .workspace import parse
+from .workspace import parse, running_dashboard
 
 _TIMEOUT_S = 10.0
+_MAX_TRACES = 1000
 
 
 def main() -> int:
@@ -26,7 +31,11 @@ def main() -> int:
         "--url", action="append", help="admin URL of a service, repeatable; replaces the ports"
     )
     given, members = parse(parser)
-    responses = [_fetch(url) for url in given.url or [member.metrics_url for member in members]]
+    dashboard = None if given.url else running_dashboard(given.directory)
+    if dashboard is not None:
+        responses = [_kept(dashboard, given.trace)]
+    else:
+        responses = [_fetch(url) for url in given.url or [member.metrics_url for member in members]]
     spans = [span for response in responses for span in response or ()]
     waterfall = Waterfall(
         width=shutil.get_terminal_size((80, 24)).columns,
@@ -41,10 +50,21 @@ def main() -> int:
     if all(response is None for response in responses):
         sys.stderr.write("no service responds; start them in another terminal: uv run just dev\n")
     elif not found:
-        sys.stdout.write("no request has ended in the last minute\n")
+        sys.stdout.write(
+            "no request has ended\n" if dashboard else "no request has ended in the last minute\n"
+        )
     elif len(found) > given.limit:
-        sys.stdout.write(f"{len(found) - given.limit} more of the last minute: --limit {len(found)}\n")
+        sys.stdout.write(f"{len(found) - given.limit} more: --limit {len(found)}\n")
     return 0 if any(response is not None for response in responses) else 1
+
+
+def _kept(dashboard: str, trace: str) -> list[SeenSpan] | None:
+    """Return the spans that a dashboard keeps; prints the error and returns `None` on failure."""
+    try:
+        return msgspec.convert(fetch(dashboard, "spans", trace=trace, limit=_MAX_TRACES), list[SeenSpan])
+    except (DashboardError, msgspec.ValidationError) as error:
+        sys.stderr.write(f"{error}\n")
+        return None
 
 
 def _fetch(url: str) -> list[SeenSpan] | None:

@@ -76,7 +76,7 @@ async def _best_us(app: Litestar, path: str, client: str, given: Namespace) -> f
 
     async def requests() -> None:
         for _ in range(given.requests // given.connections):
-            await app(_scope(path, client), _receive, _send)  # type: ignore[arg-type]  # plain functions
+            await _request(app, _scope(path, client))
 
     rounds = []
     for _ in range(given.rounds):
@@ -104,11 +104,22 @@ def _scope(path: str, client: str) -> Any:
     }
 
 
-async def _receive() -> Any:
-    return {"type": "http.request", "body": b"", "more_body": False}
+async def _request(app: Litestar, scope: Any) -> None:
+    received = iter([{"type": "http.request", "body": b"", "more_body": False}])
+    ended = asyncio.Event()
 
+    async def receive() -> Any:
+        for message in received:
+            return message
+        await ended.wait()
+        return {"type": "http.disconnect"}
 
-async def _send(_: Any) -> None: ...
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            ended.set()
+
+    await app(scope, receive, send)  # type: ignore[arg-type]  # plain functions
+    ended.set()
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
 import json
 import re
+from importlib import import_module
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # has no types
-from accounts.settings import Settings as AccountsSettings
-from orders.settings import Settings as OrdersSettings
 from starkeel_config import reference
+
+from tools.generate.connections import with_database
+from tools.registry import read
 
 from .conftest import ROOT
 from .test_kubernetes import stop_seconds
@@ -18,6 +20,7 @@ from .test_kubernetes import stop_seconds
 DEPLOY = ROOT / "deploy"
 FILE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+OWN = [service.name for service in read()]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -50,7 +53,7 @@ def test_only_the_proxies_publish_ports() -> None:
 def test_services_trust_the_address_of_the_proxies_and_continue_traces_of_their_network() -> None:
     addresses = {SERVICES[name]["networks"]["services"]["ipv4_address"] for name in ("proxy", "proxy-tls")}
     (subnet,) = FILE["networks"]["services"]["ipam"]["config"]
-    for name in ("accounts", "orders"):
+    for name in OWN:
         environment = SERVICES[name]["environment"]
         assert {environment["TRUSTED_PROXIES"]} == addresses
         assert environment["INTERNAL_NETWORKS"] == subnet["subnet"]
@@ -59,10 +62,9 @@ def test_services_trust_the_address_of_the_proxies_and_continue_traces_of_their_
 
 
 def test_services_serve_the_public_hosts_and_their_own_names() -> None:
-    for name in ("accounts", "orders"):
-        public, *inside = SERVICES[name]["environment"]["ALLOWED_HOSTS"].rsplit(",", 2)
-        assert public == "${PUBLIC_HOSTS:-127.0.0.1,localhost}"
-        assert inside == ["accounts", "orders"]
+    for name in OWN:
+        hosts = SERVICES[name]["environment"]["ALLOWED_HOSTS"]
+        assert hosts == ",".join(["${PUBLIC_HOSTS:-127.0.0.1,localhost}", *OWN])
 
 
 def test_the_file_contains_no_password() -> None:
@@ -74,14 +76,15 @@ def test_the_file_contains_no_password() -> None:
                 assert str(value).startswith("/run/secrets/"), name
 
 
-@pytest.mark.parametrize("name", ["accounts", "orders"])
+@pytest.mark.parametrize("name", OWN)
 def test_the_grace_period_covers_the_shutdown_settings(name: str) -> None:
     grace = float(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     assert grace >= stop_seconds(SERVICES[name]["environment"])
 
 
-@pytest.mark.parametrize(("name", "settings"), [("accounts", AccountsSettings), ("orders", OrdersSettings)])
-def test_every_variable_is_a_setting_of_the_service(name: str, settings: Any) -> None:
+@pytest.mark.parametrize("name", OWN)
+def test_every_variable_is_a_setting_of_the_service(name: str) -> None:
+    settings = import_module(f"{name}.settings").Settings
     known = {
         variable.name for part in reference(settings, service=name).sections for variable in part.variables
     }
@@ -89,11 +92,25 @@ def test_every_variable_is_a_setting_of_the_service(name: str, settings: Any) ->
 
 
 def test_services_start_after_their_dependencies_are_healthy() -> None:
-    for name in ("accounts", "orders", "proxy"):
-        conditions = {dependency["condition"] for dependency in SERVICES[name]["depends_on"].values()}
-        assert conditions == {"service_healthy"}
-        for needed in SERVICES[name]["depends_on"]:
-            assert "healthcheck" in SERVICES[needed]
+    for name in (*OWN, "proxy", "databases"):
+        for needed, dependency in SERVICES[name].get("depends_on", {}).items():
+            if needed == "databases":
+                assert dependency["condition"] == "service_completed_successfully"
+            else:
+                assert dependency["condition"] == "service_healthy"
+                assert "healthcheck" in SERVICES[needed]
+
+
+def test_databases_are_created_on_each_start_and_not_only_for_an_empty_volume() -> None:
+    names = [service.name for service in with_database(read())]
+    assert SERVICES["databases"]["secrets"] == [
+        "postgres-password", *(f"{name}-database-password" for name in names)
+    ]  # fmt: skip
+    # A change of its secrets would replace the running server when a service is added.
+    assert SERVICES["postgres"]["secrets"] == ["postgres-password"]
+    assert not any("docker-entrypoint-initdb.d" in volume for volume in SERVICES["postgres"]["volumes"])
+    for name in names:
+        assert "databases" in SERVICES[name]["depends_on"]
 
 
 def test_mounted_files_exist_and_parse() -> None:
@@ -120,8 +137,8 @@ def test_the_telemetry_services_refer_to_each_other() -> None:
     hosts = set(re.findall(r'(?:http://|targets": \[")([a-z-]+):\d+', targets))
     assert hosts == {"tempo", "loki", "alertmanager", "prometheus", "collector"}
     assert hosts <= SERVICES.keys()
-    endpoint = SERVICES["orders"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
-    assert endpoint == "http://collector:4318"
+    endpoints = {SERVICES[name]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] for name in OWN}
+    assert endpoints == {"http://collector:4318"}
 
 
 def _document(name: str) -> dict[str, Any]:

@@ -7,16 +7,21 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]  # has no types
 
+from tools.kubectl import kustomize
+
 from .conftest import ROOT
 from .manifests import (
-    DOCUMENTS,
     KUBERNETES,
+    PODS,
     SERVICES,
     SETTINGS,
     VERSIONS,
+    WITH_DATABASE,
+    WORKERS,
+    cluster_variables,
     document_of,
     egress_ports,
-    kustomize,
+    expected_documents,
     pods_of,
     settings_of,
     validate,
@@ -56,11 +61,15 @@ def test_a_component_gives_valid_manifests_and_known_settings(
     result = validate(path, VERSIONS[0])
     assert result.returncode == 0, result.stdout + result.stderr
     documents = list(yaml.safe_load_all(with_component[component]))
-    assert len(documents) == DOCUMENTS["production"]
-    assert [violated_controls(pod) for pod in pods_of(documents)] == [set(), set()]
+    assert len(documents) == expected_documents("production")
+    assert [violated_controls(pod) for pod in pods_of(documents)] == [set() for _ in PODS]
     for service, settings in SETTINGS.items():
         spec = document_of(documents, "Deployment", service)["spec"]["template"]["spec"]
-        given = settings_of(documents, service)
+        given = {
+            name: value
+            for name, value in settings_of(documents, service).items()
+            if name not in cluster_variables("production")
+        }
         given |= {variable["name"].removesuffix("_FILE"): "" for variable in spec["containers"][0]["env"]}
         assert given.keys() <= variables_of(settings)
 
@@ -74,16 +83,19 @@ def test_each_component_has_its_effect(with_component: dict[str, str]) -> None:
         assert 4317 in egress_ports(parsed["otlp-grpc"], service)
         ipv6 = settings_of(parsed["ipv6"], service)
         assert (ipv6["HOST"], ipv6["METRICS_HOST"]) == ("::", "::")
-        assert settings_of(parsed["pgbouncer"], service)["DB_PGBOUNCER"] == "true"
-        assert 6432 in egress_ports(parsed["pgbouncer"], service)
-        template = document_of(parsed["pgbouncer"], "Deployment", service)["spec"]["template"]["spec"]
-        for container in (*template["initContainers"], *template["containers"]):
-            files = {variable["name"]: variable["value"] for variable in container["env"]}
-            assert files["MIGRATIONS_DATABASE_URL_FILE"] == f"/run/secrets/{service}/migrations-database-url"
         pod = document_of(parsed["openshift"], "Deployment", service)["spec"]["template"]["spec"]
         assert pod["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
         monitor = document_of(parsed["kube-prometheus-stack"], "ServiceMonitor", service)
         assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    for service in WITH_DATABASE:
+        assert settings_of(parsed["pgbouncer"], service)["DB_PGBOUNCER"] == "true"
+    for pod in (pod for pod in PODS if WORKERS.get(pod, pod) in WITH_DATABASE):
+        service = WORKERS.get(pod, pod)
+        assert 6432 in egress_ports(parsed["pgbouncer"], pod)
+        template = document_of(parsed["pgbouncer"], "Deployment", pod)["spec"]["template"]["spec"]
+        for container in (*template["initContainers"], *template["containers"]):
+            files = {variable["name"]: variable["value"] for variable in container["env"]}
+            assert files["MIGRATIONS_DATABASE_URL_FILE"] == f"/run/secrets/{service}/migrations-database-url"
     cidrs = [
         peer["ipBlock"]["cidr"]
         for rule in document_of(parsed["node-local-dns"], "NetworkPolicy", "allow-dns")["spec"]["egress"]
@@ -102,6 +114,9 @@ def test_the_rules_of_the_adapter_give_the_metric_that_the_autoscalers_use(
     for service in SERVICES:
         metrics = document_of(documents, "HorizontalPodAutoscaler", service)["spec"]["metrics"]
         assert metrics[-1]["pods"]["metric"]["name"] == rule["name"]["matches"]
+    for worker in WORKERS:
+        metrics = document_of(documents, "HorizontalPodAutoscaler", worker)["spec"]["metrics"]
+        assert [metric["type"] for metric in metrics] == ["Resource"]
     # The template as the adapter fills it, according to its documentation.
     filled = {
         "<<.Series>>": rule["seriesQuery"].partition("{")[0],

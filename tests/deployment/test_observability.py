@@ -14,11 +14,14 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from starkeel_config import load
 from starkeel_observability import ObservabilitySettings
 
+from tools.registry import read
+
 from .conftest import ROOT
 
 STACK = ROOT / "deploy/observability"
+DASHBOARDS = STACK / "grafana/dashboards"
 BOARDS: list[dict[str, Any]] = [
-    json.loads(path.read_text("utf-8")) for path in sorted((STACK / "grafana/dashboards").glob("*.json"))
+    json.loads(path.read_text("utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))
 ]
 UIDS = [board["uid"] for board in BOARDS]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text("utf-8"))["services"]
@@ -41,7 +44,9 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_the_dashboards_have_the_ids_that_links_use() -> None:
-    assert UIDS == ["starkeel-database", "starkeel-fleet", "starkeel-runtime", "starkeel-service"]
+    assert UIDS == [
+        "starkeel-database", "starkeel-fleet", "starkeel-runtime", "starkeel-service", "starkeel-work"
+    ]  # fmt: skip
     assert all((STACK / f"grafana/dashboards/{uid}.json").exists() for uid in UIDS)
 
 
@@ -134,9 +139,8 @@ def test_the_collector_keeps_failed_and_slow_traces() -> None:
     policies = {policy["type"]: policy[policy["type"]] for policy in sampling["policies"]}
     assert policies["status_code"] == {"status_codes": ["ERROR"]}
     assert 0 < policies["probabilistic"]["sampling_percentage"] <= 100
-    (objective,) = set(re.findall(r'le="([\d.]+)"', (STACK / "rules/slo.yaml").read_text("utf-8")))
-    assert policies["latency"]["threshold_ms"] == float(objective) * 1000
-    settings = load(ObservabilitySettings, {}, service="orders")
+    assert policies["latency"]["threshold_ms"] == min(service.slo.latency_ms for service in read())
+    settings = load(ObservabilitySettings, {}, service="any")
     assert float(sampling["decision_wait"].removesuffix("s")) * 1000 > settings.bsp_schedule_delay_ms
 
 
@@ -145,7 +149,12 @@ def test_stored_telemetry_has_a_retention() -> None:
     assert loki["compactor"]["retention_enabled"] is True
     assert loki["limits_config"]["retention_period"] == "168h"
     assert document("tempo.yaml")["compactor"]["compaction"]["block_retention"] == "72h"
-    assert "--storage.tsdb.retention.time=15d" in COMPOSE["prometheus"]["command"]
+    (retention,) = [
+        flag.removeprefix("--storage.tsdb.retention.time=").removesuffix("d")
+        for flag in COMPOSE["prometheus"]["command"]
+        if flag.startswith("--storage.tsdb.retention.time=")
+    ]
+    assert int(retention) > max(service.slo.window_days for service in read())
 
 
 def test_rules_and_dashboards_are_mounted_where_they_are_read() -> None:
@@ -153,8 +162,9 @@ def test_rules_and_dashboards_are_mounted_where_they_are_read() -> None:
         name: dict(volume.split(":")[1::-1] for volume in COMPOSE[name]["volumes"])
         for name in ("prometheus", "grafana")
     }
-    (rules,) = document("prometheus.yaml")["rule_files"]
+    rules, of_team = document("prometheus.yaml")["rule_files"]
     assert mounted["prometheus"][rules.removesuffix("/*.yaml")] == "./observability/rules"
+    assert of_team == rules.replace("/*.yaml", "/team/*.yaml")
     (provider,) = document("grafana/provisioning/dashboards/dashboards.yaml")["providers"]
     assert mounted["grafana"][provider["options"]["path"]] == "./observability/grafana/dashboards"
     assert mounted["grafana"]["/etc/grafana/provisioning"] == "./observability/grafana/provisioning"
@@ -168,10 +178,14 @@ def test_kubernetes_gets_the_same_rules_and_dashboards(kubectl: Path) -> None:
     assert {resource["metadata"]["namespace"] for resource in found.values()} == {"monitoring"}
     groups = [
         group
-        for path in sorted((STACK / "rules").glob("*.yaml"))
+        for path in [
+            *sorted((STACK / "rules").glob("*.yaml")),
+            *sorted((STACK / "rules/team").glob("*.yaml")),
+        ]
         for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
     ]
     assert found["PrometheusRule"]["spec"]["groups"] == groups
     assert found["ConfigMap"]["metadata"]["labels"] == {"grafana_dashboard": "1"}
     boards = [json.loads(text) for text in found["ConfigMap"]["data"].values()]
-    assert sorted(board["uid"] for board in boards) == UIDS
+    of_team = [json.loads(path.read_text("utf-8"))["uid"] for path in (DASHBOARDS / "team").glob("*.json")]
+    assert sorted(board["uid"] for board in boards) == sorted([*UIDS, *of_team])

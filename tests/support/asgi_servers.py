@@ -90,7 +90,15 @@ class Served:
 
 
 @contextmanager
-def served(server: str, app: str, directory: Path, env: Mapping[str, str] | None = None) -> Iterator[Served]:
+def served(
+    server: str,
+    app: str,
+    directory: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    python: Path = Path(sys.executable),
+    is_factory: bool = False,
+) -> Iterator[Served]:
     """Serve `module:attribute` of a directory until the block ends.
 
     Args:
@@ -98,13 +106,17 @@ def served(server: str, app: str, directory: Path, env: Mapping[str, str] | None
         app: The application.
         directory: Working directory, and the only entry of `PYTHONPATH`.
         env: Variables to set besides `PATH` and `HOME`.
+        python: Interpreter of the environment in which the server and the application are installed.
+        is_factory: Whether `app` is a function that returns the application.
     """
     for attempt in range(_ATTEMPTS):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         arguments = [each.format(app=app, port=port) for each in COMMANDS[server]]
+        # Litestar's command recognizes a function.
+        arguments += ["--factory"] if is_factory and server != "litestar" else []
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [str(python), *arguments],
             cwd=directory,
             env={
                 "PATH": os.environ["PATH"],

@@ -135,11 +135,15 @@ def constraints(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "required": sorted(schema.get("required", ())),
         "additionalProperties": schema.get("additionalProperties", True),
-        "properties": {
-            name: {key: inner[key] for key in _COMPARED if key in inner}
-            for name, inner in schema["properties"].items()
-        },
+        "properties": {name: _bounds(inner) for name, inner in schema["properties"].items()},
     }
+
+
+def _bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the bounds of a property; of one that may be null, those of its other type."""
+    alternatives = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    inner = {**schema, **alternatives[0]} if len(alternatives) == 1 else schema
+    return {key: inner[key] for key in _COMPARED if key in inner}
 
 
 def decoder_constraints(kind: type[msgspec.Struct]) -> dict[str, Any]:

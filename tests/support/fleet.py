@@ -1,4 +1,4 @@
-"""Accounts and orders together, with users, orders and tokens that have a flaw."""
+"""Every service of the registry together, with users of accounts, and tokens that have a flaw."""
 
 import base64
 import hashlib
@@ -12,23 +12,28 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 from uuid import uuid4
 
-import accounts.settings
 import jwt
-import orders.settings
 from starkeel_auth import SigningKeys, generate_private_key_pem
 from starkeel_testing import Service, running, wait_until
+
+from tools.registry import read, scopes, upstreams, urls
+
+from .api_cases import api_cases
+
+NEEDED_SERVICES = ("accounts",)
 
 ISSUER = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
 
 
-def without_limits(settings: type) -> dict[str, str]:
+def without_limits(service: str) -> dict[str, str]:
     """Return settings that lift every rate limit of a service: all requests come from one address."""
-    names = settings.__struct_fields__  # type: ignore[attr-defined]  # a struct
+    names = import_module(f"{service}.settings").Settings.__struct_fields__
     return {name.upper(): "10000/second" for name in names if name.startswith("rate_limit_")}
 
 
@@ -61,7 +66,7 @@ SUBJECTS = {
     "/api/auth/password-reset": "Reset your password",
 }
 """Subjects of mails, by the path of the request for them."""
-_CLIENT = {"id": "reports", "secrets": [uuid4().hex], "scopes": ["orders:read", "orders:write"]}
+_CLIENT = {"id": "reports", "secrets": [uuid4().hex], "scopes": scopes(read())}
 _TOKEN = re.compile(r"^([A-Za-z0-9_-]{43})\r?$", re.MULTILINE)
 
 
@@ -115,7 +120,7 @@ class Fleet:
         )
 
     def values(self, person: Person, service: str) -> dict[str, str]:
-        """Return what replaces an example, by name: ids and tokens of a user with a new order."""
+        """Return what replaces an example, by name: ids and tokens of a user, and those of a new object."""
         shared = {
             "email": f"{uuid4().hex}@example.com",
             "session_id": person.session_id,
@@ -124,13 +129,8 @@ class Fleet:
             "current_password": person.password,
             "Idempotency-Key": str(uuid4()),
         }
-        if service != "orders":
-            return shared
-        headers = {"Authorization": person.bearer, "Idempotency-Key": str(uuid4())}
-        body = {"product_type": "oak-plank", "quantity": 3}
-        placed = self.services["orders"].client.post("/api/orders", json=body, headers=headers)
-        assert placed.status_code == 201, placed.text
-        return shared | {"order_id": placed.json()["id"]}
+        created = api_cases()[service].values(self.services[service].client, {"Authorization": person.bearer})
+        return {**shared, **created}
 
     def authorization(self, person: Person, **claims: str) -> str:
         """Return a value of `Authorization`: a user's token without a session, with other claims."""
@@ -190,27 +190,29 @@ def _with_payload(token: str, claims: dict[str, Any]) -> str:
 
 @contextmanager
 def running_fleet(databases: Callable[[], str], **env: str) -> Iterator[Fleet]:
-    """Run accounts and orders, without rate limits.
+    """Run every service of the registry, without rate limits.
 
     Args:
         databases: Factory of empty databases.
-        env: Further settings of both.
+        env: Further settings of all.
     """
-    pem = generate_private_key_pem()
-    own = without_limits(accounts.settings.Settings) | ISSUER | env
-    own |= {"DATABASE_URL": databases(), "JWT_PRIVATE_KEY": pem, "SERVICE_CLIENTS": json.dumps([_CLIENT])}
+    pem, registered = generate_private_key_pem(), read()
+    services: dict[str, Service] = {}
     with ExitStack() as stack:
         mail = Path(stack.enter_context(TemporaryDirectory()))
-        own |= {"MAIL_TRANSPORT": "file", "MAIL_DIRECTORY": str(mail), "MAILS_PER_HOUR": "1000"}
-        issuer = stack.enter_context(running("accounts", own, timeout_s=90))
-        own = without_limits(orders.settings.Settings) | ISSUER | env
-        own |= {
-            "DATABASE_URL": databases(),
-            "ACCOUNTS_URL": issuer.url,
-            "JWT_JWKS_URL": f"{issuer.url}/.well-known/jwks.json",
-            "JWT_REVOCATIONS_URL": f"{issuer.url}/.well-known/revocations",
-            "JWT_REVOCATIONS_INTERVAL_SECONDS": "1",
-        }
-        with running("orders", own, timeout_s=90) as orders_service:
-            services = {"accounts": issuer, "orders": orders_service}
-            yield Fleet(services, SigningKeys.from_pem(pem), mail)
+        waiting = list(registered)
+        while waiting:
+            # Each after those that it calls.
+            service = next(each for each in waiting if services.keys() >= {*upstreams(each, registered)})
+            waiting.remove(service)
+            own = without_limits(service.name) | ISSUER | env
+            if "database" in service.needs:
+                own["DATABASE_URL"] = databases()
+            if "signing key" in service.needs:
+                own |= {"JWT_PRIVATE_KEY": pem, "SERVICE_CLIENTS": json.dumps([_CLIENT])}
+                own |= {"MAIL_TRANSPORT": "file", "MAIL_DIRECTORY": str(mail), "MAILS_PER_HOUR": "1000"}
+            if "tokens" in service.needs:
+                own["JWT_REVOCATIONS_INTERVAL_SECONDS"] = "1"
+            own |= urls(service, {name: each.url for name, each in services.items()}, registered)
+            services[service.name] = stack.enter_context(running(service.name, own, timeout_s=90))
+        yield Fleet(services, SigningKeys.from_pem(pem), mail)

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from starkeel_testing import exits, running
 
+NEEDED_SERVICES = ("accounts",)
+
 _LIBC = ctypes.CDLL(None)
 _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2

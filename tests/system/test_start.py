@@ -1,57 +1,40 @@
-"""Startup: reported problems, exit codes, and log messages."""
+"""Startup of every service: reported problems and imported modules."""
 
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from starkeel_testing import exits, running, wait_until
+from starkeel_testing import exits
 
-SERVICES = ("accounts", "orders")
-REVISIONS = Path(__file__).parents[2] / "services/accounts/src/accounts/migrations"
+from tools.registry import Service, read, urls
+from tools.workspace import service_names
+
+SERVICES = service_names()
+REQUIRED = {"database": "DATABASE_URL", "signing key": "JWT_PRIVATE_KEY", "tokens": "JWT_JWKS_URL"}
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_all_missing_variables_are_reported_together(service: str) -> None:
-    finished = exits(service, {"ENVIRONMENT": "production"})
+@pytest.mark.parametrize("service", read(), ids=lambda service: service.name)
+def test_all_missing_variables_are_reported_together(service: Service) -> None:
+    finished = exits(service.name, {"ENVIRONMENT": "production"})
 
     assert finished.code == 78
-    required = {"accounts": ("DATABASE_URL", "JWT_PRIVATE_KEY"), "orders": ("DATABASE_URL", "JWT_JWKS_URL")}[
-        service
-    ]
-    for variable in required:
+    for variable in (REQUIRED[need] for need in service.needs if need in REQUIRED):
         assert variable in finished.output
     assert "Traceback" not in finished.output
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_all_invalid_variables_are_reported_with_the_accepted_values(service: str) -> None:
-    wrong = {
-        "PORT": "70000",
-        "WORKERS": "many",
-        "LOG_FORMAT": "xml",
-        "DATABASE_URL": "oracle://u:hunter2@db/x",
-    }
+@pytest.mark.parametrize("service", read(), ids=lambda service: service.name)
+def test_all_invalid_variables_are_reported_with_the_accepted_values(service: Service) -> None:
+    wrong = {"PORT": "70000", "WORKERS": "many", "LOG_FORMAT": "xml"}
+    if "database" in service.needs:
+        wrong["DATABASE_URL"] = "oracle://u:hunter2@db/x"
 
-    finished = exits(service, wrong)
+    finished = exits(service.name, wrong)
 
     assert finished.code == 78
     assert all(name in finished.output for name in wrong)
     assert "65535" in finished.output
     assert "hunter2" not in finished.output
-
-
-@pytest.mark.parametrize("variable", ["PORT", "METRICS_PORT"])
-def test_a_port_in_use_is_reported(variable: str, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        finished = exits("accounts", {variable: port, "DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db"})
-
-    assert finished.code == 71
-    assert port in finished.output
-    assert variable in finished.output
-    assert "Traceback" not in finished.output
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -69,10 +52,10 @@ def test_reading_the_settings_imports_no_framework(service: str) -> None:
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_worker_imports_nothing_that_is_not_used(service: str) -> None:
+@pytest.mark.parametrize("service", read(), ids=lambda service: service.name)
+def test_a_worker_imports_nothing_that_is_not_used(service: Service) -> None:
     code = (
-        f"import os, sys, starkeel_server._worker.worker\nfrom {service} import SERVICE\n"
+        f"import os, sys, starkeel_server._worker.worker\nfrom {service.name} import SERVICE\n"
         "SERVICE.create_app(SERVICE.resolve(os.environ).settings)\n"
         "unused = 'redis alembic mako jinja2 asyncpg grpc requests opentelemetry.sdk unittest'\n"
         "print(*sorted(set(unused.split()) & set(sys.modules)))"
@@ -82,9 +65,9 @@ def test_a_worker_imports_nothing_that_is_not_used(service: str) -> None:
         "DATABASE_URL": "sqlite:///unused.db",
         "JWT_ISSUER": "https://accounts.example.com",
         "JWT_AUDIENCE": "shop",
-        "JWT_JWKS_URL": "http://127.0.0.1:1/keys",
-        "ACCOUNTS_URL": "http://127.0.0.1:1",
     }
+    services = read()
+    environ |= urls(service, dict.fromkeys(SERVICES, "http://127.0.0.1:1"), services)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=environ
     )
@@ -92,9 +75,10 @@ def test_a_worker_imports_nothing_that_is_not_used(service: str) -> None:
     assert done.stdout.split() == []
 
 
-def test_starting_a_worker_waits_for_few_imports() -> None:
+@pytest.mark.parametrize("service", SERVICES)
+def test_starting_a_worker_waits_for_few_imports(service: str) -> None:
     code = (
-        "import sys\nfrom orders import SERVICE\nfrom starkeel_server import run\n"
+        f"import sys\nfrom {service} import SERVICE\nfrom starkeel_server import run\n"
         "from subprocess import Popen\n"
         "used = 'asyncio argparse inspect logging msgspec pathlib structlog starkeel_config._read'\n"
         "def found(event, _):\n"
@@ -102,76 +86,10 @@ def test_starting_a_worker_waits_for_few_imports() -> None:
         "        print(*sorted(set(used.split()) & set(sys.modules)), 'end')\n"
         "        sys.stdout.flush()\n"
         "        import os; os._exit(0)\n"
-        "sys.addaudithook(found)\nsys.argv = ['orders']\nrun(SERVICE)"
+        f"sys.addaudithook(found)\nsys.argv = [{service!r}]\nrun(SERVICE)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
 
     assert done.stdout.split() == ["end"]
-
-
-def test_an_unreachable_database_ends_the_start_after_the_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    url = f"postgresql://starkeel:hunter2@127.0.0.1:{port}/accounts"
-
-    finished = exits("accounts", {"DATABASE_URL": url, "DB_STARTUP_TIMEOUT_SECONDS": "1"})
-
-    assert finished.code == 69
-    assert "hunter2" not in finished.output
-    assert "Traceback" not in finished.output
-
-
-def test_a_file_that_is_not_a_database_is_rejected(tmp_path: Path) -> None:
-    path = tmp_path / "accounts.db"
-    path.write_bytes(b"this is not a database, despite its name" * 100)
-
-    finished = exits("accounts", {"DATABASE_URL": f"sqlite:///{path}", "DB_STARTUP_TIMEOUT_SECONDS": "1"})
-
-    assert finished.code in {65, 69}
-    assert "Traceback" not in finished.output
-
-
-def test_startup_is_logged_in_order(database_url: str) -> None:
-    with running("accounts", {"DATABASE_URL": database_url}) as service:
-        expected = ["starting application", "database connected", "migrations complete", "listening"]
-        messages = [line["message"] for line in service.logs() if line["message"] in expected]
-        complete = service.wait_for_log("migrations complete")
-
-    assert messages == expected
-    assert complete["applied"] > 0
-
-
-def test_shutdown_is_logged_in_order(database_url: str) -> None:
-    with running("accounts", {"DATABASE_URL": database_url, "DRAIN_DELAY_SECONDS": "0"}) as service:
-        assert service.terminate() == 0
-        expected = ["received SIGTERM", "closing database connections", "shutdown complete"]
-        messages = [line["message"] for line in service.logs() if line["message"] in expected]
-
-    assert messages == expected
-
-
-def test_probes_of_a_service_that_is_not_ready_are_not_logged(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/accounts.db"
-    environ = {"DATABASE_URL": url, "RUN_MIGRATIONS": "false", "LOG_LEVEL": "info"}
-    with running("accounts", environ, until="started") as service:
-        assert [service.client.get("/health/ready").status_code for _ in range(3)] == [503] * 3
-        service.client.get("/nowhere")
-        service.wait_for_log("request completed", path="/nowhere")
-
-        assert not [line for line in service.logs() if str(line.get("path", "")).startswith("/health/")]
-        assert len([line for line in service.logs() if line["message"] == "readiness check failed"]) == 1
-
-
-def test_pending_migrations_are_counted_until_they_are_applied(database_url: str) -> None:
-    environ = {"DATABASE_URL": database_url, "RUN_MIGRATIONS": "false"}
-    with running("accounts", environ, until="started") as service:
-        assert service.client.get("/health/ready").status_code == 503
-        pending = service.metric("db_migrations_pending")
-        assert pending == len(list(REVISIONS.glob("[0-9]*.py"))) > 0
-
-        assert exits("accounts", {"DATABASE_URL": database_url}, "migrate").code == 0
-        wait_until(lambda: service.client.get("/health/ready").status_code == 200, what="it is ready")
-
-        assert service.metric("db_migrations_pending") == 0

@@ -13,6 +13,8 @@ import httpx2
 import pytest
 from starkeel_testing import OtlpReceiver, Service, running, wait_until
 
+from tools.registry import read
+
 from ..support.certificates import Authority
 from ..support.programs import find_program, free_port
 
@@ -28,16 +30,13 @@ GIVEN = {
 TINY = {"X-Request-Timeout": "0.001"}
 ELSEWHERE = "192.0.2.0/24"
 MALFORMED_IDS = ["a b", "a" * 129, 'a"b', "ä"]
-BACKENDS = """
+PUBLIC_PATHS = [path for service in read() for path in service.paths]
+DEFAULTS = """
 defaults
     mode http
     timeout connect 5s
     timeout client 60s
     timeout server 60s
-backend accounts
-    server accounts {address}
-backend orders
-    server orders {address}
 """
 
 
@@ -184,7 +183,8 @@ def haproxy(directory: Path, name: str, address: str) -> Iterator[httpx2.Client]
     shipped = shipped.replace(":8080", f"127.0.0.1:{plain if name == 'tls' else port}")
     shipped = shipped.replace(":8443", f"127.0.0.1:{port}")
     file = directory / "haproxy.cfg"
-    file.write_text(BACKENDS.format(address=address) + shipped, "utf-8")
+    backends = "".join(f"backend {service.name}\n    server {service.name} {address}\n" for service in read())
+    file.write_text(DEFAULTS + backends + shipped, "utf-8")
     process = subprocess.Popen([find_program("haproxy", package="haproxy"), "-f", file, "-db"])
     try:
         base = f"{scheme}://127.0.0.1:{port}"
@@ -210,7 +210,7 @@ def test_the_shipped_proxy_passes_nothing_on_that_a_stranger_decides(
 ) -> None:
     forged = {"Forwarded": "for=10.0.0.1", "X-Forwarded-For": "10.0.0.1", "X-Forwarded-Proto": "ftp"}
     with haproxy(tmp_path, name, upstream.address) as client:
-        assert client.get("/api/orders", headers=GIVEN | TINY | forged).status_code == 200
+        assert client.get(PUBLIC_PATHS[-1], headers=GIVEN | TINY | forged).status_code == 200
         sent = upstream.received[-1]
         for dropped in ("traceparent", "tracestate", "baggage", "X-Request-Timeout", "Forwarded"):
             assert sent[dropped] is None, dropped
@@ -219,10 +219,10 @@ def test_the_shipped_proxy_passes_nothing_on_that_a_stranger_decides(
         assert sent["X-Forwarded-Proto"] == ("https" if name == "tls" else "http")
         for request_id in MALFORMED_IDS:
             given: Any = {"X-Request-ID": request_id.encode()}
-            assert client.get("/api/users", headers=given).status_code == 200
+            assert client.get(PUBLIC_PATHS[0], headers=given).status_code == 200
             assert upstream.received[-1]["X-Request-ID"] is None
         twice = [("X-Request-ID", "one"), ("X-Request-ID", "two")]
-        assert client.get("/api/users", headers=twice).status_code == 200
+        assert client.get(PUBLIC_PATHS[0], headers=twice).status_code == 200
         assert upstream.received[-1]["X-Request-ID"] is None
 
 
@@ -233,11 +233,11 @@ def test_a_service_behind_the_shipped_proxy_ignores_what_a_stranger_decides(
     with service_of(upstream, otlp, TRUSTED_PROXIES="127.0.0.1", INTERNAL_NETWORKS="127.0.0.0/8") as service:
         address = service.url.removeprefix("http://")
         with haproxy(tmp_path, "plain", address) as client:
-            response = client.get("/api/orders", headers=GIVEN | TINY)
+            response = client.get(PUBLIC_PATHS[-1], headers=GIVEN | TINY)
 
             assert response.status_code == 404
             assert response.headers["x-request-id"] == GIVEN["X-Request-ID"]
-            line = service.wait_for_log_where(lambda line: line.get("path") == "/api/orders")
+            line = service.wait_for_log_where(lambda line: line.get("path") == PUBLIC_PATHS[-1])
             assert line["trace_id"] != TRACE_ID
             assert line["client"] == "127.0.0.1"
     assert otlp.spans(TRACE_ID) == []

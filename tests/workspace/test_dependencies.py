@@ -58,7 +58,8 @@ def test_every_import_is_of_a_declared_dependency(project: Path) -> None:
         f"{source.relative_to(project.parent)} imports {module} of {' or '.join(sorted(providers))}"
         for source in (project.parent / "src").rglob("*.py")
         for module, names in _imports(source)
-        if module.partition(".")[0] not in sys.stdlib_module_names
+        # `compression` is in the standard library from Python 3.14.
+        if module.partition(".")[0] not in {*sys.stdlib_module_names, "compression"}
         and not (providers := _distributions(module, names)) & declared
     }
 

@@ -12,7 +12,7 @@ _LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
 
 def _pages() -> list[str]:
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return listed.stdout.splitlines()
+    return [page for page in listed.stdout.splitlines() if (ROOT / page).exists()]
 
 
 @pytest.mark.parametrize("page", _pages())

@@ -1,4 +1,6 @@
-"""Check that the OpenAPI documents break no client of the released ones, unless the version allows it.
+"""Check that the OpenAPI and AsyncAPI documents break no client of the released ones.
+
+A version may allow it. Each service must also receive the events that others publish.
 
 python -m tools.checks.api_compatibility              exit with 1 for a breaking change
 python -m tools.checks.api_compatibility --release    make the current documents the released ones
@@ -9,11 +11,12 @@ A released document is a committed file, so that the check needs neither a histo
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..registry import ROOT
+from .event_compatibility import breaking_event_changes, unmet_consumers
 from .schema_subset import Subset
 
 Document = Mapping[str, Any]
@@ -24,25 +27,30 @@ _METHODS = ("get", "put", "post", "delete", "patch")
 def main() -> int:
     """Print the breaking changes of every service; return 1 if a version does not allow them."""
     given = _options()
-    documents = given.root / "docs" / "openapi"
     is_allowed = True
-    for path in sorted(documents.glob("*.json")):
-        released = documents / "released" / path.name
-        if released.exists() and not _report(path, released):
-            is_allowed = False
-        elif given.release:
-            released.parent.mkdir(exist_ok=True)
-            released.write_bytes(path.read_bytes())
-        elif not released.exists():
-            is_allowed = False
-            sys.stderr.write(f"{released.relative_to(given.root)} is missing: run `just release-openapi`\n")
-    return 0 if is_allowed else 1
+    for kind, changes in (("openapi", breaking_changes), ("asyncapi", breaking_event_changes)):
+        documents = given.root / "docs" / kind
+        for path in sorted(documents.glob("*.json")):
+            released = documents / "released" / path.name
+            if released.exists() and not _report(path, released, changes):
+                is_allowed = False
+            elif given.release:
+                released.parent.mkdir(exist_ok=True)
+                released.write_bytes(path.read_bytes())
+            elif not released.exists():
+                is_allowed = False
+                sys.stderr.write(
+                    f"{released.relative_to(given.root)} is missing: run `just release-openapi`\n"
+                )
+    unmet = list(unmet_consumers(given.root / "docs" / "asyncapi"))
+    sys.stderr.writelines(f"{each}\n" for each in unmet)
+    return 0 if is_allowed and not unmet else 1
 
 
-def _report(path: Path, released: Path) -> bool:
+def _report(path: Path, released: Path, breaking: Callable[[Document, Document], Iterator[str]]) -> bool:
     """Return whether a document may replace the released one; print why not."""
     old, new = json.loads(released.read_text()), json.loads(path.read_text())
-    changes = list(breaking_changes(old, new))
+    changes = list(breaking(old, new))
     before, after = old["info"]["version"], new["info"]["version"]
     if not changes or allows_breaking(before, after):
         return True

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..service_template import TEMPLATE
 from .client_types import Types, UnsupportedError, is_name, variable
 
 _UNAVAILABLE: Final = frozenset({500, 502, 503, 504})
@@ -41,8 +42,13 @@ def files(root: Path) -> dict[Path, str | None]:
         SystemExit: A declaration is invalid, or does not match the document.
     """
     found: dict[Path, str | None] = {}
-    for project in sorted(root.glob("services/*/pyproject.toml")):
-        service = project.parent.name
+    # The template of services has a client, too: it is a service in all but the registration.
+    for project in sorted(
+        [*root.glob("services/*/pyproject.toml"), *root.glob(f"{TEMPLATE}/pyproject.toml")]
+    ):
+        service = (
+            tomllib.loads(project.read_text("utf-8")).get("project", {}).get("name", project.parent.name)
+        )
         folder = project.parent / "src" / service
         for path in folder.glob("*_client.py"):
             if path.read_text("utf-8").startswith(_HEADER):

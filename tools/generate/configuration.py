@@ -5,11 +5,14 @@ from pathlib import Path
 
 from starkeel_config import Reference, Settings, reference, render_env_example, render_markdown
 
+from ..service_error import described
+
 
 def files(root: Path) -> dict[Path, str | None]:
     """Return the files by path.
 
     Raises:
+        ServiceError: The code of a service fails.
         SystemExit: There is no service, or it has no settings class or a variable without a description.
     """
     services = sorted(path.parent.name for path in root.glob("services/*/src/*/settings.py"))
@@ -23,7 +26,8 @@ def files(root: Path) -> dict[Path, str | None]:
 
 
 def _reference_of(service: str) -> Reference:
-    struct = getattr(import_module(f"{service}.settings"), "Settings", None)
+    with described(service):
+        struct = getattr(import_module(f"{service}.settings"), "Settings", None)
     if not (isinstance(struct, type) and issubclass(struct, Settings)):
         raise SystemExit(f"{service}.settings has no class Settings based on starkeel_config.Settings")
     found = reference(struct, service=service)

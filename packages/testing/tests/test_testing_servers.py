@@ -28,6 +28,7 @@ def query(url, statement):
 def test_sql(postgres_url, number):
     started = query(postgres_url, "SELECT pg_postmaster_start_time()")
     Path(f"started-{number}").write_text(f"{started}\\n{query(postgres_url, 'SHOW data_directory')}")
+    Path(f"database-{number}").write_text(query(postgres_url, "SELECT current_database()"))
     query(postgres_url, "CREATE TABLE t (id int)")  # fails if the database is not empty
     assert query(postgres_url, "SELECT count(*) FROM pg_stat_user_tables") == 1
 
@@ -35,7 +36,11 @@ def test_both_kinds(database_url):
     assert database_url.startswith(("sqlite:///", "postgresql://"))
 
 def test_session_databases_are_distinct(session_database):
-    assert session_database() != session_database()
+    first, second = session_database(), session_database()
+    assert first != second
+    for number, url in enumerate((first, second)):
+        if url.startswith("postgresql"):
+            Path(f"database-session-{number}").write_text(url.rpartition("/")[2])
 
 def test_two_of_each_kind(database_urls):
     first, second = database_urls
@@ -108,7 +113,7 @@ def test_an_existing_server_is_used_and_its_other_databases_are_kept(
 ) -> None:
     with redis.Redis.from_url(f"{redis_server.url}/7") as client:
         client.set("other", "data")
-        before = sql(postgres_server.url, "SELECT count(*) FROM pg_database")
+        sql(postgres_server.url, 'CREATE DATABASE "other"')
         env = {
             "STARKEEL_TEST_POSTGRES_URL": postgres_server.url,
             "STARKEEL_TEST_REDIS_URL": f"{redis_server.url}/8",
@@ -122,7 +127,11 @@ def test_an_existing_server_is_used_and_its_other_databases_are_kept(
         assert "12 passed" in output
         directory = sql(postgres_server.url, "SHOW data_directory")
         assert {path.read_text().splitlines()[1] for path in runs.directory.glob("started-*")} == {directory}
-        assert sql(postgres_server.url, "SELECT count(*) FROM pg_database") == before
+        databases = sql(postgres_server.url, "SELECT string_agg(datname, ' ') FROM pg_database").split()
+        created = {path.read_text() for path in runs.directory.glob("database-*")}
+        assert len(created) >= 4 and created.isdisjoint(databases)
+        assert "other" in databases
+        sql(postgres_server.url, 'DROP DATABASE "other"')
         assert client.get("other") == b"data"
 
 

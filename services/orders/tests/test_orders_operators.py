@@ -1,19 +1,15 @@
 """Admin endpoints of a running orders."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import orders
 from starkeel_testing import Service, running, wait_until
 
 from .conftest import ISSUER
 
-MIGRATIONS = [
-    "0001_create_orders",
-    "0002_keep_answers",
-    "0003_create_outbox",
-    "0004_trace_events",
-    "0005_request_ids",
-]
+MIGRATIONS = sorted(path.stem for path in (Path(orders.__file__).parent / "migrations").glob("0*.py"))
 
 
 def environ(database_url: str) -> dict[str, str]:

@@ -1,20 +1,24 @@
 """Fixtures of the image drills: a Docker engine, the images, and containers."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from ...support.orders import sign_in
+from tools.registry import read, upstreams
+from tools.workspace import service_names
+
+from ...support.accounts import sign_in
 from .container_fleet import Container, Fleet, fleet
 from .docker import Docker
 from .docker_engine import engine, locked
 from .fake_images import provide
 
 ROOT = Path(__file__).parents[3]
-SERVICES = ("accounts", "orders")
+SERVICES = service_names()
 _BUILDING_S = 1200
 
 
@@ -57,19 +61,25 @@ def containers(
 
 
 @pytest.fixture(scope="module")
-def accounts(containers: Fleet) -> Container:
-    """Accounts, ready."""
-    container = containers.service("accounts")
-    container.wait_until_ready()
-    return container
+def ready(containers: Fleet) -> Callable[[str], Container]:
+    """Starts a service after those that it calls, once each, and returns it when it is ready."""
+    services = {service.name: service for service in read()}
+
+    @cache
+    def start(name: str) -> Container:
+        for upstream in upstreams(services[name], list(services.values())):
+            start(upstream)
+        container = containers.service(name)
+        container.wait_until_ready()
+        return container
+
+    return start
 
 
 @pytest.fixture(scope="module")
-def orders(containers: Fleet, accounts: Container) -> Container:
-    """Orders, ready."""
-    container = containers.service("orders")
-    container.wait_until_ready()
-    return container
+def accounts(ready: Callable[[str], Container]) -> Container:
+    """Accounts, ready."""
+    return ready("accounts")
 
 
 @pytest.fixture(scope="module")

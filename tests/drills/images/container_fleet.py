@@ -1,9 +1,9 @@
-"""Both services, PostgreSQL and Redis as containers."""
+"""Services, PostgreSQL and Redis as containers."""
 
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starkeel_testing import wait_until
+
+from tools.registry import issuer, read, urls
 
 from .docker import Docker
 from .fake_images import public_name
@@ -75,6 +77,8 @@ class Fleet:
     directory: Path
     images: Mapping[str, str]
     stack: ExitStack
+    create_database: Callable[[str], None] = lambda name: None
+    """Creates a database, whose URL is then in the secret `NAME-database`."""
 
     def run(self, alias: str, image: str, *options: str, command: tuple[str, ...] = ()) -> Container:
         """Start a container with a network alias; it is removed at the end."""
@@ -92,40 +96,44 @@ class Fleet:
         return path
 
     def service(
-        self, name: str, *options: str, env: Mapping[str, str] | None = None, alias: str = ""
+        self,
+        name: str,
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        alias: str = "",
+        command: tuple[str, ...] = (),
     ) -> Container:
         """Start a service, hardened as in the deployment."""
         given = self.environment(name) | dict(env or {})
         variables = [part for pair in given.items() for part in ("--env", "=".join(pair))]
         secret = ["--volume", f"{self.directory}:/run/secrets:ro"]
         ports = ["--publish", "127.0.0.1::3000", "--publish", "127.0.0.1::9090"]
-        return self.run(
-            alias or name, self.images[name], *HARDENED, *MEMORY, *variables, *secret, *ports, *options
-        )
+        given_options = (*HARDENED, *MEMORY, *variables, *secret, *ports, *options)
+        return self.run(alias or name, self.images[name], *given_options, command=command)
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the environment of a service."""
-        return {
-            "DATABASE_URL_FILE": f"/run/secrets/{name}-database",
-            "REDIS_URL_FILE": "/run/secrets/redis",
-            "JWT_ISSUER": "http://accounts:3000",
-            "JWT_AUDIENCE": "starkeel",
-            "DRAIN_DELAY_SECONDS": "1",
-        } | _OWN[name]
+        services = read()
+        service = next(each for each in services if each.name == name)
+        addresses = {each.name: f"http://{each.name}:3000" for each in services}
+        own = {"JWT_AUDIENCE": "starkeel", "DRAIN_DELAY_SECONDS": "1"}
+        if (issuing := issuer(services)) is not None:
+            own["JWT_ISSUER"] = addresses[issuing.name]
+        files = {need: variable for need, variable in _FILES.items() if need in service.needs}
+        own |= {variable: f"/run/secrets/{file.format(name)}" for variable, file in files.values()}
+        return own | urls(service, addresses, services)
 
 
-_OWN = {
-    "accounts": {"JWT_PRIVATE_KEY_FILE": "/run/secrets/signing-key"},
-    "orders": {
-        "JWT_JWKS_URL": "http://accounts:3000/.well-known/jwks.json",
-        "ACCOUNTS_URL": "http://accounts:3000",
-        "RATE_LIMIT_ORDER_READING": "10000/second",
-    },
+_FILES = {
+    "database": ("DATABASE_URL_FILE", "{}-database"),
+    "redis": ("REDIS_URL_FILE", "redis"),
+    "signing key": ("JWT_PRIVATE_KEY_FILE", "signing-key"),
 }
+"""Variable and file of each need."""
 
 
 def signing_key() -> str:
-    """Return a new signing key for accounts."""
+    """Return a new signing key for the service that issues tokens."""
     private = Ed25519PrivateKey.generate()
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
@@ -143,12 +151,16 @@ def fleet(docker: Docker, images: Mapping[str, str], directory: Path) -> Iterato
         made.file("password", password)
         made.file("redis", "redis://redis:6379/0")
         made.file("signing-key", signing_key())
-        for name in images:
-            made.file(f"{name}-database", f"postgresql://postgres:{password}@postgres:5432/{name}")
         database = postgres(made, "postgres")
-        for name in images:
+
+        def create_database(name: str) -> None:
+            made.file(f"{name}-database", f"postgresql://postgres:{password}@postgres:5432/{name}")
             command = ("psql", "-h", "127.0.0.1", "-U", "postgres", "-c", f"CREATE DATABASE {name}")
             docker("exec", "--env", f"PGPASSWORD={password}", database.name, *command)
+
+        made.create_database = create_database
+        for name in images:
+            create_database(name)
         made.run("redis", public_name("valkey"), "--user", "999", *HARDENED, command=_REDIS)
         yield made
 

@@ -16,15 +16,25 @@ import httpx2
 import pytest
 from starkeel_testing import wait_until
 
+from tools.registry import read
+from tools.workspace import service_names
+
+from ...support.accounts import sign_in
 from ...support.certificates import Authority
 from ...support.load import Load
-from ...support.orders import sign_in
 from ...support.report import report
 from .conftest import ROOT
 from .docker import Docker
 from .fake_images import compose_program, provide
 
-STARTED = ("accounts", "orders", "postgres", "redis", "proxy", "prometheus", "alertmanager")
+NEEDED_SERVICES = ("accounts", "orders")
+
+WORKERS = tuple(service.worker for service in read() if service.has_worker)
+BROKERS = ("broker",) if any("broker" in service.needs for service in read()) else ()
+STARTED = (
+    *(*service_names(), *WORKERS, *BROKERS),
+    *("postgres", "redis", "proxy", "prometheus", "alertmanager"),
+)
 REQUESTS = 1500
 
 
@@ -139,7 +149,9 @@ def test_the_proxy_hides_private_paths(stack: Stack, path: str) -> None:
 def test_only_the_proxy_has_ports_and_every_container_is_hardened(stack: Stack) -> None:
     containers = stack.containers()
     names = [container["Config"]["Labels"]["com.docker.compose.service"] for container in containers]
-    assert sorted(names) == sorted([*STARTED, "orders"])
+    further = [service.name for service in read() for _ in range(service.replicas - 1)]
+    further += [each.worker for each in read() if each.has_worker for _ in range(each.worker_replicas - 1)]
+    assert sorted(names) == sorted([*STARTED, *further])
     for name, container in zip(names, containers, strict=True):
         host = container["HostConfig"]
         assert bool(host["PortBindings"]) is (name == "proxy"), name
@@ -167,7 +179,7 @@ def test_networks_are_isolated(stack: Stack) -> None:
 
 
 def test_prometheus_discovers_every_replica_and_the_proxy(stack: Stack) -> None:
-    expected = Counter(accounts=1, orders=2, proxy=1)
+    expected = Counter({service.name: service.replicas for service in read()} | {"proxy": 1})
 
     def up() -> Counter[str]:
         found = stack.prometheus('up{job="services"} == 1')
@@ -201,6 +213,29 @@ def test_a_rolling_update_under_load_fails_no_request(
     after = {container["Id"] for container in stack.containers("orders")}
     assert len(after) == len(before) == 2
     assert not after & before
+
+
+def test_a_later_service_gets_its_database_while_postgresql_keeps_running(
+    stack: Stack, tmp_path: Path
+) -> None:
+    (postgres,) = stack.containers("postgres")
+    # What registration of a service adds to the generated parts of the file.
+    secret = Path(stack.environ["SECRETS_DIR"]) / "inventory-database-password"
+    secret.write_text("of inventory")
+    secret.chmod(0o644)
+    added = {
+        "services": {"databases": {"secrets": [secret.name]}},
+        "secrets": {secret.name: {"file": str(secret)}},
+    }
+    override = tmp_path / "override.yaml"
+    override.write_text(json.dumps(added))
+
+    stack("--file", str(override), "up", "--detach", "--no-build", "--wait", "orders")
+
+    query = ("psql", "-h", "127.0.0.1", "-U", "inventory", "-Atc", "SELECT current_database()", "inventory")
+    password = ("--env", "PGPASSWORD=of inventory")
+    assert stack.docker("exec", *password, postgres["Id"], *query) == "inventory"
+    assert [container["Id"] for container in stack.containers("postgres")] == [postgres["Id"]]
 
 
 def test_the_proxy_terminates_tls_with_the_mounted_certificate(stack: Stack, caller: dict[str, str]) -> None:

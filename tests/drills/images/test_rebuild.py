@@ -12,6 +12,8 @@ import pytest
 from .conftest import ROOT, SERVICES
 from .docker import Docker
 
+NEEDED_SERVICES = ("accounts", "orders")
+
 
 class Tree:
     """A copy of the workspace that a test changes and builds."""
@@ -49,7 +51,7 @@ class Tree:
 
 @pytest.fixture
 def tree(docker: Docker, images: Mapping[str, str], tmp_path: Path) -> Tree:
-    """A copy of the workspace with both images built."""
+    """A copy of the workspace with all images built."""
     for name in ("pyproject.toml", "uv.lock", "LICENSE"):
         shutil.copy2(ROOT / name, tmp_path / name)
     for name in ("packages", "services", "deploy"):

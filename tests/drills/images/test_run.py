@@ -1,53 +1,20 @@
-"""Containers of the images: hardened, on PostgreSQL and Redis, and stopped under load."""
+"""Containers of the images: hardened, on PostgreSQL and Redis."""
 
 import re
-import subprocess
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 
-import httpx2
 import pytest
 from starkeel_testing import wait_until
 
-from ...support.load import Load
-from ...support.report import report
-from .conftest import ROOT
+from tools.registry import read
+
+from .conftest import SERVICES
 from .container_fleet import Container, Fleet
 
-REQUESTS = 1500
 
-
-def test_the_tour_of_the_readme_works(accounts: Container, orders: Container, tmp_path: Path) -> None:
-    logs = tmp_path / ".data/logs"
-    logs.mkdir(parents=True)
-    places = {"ACCOUNTS": accounts.url(), "ORDERS": orders.url(), "ORDERS_ADMIN": orders.url(9090)}
-    with ExitStack() as stack:
-        for name, container in {"accounts": accounts, "orders": orders}.items():
-            file = stack.enter_context((logs / f"{name}.log").open("w"))
-            follow = subprocess.Popen(
-                ["docker", "logs", "--follow", container.name], stdout=file, env=container.docker.environ
-            )
-            stack.callback(follow.wait)
-            stack.callback(follow.kill)
-        steps = (ROOT / "tools/tour.sh").read_text("utf-8")
-        toured = subprocess.run(
-            ["sh", "-euc", steps],
-            cwd=tmp_path,
-            env=places | {"PATH": accounts.docker.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert toured.returncode == 0, toured.stdout + toured.stderr
-    assert '"status":"cancelled"' in toured.stdout
-    assert "orders_created_total" in toured.stdout
-    assert {line["service"] for line in accounts.logs()} == {"accounts"}
-
-
-@pytest.mark.parametrize("name", ["accounts", "orders"])
-def test_the_process_is_unprivileged(request: pytest.FixtureRequest, name: str) -> None:
-    container: Container = request.getfixturevalue(name)
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_process_is_unprivileged(ready: Callable[[str], Container], name: str) -> None:
+    container = ready(name)
     top = container.docker("top", container.name, "-eo", "pid,uid,gid,args")
     processes = [line.split() for line in top.splitlines()[1:]]
     assert processes
@@ -81,16 +48,33 @@ def test_there_is_no_shell_and_nothing_is_writable(accounts: Container) -> None:
     assert output.count("Read-only file system") == 6, output
 
 
-def test_the_health_check_passes(accounts: Container, orders: Container) -> None:
-    def states() -> list[str]:
-        return [str(each.state()["Health"]["Status"]) for each in (accounts, orders)]
+def test_the_health_check_passes(ready: Callable[[str], Container]) -> None:
+    started = [ready(name) for name in SERVICES]
 
-    wait_until(lambda: states() == ["healthy", "healthy"], timeout_s=60, what=lambda: str(states()))
-    assert states() == ["healthy", "healthy"]
+    def states() -> set[str]:
+        return {str(each.state()["Health"]["Status"]) for each in started}
+
+    wait_until(lambda: states() == {"healthy"}, timeout_s=60, what=lambda: str(states()))
+    assert states() == {"healthy"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_worker_is_healthy_and_stops(containers: Fleet, name: str) -> None:
+    worker = containers.service(name, alias=f"{name}-worker", command=("worker",))
+    worker.wait_until_ready("/ready", port=9090)
+
+    def health() -> str:
+        return str(worker.state()["Health"]["Status"])
+
+    wait_until(lambda: health() == "healthy", timeout_s=60, what=health)
+    worker.docker("stop", "--time", "30", worker.name)
+    state = worker.state()
+    assert (state["ExitCode"], state["OOMKilled"]) == (0, False), worker.output()
 
 
 def test_a_service_without_settings_exits_with_the_reason(containers: Fleet) -> None:
-    done = containers.docker.tried("run", "--rm", *HARDENED_RUN, containers.images["orders"])
+    [name, *_] = [service.name for service in read() if "database" in service.needs]
+    done = containers.docker.tried("run", "--rm", *HARDENED_RUN, containers.images[name])
     assert done.returncode == 78
     assert "DATABASE_URL is not set" in done.stderr
     assert "Traceback" not in done.stderr
@@ -101,44 +85,11 @@ HARDENED_RUN = ("--read-only", "--cap-drop", "ALL", "--network", "none")
 
 @pytest.mark.parametrize("options", [("--user", "12345:0"), ("--memory", "192m", "--memory-swap", "192m")])
 def test_it_runs_as_another_user_and_with_less_memory(
-    containers: Fleet, accounts: Container, options: tuple[str, ...]
+    containers: Fleet, ready: Callable[[str], Container], options: tuple[str, ...]
 ) -> None:
-    container = containers.service("orders", *options, alias="other")
+    ready(SERVICES[-1])
+    container = containers.service(SERVICES[-1], *options, alias="other")
     container.wait_until_ready()
     assert container.docker("stop", "--time", "30", container.name)
     state = container.state()
     assert (state["ExitCode"], state["OOMKilled"]) == (0, False), container.output()
-
-
-def test_docker_stop_under_load_fails_no_request(
-    containers: Fleet, accounts: Container, caller: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    container = containers.service("orders", alias="stopped")
-    container.wait_until_ready()
-    load = Load(container.url(), "/api/orders?limit=1", caller).start()
-    load.wait_for_responses(REQUESTS)
-
-    container.docker("stop", "--time", "30", container.name, timeout_s=60)
-
-    load.join()
-    report(capsys, "docker stop under load", load.summary)
-    assert load.failures == []
-    assert load.closes > 0
-    state = container.state()
-    assert (state["ExitCode"], state["OOMKilled"]) == (0, False), container.output()
-    messages = [line["message"] for line in container.logs()]
-    assert "received SIGTERM" in messages
-    assert messages[-1] == "shutdown complete"
-
-
-def test_the_admin_port_counts_requests(orders: Container, caller: dict[str, str]) -> None:
-    for _ in range(3):
-        response = httpx2.get(f"{orders.url()}/api/orders", headers=caller, timeout=30, trust_env=False)
-        assert response.status_code == 200
-
-    def metrics() -> str:
-        return httpx2.get(f"{orders.url(9090)}/metrics", timeout=30, trust_env=False).text
-
-    counted = 'http_requests_total{method="GET",path="/api/orders",status="200"}'
-    wait_until(lambda: counted in metrics(), what="the requests to be counted")
-    assert 'revision="0123abc"' in metrics()

@@ -10,6 +10,8 @@ from starkeel_testing import wait_until
 from ...support.certificates import Authority
 from .container_fleet import Container, Fleet, postgres
 
+NEEDED_SERVICES = ("accounts", "orders")
+
 
 @pytest.fixture(scope="module")
 def authority(containers: Fleet) -> Authority:

@@ -2,17 +2,24 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
 
+from tools.registry import Service, read, upstreams
+
 from .stack_processes import ROOT, STACK
 
 _THRESHOLD = re.compile(r"\s*(?:==|!=|>=|<=|>|<)\s*[\d.eE+-]+\s*$")
-_SET_OPERATOR = re.compile(r"\b(?:and|or|unless)\b(?:\s+(?:on|ignoring)\s*\([^)]*\))?")
+_ON = r"\s+(?:on|ignoring)\s*\([^)]*\)"
+# A comparison with another query is split as well: both must have data.
+_OPERATOR = re.compile(rf"\b(?:and|or|unless)\b(?:{_ON})?|(?:==|!=|>=|<=|>|<){_ON}")
+RUN = ("accounts", "orders")
+"""Services that the scenario runs and sends requests to."""
 _VARIABLES = {
-    "$service": "accounts|orders",
+    "$service": "|".join(RUN),
     "$instance": ".*",
     # The whole drill, so that an event that happened only once is included.
     "$__rate_interval": "5m",
@@ -47,9 +54,34 @@ def rules(kind: str) -> list[dict[str, Any]]:
 
 
 def dashboard_queries(source: str) -> list[LocatedQuery]:
-    """Return the queries of all panels, annotations and variables for a data source."""
-    found = [query for board in dashboards() for query in _board_queries(board)]
-    return [query for query in found if query.where.startswith(source)]
+    """Return the queries of all panels, annotations and variables for a data source.
+
+    Panels that other services than those of the scenario declare are left out: they have no data.
+    """
+    others = {panel.title for service in read() if service.name not in RUN for panel in service.panels}
+    found = [query for board in dashboards() for query in _board_queries(board, others)]
+    return [query for query in found if query.where.startswith(source) and not is_about_work(query)]
+
+
+def service_queries(name: str) -> list[LocatedQuery]:
+    """Return the queries of the dashboard of one service, without those about parts that it lacks."""
+    services = read()
+    (service,) = [each for each in services if each.name == name]
+    (board,) = [board for board in dashboards() if board["uid"] == "starkeel-service"]
+    found = _board_queries(board, _missing(board, service, services), {"$service": name})
+    return [LocatedQuery(f"{name}: {where}", expr) for where, expr in found if where.startswith("prometheus")]
+
+
+def _missing(board: dict[str, Any], service: Service, services: list[Service]) -> set[str]:
+    """Return the titles of panels that stay empty for a service, and of annotations that may."""
+    titles, row = {annotation["name"] for annotation in board["annotations"]["list"]}, ""
+    for panel in board["panels"]:
+        row = panel["title"] if panel["type"] == "row" else row
+        if row.startswith("Upstreams") and not upstreams(service, services):
+            titles.add(panel["title"])
+        if panel["title"].startswith("Database") and "database" not in service.needs:
+            titles.add(panel["title"])
+    return titles
 
 
 def rule_queries() -> list[LocatedQuery]:
@@ -58,7 +90,21 @@ def rule_queries() -> list[LocatedQuery]:
     found += [LocatedQuery(rule["record"], rule["record"]) for rule in rules("record")]
     for rule in rules("alert"):
         found += [LocatedQuery(rule["alert"], part) for part in operands(rule["expr"])]
-    return found
+    return [query for query in found if not is_about_work(query)]
+
+
+def queries_of_work() -> list[LocatedQuery]:
+    """Return the queries of dashboards, rules and runbooks about work."""
+    found = [query for board in dashboards() for query in _board_queries(board, ())]
+    for rule in rules("alert"):
+        found += [LocatedQuery(rule["alert"], part) for part in operands(rule["expr"])]
+    return [query for query in [*found, *runbook_queries()] if is_about_work(query)]
+
+
+def is_about_work(query: LocatedQuery) -> bool:
+    """Return whether a query is about jobs, consumers or workers, which `just drill jobs` runs."""
+    is_metric = any(name.startswith(("job_", "jobs_", "consumer_")) for name in names(query.expr))
+    return is_metric or 'role="worker"' in query.expr
 
 
 def runbook_queries() -> list[LocatedQuery]:
@@ -71,7 +117,7 @@ def runbook_queries() -> list[LocatedQuery]:
 
 
 def operands(expr: str) -> list[str]:
-    """Return the operands of `and`, `or` and `unless`, without their thresholds."""
+    """Return the operands of `and`, `or`, `unless` and comparisons, without their thresholds."""
     expr = expr.strip()
     while _is_enclosed(expr):
         expr = expr[1:-1].strip()
@@ -92,28 +138,31 @@ def names(expr: str) -> set[str]:
     return found - functions - {"and", "or", "unless", "bool", "offset"}
 
 
-def filled(expr: str) -> str:
+def filled(expr: str, variables: Mapping[str, str] = _VARIABLES) -> str:
     """Return a query with Grafana's variables filled in, the longest names first."""
-    for name in sorted(_VARIABLES, key=len, reverse=True):
-        expr = expr.replace(name, _VARIABLES[name])
+    for name in sorted(variables, key=len, reverse=True):
+        expr = expr.replace(name, variables[name])
     return expr
 
 
-def _board_queries(board: dict[str, Any]) -> Iterator[LocatedQuery]:
+def _board_queries(
+    board: dict[str, Any], without: Container[str], variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[LocatedQuery]:
+    values = _VARIABLES | dict(variables)
     for panel in board["panels"]:
-        for target in panel.get("targets", []):
+        for target in panel.get("targets", []) if panel["title"] not in without else []:
             source = target["datasource"]["type"]
-            expr = target.get("expr") or target["query"]
-            yield LocatedQuery(
-                f"{source}: {board['title']}, {panel['title']}, {target['refId']}", filled(expr)
-            )
+            expr = filled(target.get("expr") or target["query"], values)
+            yield LocatedQuery(f"{source}: {board['title']}, {panel['title']}, {target['refId']}", expr)
     for annotation in board["annotations"]["list"]:
-        yield LocatedQuery(f"prometheus: {board['title']}, {annotation['name']}", filled(annotation["expr"]))
+        if annotation["name"] not in without:
+            where = f"prometheus: {board['title']}, {annotation['name']}"
+            yield LocatedQuery(where, filled(annotation["expr"], values))
     for variable in board["templating"]["list"]:
         found = _LABEL_VALUES.fullmatch(variable["query"])
         assert found is not None, variable["query"]
         series = f"group by ({found['label']}) ({found['series']})"
-        yield LocatedQuery(f"prometheus: {board['title']}, ${variable['name']}", filled(series))
+        yield LocatedQuery(f"prometheus: {board['title']}, ${variable['name']}", filled(series, values))
 
 
 def _is_enclosed(expr: str) -> bool:
@@ -126,7 +175,7 @@ def _is_enclosed(expr: str) -> bool:
 def _split(expr: str) -> list[str]:
     depths = _depths(expr)
     parts, begin = [], 0
-    for found in _SET_OPERATOR.finditer(expr):
+    for found in _OPERATOR.finditer(expr):
         if depths[found.start()] == 0:
             parts.append(expr[begin : found.start()])
             begin = found.end()

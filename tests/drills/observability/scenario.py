@@ -166,7 +166,7 @@ class Scenario:
         yield client.post("/api/orders", content=b" " * 2_000_000, headers=placing)
 
     def _read_event(self) -> None:
-        headers = self._caller | {"Last-Event-ID": "none"}
+        headers = self._caller | {"Last-Event-ID": "0"}
         with self._fleet.orders.client.stream("GET", "/api/orders/events", headers=headers) as events:
             assert any(line.startswith("data:") for line in events.iter_lines())
 

@@ -113,8 +113,10 @@ def alertmanager(directory: Path, receiver_url: str) -> Iterator[str]:
     configuration = yaml.safe_load((STACK / "alertmanager.yaml").read_text("utf-8"))
     for receiver in configuration["receivers"]:
         receiver["webhook_configs"] = [{"url": f"{receiver_url}/{receiver['name']}"}]
-    for route in (configuration["route"], *configuration["route"]["routes"]):
+    for route in configuration["route"]["routes"]:
         route["group_wait"] = "1s"
+    # Longer than that of a page, as in the deployment: the first failures are a ticket until there are ten.
+    configuration["route"]["group_wait"] = "10s"
     file = directory / "alertmanager.yaml"
     file.write_text(yaml.safe_dump(configuration))
     port = free_port()
@@ -148,14 +150,20 @@ def collector(directory: Path, onward: str) -> Iterator[Mapping[str, str]]:
         yield {"http/protobuf": f"http://127.0.0.1:{http}", "grpc": f"http://127.0.0.1:{grpc}"}
 
 
+def rule_files(stack: Path = STACK) -> list[Path]:
+    """Return the files of rules, those of the team last."""
+    folder = stack / "rules"
+    return [*sorted(folder.glob("*.yaml")), *sorted((folder / "team").glob("*.yaml"))]
+
+
 def _rules(directory: Path) -> Path:
     """Copy the rules without their own intervals."""
     (directory / "rules").mkdir()
-    for path in (STACK / "rules").glob("*.yaml"):
+    for path in rule_files():
         document = yaml.safe_load(path.read_text("utf-8"))
         for group in document["groups"]:
             group.pop("interval", None)
-        (directory / "rules" / path.name).write_text(yaml.safe_dump(document))
+        (directory / "rules" / f"{path.parent.name}-{path.name}").write_text(yaml.safe_dump(document))
     return directory / "rules" / "*.yaml"
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import httpx2
 from starkeel_testing import wait_until
 
+from tools.registry import read
+
 from .watched_fleet import WatchedFleet
 
 
@@ -16,6 +18,9 @@ def test_failed_requests_page_with_a_runbook(watched: WatchedFleet) -> None:
         "severity": "critical",
     }
     assert alert["annotations"]["summary"].startswith("orders fails ")
+    objective = next(service.slo for service in read() if service.name == "orders")
+    budget = f"uses its error budget, {objective.failed_budget * 100:g}% of the requests, so fast"
+    assert budget in alert["annotations"]["description"]
     assert alert["annotations"]["runbook_url"].endswith("/docs/runbooks/AvailabilityBudgetBurn.md")
     assert alert["annotations"]["dashboard"] == "/d/starkeel-service?var-service=orders"
 

@@ -52,7 +52,8 @@ def watched_fleet(directory: Path) -> Iterator[WatchedFleet]:
         redis = stops["redis"].enter_context(running_redis())
         spans = stack.enter_context(closing(OtlpReceiver()))
         tokens = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
-        shared = tokens | {"REDIS_URL": redis.url, "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint}
+        servers = {"REDIS_URL": redis.url, "BROKER_URL": redis.url}
+        shared = tokens | servers | {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint}
         shared |= {"OTEL_BSP_SCHEDULE_DELAY": "500"}
         env = shared | {
             "DATABASE_URL": _database(postgres, "accounts"),

@@ -1,4 +1,4 @@
-"""Accounts and orders on one kind of database."""
+"""All services on one kind of database."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,6 +9,6 @@ from ...support.fleet import Fleet, running_fleet
 
 @pytest.fixture(scope="session")
 def fleet(session_database: Callable[[], str]) -> Iterator[Fleet]:
-    """Both services, once with SQLite, once with PostgreSQL."""
+    """All services, once with SQLite, once with PostgreSQL."""
     with running_fleet(session_database) as services:
         yield services

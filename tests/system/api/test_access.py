@@ -1,9 +1,9 @@
-"""Every operation of the OpenAPI documents with each kind of access token, from a table.
+"""Every operation of the OpenAPI documents with each kind of access token, from the tables of the services.
 
 The tables of the routes, and of the objects: a user's token gives no access to another user's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -11,11 +11,14 @@ from uuid import uuid4
 import pytest
 from starkeel_testing import wait_until
 
+from tools.registry import read
+
+from ...support.api_cases import BROKEN, api_cases
 from ...support.fleet import Fleet, Person
 from ...support.operations import Operation, operations, response_to
-from .access_cases import BROKEN, ROWS
 
-CASES = [(service, name) for service, rows in ROWS.items() for name in rows]
+CASES = [(service, name) for service, cases in api_cases().items() for name in cases.access]
+WITH_OBJECTS = [service for service, cases in api_cases().items() if cases.has_objects]
 
 
 @cache
@@ -26,9 +29,9 @@ def described(fleet: Fleet, service: str) -> dict[str, Operation]:
 
 @pytest.fixture(scope="module")
 def ended(fleet: Fleet) -> dict[str, Person]:
-    """Users whose tokens ended: by deactivation, and by signing out; both services know it."""
+    """Users whose tokens ended: by deactivation, and by signing out; every service has the revocations."""
     deactivated, signed_out = fleet.new_person(), fleet.new_person()
-    accounts, orders = fleet.services["accounts"].client, fleet.services["orders"].client
+    accounts = fleet.services["accounts"].client
     headers = {"Authorization": deactivated.bearer}
     removed = accounts.request(
         "DELETE", "/api/users/me", headers=headers, json={"password": deactivated.password}
@@ -37,26 +40,46 @@ def ended(fleet: Fleet) -> dict[str, Person]:
     headers = {"Authorization": signed_out.bearer}
     assert accounts.post("/api/auth/sign-out", headers=headers).status_code == 204
     for person in (deactivated, signed_out):
-        bearer = {"Authorization": person.bearer}
-        wait_until(
-            lambda bearer=bearer: orders.get("/api/orders", headers=bearer).status_code == 401,  # type: ignore[misc]
-            what="orders to follow the revocations",
-        )
+        for service, path in _verifying_services():
+            wait_until(
+                lambda client=fleet.services[service].client, path=path, token=person.bearer: (  # type: ignore[misc]
+                    client.get(path, headers={"Authorization": token}).status_code == 401
+                ),
+                what=f"{service} to follow the revocations",
+            )
     return {"deactivated": deactivated, "ended": signed_out}
 
 
-def test_every_operation_has_a_row(fleet: Fleet) -> None:
-    for service, rows in ROWS.items():
-        documented = set(described(fleet, service))
-        assert sorted(documented - set(rows)) == [], f"add rows of {service} to access_cases.py"
-        assert sorted(set(rows) - documented) == [], f"remove rows of {service} from access_cases.py"
+def _verifying_services() -> Iterator[tuple[str, str]]:
+    """Yield services that verify tokens of another one, each with a path that needs no object."""
+    for service in read():
+        if "tokens" in service.needs:
+            names = [
+                name
+                for name, row in api_cases()[service.name].access.items()
+                if (row.own, row.ended) == (200, 401)
+            ]
+            yield (
+                service.name,
+                next(
+                    name.removeprefix("get ") for name in names if name.startswith("get ") and "{" not in name
+                ),
+            )
+
+
+@pytest.mark.parametrize("service", api_cases())
+def test_every_operation_has_a_row(fleet: Fleet, service: str) -> None:
+    rows, documented = set(api_cases()[service].access), set(described(fleet, service))
+
+    assert sorted(documented - rows) == [], f"add rows to services/{service}/tests/api_cases.py"
+    assert sorted(rows - documented) == [], f"remove rows from services/{service}/tests/api_cases.py"
 
 
 @pytest.mark.parametrize(("service", "name"), CASES)
 def test_each_kind_of_token_has_the_status_of_the_table(
     fleet: Fleet, ended: dict[str, Person], service: str, name: str
 ) -> None:
-    row, operation = ROWS[service][name], described(fleet, service)[name]
+    row, operation = api_cases()[service].access[name], described(fleet, service)[name]
     tokens: dict[str, Callable[[Person], str | None]] = {
         "none": lambda _: None,
         "stranger": lambda _: fleet.new_person().bearer,
@@ -84,7 +107,7 @@ def test_each_kind_of_token_has_the_status_of_the_table(
         ) as response:
             found[kind] = response.status_code
             _check_challenge(kind, response.status_code, response.headers)
-    assert found == expected, f"the row of {service}, {name} in access_cases.py"
+    assert found == expected, f"the row of {name} in services/{service}/tests/api_cases.py"
 
 
 def _check_challenge(kind: str, status: int, headers: Any) -> None:
@@ -93,7 +116,7 @@ def _check_challenge(kind: str, status: int, headers: Any) -> None:
         assert headers["www-authenticate"].startswith(("Bearer", "Basic")), kind
 
 
-@pytest.mark.parametrize("service", ROWS)
+@pytest.mark.parametrize("service", WITH_OBJECTS)
 def test_an_unknown_object_is_refused_like_that_of_another_user(fleet: Fleet, service: str) -> None:
     """A different response would reveal which ids exist."""
     ada, bob = fleet.new_person(), fleet.new_person()

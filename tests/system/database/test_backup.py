@@ -1,5 +1,6 @@
 """Backup and restore of a service's embedded database."""
 
+import json
 import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,10 @@ def test_a_backup_during_writes_is_consistent_and_can_be_restored(shop: Shop, tm
 
     done = shop.run("restore", copy)
     assert done.code == 0, done.output
-    assert _count(tmp_path / "orders.db.before-restore") == len(before | written | after)
+    kept = tmp_path / "orders.db.before-restore"
+    files = {"database": str(shop.database), "backup": str(copy), "previous_data": str(kept)}
+    assert files.items() <= json.loads(done.output.splitlines()[-1]).items()
+    assert _count(kept) == len(before | written | after)
     with running("orders", shop.env) as service:
         found = shop.orders(service)
         assert before <= found <= before | written
@@ -115,6 +119,11 @@ def test_a_refused_restore_keeps_the_database(shop: Shop, tmp_path: Path) -> Non
         assert "Traceback" not in refused.output
     with running("orders", shop.env) as service:
         assert shop.orders(service) == placed
+
+    shop.database.write_bytes(damaged.read_bytes())
+    refused = shop.run("restore", good)
+    assert refused.code == 65, refused.output
+    assert f"{shop.database}, which the backup would replace, is damaged: move it" in refused.output
 
 
 def test_a_backup_that_is_not_possible_is_refused_with_the_reason(shop: Shop, tmp_path: Path) -> None:

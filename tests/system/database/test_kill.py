@@ -79,6 +79,7 @@ def test_kills_lose_and_duplicate_nothing(
     env = customer.env | {
         "DATABASE_URL": postgres_url,
         "REDIS_URL": redis_url,
+        "BROKER_URL": redis_url,
         "PORT": str(free_port),
         "WORKERS": "2",
     }
@@ -105,8 +106,9 @@ def _check(customer: Customer, writers: Writers, service: Service, redis_url: st
     events = _events(customer, service, len(orders))
     wait_until(lambda: service.metric("outbox_pending") == 0, timeout_s=30)
     with redis.Redis.from_url(redis_url) as stream:
-        entries = [fields for _, fields in stream.xrange("orders:events")]
-    published = {int(entry[b"id"]): json.loads(entry[b"payload"])["id"] for entry in entries}
+        entries = [json.loads(fields[b"event"]) for _, fields in stream.xrange("events:orders")]
+    # An id is the position and the time of the creation.
+    published = {int(entry["id"].partition("-")[0]): entry["data"]["id"] for entry in entries}
     report(
         capsys,
         f"killed {KILLS} times",

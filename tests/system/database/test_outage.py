@@ -57,6 +57,8 @@ def shop(customer: Customer, own_postgres: OwnPostgres) -> Iterator[Shop]:
         DB_ACQUIRE_TIMEOUT_SECONDS=str(ACQUIRE_S),
         DB_STATEMENT_TIMEOUT_SECONDS="2",
         REQUEST_TIMEOUT_SECONDS=str(REQUEST_S),
+        # A process that executes jobs keeps a connection, on which it is notified of them.
+        RUN_WORKER="false",
     ) as service:
         shop = Shop(customer, service)
         assert shop.place().status_code == 201

@@ -61,6 +61,8 @@ def test_the_maximum_is_shared_between_workers_and_the_minimum_is_kept(
         postgres_url,
         WORKERS=str(WORKERS),
         DB_MAX_CONNECTIONS=str(MAXIMUM),
+        # A process that executes jobs keeps a connection, on which it is notified of them.
+        RUN_WORKER="false",
         DB_MIN_CONNECTIONS=str(MINIMUM),
         DB_IDLE_TIMEOUT_SECONDS="2",
         DB_ACQUIRE_TIMEOUT_SECONDS="60",

@@ -1,8 +1,25 @@
 """Dashboard of all services."""
 
+from collections.abc import Iterator, Sequence
+
+from ...registry import BusinessPanel, Service
 from .dashboard import Dashboard
 from .panels import Panel
-from .queries import DURATIONS, FIRING, REQUESTS, Query, failed_share, gauge, percentile, rate, selected
+from .queries import (
+    BUDGET_LIMITS,
+    BURN_LIMITS,
+    DURATIONS,
+    FIRING,
+    REQUESTS,
+    Query,
+    burn_rate,
+    failed_share,
+    gauge,
+    per_service,
+    percentile,
+    rate,
+    selected,
+)
 
 _RUNBOOKS = "https://github.com/starkeel/starkeel/blob/main/docs/runbooks"
 
@@ -46,80 +63,56 @@ _REQUESTS = [
     ),
     Panel(
         "Failed",
-        "Share of the requests with status 5xx. Yellow: the objective; red: ten times that.",
+        "Share of the requests with status 5xx. The objectives are those of each service, below.",
         [failed_share("service")],
         unit="percentunit",
-        limits=(0.001, 0.01),
     ),
     Panel(
         "Duration, p99",
         "99th percentile, without streams. A dot is one request and links to its trace.",
         [percentile(0.99, DURATIONS, "service")],
         unit="s",
-        limits=(0.5, 2.0),
         exemplars=True,
     ),
 ]
 
 _OBJECTIVES = [
     Panel(
-        "Error budget burn rate, availability",
-        "1: the budget lasts exactly for the period of the objective. 14.4 for one hour: critical alert.",
+        "Error budgets left",
+        "Share that is left of the error budget of the window. Below 0 the objective is missed.",
         [
-            Query(
-                'service:http_requests_failed:ratio_rate1h{service=~"$service"} / 0.001', "{{service}} 1 h"
-            ),
-            Query(
-                'service:http_requests_failed:ratio_rate6h{service=~"$service"} / 0.001', "{{service}} 6 h"
-            ),
-        ],
-        limits=(1, 14.4),
-    ),
-    Panel(
-        "Error budget burn rate, latency",
-        "The same for requests that took longer than 0.5 s.",
-        [
-            Query('service:http_requests_slow:ratio_rate1h{service=~"$service"} / 0.01', "{{service}} 1 h"),
-            Query('service:http_requests_slow:ratio_rate6h{service=~"$service"} / 0.01', "{{service}} 6 h"),
-        ],
-        limits=(1, 14.4),
-    ),
-    Panel(
-        "Objectives, last three days",
-        "Share of the requests without status 5xx, and of the requests that took at most 0.5 s.",
-        [
-            Query(
-                '1 - service:http_requests_failed:ratio_rate3d{service=~"$service"}', "{{service}} available"
-            ),
-            Query('1 - service:http_requests_slow:ratio_rate3d{service=~"$service"}', "{{service}} in time"),
+            Query(per_service("service:slo_failed_budget_left:ratio"), "{{service}} availability"),
+            Query(per_service("service:slo_slow_budget_left:ratio"), "{{service}} latency"),
         ],
         kind="number",
         unit="percentunit",
+        limits=BUDGET_LIMITS,
+        width=12,
     ),
-]
-
-_BUSINESS = [
     Panel(
-        "Users",
-        "Registrations, and requests for a token by result.",
+        "Objectives, last three days",
+        "Share of the requests without status 5xx, and of the requests that were fast enough.",
         [
-            rate("users_created_total", "", "registered"),
-            rate("tokens_issued_total", "result", "token {{result}}"),
+            Query(f"1 - {per_service('service:http_requests_failed:ratio_rate3d')}", "{{service}} available"),
+            Query(f"1 - {per_service('service:http_requests_slow:ratio_rate3d')}", "{{service}} in time"),
         ],
-        unit="ops",
+        kind="number",
+        unit="percentunit",
+        width=12,
     ),
     Panel(
-        "Orders",
-        "Orders placed, by product.",
-        [rate("orders_created_total", "product")],
-        kind="stack",
-        unit="ops",
+        "Error budget burn rate, availability",
+        "1: the budget lasts exactly for the window of the objective. Red: the critical alert at 30 days.",
+        [burn_rate("failed", window, f"{{{{service}}}} {window}") for window in ("1h", "6h")],
+        limits=BURN_LIMITS,
+        width=12,
     ),
     Panel(
-        "Time to place an order",
-        "From the accepted request to the committed order.",
-        [percentile(quantile, "order_creation_duration_seconds_bucket") for quantile in (0.5, 0.99)],
-        unit="s",
+        "Error budget burn rate, latency",
+        "The same for requests that took longer than the objective of their service.",
+        [burn_rate("slow", window, f"{{{{service}}}} {window}") for window in ("1h", "6h")],
+        limits=BURN_LIMITS,
+        width=12,
     ),
 ]
 
@@ -153,15 +146,37 @@ _MONITORING = [
     ),
 ]
 
-FLEET = Dashboard(
-    "starkeel-fleet",
-    "Starkeel: fleet",
-    "Whether the objectives are met, and which service to examine if they are not.",
-    {
-        "Now": _NOW,
-        "Requests": _REQUESTS,
-        "Objectives": _OBJECTIVES,
-        "Business": _BUSINESS,
-        "Monitoring": _MONITORING,
-    },
-)
+_COLUMNS = 24
+_PER_ROW = 3
+
+
+def fleet(services: Sequence[Service]) -> Dashboard:
+    """Return the dashboard, with the panels of the services' own metrics."""
+    business = list(_business([panel for service in services for panel in service.panels]))
+    return Dashboard(
+        "starkeel-fleet",
+        "Starkeel: fleet",
+        "Whether the objectives are met, and which service to examine if they are not.",
+        {
+            "Now": _NOW,
+            "Requests": _REQUESTS,
+            "Objectives": _OBJECTIVES,
+            **({"Business": business} if business else {}),
+            "Monitoring": _MONITORING,
+        },
+    )
+
+
+def _business(declared: Sequence[BusinessPanel]) -> Iterator[Panel]:
+    for first in range(0, len(declared), _PER_ROW):
+        row = declared[first : first + _PER_ROW]
+        for panel in row:
+            queries = [Query(query.expr, query.legend) for query in panel.queries]
+            yield Panel(
+                panel.title,
+                panel.description,
+                queries,
+                kind=panel.kind,
+                unit=panel.unit,
+                width=_COLUMNS // len(row),
+            )

@@ -33,7 +33,7 @@ class Panel(NamedTuple):
         unit: Grafana's name of the unit.
         width: Of 24 columns.
         height: In Grafana's grid units.
-        limits: Values from which it is yellow and red.
+        limits: Values from which it is yellow and red; below which, if the second is the lower one.
         exemplars: Whether to show exemplars, which link to traces.
         links: URLs by column of a table.
     """
@@ -55,8 +55,11 @@ def built_panel(panel: Panel, number: int) -> Builder[models.Panel]:
     made = _BUILDERS[panel.kind](panel).id(number).title(panel.title).description(panel.description)
     made.span(panel.width).height(panel.height)
     if panel.limits is not None:
-        colours = zip((None, *panel.limits), ("green", "yellow", "red"), strict=True)
-        steps = [models.Threshold(value, colour) for value, colour in colours]
+        colours = ["green", "yellow", "red"]
+        if panel.limits[1] < panel.limits[0]:
+            colours.reverse()
+        values = (None, *sorted(panel.limits))
+        steps = [models.Threshold(value, colour) for value, colour in zip(values, colours, strict=True)]
         made.thresholds(build.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps))
     return made
 

@@ -9,6 +9,10 @@ FIRING = 'ALERTS{alertstate="firing", alertname!="Watchdog"}'
 REQUESTS = 'http_requests_total{path!~"/health/.*"}'
 FAILED = 'http_requests_total{path!~"/health/.*", status=~"5.."}'
 DURATIONS = 'http_requests_duration_seconds_bucket{path!~"/health/.*|.*/(events|live)", status!="101"}'
+BUDGET_LIMITS = (0.2, 0.0)
+"""Of what is left of an error budget; below the second, the objective is missed."""
+BURN_LIMITS = (1, 14.4)
+"""Of a burn rate; the second is that of the critical alert, if the window of the objective is 30 days."""
 _INTERVAL = "$__rate_interval"
 
 
@@ -63,6 +67,17 @@ def failed_share(by: str, legend: str = "", unit: str = "") -> Query:
     """Return the share of requests with status 5xx by labels; 0 where no request failed."""
     failed, all_requests = _rate(FAILED, by), _rate(REQUESTS, by)
     return Query(f"({failed} or 0 * {all_requests}) / {all_requests}", legend or _legend(by), unit)
+
+
+def per_service(metric: str) -> str:
+    """Return the selected series of a recorded metric that has no label but the service."""
+    return f'{metric}{{service=~"$service"}}'
+
+
+def burn_rate(bad: str, window: str, legend: str) -> Query:
+    """Return how fast the error budget of `failed` or `slow` requests is used; 1 uses it up in its window."""
+    share = per_service(f"service:http_requests_{bad}:ratio_rate{window}")
+    return Query(f"{share} / on (service) {per_service(f'service:slo_{bad}_budget:ratio')}", legend)
 
 
 def _rate(metric: str, by: str) -> str:

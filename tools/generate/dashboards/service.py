@@ -1,18 +1,62 @@
 """Dashboard of one service, by the RED method for requests and the USE method for resources."""
 
+from collections.abc import Sequence
+
+from ...registry import Service
+from ...slo import Slo
 from .dashboard import Dashboard
 from .panels import Panel
 from .queries import (
+    BUDGET_LIMITS,
+    BURN_LIMITS,
     DURATIONS,
     REQUESTS,
     Query,
+    burn_rate,
     distribution,
     failed_share,
     gauge,
+    per_service,
     percentile,
     rate,
     selected,
 )
+
+_OBJECTIVES = [
+    Panel(
+        "Error budget left",
+        "Share that is left of the error budget of the window. Below 0 the objective is missed.",
+        [
+            Query(per_service("service:slo_failed_budget_left:ratio"), "availability"),
+            Query(per_service("service:slo_slow_budget_left:ratio"), "latency"),
+        ],
+        kind="number",
+        unit="percentunit",
+        limits=BUDGET_LIMITS,
+    ),
+    Panel(
+        "Burn rate",
+        "1: the budget lasts exactly for the window of the objective. Red: the critical alert at 30 days.",
+        [
+            burn_rate(bad, window, f"{name} {window}")
+            for bad, name in (("failed", "availability"), ("slow", "latency"))
+            for window in ("1h", "6h")
+        ],
+        limits=BURN_LIMITS,
+    ),
+    Panel(
+        "Objectives, last three days",
+        "Share of the requests without status 5xx and of those that were fast enough, and the objectives.",
+        [
+            Query(f"1 - {per_service('service:http_requests_failed:ratio_rate3d')}", "available"),
+            Query(f"1 - {per_service('service:slo_failed_budget:ratio')}", "objective"),
+            Query(f"1 - {per_service('service:http_requests_slow:ratio_rate3d')}", "in time"),
+            Query(f"1 - {per_service('service:slo_slow_budget:ratio')}", "objective of latency"),
+        ],
+        kind="number",
+        unit="percentunit",
+    ),
+]
 
 _RED = [
     Panel(
@@ -31,10 +75,12 @@ _RED = [
     ),
     Panel(
         "Duration",
-        "Percentiles, without streams. A dot is one request and links to its trace.",
-        [percentile(quantile, DURATIONS) for quantile in (0.5, 0.95, 0.99)],
+        "Percentiles, without streams, and the objective. A dot is one request and links to its trace.",
+        [
+            *(percentile(quantile, DURATIONS) for quantile in (0.5, 0.95, 0.99)),
+            Query(per_service("service:slo_latency_threshold:seconds"), "objective"),
+        ],
         unit="s",
-        limits=(0.5, 2.0),
         exemplars=True,
     ),
     Panel(
@@ -165,37 +211,44 @@ _UPSTREAMS = [
     ),
 ]
 
-_SINGLE_REQUESTS = [
-    Panel(
-        "Failed and slow requests",
-        "Traces of requests that failed or took longer than 0.5 s.",
-        [
-            Query('{resource.service.name=~"$service" && status=error}'),
-            Query('{resource.service.name=~"$service" && kind=server && duration>500ms}'),
-        ],
-        kind="traces",
-        width=12,
-        height=10,
-    ),
-    Panel(
-        "Errors in the log",
-        "Open a line for its fields and the link to its trace.",
-        [Query('{service_name=~"$service"} | level="ERROR"')],
-        kind="logs",
-        width=12,
-        height=10,
-    ),
-]
 
-SERVICE = Dashboard(
-    "starkeel-service",
-    "Starkeel: one service",
-    "Rate, errors and duration of its requests, the resources they use, and single requests.",
-    {
-        "Requests: rate, errors, duration": _RED,
-        "Resources: utilization, saturation, errors": _USE,
-        "Upstreams: other services that it calls": _UPSTREAMS,
-        "Single requests": _SINGLE_REQUESTS,
-    },
-    services="one",
-)
+def service(services: Sequence[Service]) -> Dashboard:
+    """Return the dashboard; requests that miss the strictest latency objective are slow."""
+    slow_ms = min([each.slo.latency_ms for each in services], default=Slo().latency_ms)
+    return Dashboard(
+        "starkeel-service",
+        "Starkeel: one service",
+        "Objectives, rate, errors and duration of its requests, the resources they use, and single requests.",
+        {
+            "Objectives": _OBJECTIVES,
+            "Requests: rate, errors, duration": _RED,
+            "Resources: utilization, saturation, errors": _USE,
+            "Upstreams: other services that it calls": _UPSTREAMS,
+            "Single requests": _single_requests(slow_ms),
+        },
+        services="one",
+    )
+
+
+def _single_requests(slow_ms: int) -> list[Panel]:
+    return [
+        Panel(
+            "Failed and slow requests",
+            f"Traces of requests that failed or took longer than {slow_ms} ms.",
+            [
+                Query('{resource.service.name=~"$service" && status=error}'),
+                Query(f'{{resource.service.name=~"$service" && kind=server && duration>{slow_ms}ms}}'),
+            ],
+            kind="traces",
+            width=12,
+            height=10,
+        ),
+        Panel(
+            "Errors in the log",
+            "Open a line for its fields and the link to its trace.",
+            [Query('{service_name=~"$service"} | level="ERROR"')],
+            kind="logs",
+            width=12,
+            height=10,
+        ),
+    ]

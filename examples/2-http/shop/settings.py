@@ -1,0 +1,10 @@
+"""Settings from the environment."""
+
+from starkeel_config import ServiceSettings
+from starkeel_http import HttpSettings
+from starkeel_observability import ObservabilitySettings
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    observability: ObservabilitySettings
+    http: HttpSettings

@@ -1,0 +1,6 @@
+from starkeel_server import run
+
+from . import SERVICE
+
+if __name__ == "__main__":
+    run(SERVICE)

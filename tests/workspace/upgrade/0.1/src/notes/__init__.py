@@ -1,0 +1,1 @@
+"""Notes, a service made with version 0.1."""

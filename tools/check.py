@@ -1,0 +1,146 @@
+"""Run every check but the tests, side by side, and list those that failed at the end.
+
+just check                 all of them
+just check lint types      some of them
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from .registry import ROOT
+
+
+class Step(NamedTuple):
+    """A check.
+
+    Attributes:
+        command: Its command, from the root of the workspace.
+        is_shown: Whether its output is of interest if it succeeds, too.
+    """
+
+    command: str
+    is_shown: bool = False
+
+
+_SOURCES = "packages/*/src services/*/src templates/*/src tools"
+STEPS: dict[str, Step] = {
+    "types": Step(f"mypy --strict {_SOURCES}"),
+    "generated": Step("python -m tools.generate --check"),
+    "lock": Step("uv lock --check"),
+    "format": Step("ruff format --check ."),
+    "lint": Step("ruff check ."),
+    "layers": Step("lint-imports"),
+    "dead-code": Step("vulture"),
+    "module-length": Step("python -m tools.checks.module_length"),
+    "words": Step("python -m tools.checks.words"),
+    "declarations": Step("python -m tools.checks.declarations"),
+    "template": Step("python -m tools.update_services --check", is_shown=True),
+    "api-compatibility": Step("python -m tools.checks.api_compatibility"),
+    "public-api": Step("python -m tools.checks.public_api"),
+    "fragments": Step("python -m tools.release.fragments"),
+    "tour": Step("python -m tools.tour --check"),
+}
+"""By name, the slowest first: none of them writes a file that another one reads."""
+_INTERRUPTED = 130
+
+
+class Result(NamedTuple):
+    """The result of a check."""
+
+    name: str
+    code: int
+    output: str
+    seconds: float
+
+
+def main() -> int:
+    """Run the checks; return 1 if one failed."""
+    parser = argparse.ArgumentParser(
+        prog="just check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="CHECK", help=f"one of: {', '.join(STEPS)}")
+    names = parser.parse_args().names or list(STEPS)
+    if unknown := [name for name in names if name not in STEPS]:
+        sys.stderr.write(f"there is no check {unknown[0]!r}; checks: {', '.join(STEPS)}\n")
+        return os.EX_USAGE
+    began = time.monotonic()
+    try:
+        failed = asyncio.run(_run([name for name in STEPS if name in names]))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    seconds = time.monotonic() - began
+    if not failed:
+        _write(f"passed: {_count(len(set(names)))} in {seconds:.0f} s")
+        return 0
+    _write(f"failed: {len(failed)} of {_count(len(set(names)))} in {seconds:.0f} s")
+    for name in failed:
+        _write(f"  {name:<{_width()}}  uv run --frozen {STEPS[name].command}")
+    _write(f"again: uv run just check {' '.join(failed)}")
+    return 1
+
+
+async def _run(names: list[str]) -> list[str]:
+    """Run checks, as many at the same time as there are processors; return those that failed."""
+    free = asyncio.Semaphore(os.cpu_count() or 1)
+    tasks = [asyncio.create_task(_result(name, free)) for name in names]
+    failed = set()
+    # Each output is written as a whole, so that those of two checks are not mixed.
+    for task in asyncio.as_completed(tasks):
+        result = await task
+        _write(f"{'FAILED' if result.code else 'ok':<6}  {result.name:<{_width()}}  {result.seconds:.1f} s")
+        if result.code:
+            failed.add(result.name)
+        if result.output and (result.code or STEPS[result.name].is_shown):
+            _write("".join(f"  {line}\n" for line in result.output.splitlines()).removesuffix("\n"))
+    return [name for name in names if name in failed]
+
+
+async def _result(name: str, free: asyncio.Semaphore) -> Result:
+    async with free:
+        began = time.monotonic()
+        # Of a shell for the patterns of paths, which ends as its command does.
+        process = await asyncio.create_subprocess_shell(
+            f"exec {STEPS[name].command}",
+            cwd=ROOT, env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT,
+        )  # fmt: skip
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+            raise
+        code = process.returncode or 0
+        if code < 0:
+            output += f"ended by signal {-code}\n".encode()
+        return Result(name, code, output.decode(errors="replace").rstrip(), time.monotonic() - began)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment with the programs of the one in which this runs."""
+    own = str(Path(sys.executable).parent)
+    return os.environ | {"PATH": f"{own}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
+def _count(number: int) -> str:
+    return "1 check" if number == 1 else f"{number} checks"
+
+
+def _width() -> int:
+    return max(map(len, STEPS))
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Releases: one version for all packages, the changelog from fragments, what is released frozen."""

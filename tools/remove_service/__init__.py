@@ -1,0 +1,1 @@
+"""Remove a service from the workspace: `just remove-service NAME`."""

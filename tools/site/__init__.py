@@ -1,0 +1,1 @@
+"""The documentation site: its pages, navigation, build and versions."""
