@@ -129,7 +129,8 @@ def test_an_existing_server_is_used_and_its_other_databases_are_kept(
         assert {path.read_text().splitlines()[1] for path in runs.directory.glob("started-*")} == {directory}
         databases = sql(postgres_server.url, "SELECT string_agg(datname, ' ') FROM pg_database").split()
         created = {path.read_text() for path in runs.directory.glob("database-*")}
-        assert len(created) >= 4 and created.isdisjoint(databases)
+        assert len(created) >= 4
+        assert created.isdisjoint(databases)
         assert "other" in databases
         sql(postgres_server.url, 'DROP DATABASE "other"')
         assert client.get("other") == b"data"
