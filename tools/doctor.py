@@ -46,9 +46,11 @@ NEEDS: dict[str, list[Program]] = {
         Program("chromium", "chromium"),
         Program("faketime", "faketime"),
         Program("nats-server", "nats-server"),
+        Program("node", "nodejs"),
+        Program("npm", "npm"),
     ],
     "bench": [Program("wrk", "wrk"), Program("node", "nodejs"), Program("npm", "npm")],
-    "images, up, down, roll, logs, ps": [Program(f"{COMPOSE} version", None, _COMPOSE_ADVICE)],
+    "images, up, down, roll, ps, logs of containers": [Program(f"{COMPOSE} version", None, _COMPOSE_ADVICE)],
     "drill images": [Program("docker", None, DOCKER)],
     "smoke, tour": [Program("curl", "curl")],
 }

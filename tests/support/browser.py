@@ -9,7 +9,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from starkeel_testing import wait_until
@@ -28,6 +28,14 @@ FLAGS = [
     "--remote-debugging-port=0",
 ]
 WAIT_S = 30.0
+
+
+class Memory(NamedTuple):
+    """What a page keeps: bytes of the heap, nodes of documents, and listeners of events."""
+
+    heap_bytes: int
+    nodes: int
+    listeners: int
 
 
 class Page:
@@ -63,6 +71,17 @@ class Page:
         code = {"Tab": 9, "Enter": 13}[key]
         for kind in ("keyDown", "keyUp"):
             self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
+
+    def run_in_new_documents(self, script: str) -> None:
+        """Run a script in each document that is opened from now on, before its own scripts."""
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+    def memory(self) -> Memory:
+        """Return what the page keeps after a garbage collection."""
+        self._call("HeapProfiler.collectGarbage")
+        counts = self._call("Memory.getDOMCounters")
+        heap = self._call("Runtime.getHeapUsage")
+        return Memory(int(heap["usedSize"]), counts["nodes"], counts["jsEventListeners"])
 
     def screenshot(self) -> bytes:
         """Return what the page shows, as PNG."""

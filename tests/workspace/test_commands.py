@@ -93,7 +93,7 @@ def test_a_command_of_containers_reports_that_compose_is_missing(
         "this needs `no-such-program compose`, which does not run here: see uv run just doctor" in done.stderr
     )
     listed = just("doctor").stdout
-    assert "lacks  just images, up, down, roll, logs, ps" in listed
+    assert "lacks  just images, up, down, roll, ps, logs of containers" in listed
     assert "no-such-program compose version install it, or unset COMPOSE for docker compose\n" in listed
 
 
