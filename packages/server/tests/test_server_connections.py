@@ -58,6 +58,7 @@ def limited(samples: Any, **env: Any) -> Any:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 
+    env = {"HEAD_READ_TIMEOUT_SECONDS": 75, **env}
     return samples.start(popen={"preexec_fn": limit}, **env).wait_until_ready()
 
 

@@ -50,6 +50,7 @@ def test_development_has_no_drain_delay(tmp_path: Path) -> None:
         ({"DRAIN_DELAY_SECONDS": "-1"}, "DRAIN_DELAY_SECONDS"),
         ({"SHUTDOWN_GRACE_SECONDS": "inf"}, "SHUTDOWN_GRACE_SECONDS"),
         ({"BODY_READ_TIMEOUT_SECONDS": "0"}, "BODY_READ_TIMEOUT_SECONDS"),
+        ({"HEAD_READ_TIMEOUT_SECONDS": "76"}, "HEAD_READ_TIMEOUT_SECONDS"),
         ({"LOOP_STALL_SECONDS": "0"}, "LOOP_STALL_SECONDS"),
         ({"WORKER_MAX_RSS_BYTES": "100"}, "WORKER_MAX_RSS_BYTES"),
         ({"TLS_CERT_FILE": "/nowhere"}, "TLS_KEY_FILE is not set, but TLS_CERT_FILE is"),

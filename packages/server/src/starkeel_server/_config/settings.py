@@ -11,6 +11,7 @@ from .exit_codes import StartError
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
+HeadSeconds = Annotated[float, Meta(ge=0.1, le=75)]
 BodySeconds = Annotated[float, Meta(gt=0, le=3600)]
 StallSeconds = Annotated[float, Meta(ge=0.1, le=60)]
 MIB = 1024 * 1024
@@ -63,6 +64,10 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
 
     shutdown_flush_s: Annotated[Seconds, Variable("SHUTDOWN_FLUSH_SECONDS", development="1")] = 3.0
     """Seconds for closing connections and flushing telemetry, the last step of a shutdown."""
+
+    head_read_timeout_s: Annotated[HeadSeconds, Variable("HEAD_READ_TIMEOUT_SECONDS")] = 10.0
+    """Seconds from the start of a connection to the end of its first request's head, and from the first byte
+    of a later head to its end; then the connection is closed. Between requests it may be idle for 75."""
 
     body_read_timeout_s: Annotated[BodySeconds, Variable("BODY_READ_TIMEOUT_SECONDS")] = 20.0
     """Seconds a request may wait for its whole body; then it is answered 408."""

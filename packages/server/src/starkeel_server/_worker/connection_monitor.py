@@ -8,11 +8,12 @@ from typing import Final, NamedTuple
 
 import structlog
 from litestar import Litestar
-from starkeel_asgi import Exchange, Pipeline, WebSocketExchange, pipeline_of
+from starkeel_asgi import Pipeline, WebSocketExchange, pipeline_of
 
 from .._config.settings import ServerSettings
 from .connections import Connection, Connections, by_precedence
 from .granian_engine import Engine, connection_limit
+from .late_heads import LateHeads, peer_of
 
 log = structlog.get_logger(__name__)
 
@@ -37,11 +38,13 @@ class ConnectionLimits(NamedTuple):
         address: Maximum number of connections of one address, unless it is a trusted proxy.
         total: Number from which idle connections are closed, so that new ones are always accepted.
         websocket: Bytes that a WebSocket's client may send without completing a message.
+        head: Seconds that a client may take for a request head.
     """
 
     address: int
     total: int
     websocket: int
+    head: float
 
 
 class ConnectionMonitor:
@@ -58,6 +61,8 @@ class ConnectionMonitor:
         self._pipeline = pipeline
         self._limits = limits
         self._connections = Connections(port)
+        self._late_heads = LateHeads(self._busy, timeout_s=limits.head)
+        pipeline.add(self._late_heads)
         self._by_peer: dict[tuple[str, int], Connection] = {}
         self._unfinished: dict[WebSocketExchange, _Unfinished] = {}
         self._websockets: list[WebSocketExchange] = []
@@ -95,8 +100,13 @@ class ConnectionMonitor:
             found = [connection for connection in found if connection.inode not in self._ended]
             self._by_peer = {connection.peer: connection for connection in found if connection.peer}
             self._open.set(len(found))
+            self._late_heads.scanned(found)
             if not is_late:
                 self._end_idle(found)
+        if is_late:
+            self._late_heads.restart()
+        for connection in self._late_heads.find():
+            self._end(connection, "head", count=len(self._by_peer))
         self._log_ends()
 
     def _end_idle(self, found: list[Connection]) -> None:
@@ -121,12 +131,15 @@ class ConnectionMonitor:
             self._end(connection, reason, count=len(found))
 
     def _idle(self, found: Iterable[Connection]) -> Iterator[tuple[float, Connection]]:
-        busy = {_peer(exchange) for exchange in self._pipeline.open_exchanges()}
+        busy = self._busy()
         for connection in found:
             if connection.peer not in busy:
                 state = connection.state()
                 if state is not None and state.is_idle:
                     yield state.sent_s, connection
+
+    def _busy(self) -> set[tuple[str, int]]:
+        return {peer_of(exchange) for exchange in self._pipeline.open_exchanges()}
 
     def _check_websockets(self) -> None:
         if not self._websockets:
@@ -139,7 +152,7 @@ class ConnectionMonitor:
         for exchange in turn:
             if exchange.ended_ns or not exchange.is_accepted:
                 continue
-            connection = self._by_peer.get(_peer(exchange))
+            connection = self._by_peer.get(peer_of(exchange))
             state = None if connection is None else connection.state()
             if connection is None or state is None:
                 continue
@@ -176,16 +189,11 @@ def connection_monitor(app: Litestar, engine: Engine, settings: ServerSettings) 
         address=min(settings.max_connections_per_address, accepted // 2),
         total=accepted - accepted // 8,
         websocket=settings.max_websocket_message_bytes + _READ_AHEAD_BYTES,
+        head=settings.head_read_timeout_s,
     )
     pipeline = pipeline_of(app)
     pipeline.config.max_streams = accepted // 2
     return ConnectionMonitor(engine.port, pipeline, limits)
-
-
-def _peer(exchange: Exchange) -> tuple[str, int]:
-    """Return the other end of an exchange's connection; Granian passes the port as text."""
-    address, port = exchange.peer or ("", 0)
-    return address, int(port)
 
 
 class _Unfinished:

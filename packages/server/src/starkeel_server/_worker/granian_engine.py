@@ -26,8 +26,9 @@ from .._process.sockets import BACKLOG
 log = structlog.get_logger(__name__)
 
 IDLE_TIMEOUT_S = 75
-"""Seconds a connection may be idle, or a request head incomplete (one timer). Load balancers close idle
-connections after 60 s by default and should be the ones that close."""
+"""Seconds a connection may be idle. Load balancers close idle connections after 60 s by default and should be
+the ones that close. Granian's timer does not stop at the first byte of a head; heads have their own, shorter
+timeout in `LateHeads`."""
 MAX_HEAD_BYTES = 64 * 1024
 """Maximum bytes of a request head, and of a body read ahead. It is checked between two reads: a head of twice
 the size always gets a 431. With Granian's default of 410 kB, a thousand half-sent heads would take 400 MB."""
@@ -104,7 +105,7 @@ class Engine:
     async def wait_stopped(self, *, timeout_s: float) -> None:
         """Wait until every connection is closed, for at most `timeout_s`.
 
-        A client that sent half a request head keeps its connection open until the idle timeout.
+        A client that sent half a request head keeps its connection open until its timeout.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
