@@ -49,8 +49,6 @@ _PLACES = (
 )
 # PyYAML has the same in Python; only the OpenAPI document in YAML, which is rendered once, needs it.
 _SHARED_OBJECTS = ("yaml/_yaml.*.so",)
-# starkeel-asgi compares the source of Litestar's router.
-_WITH_SOURCE = "litestar/_asgi/"
 # Records where uv took a wheel from; differs between builds, and nothing reads it.
 _NAMES = {"uv_cache.json"}
 
@@ -151,8 +149,7 @@ def _replace_sources(root: Path) -> None:
     """Put each compiled module in the place of its source, where Python imports it from as well."""
     for compiled in list(root.rglob("__pycache__/*.pyc")):
         source = _source(compiled)
-        is_kept = source.relative_to(root).as_posix().startswith(_WITH_SOURCE)
-        if not is_kept and source.exists():
+        if source.exists():
             compiled.rename(source.with_suffix(".pyc"))
             source.unlink()
     _remove_empty_folders(root)

@@ -11,6 +11,10 @@ from .sample import Samples
 
 # The placeholders themselves are shown as imported.
 _PARTS = (
+    "advanced_alchemy.config.asyncio",
+    "advanced_alchemy.repository",
+    "advanced_alchemy.service._async",
+    "cryptography.x509.base",
     "sqlalchemy.dialects.oracle.base",
     "sqlalchemy.dialects.mysql.base",
     "sqlalchemy.dialects.mssql.base",
@@ -32,7 +36,7 @@ def run(code: str, directory: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_worker_imports_no_dialects_that_it_does_not_use(samples: Samples) -> None:
+def test_a_worker_imports_no_parts_of_libraries_that_it_does_not_use(samples: Samples) -> None:
     sample = samples.run([sys.executable, "-X", "importtime", "-m", "sample"])
     sample.wait_until_ready()
     sample.stop()
@@ -45,15 +49,15 @@ def test_a_worker_imports_no_dialects_that_it_does_not_use(samples: Samples) -> 
 def test_placeholders_import_their_module_when_they_are_used(tmp_path: Path) -> None:
     code = """
         import sys
-        from starkeel_server._process.deferred_imports import UNUSED_BY_LITESTAR, deferred_imports
+        from starkeel_server._process.deferred_imports import UNUSED, deferred_imports
 
-        with deferred_imports(UNUSED_BY_LITESTAR):
+        with deferred_imports(UNUSED):
             import litestar
             from litestar.openapi import plugins
         from advanced_alchemy import operations
         from advanced_alchemy.types import GUID
 
-        print(*sorted(set(UNUSED_BY_LITESTAR) & set(sys.modules)), "none")
+        print(*sorted(set(UNUSED) & set(sys.modules)), "none")
         from sqlalchemy import Column, MetaData, Table, Uuid
         from sqlalchemy.dialects import oracle
 
@@ -70,6 +74,43 @@ def test_placeholders_import_their_module_when_they_are_used(tmp_path: Path) -> 
     lines = run(code, tmp_path)
 
     assert lines == ["none", "True", "_OracleRaw", "sqlalchemy.dialects.mysql.dml True", "a: 1", "{'a': 1}"]
+
+
+def test_deferred_modules_of_a_package_are_imported_when_they_are_looked_up(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from starkeel_server._process.deferred_imports import UNUSED, deferred_imports
+
+        with deferred_imports(UNUSED):
+            import jwt, litestar
+        print("advanced_alchemy.service" in sys.modules, "advanced_alchemy.filters" in sys.modules)
+        import advanced_alchemy
+        from litestar.pagination import OffsetPagination
+
+        print(OffsetPagination.__module__)
+        print(advanced_alchemy.service.OffsetPagination is OffsetPagination)
+        print(advanced_alchemy.filters.LimitOffset(10, 0).limit)
+        from advanced_alchemy.extensions.litestar import SQLAlchemyAsyncConfig
+
+        print(issubclass(SQLAlchemyAsyncConfig, advanced_alchemy.config.SQLAlchemyAsyncConfig))
+        print(hasattr(advanced_alchemy, "absent"))
+        try:
+            jwt.algorithms.x509.load_der_x509_certificate(b"no certificate")
+        except ValueError:
+            print("cryptography.x509" in sys.modules)
+    """
+
+    lines = run(code, tmp_path)
+
+    assert lines == [
+        "False False",
+        "advanced_alchemy.service.pagination",
+        "True",
+        "10",
+        "True",
+        "False",
+        "True",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import re
 from collections import defaultdict
 from copy import copy
 from hashlib import sha256
-from inspect import getsource
 from math import isfinite
 from pathlib import PurePath
+from types import CodeType
 from typing import Any, Final, NamedTuple
 
 from litestar import Litestar
@@ -97,7 +97,7 @@ class Router:
         """Cached routes by raw path and method."""
         self.hosts: set[bytes | None] = set()
         """Cached `Host` headers that are valid and allowed."""
-        self.is_direct = _source_digest(type(app.asgi_router).__call__) in _KNOWN_ROUTERS
+        self.is_direct = _code_digest(type(app.asgi_router).__call__) in _KNOWN_ROUTERS
         """Whether Litestar's router does what the pipeline does with a route from `find`, and nothing else.
 
         Otherwise requests also pass the router's own call, which is slower.
@@ -220,12 +220,22 @@ def _complete_allowed_methods(app: Litestar) -> None:
 
 _OPTIONS_OF_LITESTAR: Final = "HTTPRoute.create_options_handler."
 _PARAMETER: Final = re.compile("{[^}]*}")
-_KNOWN_ROUTERS: Final = frozenset({"28fd699095d9e268a07c295908502f3b179ae3ff49879c52d5ed220f283aff5c"})
-"""SHA-256 of the source of `ASGIRouter.__call__` in the releases whose router was read: Litestar 2.25."""
+_KNOWN_ROUTERS: Final = frozenset({"4eb162080a27c3d5b703506c3ca524b87184dabf26bad04d413c1ef81172231a"})
+"""Digests of `ASGIRouter.__call__` in the releases whose router was read: Litestar 2.25."""
 
 
-def _source_digest(function: Any) -> str:
-    try:
-        return sha256(getsource(function).encode()).hexdigest()
-    except OSError:
-        return ""
+def _code_digest(function: Any) -> str:
+    """Return a digest of what a function refers to, in the order of its code.
+
+    It is the same for each version of Python, and needs no source, which images lack and which takes longer
+    to read.
+    """
+    code = getattr(function, "__code__", None)
+    return "" if code is None else sha256(repr(_references(code, function.__doc__)).encode()).hexdigest()
+
+
+def _references(code: CodeType, docstring: str | None = None) -> list[object]:
+    """Return the names, texts and bytes that a function and the functions inside it contain."""
+    texts = [each for each in code.co_consts if isinstance(each, str | bytes) and each != docstring]
+    inner = [_references(each) for each in code.co_consts if isinstance(each, CodeType)]
+    return [code.co_names, code.co_varnames, texts, inner]

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from contextlib import suppress
 
 if __name__ == "__main__":
     # Imports create almost no garbage, and collecting it takes a tenth of the start. What exists after the
@@ -17,9 +18,13 @@ if __name__ == "__main__":
     # Before the other imports, so that this process also ends if the main process ends meanwhile.
     channel = CommandChannel(int(sys.argv[1]))
 
-    from .._process.deferred_imports import UNUSED_BY_LITESTAR, deferred_imports
+    from .._process.deferred_imports import UNUSED, deferred_imports
 
-    with deferred_imports(UNUSED_BY_LITESTAR):
+    with deferred_imports(UNUSED):
         from .worker import run
+
+        # Only the images of services that verify tokens contain it.
+        with suppress(ImportError):
+            import jwt  # noqa: F401
 
     run(channel)
