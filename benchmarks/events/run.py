@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections import Counter
+from collections import defaultdict
 
 import psutil
 import structlog
@@ -49,7 +49,7 @@ def main() -> None:
 
 async def _measure(
     publishing: str, consuming: str, broker: str, rate: float, seconds: float
-) -> tuple[dict[int, float], dict[int, float], float, Counter[str]]:
+) -> tuple[dict[int, float], dict[int, float], float, dict[str, float]]:
     """Return when each event was committed and handled, and the seconds of publishing without the warm-up."""
     consumer = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.events.consumer", consuming, broker),
@@ -71,19 +71,19 @@ async def _measure(
             async with asyncio.timeout(_REST_S):
                 consumer.stdin.write(f"{len(committed)}\n".encode())
                 output = await consumer.stdout.readline()
-                cpu = _cpu_s() - before
+                after = _cpu_s()
                 await consumer.communicate()
     finally:
         if consumer.returncode is None:
             consumer.kill()
         await consumer.wait()
     handled = {int(number): at for number, at in json.loads(output).items()}
-    return committed, handled, last - first, cpu
+    return committed, handled, last - first, {part: after[part] - before.get(part, 0.0) for part in after}
 
 
-def _cpu_s() -> Counter[str]:
+def _cpu_s() -> dict[str, float]:
     """Return the CPU time of each part until now."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     this = psutil.Process()
     for process in (this, *this.children(recursive=True)):
         try:

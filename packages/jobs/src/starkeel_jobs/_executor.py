@@ -79,9 +79,7 @@ class JobExecutor:
             if not self.is_stopping:
                 return list(claims)
             for claim in claims:
-                await self._record(
-                    lambda session, claim=claim: self._queue.give_back(session, claim, pause_s=0.0)
-                )
+                await self._give_back(claim)
                 self._metrics.results.labels(job=claim.name, result="given back").inc()
             return []
         except Exception as error:  # noqa: BLE001 - recorded for the job that fails in its own unit of work
@@ -158,13 +156,13 @@ class JobExecutor:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            await self._record(lambda session: self._queue.give_back(session, claim, pause_s=0.0))
+            await self._give_back(claim)
             return "given back"
         except DatabaseUnavailable as error:
             # The job is not to blame: this attempt does not count.
             log.warning("job interrupted", reason=error.reason)
             pause_s = AWAY.pause_s(claim.attempt)
-            await self._record(lambda session: self._queue.give_back(session, claim, pause_s=pause_s))
+            await self._give_back(claim, pause_s=pause_s)
             return "given back"
         except Exception as error:  # noqa: BLE001 - recorded, and logged with its stack trace
             if isinstance(error, TimeoutError) and limit.expired():
@@ -220,6 +218,9 @@ class JobExecutor:
             lambda session: self._queue.retry(session, claim, error=reason, pause_s=pause_s)
         )
         return "retried" if is_recorded else "lost"
+
+    async def _give_back(self, claim: Claim, *, pause_s: float = 0.0) -> None:
+        await self._record(lambda session: self._queue.give_back(session, claim, pause_s=pause_s))
 
     async def _record(self, write: Callable[[Any], Awaitable[bool]]) -> bool:
         """Record a result, again and again while the database is away; return False for a lost job."""

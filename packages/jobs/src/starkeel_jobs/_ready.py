@@ -13,6 +13,8 @@ _AHEAD_S: Final = 0.1
 and nothing is kept from other processes where they are long."""
 _MAX_AHEAD: Final = 10
 """Maximum number of claimed jobs, as a multiple of those that may execute at the same time."""
+_MAX_AHEAD_CHARACTERS: Final = 4_000_000
+"""Size of the arguments of the jobs that are claimed ahead; a claim exceeds it once where they grow."""
 _WEIGHT: Final = 0.1
 
 
@@ -28,6 +30,7 @@ class Ready:
         self._claims: list[tuple[int, int, Claim]] = []
         self._alone: set[int] = set()
         self._usual_s = float(concurrency)
+        self._largest = 1
         self._changed_at = time.monotonic()
 
     def __len__(self) -> int:
@@ -36,7 +39,9 @@ class Ready:
     def add(self, claims: Iterable[Claim]) -> None:
         """Add jobs that were claimed now."""
         self._changed_at = time.monotonic()
+        self._largest = max(1, int(self._largest * (1 - _WEIGHT)))
         for claim in claims:
+            self._largest = max(self._largest, len(claim.arguments))
             heapq.heappush(self._claims, (claim.rank, claim.job_id, claim))
 
     def add_alone(self, claims: Iterable[Claim]) -> None:
@@ -91,4 +96,5 @@ class Ready:
     def room(self) -> int:
         """Return how many jobs to claim ahead: 0 while at least half of them is left."""
         enough = min(_MAX_AHEAD, _AHEAD_S / max(self._usual_s, 0.001)) * self._concurrency
+        enough = min(enough, _MAX_AHEAD_CHARACTERS / self._largest)
         return 0 if len(self._claims) > enough / 2 else int(enough) - len(self._claims)
