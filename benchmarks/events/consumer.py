@@ -8,6 +8,7 @@ import time
 from functools import partial
 
 import structlog
+import uvloop
 from sqlalchemy import BigInteger, Column, Table, text
 from starkeel_db import after_commit
 from starkeel_messaging import EventContext, on_event
@@ -22,7 +23,7 @@ def _note(number: int) -> None:
     _handled[number] = time.time()
 
 
-@on_event("publisher", MADE)
+@on_event("publisher", MADE, batch=50)
 async def handle(context: EventContext, event: Made) -> None:
     """Write a row, and note when it is committed."""
     await context.session.execute(_WRITE, {"number": event.number})
@@ -41,8 +42,11 @@ async def main(url: str, broker: str) -> None:
         count = int(await asyncio.to_thread(sys.stdin.readline))
         while len(_handled) < count:  # noqa: ASYNC110 - counted in handlers
             await asyncio.sleep(0.05)
-    sys.stdout.write(json.dumps(_handled))
+        sys.stdout.write(f"{json.dumps(_handled)}\n")
+        sys.stdout.flush()
+        # The caller measures this process before it ends.
+        await asyncio.to_thread(sys.stdin.readline)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    uvloop.run(main(sys.argv[1], sys.argv[2]))

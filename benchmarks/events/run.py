@@ -7,9 +7,11 @@ import logging
 import sys
 import time
 from asyncio.subprocess import PIPE
+from collections import defaultdict
 
 import psutil
 import structlog
+import uvloop
 from starkeel_testing import PostgresServer, running_postgres, running_redis
 
 from ..load import show
@@ -32,23 +34,28 @@ def main() -> None:
     with running_postgres() as postgres, running_redis() as redis:
         server = PostgresServer(postgres.url)
         with server.database() as publishing, server.database() as consuming:
-            committed, handled, seconds = asyncio.run(
+            committed, handled, seconds, cpu = uvloop.run(
                 _measure(publishing, consuming, given.broker or redis.url, given.rate, given.seconds)
             )
     first = round(given.rate * _WARM_UP_S)
     times_ms = sorted((handled[number] - committed[number]) * 1000 for number in committed if number >= first)
     load = psutil.getloadavg()[0]
     show(f"{len(times_ms)} events, {len(times_ms) / seconds:.0f} a second were committed; load {load:.1f}")
+    for name, cpu_s in sorted(cpu.items()):
+        show(f"{name}: {cpu_s / len(committed) * 1000:.2f} ms of CPU an event")
     for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
         show(f"{name} {times_ms[min(len(times_ms) - 1, int(len(times_ms) * share))]:.1f} ms")
 
 
 async def _measure(
     publishing: str, consuming: str, broker: str, rate: float, seconds: float
-) -> tuple[dict[int, float], dict[int, float], float]:
+) -> tuple[dict[int, float], dict[int, float], float, dict[str, float]]:
     """Return when each event was committed and handled, and the seconds of publishing without the warm-up."""
     consumer = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.events.consumer", consuming, broker), stdin=PIPE, stdout=PIPE
+        *(sys.executable, "-m", "benchmarks.events.consumer", consuming, broker),
+        stdin=PIPE,
+        stdout=PIPE,
+        limit=2**24,
     )
     assert consumer.stdin is not None
     assert consumer.stdout is not None
@@ -57,17 +64,44 @@ async def _measure(
         sample = Sample(publishing, broker)
         await sample.create_tables()
         async with sample.app.lifespan():
+            before = _cpu_s()
             committed = await _publish(sample, rate, seconds)
             last = max(committed.values())
             first = min(committed[number] for number in committed if number >= rate * _WARM_UP_S)
             async with asyncio.timeout(_REST_S):
-                output, _ = await consumer.communicate(f"{len(committed)}\n".encode())
+                consumer.stdin.write(f"{len(committed)}\n".encode())
+                output = await consumer.stdout.readline()
+                after = _cpu_s()
+                await consumer.communicate()
     finally:
         if consumer.returncode is None:
             consumer.kill()
         await consumer.wait()
     handled = {int(number): at for number, at in json.loads(output).items()}
-    return committed, handled, last - first
+    return committed, handled, last - first, {part: after[part] - before.get(part, 0.0) for part in after}
+
+
+def _cpu_s() -> dict[str, float]:
+    """Return the CPU time of each part until now."""
+    found: dict[str, float] = defaultdict(float)
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+            name = "publisher" if process == this else _part(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue
+        found[name] += times.user + times.system
+    return found
+
+
+def _part(command: list[str]) -> str:
+    line = " ".join(command)
+    if "benchmarks.events.consumer" in line:
+        return "consumer"
+    if "redis" in line:
+        return "Redis"
+    return "PostgreSQL" if "postgres" in line else "others"
 
 
 async def _publish(sample: Sample, rate: float, seconds: float) -> dict[int, float]:

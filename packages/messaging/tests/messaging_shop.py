@@ -105,6 +105,12 @@ class Shop:
             while await self.execute("SELECT 1 FROM outbox WHERE published_at IS NULL"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
+    async def until_done(self) -> None:
+        """Wait until no job is queued or being executed."""
+        async with asyncio.timeout(60):
+            while await self.execute("SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
     async def until_handled(self, count: int) -> list[int]:
         """Wait until there are `count` effects, and return them."""
         async with asyncio.timeout(60):

@@ -3,12 +3,27 @@
 import io
 import json
 from argparse import ArgumentParser
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from starkeel_db import BrokerUnavailableError
 from starkeel_messaging import EventContext, on_event
+from starkeel_messaging._brokers.base import Batch
 
-from .messaging_shop import PACKED, Packed, Shop, append, count_parcel, event, shop, write_effect
+from .messaging_shop import (
+    PACKED,
+    Packed,
+    Shop,
+    append,
+    connected,
+    count_parcel,
+    event,
+    outgoing,
+    shop,
+    write_effect,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -107,7 +122,47 @@ async def test_replays_of_deleted_events_begin_with_the_oldest_one(
         code, _ = await replay(running, "2000-01-01T00:00:00Z", "--again")
         assert code == 0
         assert await running.until_handled(3) == [1, 2, 2]
-    assert capsys.readouterr().err == "the broker has deleted some of these events\n"
+    assert "the broker has deleted some of these events\n" in capsys.readouterr().err
+
+
+async def test_an_interrupted_replay_goes_on(
+    postgres_url: str, broker_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 450
+    async with connected(broker_url) as client:
+        await client.append("depot", [outgoing(event(n, event_id=str(n)), str(n)) for n in range(count)])
+    async with shop(postgres_url, broker_url, handlers=[count_parcel, late]) as running:
+        await running.until_handled(2 * count)
+        given = running.messaging._client
+        assert given is not None
+        reads = iter([True, True, False])
+
+        async def fail_later(*arguments: Any, **options: Any) -> Batch:
+            if not next(reads):
+                raise BrokerUnavailableError("it was stopped")
+            async with connected(broker_url) as other:
+                return await other.read(*arguments, **options)
+
+        await running.messaging.drain(lambda: 30.0)
+        monkeypatch.setattr(given, "read", fail_later)
+        assert await replay(running, "2000-01-01T00:00:00Z", "--again") == (1, "")
+        monkeypatch.undo()
+        first, last, problem = capsys.readouterr().err.splitlines()
+        assert first.startswith("depot: 0 events (0%) are handled again; interrupted here, it goes on with ")
+        assert last.startswith(
+            "200 events are handled again; go on with: events replay --topic depot --from "
+        )
+        assert problem == "events replay: the broker is away: it was stopped"
+
+        code, output = await run(running, *last.partition("go on with: events ")[2].split())
+        # With the last one of before, which is not handled again.
+        assert (code, output.partition(" after ")[0]) == (0, "depot: 251 events"), output
+        again = ["replay", "--topic", "depot", *first.partition("goes on with")[2].split()]
+        assert (await run(running, *again))[0] == 0, "from its beginning"
+        await running.until_done()
+        handled = Counter(await running.effects())
+    each = Counter([*range(count), *range(100, 100 + count)])
+    assert handled == each + each
 
 
 async def test_mistakes_are_named(

@@ -17,13 +17,15 @@ class OwnNats:
 
     Args:
         directory: Its files.
+        configuration: More lines of its file of configuration.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, configuration: str = "") -> None:
         program = shutil.which("nats-server", path=f"{os.environ.get('PATH', os.defpath)}:{SBIN}")
         assert program is not None, "there is no nats-server: apt-get install nats-server"
         self._program = program
         self._directory = directory
+        self._configuration = configuration
         self._port = -1
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -38,7 +40,10 @@ class OwnNats:
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir(parents=True)
         command = [self._program, "-js", "-sd", str(self._directory / "data"), "-a", "127.0.0.1"]
-        command += ["-p", str(self._port), "--ports_file_dir", str(ports), "-l", str(self._directory / "log")]
+        configuration = self._directory / "nats.conf"
+        configuration.write_text(self._configuration)
+        command += ["-c", str(configuration), "-p", str(self._port), "--ports_file_dir", str(ports)]
+        command += ["-l", str(self._directory / "log")]
         self._process = subprocess.Popen(command)
 
         def port() -> int | None:

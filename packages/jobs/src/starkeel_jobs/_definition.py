@@ -18,6 +18,8 @@ MAX_NAME: Final = 100
 """Maximum number of characters of a job's name."""
 MAX_ORDERING_KEY: Final = 200
 """Maximum number of characters of an ordering key."""
+MAX_BATCH: Final = 1000
+"""Maximum number of jobs that share a unit of work."""
 _MAX_ARGUMENTS: Final = 1_000_000
 """Maximum number of bytes of a job's arguments: large data belongs in a table or in a store of objects."""
 _VALUE: Final = re.compile(r"(?<=Invalid enum value) .*?(?= - at `\$|$)", re.DOTALL)
@@ -95,6 +97,7 @@ class Job(Generic[P]):
         backoff: Pause between attempts.
         concurrency: Maximum number of jobs of this name that execute at the same time, in all processes
             together; `None` for no limit.
+        batch: Maximum number of jobs of this name that share a unit of work.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Job(Generic[P]):
     backoff: Backoff
     concurrency: int | None
     arguments: type[msgspec.Struct]
+    batch: int = 1
     options: EnqueueOptions = EnqueueOptions()
 
     def with_options(
@@ -192,6 +196,7 @@ def job(
     timeout_s: float = 60.0,
     backoff: Backoff | None = None,
     concurrency: int | None = None,
+    batch: int = 1,
 ) -> Callable[[Handler[P]], Job[P]]:
     """Make a job of a coroutine function whose first parameter is a `JobContext`.
 
@@ -205,6 +210,9 @@ def job(
         timeout_s: Seconds after which an attempt is cancelled.
         backoff: Pause between attempts; by default from a second to an hour, with jitter.
         concurrency: Maximum number that executes at the same time, in all processes together.
+        batch: Maximum number that shares a unit of work: those that are due together execute one after
+            another and are committed at once. When one fails, all are rolled back, and each executes again
+            in a unit of work of its own.
 
     Raises:
         TypeError: The function is not a coroutine function, or has a parameter that is not supported.
@@ -217,6 +225,8 @@ def job(
             raise ValueError(f"job {own_name!r}: its name has more than {MAX_NAME} characters")
         if attempts < 1 or timeout_s <= 0 or (concurrency is not None and concurrency < 1):
             raise ValueError(f"job {own_name}: attempts, timeout_s and concurrency are positive numbers")
+        if not 1 <= batch <= MAX_BATCH:
+            raise ValueError(f"job {own_name}: batch is {batch}: use a number from 1 to {MAX_BATCH}")
         return Job(
             name=own_name,
             handler=handler,
@@ -225,6 +235,7 @@ def job(
             backoff=backoff or Backoff(base_s=1.0, cap_s=3600.0, jitter=0.5),
             concurrency=concurrency,
             arguments=_arguments(own_name, handler),
+            batch=batch,
         )
 
     return define

@@ -3,12 +3,13 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from starkeel_db import DatabasePlugin, DatabaseUnavailable
 
 from ._definition import InvalidArgumentsError, Job, JobContext
@@ -59,15 +60,65 @@ class JobExecutor:
     async def execute(self, claim: Claim) -> None:
         """Execute a job and record its result."""
         job = self._jobs[claim.name]
+        began = time.monotonic()
+        with self._observed(claim) as span:
+            result = await self._attempt(job, claim)
+            if result in {"retried", "failed"}:
+                span.set_status(Status(StatusCode.ERROR))
+            self._count(claim, result, time.monotonic() - began)
+
+    async def execute_together(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Execute jobs of one name in one unit of work; return those to execute in units of their own."""
+        try:
+            seconds = await self._perform_together(claims)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not (self.is_stopping or any(claim.job_id in self.lost for claim in claims)):
+                raise
+            task.uncancel()
+            if not self.is_stopping:
+                return list(claims)
+            for claim in claims:
+                await self._give_back(claim)
+                self._metrics.results.labels(job=claim.name, result="given back").inc()
+            return []
+        except Exception as error:  # noqa: BLE001 - recorded for the job that fails in its own unit of work
+            log.info("jobs rolled back together", job=claims[0].name, error=type(error).__name__)
+            return list(claims)
+        for claim, each_s in zip(claims, seconds, strict=True):
+            with structlog.contextvars.bound_contextvars(**_bound(claim)):
+                self._count(claim, "succeeded", each_s)
+        return []
+
+    async def _perform_together(self, claims: Sequence[Claim]) -> list[float]:
+        """Execute jobs one after another, and commit them with their successes; return their seconds."""
+        job, seconds = self._jobs[claims[0].name], []
+        async with self._database.session() as session:
+            for claim in claims:
+                began = time.monotonic()
+                with self._observed(claim):
+                    context = JobContext(session, claim.job_id, claim.attempt, self._resources)
+                    async with asyncio.timeout(job.timeout_s):
+                        await job.handler(context, **job.decode(claim.arguments))
+                seconds.append(time.monotonic() - began)
+            if len(await self._queue.succeed_all(session, claims)) < len(claims):
+                raise LostJobError
+        return seconds
+
+    def _count(self, claim: Claim, result: Result, seconds: float) -> None:
+        if result == "succeeded":
+            log.info("job succeeded", duration_ms=round(seconds * 1000, 1))
+        self._metrics.results.labels(job=claim.name, result=result).inc()
+        self._metrics.duration.labels(job=claim.name).observe(seconds)
+
+    @contextmanager
+    def _observed(self, claim: Claim) -> Iterator[Span]:
+        """Bind the log lines of a job, and open its span."""
         carrier = {} if claim.traceparent is None else {TRACEPARENT: claim.traceparent}
         producer = trace.get_current_span(propagator.extract(carrier)).get_span_context()
         links = [Link(producer)] if producer.is_valid else []
-        bound = {"job": claim.name, "job_id": claim.job_id, "attempt": claim.attempt}
-        if claim.request_id is not None:
-            bound["request_id"] = claim.request_id
-        began = time.monotonic()
         with (
-            structlog.contextvars.bound_contextvars(**bound),
+            structlog.contextvars.bound_contextvars(**_bound(claim)),
             self._tracer.start_as_current_span(
                 f"process {claim.name}",
                 kind=SpanKind.CONSUMER,
@@ -84,14 +135,7 @@ class JobExecutor:
                 set_status_on_exception=False,
             ) as span,
         ):
-            result = await self._attempt(job, claim)
-            if result in {"retried", "failed"}:
-                span.set_status(Status(StatusCode.ERROR))
-            seconds = time.monotonic() - began
-            if result == "succeeded":
-                log.info("job succeeded", duration_ms=round(seconds * 1000, 1))
-            self._metrics.results.labels(job=claim.name, result=result).inc()
-            self._metrics.duration.labels(job=claim.name).observe(seconds)
+            yield span
 
     async def _attempt(self, job: Job[Any], claim: Claim) -> Result:
         if claim.attempt > job.attempts:
@@ -112,13 +156,13 @@ class JobExecutor:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            await self._record(lambda session: self._queue.give_back(session, claim, pause_s=0.0))
+            await self._give_back(claim)
             return "given back"
         except DatabaseUnavailable as error:
             # The job is not to blame: this attempt does not count.
             log.warning("job interrupted", reason=error.reason)
             pause_s = AWAY.pause_s(claim.attempt)
-            await self._record(lambda session: self._queue.give_back(session, claim, pause_s=pause_s))
+            await self._give_back(claim, pause_s=pause_s)
             return "given back"
         except Exception as error:  # noqa: BLE001 - recorded, and logged with its stack trace
             if isinstance(error, TimeoutError) and limit.expired():
@@ -175,6 +219,9 @@ class JobExecutor:
         )
         return "retried" if is_recorded else "lost"
 
+    async def _give_back(self, claim: Claim, *, pause_s: float = 0.0) -> None:
+        await self._record(lambda session: self._queue.give_back(session, claim, pause_s=pause_s))
+
     async def _record(self, write: Callable[[Any], Awaitable[bool]]) -> bool:
         """Record a result, again and again while the database is away; return False for a lost job."""
 
@@ -193,6 +240,11 @@ class JobExecutor:
                     return False
                 failures += 1
                 await asyncio.sleep(AWAY.pause_s(failures - 1))
+
+
+def _bound(claim: Claim) -> dict[str, Any]:
+    bound = {"job": claim.name, "job_id": claim.job_id, "attempt": claim.attempt}
+    return bound if claim.request_id is None else bound | {"request_id": claim.request_id}
 
 
 def _describe(error: Exception) -> str:

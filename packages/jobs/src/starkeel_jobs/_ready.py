@@ -2,9 +2,10 @@
 
 import heapq
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
+from ._definition import Job
 from ._queue import Claim
 
 _AHEAD_S: Final = 0.1
@@ -12,6 +13,8 @@ _AHEAD_S: Final = 0.1
 and nothing is kept from other processes where they are long."""
 _MAX_AHEAD: Final = 10
 """Maximum number of claimed jobs, as a multiple of those that may execute at the same time."""
+_MAX_AHEAD_CHARACTERS: Final = 4_000_000
+"""Size of the arguments of the jobs that are claimed ahead; a claim exceeds it once where they grow."""
 _WEIGHT: Final = 0.1
 
 
@@ -25,7 +28,9 @@ class Ready:
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._claims: list[tuple[int, int, Claim]] = []
+        self._alone: set[int] = set()
         self._usual_s = float(concurrency)
+        self._largest = 1
         self._changed_at = time.monotonic()
 
     def __len__(self) -> int:
@@ -34,13 +39,33 @@ class Ready:
     def add(self, claims: Iterable[Claim]) -> None:
         """Add jobs that were claimed now."""
         self._changed_at = time.monotonic()
+        self._largest = max(1, int(self._largest * (1 - _WEIGHT)))
         for claim in claims:
+            self._largest = max(self._largest, len(claim.arguments))
             heapq.heappush(self._claims, (claim.rank, claim.job_id, claim))
 
-    def pop(self) -> Claim:
-        """Remove the job that begins next."""
+    def add_alone(self, claims: Iterable[Claim]) -> None:
+        """Add jobs that share no unit of work."""
+        claims = list(claims)
+        self._alone |= {claim.job_id for claim in claims}
+        self.add(claims)
+
+    def pop(self, jobs: Mapping[str, Job[Any]]) -> list[Claim]:
+        """Remove the job that begins next, with those after it that share its unit of work."""
         self._changed_at = time.monotonic()
-        return heapq.heappop(self._claims)[-1]
+        first = heapq.heappop(self._claims)[-1]
+        popped, most = [first], jobs[first.name].batch if self._may_share(first) else 1
+        while self._claims and len(popped) < most:
+            claim = self._claims[0][-1]
+            if claim.name != first.name or not self._may_share(claim):
+                break
+            popped.append(heapq.heappop(self._claims)[-1])
+        self._alone -= {claim.job_id for claim in popped}
+        return popped
+
+    def _may_share(self, claim: Claim) -> bool:
+        # One that has failed would make the others fail with it.
+        return claim.attempt == 1 and claim.job_id not in self._alone
 
     def ids(self) -> set[int]:
         """Return the ids of the jobs."""
@@ -55,6 +80,7 @@ class Ready:
     def clear(self) -> list[Claim]:
         """Remove all jobs and return them; claim none ahead until jobs are short again."""
         claims, self._claims = [claim for _, _, claim in self._claims], []
+        self._alone.clear()
         self._usual_s = max(self._usual_s, float(self._concurrency))
         return claims
 
@@ -70,4 +96,5 @@ class Ready:
     def room(self) -> int:
         """Return how many jobs to claim ahead: 0 while at least half of them is left."""
         enough = min(_MAX_AHEAD, _AHEAD_S / max(self._usual_s, 0.001)) * self._concurrency
+        enough = min(enough, _MAX_AHEAD_CHARACTERS / self._largest)
         return 0 if len(self._claims) > enough / 2 else int(enough) - len(self._claims)

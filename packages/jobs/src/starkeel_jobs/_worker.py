@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import Any, Final
@@ -62,6 +62,7 @@ class JobWorker:
         self._metrics = job_metrics()
         self._name = f"{socket.gethostname()[:60]}-{os.getpid()}-{token_hex(4)}"
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ready = Ready(settings.concurrency)
         self._claiming = asyncio.Lock()
         self._shown_alive_at = time.monotonic()
@@ -103,12 +104,13 @@ class JobWorker:
         await self._give_back_ready()
         while self._running and (left_s := remaining_s()) > 0:
             await asyncio.wait(self._running.values(), timeout=min(left_s, _POLL_S))
-        late = list(self._running.values())
+        late = set(self._running.values())
+        count = len(self._running)
         for task in late:
             task.cancel()
         if late:
             await asyncio.wait(late, timeout=_GIVE_BACK_S)
-            log.warning("jobs cancelled and given back", count=len(late))
+            log.warning("jobs cancelled and given back", count=count)
 
     async def run_due(self) -> int:
         """Execute the jobs that are due, one after another, and return their number."""
@@ -140,7 +142,7 @@ class JobWorker:
         """Return how many more jobs may begin."""
         # Many successes are recorded by one statement; how many wait for it has a limit as well.
         concurrency = self._settings.concurrency
-        return concurrency + min(self._executor.recording, _RECORDING * concurrency) - len(self._running)
+        return concurrency + min(self._executor.recording, _RECORDING * concurrency) - len(self._tasks)
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Begin claimed jobs while fewer than the maximum execute."""
@@ -149,20 +151,26 @@ class JobWorker:
         while self._ready and self._free() > 0 and not is_silent:
             if self._executor.is_stopping:
                 return
-            claim = self._ready.pop()
-            task = tasks.create_task(self._execute(claim))
-            self._running[claim.job_id] = task
-            task.add_done_callback(partial(self._ended, claim.job_id, tasks))
+            claims = self._ready.pop(self._jobs)
+            task = tasks.create_task(self._execute(claims))
+            self._tasks.add(task)
+            self._running |= dict.fromkeys((claim.job_id for claim in claims), task)
+            task.add_done_callback(partial(self._ended, claims, tasks))
 
-    async def _execute(self, claim: Claim) -> None:
+    async def _execute(self, claims: Sequence[Claim]) -> None:
         began = time.monotonic()
-        await self._executor.execute(claim)
-        self._ready.note_duration(time.monotonic() - began)
+        if len(claims) == 1:
+            await self._executor.execute(claims[0])
+        else:
+            self._ready.add_alone(await self._executor.execute_together(claims))
+        self._ready.note_duration((time.monotonic() - began) / len(claims))
 
-    def _ended(self, job_id: int, tasks: asyncio.TaskGroup, task: asyncio.Task[None]) -> None:
-        # A job that was given back may have been claimed again.
-        if self._running.get(job_id) is task:
-            del self._running[job_id]
+    def _ended(self, claims: Sequence[Claim], tasks: asyncio.TaskGroup, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        for claim in claims:
+            # A job that was given back may have been claimed again.
+            if self._running.get(claim.job_id) is task:
+                del self._running[claim.job_id]
         if not task.cancelled() and task.exception() is None:
             self._begin(tasks)
         if self._free() > 0 or self._ready.room():

@@ -1,6 +1,7 @@
 """The command `events` of a service: list the topics that it receives, and replay events."""
 
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,10 +10,11 @@ from typing import Final, TextIO
 import msgspec
 from starkeel_db import BrokerUnavailableError
 
-from ._replay import Replay, ReplayError, TopicRecord
+from ._replay import Again, Progress, Replay, ReplayError, TopicRecord
 
 _USAGE: Final = 2
 _FAILED: Final = 1
+_SHOWN_EVERY_S: Final = 1.0
 _HEAD: Final = ("topic", "position", "holder", "waiting", "oldest")
 
 
@@ -33,6 +35,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     replaying.add_argument(
         "--again", action="store_true", help="handle events that were handled before again, too"
     )
+    replaying.add_argument("--to", metavar="POSITION", help="position of the last one, with --again")
+    replaying.add_argument("--run", metavar="ID", help="id of a replay with --again that was interrupted")
 
 
 async def run(replay: Replay | None, options: Namespace, stdout: TextIO) -> int:
@@ -43,21 +47,57 @@ async def run(replay: Replay | None, options: Namespace, stdout: TextIO) -> int:
         records = await replay.records()
         stdout.writelines(_as_json(records) if options.json else _as_table(records))
         return 0
+    if (options.run or options.to) and not options.again:
+        return _refuse("events replay: --run and --to need --again", _USAGE)
+    reporting = _Reporting(options.topic)
     try:
         start = parsed_start(options.start)
-        replayed = await replay.replay(options.topic, start, is_again=options.again)
+        again = Again(options.run, options.to, reporting.show) if options.again else None
+        replayed = await replay.replay(options.topic, start, again=again)
     except ReplayError as error:
         return _refuse(f"events replay: {error}", _USAGE if error.is_usage else _FAILED)
     except ValueError as error:
         return _refuse(f"events replay: --from: {error}", _USAGE)
     except BrokerUnavailableError as error:
+        reporting.show_rest()
         return _refuse(f"events replay: the broker is away: {error}", _FAILED)
+    except BaseException:
+        reporting.show_rest()
+        raise
     if replayed.has_gap:
         sys.stderr.write("the broker has deleted some of these events\n")
     done = "received" if replayed.events is None else "handled"
     count = "events" if replayed.events is None else f"{replayed.events} events"
     stdout.write(f"{options.topic}: {count} after {replayed.after or 'the start'} are {done} again\n")
     return 0
+
+
+class _Reporting:
+    """Prints how far a replay is, at most once a second, and how an interrupted one goes on."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._last: Progress | None = None
+        self._shown_at = float("-inf")
+
+    def show(self, progress: Progress) -> None:
+        """Print it if nothing was printed in this second."""
+        self._last = progress
+        if time.monotonic() - self._shown_at >= _SHOWN_EVERY_S:
+            self._shown_at = time.monotonic()
+            where = f"{self._topic}: {progress.events} events ({progress.share:.0%}) are handled again"
+            sys.stderr.write(f"{where}; interrupted here, it goes on with {_options(progress)}\n")
+
+    def show_rest(self) -> None:
+        """Print the command for what is left, if anything was done."""
+        if self._last is not None:
+            command = f"events replay --topic {self._topic} {_options(self._last)}"
+            sys.stderr.write(f"{self._last.events} events are handled again; go on with: {command}\n")
+
+
+def _options(progress: Progress) -> str:
+    # An event that was handled again in this run is left out.
+    return f"--from {progress.position} --to {progress.up_to} --again --run {progress.run}"
 
 
 def parsed_start(text: str) -> datetime | str:

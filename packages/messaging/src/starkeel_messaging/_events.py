@@ -129,11 +129,13 @@ def on_event(
     timeout_s: float = 60.0,
     backoff: Backoff | None = None,
     concurrency: int | None = None,
+    batch: int = 1,
 ) -> Callable[[Function[T]], EventHandler[T]]:
     """Handle the events of a service with a coroutine function of an `EventContext` and the event's data.
 
-    Each event is handled in a unit of work of its own; those with the same key are handled in their order. An
-    event whose data does not fit the type is kept as failed at once, without an attempt.
+    Each event is handled in a unit of work of its own, unless `batch` says otherwise; those with the same key
+    are handled in their order. An event whose data does not fit the type is kept as failed at once, without
+    an attempt.
 
     Args:
         topic: Name of the service that publishes the events.
@@ -144,6 +146,9 @@ def on_event(
         timeout_s: Seconds after which an attempt is cancelled.
         backoff: Pause between attempts; by default from a second to an hour, with jitter.
         concurrency: Maximum number of events that are handled at the same time, in all processes together.
+        batch: Maximum number of events, of different keys, that share a unit of work: those that wait are
+            handled one after another and committed at once. When one fails, all are rolled back, and each is
+            handled again in a unit of work of its own.
 
     Raises:
         TypeError: The function is not a coroutine function.
@@ -166,6 +171,7 @@ def on_event(
             timeout_s=timeout_s,
             backoff=backoff,
             concurrency=concurrency,
+            batch=batch,
         )
         return EventHandler(topic=topic, event_type=event_type, job=define_job(handle))
 

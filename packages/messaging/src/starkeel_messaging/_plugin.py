@@ -232,7 +232,12 @@ def _client(settings: MessagingSettings) -> BrokerClient | None:
             raise ImproperlyConfiguredException(
                 "BROKER_URL is that of NATS, whose client is missing: install `starkeel-messaging[nats]`"
             ) from error
-        return NatsStreams(url, kept_events=settings.kept_events, kept_s=settings.kept_hours * 3600)
+        return NatsStreams(
+            url,
+            credentials=settings.broker_credentials,
+            kept_events=settings.kept_events,
+            kept_s=settings.kept_hours * 3600,
+        )
     if scheme == "sqlite":
         from ._brokers.sqlite_log import SqliteLog
 

@@ -1,6 +1,7 @@
 """Operations on the topics of a service: list them, and receive or handle their events again."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from secrets import token_hex
 from typing import Any, Final, NamedTuple
@@ -14,6 +15,7 @@ from ._events import EventHandler, handlers_by_type
 from ._tables import Topics
 
 _AT_ONCE: Final = 200
+_RUN: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class ReplayError(Exception):
@@ -58,6 +60,38 @@ class Replayed(NamedTuple):
     events: int | None
 
 
+class Progress(NamedTuple):
+    """How far the events of a topic are handled again.
+
+    Attributes:
+        position: Position of the last event that is handled again; of the first one before that.
+        events: Number of events that are handled again until now.
+        share: Their share of the way from the first to the last position, from 0 to 1.
+        run: Id of this replay: with it, an event that was handled again is left out.
+        up_to: Position of the last event that will be handled again.
+    """
+
+    position: str
+    events: int
+    share: float
+    run: str
+    up_to: str
+
+
+class Again(NamedTuple):
+    """Options for handling events again.
+
+    Attributes:
+        run: Id of the replay that goes on, if it was interrupted.
+        up_to: Position of the last event, if it is not the last one that was received.
+        on_progress: Called before the first events, and after each transaction.
+    """
+
+    run: str | None
+    up_to: str | None
+    on_progress: Callable[[Progress], None]
+
+
 class Replay:
     """The operations of the command `events`.
 
@@ -90,13 +124,13 @@ class Replay:
             rows = await self._topics.holders(session)
         return [TopicRecord(*row, await self._lag(row[0], row[1])) for row in rows]
 
-    async def replay(self, topic: str, start: datetime | str, *, is_again: bool) -> Replayed:
+    async def replay(self, topic: str, start: datetime | str, *, again: Again | None) -> Replayed:
         """Receive the events of a topic again, from a time or a position on.
 
         Args:
             topic: Name of the service that publishes them.
             start: When the first of them was published, or its position.
-            is_again: Whether to handle them again, too, instead of only those that were not handled before.
+            again: How to handle them again, too; without it only those that were not handled before are.
 
         Raises:
             ReplayError: An argument is wrong, or no event was received since.
@@ -113,9 +147,11 @@ class Replay:
             raise ReplayError(f"no event of {topic!r} has been received since, up to the position {received}")
         # Otherwise a consumer would report what was deleted as lost.
         after = await client.before(topic, first.entries[0].position)
-        if is_again:
-            again = await self._handle_again(client, topic, after=after, up_to=received)
-            return again._replace(has_gap=again.has_gap or first.has_gap)
+        if again is not None:
+            up_to = await self._up_to(client, topic, again, received=received)
+            first_position = first.entries[0].position
+            done = await self._handle_again(client, topic, again, first=first_position, up_to=up_to)
+            return done._replace(has_gap=done.has_gap or first.has_gap)
         async with self._database.session() as session:
             await self._topics.move_back(session, topic, position=after)
         return Replayed(after, first.has_gap, None)
@@ -128,11 +164,28 @@ class Replay:
             raise ReplayError(f"--topic: {topic!r} is none of the topics: {', '.join(topics)}")
         return self._client
 
-    async def _handle_again(self, client: BrokerClient, topic: str, *, after: str, up_to: str) -> Replayed:
+    async def _up_to(self, client: BrokerClient, topic: str, again: Again, *, received: str) -> str:
+        if again.run is not None and not _RUN.fullmatch(again.run):
+            raise ReplayError(f"--run: {again.run!r} is no id of a replay")
+        if again.up_to is None:
+            return received
+        try:
+            await client.before(topic, again.up_to)
+        except ValueError as error:
+            raise ReplayError(f"--to: {error}") from error
+        return min(again.up_to, received, key=client.order)
+
+    async def _handle_again(
+        self, client: BrokerClient, topic: str, again: Again, *, first: str, up_to: str
+    ) -> Replayed:
         """Enqueue the handlers; each batch is a transaction of its own."""
         handlers = handlers_by_type([handler for handler in self._handlers if handler.topic == topic])
-        run, start, count, has_gap = token_hex(8), after, 0, False
+        run, start, count, has_gap = again.run or token_hex(8), await client.before(topic, first), 0, False
+        position, after = first, start
+        begin, end = (client.order(each)[0] for each in (first, up_to))
         while True:
+            share = min(1.0, (client.order(position)[0] - begin) / max(1, end - begin))
+            again.on_progress(Progress(position, count, share, run, up_to))
             batch = await client.read(topic, after=after, limit=_AT_ONCE, wait_s=0.0)
             entries = [each for each in batch.entries if client.order(each.position) <= client.order(up_to)]
             if not entries:
@@ -149,7 +202,7 @@ class Replay:
                 async with self._database.session() as session:
                     await self._jobs.enqueue_all(session, requests)
             has_gap |= batch.has_gap
-            after = entries[-1].position
+            position = after = entries[-1].position
 
     async def _lag(self, topic: str, position: str) -> Lag | None:
         if self._client is None:

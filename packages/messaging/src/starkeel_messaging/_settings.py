@@ -8,14 +8,21 @@ from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
 from starkeel_redis import check_redis_url
 
+from ._brokers.nats_credentials import NatsCredentials
+
 
 class MessagingSettings(Settings, frozen=True, kw_only=True):
     """Events between services."""
 
     broker_url: Annotated[Secret | None, Variable("BROKER_URL")] = None
     """Broker to which events are published and from which they are received: `redis://`, `rediss://`, `nats://`
-    or `tls://` (NATS, `?replicas=3` in a cluster), or in development `sqlite:///PATH`, a file that several
+    or `tls://` (NATS, `?replicas=3` in a cluster; `tls://` also `ssl_ca_certs`, `ssl_certfile` and
+    `ssl_keyfile`, as Redis), or in development `sqlite:///PATH`, a file that several
     services share. Without it, events stay in the outbox and none are received."""
+
+    broker_credentials: Annotated[Secret | None, Variable("BROKER_CREDENTIALS")] = None
+    """User of NATS: the content of a file `.creds` (JWT and seed), or a seed (nkey, `SU...`). As a rule
+    `BROKER_CREDENTIALS_FILE` names the file; without it, the URL has user and password, a token, or none."""
 
     kept_events: Annotated[int, Variable("BROKER_KEPT_EVENTS"), Meta(ge=1000, le=100_000_000)] = 100_000
     """Approximate number of events of a service that the broker keeps."""
@@ -35,6 +42,18 @@ class MessagingSettings(Settings, frozen=True, kw_only=True):
                 problem,
                 "redis://, rediss://, nats:// or tls://, in development also sqlite:///PATH",
             )
+        if self.broker_credentials is not None and (problem := self._credentials_problem()):
+            yield Problem("BROKER_CREDENTIALS", problem, "a file `.creds` of NATS, or the seed of a user")
+
+    def _credentials_problem(self) -> str:
+        assert self.broker_credentials is not None
+        if self.broker_url is None or scheme_of(self.broker_url) not in {"nats", "tls"}:
+            return "is for NATS, but BROKER_URL is none of it"
+        try:
+            NatsCredentials(self.broker_credentials.reveal())
+        except ValueError as error:
+            return str(error)
+        return ""
 
 
 def scheme_of(url: Secret) -> str:
@@ -71,6 +90,9 @@ def _nats_problem(url: Secret) -> str:
         return "is malformed"
     if not given.hostname or not has_port or given.path.strip("/"):
         return "is malformed"
-    if query.keys() - {"replicas"} or query.get("replicas", ["1"]) not in [["1"], ["3"], ["5"]]:
-        return "has a query that is not replicas=1, 3 or 5"
+    files = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"} if given.scheme == "tls" else set()
+    if query.keys() - files - {"replicas"} or query.get("replicas", ["1"]) not in [["1"], ["3"], ["5"]]:
+        return "has a query that is not replicas=1, 3 or 5, with tls:// also ssl_ca_certs and the like"
+    if ("ssl_certfile" in query) != ("ssl_keyfile" in query):
+        return "has only one of ssl_certfile and ssl_keyfile"
     return ""

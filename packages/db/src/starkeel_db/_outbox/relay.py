@@ -6,6 +6,7 @@ of the key; the claims of a relay that dies expire.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import Final
 import anyio
 import structlog
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import Table, func, select, text, update
+from sqlalchemy import Table, bindparam, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Backoff
 
@@ -32,6 +33,8 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS: Final = 10
 """Refusals after which an event becomes a dead letter."""
 _AT_ONCE: Final = 100
+_AT_ONCE_CHARACTERS: Final = 2_000_000
+"""Size of the claimed events after which no more are added: they exist several times in memory."""
 _ROUND_S: Final = 2.0
 _CLAIM_S: Final = 10.0
 """Seconds until other relays may publish claimed events; longer than a round, and clocks differ."""
@@ -43,13 +46,33 @@ _BACKOFF: Final = Backoff(base_s=0.2, cap_s=30.0, jitter=0.5)
 # A broker that is back, such as the new primary after a failover, receives events within two seconds.
 _UNAVAILABLE_BACKOFF: Final = Backoff(base_s=0.2, cap_s=1.5, jitter=0.5)
 # A refused event holds back later events of its key only.
-_DUE: Final = text(
-    "SELECT o.position, o.key, o.kind, o.payload, o.traceparent, o.request_id, o.created_at FROM outbox AS o"
-    " WHERE o.published_at IS NULL AND o.dead_at IS NULL AND NOT EXISTS ("
+_COLUMNS: Final = "position, key, kind, payload, traceparent, request_id, created_at"
+_DUE_TEXT: Final = (
+    f"SELECT {_COLUMNS} FROM ("  # noqa: S608 - constants
+    "SELECT d.*, sum(length(payload)) OVER (ORDER BY position) - length(payload) AS before FROM ("
+    "SELECT o.* FROM outbox AS o WHERE o.published_at IS NULL AND o.dead_at IS NULL AND NOT EXISTS ("
     "SELECT 1 FROM outbox AS b WHERE b.published_at IS NULL AND b.dead_at IS NULL"
     " AND b.key = o.key AND b.position <= o.position AND b.retry_at > :now)"
-    " ORDER BY o.position LIMIT :at_once"
-).columns(created_at=DateTimeUTC(timezone=True))
+    " ORDER BY o.position LIMIT :at_once) AS d) AS sized WHERE before < :most ORDER BY position"
+)
+_TIME: Final = DateTimeUTC(timezone=True)
+_DUE: Final = text(_DUE_TEXT).columns(created_at=_TIME)
+_CLAIM: Final = text(
+    f"WITH due AS MATERIALIZED ({_DUE_TEXT}) UPDATE outbox SET retry_at = :until FROM due"  # noqa: S608
+    " WHERE outbox.position = due.position RETURNING due.*"
+).columns(created_at=_TIME)
+# With IN the text would depend on their number, and be prepared for each of them.
+_THESE: Final = {
+    True: "position = ANY(CAST(:positions AS bigint[]))",
+    False: "position IN (SELECT value FROM json_each(:positions))",
+}
+_SET: Final = {
+    (column, is_postgres): text(f"UPDATE outbox SET {column} = :at WHERE {these}").bindparams(  # noqa: S608
+        bindparam("at", type_=_TIME)
+    )
+    for is_postgres, these in _THESE.items()
+    for column in ("published_at", "retry_at")
+}
 
 
 class Relay:
@@ -151,11 +174,12 @@ class Relay:
         if self._is_interrupted and published:
             self._is_interrupted = False
             log.info("events published again")
-        return len(events) == _AT_ONCE and bool(published)
+        is_full = len(events) == _AT_ONCE or sum(len(each.payload) for each in events) >= _AT_ONCE_CHARACTERS
+        return is_full and bool(published)
 
     async def _is_due(self) -> bool:
         async with self._database.session(reads_only=True) as session:
-            rows = await session.execute(_DUE, {"now": datetime.now(UTC), "at_once": 1})
+            rows = await session.execute(_DUE, {"now": datetime.now(UTC), "at_once": 1, "most": 1})
             return rows.first() is not None
 
     async def _claim(self) -> list[Event]:
@@ -164,15 +188,16 @@ class Relay:
         async with self._database.session() as session:
             # Of concurrent claims the later must not skip the events of the earlier one. On SQLite the
             # transaction holds the write lock.
-            lock = select(func.pg_try_advisory_xact_lock(self._lock))
-            if is_postgres(session) and not await session.scalar(lock):
-                return []
-            rows = await session.execute(_DUE, {"now": now, "at_once": _AT_ONCE})
-            events = [Event(*row) for row in rows]
+            values = {"now": now, "at_once": _AT_ONCE, "most": _AT_ONCE_CHARACTERS}
+            until = now + timedelta(seconds=_CLAIM_S)
+            if is_postgres(session):
+                if not await session.scalar(select(func.pg_try_advisory_xact_lock(self._lock))):
+                    return []
+                rows = await session.execute(_CLAIM, {**values, "until": until})
+                return sorted(Event(*row) for row in rows)
+            events = [Event(*row) for row in await session.execute(_DUE, values)]
             if events:
-                await self._set_retry(
-                    session, [event.position for event in events], now + timedelta(seconds=_CLAIM_S)
-                )
+                await self._set(session, "retry_at", [event.position for event in events], until)
         return events
 
     async def _check_broker(self) -> None:
@@ -203,8 +228,7 @@ class Relay:
                 # They are published again at once: the broker that another relay has found may lack them.
                 published, self._checked_at = [], float("-inf")
             if published:
-                done = update(table).where(table.c.position.in_(published)).values(published_at=now)
-                await session.execute(done)
+                await self._set(session, "published_at", published, now)
             for event, error in refused.items():
                 self._failed.labels(reason="refused").inc()
                 is_this = table.c.position == event.position
@@ -218,7 +242,7 @@ class Relay:
             done_with = {*published, *(event.position for event in refused)}
             left = [event.position for event in claimed if event.position not in done_with]
             if left:
-                await self._set_retry(session, left, None)
+                await self._set(session, "retry_at", left, None)
         return published
 
     async def _is_broker_of_all(self, session: AsyncSession) -> bool:
@@ -226,9 +250,12 @@ class Relay:
             return True
         return await self._memory.is_last(session, self._identity)
 
-    async def _set_retry(self, session: AsyncSession, positions: list[int], at: datetime | None) -> None:
-        column = self._table.c.position
-        await session.execute(update(self._table).where(column.in_(positions)).values(retry_at=at))
+    async def _set(
+        self, session: AsyncSession, column: str, positions: list[int], at: datetime | None
+    ) -> None:
+        has_arrays = is_postgres(session)
+        values = {"at": at, "positions": positions if has_arrays else json.dumps(positions)}
+        await session.execute(_SET[column, has_arrays], values)
 
     async def _count(self) -> None:
         columns = self._table.c

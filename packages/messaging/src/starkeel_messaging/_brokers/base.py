@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+MAX_READ_BYTES: Final = 2_000_000
+"""Size after which a read ends, whatever its limit: an event, and the job that handles it, exist several
+times in the memory of a process."""
 
 
 class Outgoing(NamedTuple):
@@ -71,7 +75,10 @@ class BrokerClient(Protocol):
         """
 
     async def read(self, topic: str, *, after: str, limit: int, wait_s: float) -> Batch:
-        """Return the next events after a position, and wait at most `wait_s` seconds for the first."""
+        """Return the next events after a position, and wait at most `wait_s` seconds for the first.
+
+        Several events have together about `MAX_READ_BYTES` at most.
+        """
 
     async def lag(self, topic: str, *, after: str) -> Lag:
         """Measure what is not received yet, without reading the events."""

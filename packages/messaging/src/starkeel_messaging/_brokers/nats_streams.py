@@ -7,10 +7,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit
 
-import structlog
-from nats.aio.client import Client
 from nats.errors import Error, MaxPayloadError
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg, StorageType, StreamConfig, StreamInfo
@@ -18,16 +16,12 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 from starkeel_config import Secret
 from starkeel_db import BrokerUnavailableError
 
-from .base import Batch, Entry, Lag, Outgoing, malformed_position
-from .tls import client_context
-
-log = structlog.get_logger(__name__)
+from .base import MAX_READ_BYTES, Batch, Entry, Lag, Outgoing, malformed_position
+from .nats_client import CONNECT_S, NatsClient
 
 T = TypeVar("T")
 
-_CONNECT_S: Final = 2
 _CREATE_S: Final = 1.0
-_RECONNECT_S: Final = 1
 _REPLY_S: Final = 2.0
 _AT_ONCE: Final = 50
 """Number of events that are requested together."""
@@ -42,15 +36,16 @@ class NatsStreams:
 
     Args:
         url: URL of a server from 2.9 with JetStream; `?replicas=3` for streams of a cluster.
+        credentials: Content of a file `.creds`, or a seed.
         kept_events: Number of events of a topic that are kept.
         kept_s: Seconds for which they are kept.
     """
 
-    def __init__(self, url: Secret, *, kept_events: int, kept_s: float) -> None:
+    def __init__(self, url: Secret, *, credentials: Secret | None, kept_events: int, kept_s: float) -> None:
         self._url = url
         self._kept_events = kept_events
         self._kept_s = kept_s
-        self._client = Client()
+        self._client = NatsClient(url, credentials)
         self._streams = JetStreamContext(self._client, timeout=_REPLY_S)
         self._appended = asyncio.Event()
         self._watched: set[str] = set()
@@ -59,10 +54,10 @@ class NatsStreams:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Keep a connection open; the first attempt may fail, too."""
-        connecting = asyncio.ensure_future(self._connect())
+        connecting = asyncio.ensure_future(self._client.keep_connecting())
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_CONNECT_S):
+                async with asyncio.timeout(CONNECT_S):
                     await asyncio.shield(connecting)
             yield
         finally:
@@ -194,14 +189,20 @@ class NatsStreams:
         # Before its first event a consumer expects only what is there.
         has_gap = bool(after) and oldest.seq > first
         entries = [Entry(str(oldest.seq), oldest.data or b"")]
-        numbers = range(oldest.seq + 1, min(info.state.last_seq + 1, oldest.seq + limit))
-        for begin in range(0, len(numbers), _AT_ONCE):
-            chunk = numbers[begin : begin + _AT_ONCE]
-            found = await asyncio.gather(*(self._message(topic, number) for number in chunk))
-            for number, message in zip(chunk, found, strict=True):
+        number, end = oldest.seq + 1, min(info.state.last_seq + 1, oldest.seq + limit)
+        left = MAX_READ_BYTES - len(entries[0].body)
+        largest = max(1, len(entries[0].body))
+        while number < end and left > 0:
+            # As many as fit if none is larger than those before.
+            chunk = range(number, min(end, number + max(1, min(_AT_ONCE, left // largest))))
+            found = await asyncio.gather(*(self._message(topic, each) for each in chunk))
+            for each, message in zip(chunk, found, strict=True):
                 has_gap |= message is None
                 if message is not None:
-                    entries.append(Entry(str(number), message.data or b""))
+                    entries.append(Entry(str(each), message.data or b""))
+                    left -= len(entries[-1].body)
+                    largest = max(largest, len(entries[-1].body))
+            number = chunk.stop
         return Batch(entries, has_gap)
 
     async def _message(self, topic: str, number: int, *, is_next: bool = False) -> RawStreamMsg | None:
@@ -264,28 +265,6 @@ class NatsStreams:
             raise
         except (Error, OSError, TimeoutError) as error:
             raise BrokerUnavailableError(f"NATS: {type(error).__name__}") from error
-
-    async def _connect(self) -> None:
-        given = urlsplit(self._url.reveal())
-        url = urlunsplit(given._replace(query=""))
-
-        async def ignore(error: Exception) -> None:
-            log.debug("connection to NATS failed", error=type(error).__name__)
-
-        while not self._client.is_connected:
-            try:
-                await self._client.connect(
-                    url,
-                    error_cb=ignore,
-                    connect_timeout=_CONNECT_S,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=_RECONNECT_S,
-                    allow_reconnect=True,
-                    tls=client_context() if given.scheme == "tls" else None,
-                )
-            except (Error, OSError, TimeoutError) as error:
-                await ignore(error)
-                await asyncio.sleep(_RECONNECT_S)
 
 
 class _NoStreamError(Exception):

@@ -11,7 +11,7 @@ from starkeel_config import Secret
 from starkeel_db import BrokerUnavailableError
 from starkeel_redis import RedisClient, RedisFailure
 
-from .base import Batch, Entry, Lag, Outgoing, malformed_position
+from .base import MAX_READ_BYTES, Batch, Entry, Lag, Outgoing, malformed_position
 
 _ID: Final = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
 _MAX_NUMBER: Final = 2**64 - 1
@@ -32,6 +32,27 @@ end
 local oldest = redis.call('TIME')[1] - ARGV[2]
 -- Redis 6.0 has no MINID.
 redis.pcall('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', oldest * 1000))
+"""
+# XREAD has no limit of bytes. Few at a time, because the server has a copy of them meanwhile.
+_READ: Final = """
+local found, bytes, after, left = {}, 0, ARGV[1], tonumber(ARGV[2])
+while left > 0 do
+    local next = redis.call('XREAD', 'COUNT', math.min(left, 8), 'STREAMS', KEYS[1], after)
+    if not next or #next == 0 then
+        break
+    end
+    for _, entry in ipairs(next[1][2]) do
+        local size = 0
+        for _, value in ipairs(entry[2]) do
+            size = size + #value
+        end
+        if #found + tonumber(ARGV[4]) > 0 and bytes + size > tonumber(ARGV[3]) then
+            return found
+        end
+        found[#found + 1], bytes, after, left = entry, bytes + size, entry[1], left - 1
+    end
+end
+return found
 """
 _MEASURE: Final = """
 local last = redis.call('HMGET', KEYS[2], 'number', 'id')
@@ -86,18 +107,29 @@ class RedisStreams:
 
     async def read(self, topic: str, *, after: str, limit: int, wait_s: float) -> Batch:
         """Return the entries after an id."""
-        wait_ms = max(1, round(wait_s * 1000))
-        found = await _execute(
-            self._reading, "XREAD", "COUNT", limit, "BLOCK", wait_ms, "STREAMS", _key(topic), after or "0-0"
-        )
+        found = await self._read(topic, after or "0-0", limit, MAX_READ_BYTES)
+        if not found and wait_s > 0:
+            wait = ("BLOCK", max(1, round(wait_s * 1000)), "STREAMS", _key(topic), after or "0-0")
+            first = await _execute(self._reading, "XREAD", "COUNT", 1, *wait)
+            found = first[0][1] if first else []
+            if found and limit > 1:
+                left = MAX_READ_BYTES - sum(map(len, found[0][1]))
+                found += await self._read(topic, found[0][0], limit - 1, left, has_first=True)
         entries, has_gap = [], False
-        for entry_id, fields in found[0][1] if found else ():
+        for entry_id, fields in found:
             pairs = _pairs(fields)
             # Before its first event a consumer expects only what is there.
             has_gap |= bool(after) and _parts(pairs.get(b"previous", b"")) > _parts(after.encode())
             after = entry_id.decode()
             entries.append(Entry(after, pairs.get(b"event", b"")))
         return Batch(entries, has_gap)
+
+    async def _read(
+        self, topic: str, after: str | bytes, limit: int, most: int, *, has_first: bool = False
+    ) -> list[Any]:
+        """Return the entries after an id, with at most so many bytes; without `has_first` always one."""
+        arguments = (after, limit, most, int(has_first))
+        return list(await _execute(self._reading, "EVAL", _READ, 1, _key(topic), *arguments))
 
     async def lag(self, topic: str, *, after: str) -> Lag:
         """Return how many entries follow an id; ids begin with the milliseconds of their time."""

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from starkeel_db import BrokerUnavailableError
 
-from .base import Batch, Entry, Lag, Outgoing, malformed_position
+from .base import MAX_READ_BYTES, Batch, Entry, Lag, Outgoing, malformed_position
 
 T = TypeVar("T")
 
@@ -84,8 +84,14 @@ class SqliteLog:
         """Return the events after a position; the file is polled."""
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, bytes, int]]:
-            where = (topic, int(after or 0), limit)
-            return connection.execute(_READ, where).fetchall()
+            rows: list[tuple[int, bytes, int]] = []
+            left = MAX_READ_BYTES
+            for row in connection.execute(_READ, (topic, int(after or 0), limit)):
+                left -= len(row[1])
+                if rows and left < 0:
+                    break
+                rows.append(row)
+            return rows
 
         ends_at = time.monotonic() + wait_s
         while not (rows := await self._with_file(read)) and time.monotonic() < ends_at:  # noqa: ASYNC110
