@@ -1,15 +1,17 @@
 """Live events of the caller's orders."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 import pytest
-from starkeel_testing import Service
+from starkeel_testing import Service, running
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+from tests.support.rows import rows
 
 TIMEOUT_S = 10.0
 
@@ -44,8 +46,11 @@ def watching(service: Service, person: Any, **headers: str) -> Iterator[Stream]:
 
 
 @contextmanager
-def listening(service: Service, person: Any, *, by_subprotocol: bool = False) -> Iterator[ClientConnection]:
-    url = service.url.replace("http", "ws", 1) + "/api/orders/live"
+def listening(
+    service: Service, person: Any, *, by_subprotocol: bool = False, after: str | None = None
+) -> Iterator[ClientConnection]:
+    query = "" if after is None else f"?last_event_id={after}"
+    url = f"{service.url.replace('http', 'ws', 1)}/api/orders/live{query}"
     with connect(
         url,
         additional_headers={} if by_subprotocol else person.headers,
@@ -169,6 +174,30 @@ def test_a_websocket_resumes_after_the_last_event(service: Service, ada: Any) ->
     url = f"{service.url.replace('http', 'ws', 1)}/api/orders/live?last_event_id={last}"
     with connect(url, additional_headers=ada.headers, open_timeout=TIMEOUT_S) as socket:
         assert [json.loads(socket.recv(timeout=TIMEOUT_S))["order"]["id"] for _ in missed] == missed
+
+
+def test_a_client_that_was_away_for_too_long_is_informed_of_the_gap(
+    env_of: Callable[[str], dict[str, str]], database_url: str, fresh: Any
+) -> None:
+    with running("orders", env_of(database_url)) as service:
+        with watching(service, fresh) as stream:
+            for _ in range(3):
+                _place(service, fresh)
+            events = [stream.next() for _ in range(3)]
+        first = events[0]["id"]
+        # As after the retention.
+        rows(database_url, f"DELETE FROM outbox WHERE position < {events[2]['id']}")
+
+        with watching(service, fresh, **{"Last-Event-ID": first}) as stream:
+            gap = stream.next()
+            assert (gap["event"], json.loads(gap["data"])) == ("gap", {"last_event_id": first})
+            assert stream.next()["id"] == events[2]["id"]
+        with watching(service, fresh, **{"Last-Event-ID": gap["id"]}) as stream:
+            assert stream.next()["id"] == events[2]["id"]
+        with listening(service, fresh, after=first) as socket:
+            message = json.loads(socket.recv(timeout=TIMEOUT_S))
+            assert message == {"type": "gap", "id": gap["id"], "last_event_id": first}
+            assert json.loads(socket.recv(timeout=TIMEOUT_S))["id"] == events[2]["id"]
 
 
 def test_a_websocket_of_another_origins_page_is_refused(service: Service, ada: Any) -> None:

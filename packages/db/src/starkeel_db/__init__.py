@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._outbox.plugin import OutboxPlugin
     from ._outbox.publishing import Broker, BrokerUnavailableError
     from ._outbox.subscription import Subscription
-    from ._outbox.writer import Event
+    from ._outbox.writer import GAP, Event
     from ._plugin import DatabasePlugin, database_of
     from ._retention import delete_batch, deleting
     from ._session.conflict_retry import repeat_conflicts
@@ -47,7 +47,7 @@ else:
             "_outbox.plugin": ["OutboxPlugin"],
             "_outbox.publishing": ["Broker", "BrokerUnavailableError"],
             "_outbox.subscription": ["Subscription"],
-            "_outbox.writer": ["Event"],
+            "_outbox.writer": ["GAP", "Event"],
             "_plugin": ["DatabasePlugin", "database_of"],
             "_retention": ["delete_batch", "deleting"],
             "_session.conflict_retry": ["repeat_conflicts"],
@@ -63,6 +63,7 @@ else:
     )
 
 __all__ = [
+    "GAP",
     "Broker",
     "BrokerUnavailableError",
     "DatabaseError",

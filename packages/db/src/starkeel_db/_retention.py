@@ -51,10 +51,17 @@ async def deleting_unless_scheduled(
         yield
 
 
-async def delete_batch(session: AsyncSession, column: Column[Any], is_expired: ColumnElement[bool]) -> int:
-    """Delete at most 1000 rows, of the table with the primary key `column`, and return their number."""
+async def delete_batch(
+    session: AsyncSession, column: Column[Any], is_expired: ColumnElement[bool], *, is_ordered: bool = False
+) -> int:
+    """Delete at most 1000 rows, of the table with the primary key `column`, and return their number.
+
+    With `is_ordered`, the rows with the lowest keys are deleted first.
+    """
     # Rows locked by another process are deleted by it; SQLite has no row locks, and the clause is omitted.
     expired = select(column).where(is_expired).limit(_DELETED_AT_ONCE).with_for_update(skip_locked=True)
+    if is_ordered:
+        expired = expired.order_by(column)
     deleted = await session.execute(delete(column.table).where(column.in_(expired)).returning(column))
     return len(deleted.all())
 

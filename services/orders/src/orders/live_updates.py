@@ -11,10 +11,10 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIType, Reference, Schema
 from litestar.params import HeaderParameter, Parameter, QueryParameter
 from starkeel_auth import Principal, requires_scope
-from starkeel_db import Event, OutboxPlugin
+from starkeel_db import GAP, Event, OutboxPlugin
 from starkeel_http import EventStream, limit_by_user, problem_responses, send_events, server_sent_event
 
-from .schemas import EXAMPLE_ID, EventType, OrderEvent, OrderView
+from .schemas import EXAMPLE_ID, EventGap, EventType, OrderEvent, OrderView
 from .users import user_id_of
 
 _POSITION = re.compile("[0-9]{1,18}")
@@ -67,8 +67,9 @@ LastEventId = Annotated[
     responses={
         200: ResponseSpec(
             Annotated[str, Parameter(schema_extra=_EVENTS)],  # type: ignore[arg-type]  # Litestar reads it
-            description="Server-sent events: `order.created`, `order.changed`, `order.cancelled`; and `end`,"
-            " with the reason, if the service ends the stream.",
+            description="Server-sent events: `order.created`, `order.changed`, `order.cancelled`; `gap`, with"
+            " `last_event_id`, if events after that one may be deleted: read the orders anew; and `end`, with"
+            " the reason, if the service ends the stream.",
             generate_examples=False,
             examples=[Example(value=_EXAMPLE)],
             media_type="text/event-stream",
@@ -114,11 +115,16 @@ def _position(last_event_id: str | None) -> int | None:
 
 
 def _server_sent_event(stored: Event) -> bytes:
+    if stored.kind == GAP:
+        return server_sent_event(stored.payload, event=GAP, event_id=str(stored.position))
     data = msgspec.json.encode(_decoder.decode(stored.payload)).decode()
     return server_sent_event(data, event=stored.kind, event_id=str(stored.position))
 
 
 def _message(stored: Event) -> str:
+    if stored.kind == GAP:
+        gap = msgspec.json.decode(stored.payload)
+        return msgspec.json.encode(EventGap(id=str(stored.position), **gap)).decode()
     order = _decoder.decode(stored.payload)
     event = OrderEvent(id=str(stored.position), type=cast("EventType", stored.kind), order=order)
     return msgspec.json.encode(event).decode()

@@ -10,7 +10,7 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIType, Reference, Schema
 from litestar.params import HeaderParameter, Parameter
 from starkeel_auth import Principal, requires_scope
-from starkeel_db import Event, OutboxPlugin
+from starkeel_db import GAP, Event, OutboxPlugin
 from starkeel_http import EventStream, limit_by_user, problem_responses, server_sent_event
 
 from .schemas import EXAMPLE_ID, CrateView, EventType
@@ -71,6 +71,7 @@ LastEventId = Annotated[
         200: ResponseSpec(
             Annotated[str, Parameter(schema_extra=_EVENTS)],  # type: ignore[arg-type]  # Litestar reads it
             description="Server-sent events of the caller's crates;"
+            " `gap`, with `last_event_id`, if events after that one may be deleted: read the crates anew;"
             " and `end`, with the reason, if the service ends the stream.",
             generate_examples=False,
             examples=[Example(value=_EXAMPLE)],
@@ -97,5 +98,7 @@ def _position(last_event_id: str | None) -> int | None:
 
 
 def _server_sent_event(stored: Event) -> bytes:
+    if stored.kind == GAP:
+        return server_sent_event(stored.payload, event=GAP, event_id=str(stored.position))
     data = msgspec.json.encode(_decoder.decode(stored.payload)).decode()
     return server_sent_event(data, event=stored.kind, event_id=str(stored.position))

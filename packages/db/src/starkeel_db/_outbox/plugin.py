@@ -68,7 +68,7 @@ class OutboxPlugin(InitPlugin):
         self._metadata = self._metadata or database.metadata
         self._table = outbox_table(self._metadata, dialect=database.settings.target.dialect)
         self._add_broker_table()
-        self._subscriptions = Subscriptions(database, self._table)
+        self._subscriptions = Subscriptions(database, self._table, retention=self._retention)
         app_config.dependencies.setdefault("outbox", Provide(lambda: self, sync_to_thread=False))
         app_config.signature_types.append(OutboxPlugin)
         app_config.lifespan.append(self._lifespan)
@@ -102,6 +102,10 @@ class OutboxPlugin(InitPlugin):
     def following(self, key: str, *, after: int | None = None) -> AbstractAsyncContextManager[Subscription]:
         """Subscribe to the events of a key after the last known position, or to new events only.
 
+        If events after `after` may be deleted, as the retention is over, or while the subscriber reads
+        slowly, the next event has the kind `GAP` and the payload `{"last_event_id": "..."}`: the subscriber
+        must read the state anew. Position 0 stands for all stored events, without a gap.
+
         Raises:
             DatabaseUnavailable: The current position cannot be read.
         """
@@ -119,7 +123,7 @@ class OutboxPlugin(InitPlugin):
         if self._broker is not None:
             is_over &= table.c.published_at.is_not(None)
         async with self._database.session() as session:
-            return await delete_batch(session, table.c.position, is_over)
+            return await delete_batch(session, table.c.position, is_over, is_ordered=True)
 
     def _add_broker_table(self) -> None:
         if self._has_identity and self._metadata is not None:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import Table, func, select, text
 
 from .._plugin import DatabasePlugin
 from .._session.unit_of_work import is_postgres
-from .writer import Event
+from .writer import GAP, Event
 
 PAGE: Final = 100
 """Maximum number of events of a key that one query returns."""
@@ -71,3 +72,37 @@ async def read_pages(database: DatabasePlugin, starts: Sequence[tuple[str, int]]
     # The end of the last page may be cut off.
     last: int = rows[-1][0]
     return pages[: last + 1] if len(pages[last]) == PAGE else pages[:last]
+
+
+async def read_gaps(
+    database: DatabasePlugin, table: Table, starts: Sequence[tuple[str, int]], *, retention: timedelta
+) -> list[Event | None]:
+    """Return for each pair of a key and a position an event of kind `GAP`, if later events may be deleted.
+
+    Rows are deleted in the order of their positions. Nothing after a position is deleted if its own row still
+    exists, or if it is not before the first row that is younger than the retention.
+
+    The position of the gap is one from which a client can resume without a gap for half of the retention, if
+    there is any; transactions are shorter, so that none of them adds an event before it.
+    """
+    columns, now = table.c, datetime.now(UTC)
+    async with database.session(reads_only=True) as session:
+        own = select(columns.key, columns.position).where(columns.position.in_([seen for _, seen in starts]))
+        stored = {(key, position) for key, position in (await session.execute(own)).all()}
+        if stored.issuperset(starts):
+            return [None] * len(starts)
+        first = select(func.min(columns.position)).where(columns.created_at > now - retention)
+        settled = select(func.max(columns.position)).where(columns.created_at <= now - retention / 2)
+        (found,) = (await session.execute(select(first.scalar_subquery(), settled.scalar_subquery()))).all()
+    oldest, resume = found
+    before = None if oldest is None else oldest - 1
+    return [
+        None
+        if start in stored or (before is not None and start[1] >= before)
+        else _gap(*start, resume=max(start[1], resume or before or 0))
+        for start in starts
+    ]
+
+
+def _gap(key: str, seen: int, *, resume: int) -> Event:
+    return Event(resume, key, GAP, json.dumps({"last_event_id": str(seen)}))

@@ -1,7 +1,7 @@
 """A subscription to the events of a key."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import anyio
 from opentelemetry.trace import Link, SpanKind, get_current_span, get_tracer
@@ -46,6 +46,13 @@ class Subscription:
             if event.position > self.seen:
                 self._queue.put_nowait(event)
                 self.seen = event.position
+
+    def put_gap(self, gap: Event, page: Sequence[Event]) -> None:
+        """Queue an event of kind `GAP`, before the first event of the page that follows it."""
+        if page:
+            gap = gap._replace(position=min(gap.position, page[0].position - 1))
+        self._queue.put_nowait(gap)
+        self.seen = gap.position
 
 
 def _record_receipt(event: Event) -> None:

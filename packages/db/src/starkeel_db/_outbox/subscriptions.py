@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
@@ -19,7 +20,7 @@ from .._base.errors import reason_of
 from .._plugin import DatabasePlugin
 from .._retention import shielded, unexpected
 from .changed_keys import ChangedKeys
-from .reading import MAX_KEYS, PAGE, read_pages
+from .reading import MAX_KEYS, PAGE, read_gaps, read_pages
 from .replays import Replays
 from .subscription import Subscription
 from .writer import Event, Notifier
@@ -43,9 +44,10 @@ class Subscriptions:
     The events of a key that this process has committed are read at once, those of others by polling.
     """
 
-    def __init__(self, database: DatabasePlugin, table: Table) -> None:
+    def __init__(self, database: DatabasePlugin, table: Table, *, retention: timedelta) -> None:
         self._database = database
         self._table = table
+        self._retention = retention
         self._live: dict[str, dict[Subscription, None]] = {}
         self._due: dict[str, None] = {}
         """Keys that may have new events."""
@@ -149,8 +151,14 @@ class Subscriptions:
         chosen = self._replays.next()
         if not chosen:
             return False
-        pages = await self._read([(each.key, each.seen) for each in chosen])
-        for subscription, page in zip(chosen, pages, strict=True):
+        starts = [(each.key, each.seen) for each in chosen]
+        pages = await self._read(starts)
+        # After the pages: what is deleted meanwhile is reported as well.
+        gaps = await read_gaps(self._database, self._table, starts, retention=self._retention)
+        for subscription, page, gap in zip(chosen, pages, gaps, strict=True):
+            # Position 0 stands for all stored events.
+            if gap is not None and subscription.seen:
+                subscription.put_gap(gap, page)
             subscription.put(page)
             if len(page) < PAGE and self._replays.discard(subscription):
                 self._make_live(subscription)

@@ -33,6 +33,8 @@ from structlog.contextvars import get_contextvars
 from .._session.unit_of_work import RequestSession, is_postgres
 
 TABLE: Final = "outbox"
+GAP: Final = "gap"
+"""Kind of what a subscription returns instead of events that may be missing."""
 _PENDING: Final = "starkeel_events"
 _TURN: Final = "event_turn"
 TRACEPARENT: Final = "traceparent"
