@@ -43,27 +43,32 @@ def kill(fleet: WorkFleet, number: int) -> None:
     fleet.start_worker()
 
 
-def test_killed_workers(postgres_url: str, capsys: Any) -> None:
+def test_killed_workers(postgres_url: str, redis_url: str, capsys: Any) -> None:
     began = time.monotonic()
-    with work_fleet(postgres_url) as fleet:
+    with work_fleet(postgres_url, BROKER_URL=redis_url) as fleet:
         for _ in range(3):
             fleet.start_worker()
         for number in range(KILLS):
             fleet.enqueue(EACH, first=number * EACH, pause_s=0.3)
+            fleet.publish(EACH, first=number * EACH)
             kill(fleet, number)
         fleet.until_done()
+        heard = fleet.until_heard(JOBS)
         effects = fleet.effects()
         states = states_of(fleet)
         repeated = fleet.number("name = 'note' AND attempts > 1")
+        handled_again = fleet.number("name = 'hear' AND attempts > 1")
+    report(capsys, f"{KILLS} x kill -9 under {JOBS} events", f"{heard}", handled_again=handled_again)
     report(
         capsys,
-        f"{KILLS} x kill -9 under {JOBS} jobs",
+        f"{KILLS} x kill -9 under {JOBS} jobs and events",
         effects=sum(effects.values()),
         lost=len(once(JOBS) - effects),
         doubled=len(effects - once(JOBS)),
         executed_again=repeated,
         seconds=round(time.monotonic() - began, 1),
     )
+    assert heard == (JOBS, 0, 0, 0)
     assert effects == once(JOBS)
     assert states == Counter(succeeded=JOBS)
     # Some were killed while they executed.

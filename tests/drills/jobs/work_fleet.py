@@ -1,11 +1,13 @@
-"""A process that enqueues, and processes that execute jobs, on one database."""
+"""A process that enqueues and publishes, and processes that execute jobs and events, on one database."""
 
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 from starkeel_testing import Service, running, wait_until
@@ -19,7 +21,17 @@ _ENVIRON = {
     "JOBS_CONCURRENCY": "8",
     "DB_MAX_CONNECTIONS": "12",
     "DB_MIN_CONNECTIONS": "1",
+    "CONSUMER_LEASE_SECONDS": "3",
 }
+
+
+class Heard(NamedTuple):
+    """The effects of numbered events, of which there are `count`."""
+
+    effects: int
+    lost: int
+    doubled: int
+    out_of_order: int
 
 
 class Worker:
@@ -52,16 +64,18 @@ class WorkFleet:
     Args:
         url: URL of the database.
         web: The process that enqueues.
+        env: More variables of the others.
     """
 
-    def __init__(self, url: str, web: Service) -> None:
+    def __init__(self, url: str, web: Service, env: Mapping[str, str]) -> None:
         self.url = url
         self.web = web
+        self._env = env
         self.workers: list[Worker] = []
 
     def start_worker(self, **env: str) -> Worker:
         """Start one more instance."""
-        worker = Worker(self.url, env)
+        worker = Worker(self.url, {**self._env, **env})
         self.workers.append(worker)
         return worker
 
@@ -77,6 +91,31 @@ class WorkFleet:
         query = {"first": first, "count": count, "pause_s": pause_s, "attempts": attempts, "poisons": poisons}
         response = self.web.client.post("/notes", params=query)
         assert response.status_code == 201, response.text
+
+    def publish(self, count: int, *, first: int) -> None:
+        """Publish numbered events in one unit of work, by a request."""
+        response = self.web.client.post("/events", params={"first": first, "count": count})
+        assert response.status_code == 201, response.text
+
+    def until_heard(self, count: int, *, timeout_s: float = 90.0) -> Heard:
+        """Wait until there are as many effects of events, and no event that is handled or waits."""
+        wait_until(lambda: self._heard() >= count, timeout_s=timeout_s, what=lambda: self._states())
+        self.until_done("hear", timeout_s=timeout_s)
+        query = "SELECT coalesce(array_agg(ROW(key, number)::text ORDER BY id), '{}') FROM event_effects"
+        rows = [row.strip("()").rpartition(",") for row in value(self.url, query)]
+        numbers = Counter(int(number) for _, _, number in rows)
+        of_key: dict[str, list[int]] = {}
+        for key, _, number in rows:
+            of_key.setdefault(key, []).append(int(number))
+        return Heard(
+            len(rows),
+            lost=len(set(range(count)) - set(numbers)),
+            doubled=numbers.total() - len(numbers),
+            out_of_order=sum(one > other for each in of_key.values() for one, other in pairwise(each)),
+        )
+
+    def _heard(self) -> int:
+        return int(value(self.url, "SELECT count(DISTINCT number) FROM event_effects"))
 
     def number(self, condition: str) -> int:
         """Return the number of jobs that satisfy a condition."""
@@ -109,11 +148,11 @@ class WorkFleet:
 
 
 @contextmanager
-def work_fleet(url: str) -> Iterator[WorkFleet]:
+def work_fleet(url: str, **more: str) -> Iterator[WorkFleet]:
     """Start the process that enqueues; at the end, stop it and all workers."""
-    env = {**_ENVIRON, "DATABASE_URL": url, "RUN_WORKER": "false"}
+    env = {**_ENVIRON, **more, "DATABASE_URL": url, "RUN_WORKER": "false"}
     with running("work_sample", env) as web:
-        fleet = WorkFleet(url, web)
+        fleet = WorkFleet(url, web, more)
         try:
             yield fleet
         except BaseException:

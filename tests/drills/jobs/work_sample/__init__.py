@@ -1,4 +1,4 @@
-"""Sample service whose jobs and schedule the drill executes in several processes."""
+"""Sample service whose jobs, events and schedule the drill executes in several processes."""
 
 from starkeel_server import Service
 

@@ -1,13 +1,16 @@
 import asyncio
+from datetime import timedelta
 from typing import Final
 
+import msgspec
 from litestar import Litestar, post
 from litestar.di import NamedDependency
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Backoff, ServiceSettings
-from starkeel_db import DatabaseSettings
+from starkeel_db import DatabaseSettings, OutboxPlugin
 from starkeel_jobs import JobContext, JobSettings, JobsPlugin, job, schedule
+from starkeel_messaging import EventContext, EventType, MessagingPlugin, MessagingSettings, on_event
 from starkeel_observability import ObservabilitySettings
 from starkeel_server import ServerSettings, build
 
@@ -22,6 +25,7 @@ class SampleSettings(ServiceSettings, frozen=True, kw_only=True):
     server: ServerSettings
     database: DatabaseSettings
     jobs: JobSettings
+    messaging: MessagingSettings
 
 
 async def write(context: JobContext, note: str) -> None:
@@ -50,6 +54,24 @@ async def poison(context: JobContext) -> None:
     raise ValueError
 
 
+class Noted(msgspec.Struct):
+    number: int
+
+
+NOTED = EventType("note.made", Noted)
+KEYS: Final = 8
+
+
+@on_event("work_sample", NOTED, attempts=25, timeout_s=30)
+async def hear(context: EventContext, event: Noted) -> None:
+    await context.session.execute(
+        text("INSERT INTO event_effects (key, number) VALUES (:key, :number)"),
+        {"key": context.key, "number": event.number},
+    )
+    # Some take long enough to be killed meanwhile.
+    await asyncio.sleep(0.1 if event.number % 50 == 0 else 0.001)
+
+
 @schedule("* * * * *")
 async def tick(context: JobContext) -> None:
     await write(context, "tick")
@@ -76,6 +98,20 @@ async def notes(
         await jobs.enqueue(session, enqueued, what=str(number), pause_s=pause)
 
 
+@post("/events")
+async def events(
+    session: NamedDependency[AsyncSession],
+    messaging: NamedDependency[MessagingPlugin],
+    first: int,
+    count: int,
+) -> None:
+    """Publish numbered events in one unit of work; they have some keys in turn."""
+    for number in range(first, first + count):
+        await messaging.publish(session, NOTED, Noted(number), key=f"key {number % KEYS}")
+
+
 def create_app(settings: SampleSettings) -> Litestar:
     jobs = JobsPlugin(settings.jobs, jobs=[note, note_in_one_attempt, poison, tick])
-    return build(SERVICE, settings, handlers=[notes], plugins=[jobs])
+    outbox = OutboxPlugin(retention=timedelta(hours=1))
+    messaging = MessagingPlugin(settings.messaging, service=SERVICE.name, publishes=[NOTED], handlers=[hear])
+    return build(SERVICE, settings, handlers=[notes, events], plugins=[outbox, jobs, messaging])

@@ -1,8 +1,11 @@
-"""create jobs and effects"""
+"""create jobs, events and effects"""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, MetaData, String, Table
+from starkeel_db._outbox.broker_memory import broker_table
+from starkeel_db._outbox.writer import outbox_table
 from starkeel_jobs._tables import JobTables
+from starkeel_messaging._tables import topics_table
 
 revision = "0001"
 down_revision = None
@@ -20,7 +23,12 @@ def downgrade() -> None:
 
 def _tables() -> MetaData:
     metadata = MetaData()
-    # The tables of this version of the package, without a copy of their columns.
+    # The tables of this version of the packages, without a copy of their columns.
     JobTables(metadata, dialect="postgresql")
+    outbox_table(metadata, dialect="postgresql")
+    broker_table(metadata)
+    topics_table(metadata)
+    columns = [Column("key", String(64)), Column("number", BigInteger)]
+    Table("event_effects", metadata, Column("id", BigInteger, primary_key=True), *columns)
     Table("effects", metadata, Column("job_id", BigInteger), Column("note", String(100)))
     return metadata
