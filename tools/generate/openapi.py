@@ -6,6 +6,7 @@ They are `docs/openapi/SERVICE.json` and `docs/asyncapi/SERVICE.json`.
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..registry import ROOT, read
@@ -21,15 +22,24 @@ def files(root: Path) -> dict[Path, str | None]:
     """
     members = fleet()
     have_events = {service.name for service in read() if "broker" in service.needs}
-    found: dict[Path, str | None] = {}
-    for kind, names in (
-        ("openapi", [member.name for member in members]),
-        ("asyncapi", [member.name for member in members if member.name in have_events]),
-    ):
-        folder = root / "docs" / kind
-        found |= {path: None for path in sorted(folder.rglob("*.json")) if path.stem not in names}
-        found |= {folder / f"{name}.json": _document(name, kind) for name in names}
-    return found
+    kinds = {
+        "openapi": [member.name for member in members],
+        "asyncapi": [member.name for member in members if member.name in have_events],
+    }
+    found: dict[Path, str | None] = {
+        path: None
+        for kind, names in kinds.items()
+        for path in sorted((root / "docs" / kind).rglob("*.json"))
+        if path.stem not in names
+    }
+    documents = [(name, kind) for kind, names in kinds.items() for name in names]
+    # Each is printed by a process, most of whose time is the import of the service.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        texts = list(pool.map(_document, *zip(*documents, strict=True)))
+    return found | {
+        root / "docs" / kind / f"{name}.json": text
+        for (name, kind), text in zip(documents, texts, strict=True)
+    }
 
 
 def _document(service: str, kind: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from .source import called, code, constants, described, modules, table, text, tree
+from .source import called, code, constants, described, modules, nodes, table, text, tree
 
 _LEVELS: Final = {
     "debug": "DEBUG",
@@ -100,7 +100,7 @@ def render(root: Path) -> str:
 def messages_of(module: ast.Module) -> Iterator[tuple[str, str, list[str]]]:
     """Yield message, level and fields of each call of a logger, or of a function that logs."""
     names = constants(module)
-    for node in ast.walk(module):
+    for node in nodes(module):
         if isinstance(node, ast.Call) and (found := _logged(node)) is not None:
             level, message = found
             fields = [each.arg for each in node.keywords if each.arg and each.arg not in _NO_FIELDS]

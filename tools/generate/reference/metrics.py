@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from .source import called, code, constants, modules, table, text
+from .source import called, code, constants, modules, nodes, table, text
 
 _KINDS: Final = {
     "counter": "counter",
@@ -56,11 +56,12 @@ def metrics_of(module: ast.Module) -> Iterator[Metric]:
 
     Names and labels are strings in the call, constants of the module, or values of a loop over literals.
     """
+    if not any(_kind(node) for node in nodes(module)):
+        return
     names, labels = constants(module), _label_constants(module)
     local = _helper_labels(module)
     for node, values in _calls(module, names):
-        name = called(node)
-        kind = _KINDS.get(name.lower().removeprefix("_").removeprefix("capped"))
+        name, kind = called(node), _kind(node)
         if kind is None or not node.args or not isinstance(node.func, ast.Name):
             continue
         metric_name = text(node.args[0], values)
@@ -72,6 +73,11 @@ def metrics_of(module: ast.Module) -> Iterator[Metric]:
         if kind == "counter" and not metric_name.endswith("_total"):
             metric_name += "_total"
         yield Metric(metric_name, kind, (*local.get(name, ()), *_labels(node, labels)), help_text)
+
+
+def _kind(node: ast.AST) -> str | None:
+    """Return the type of the metric that a node creates; `None` for other nodes."""
+    return _KINDS.get(called(node).lower().removeprefix("_").removeprefix("capped"))
 
 
 def _calls(node: ast.AST, names: dict[str, str]) -> Iterator[tuple[ast.Call, dict[str, str]]]:
@@ -128,7 +134,7 @@ def _labels(call: ast.Call, names: dict[str, tuple[str, ...]]) -> tuple[str, ...
 def _label_constants(module: ast.Module) -> dict[str, tuple[str, ...]]:
     """Return tuples of strings by name, and the keys of dictionaries in attributes."""
     found: dict[str, tuple[str, ...]] = {}
-    for node in ast.walk(module):
+    for node in nodes(module):
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target

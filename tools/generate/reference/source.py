@@ -27,6 +27,12 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
 
+@cache
+def nodes(module: ast.Module) -> tuple[ast.AST, ...]:
+    """Return all nodes of a module, in the order of `ast.walk`: each page reads them."""
+    return tuple(ast.walk(module))
+
+
 def called(node: ast.AST) -> str:
     """Return the name of the called function, without what it is an attribute of; empty for others."""
     if not isinstance(node, ast.Call):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from .source import called, code, constants, described, modules, table, text
+from .source import called, code, constants, described, modules, nodes, table, text
 
 _NAME: Final = re.compile(
     r"(?:client|db|error|http|messaging|network|server|starkeel|url|user_agent)(?:\.[a-z_]+)+"
@@ -69,7 +69,7 @@ def render(root: Path) -> str:
 def attributes_of(module: ast.Module) -> Iterator[str]:
     """Yield the attributes that a module sets: by call, by item, or in a dictionary."""
     names = constants(module)
-    for node in ast.walk(module):
+    for node in nodes(module):
         keys: list[ast.expr | None] = []
         if isinstance(node, ast.Dict):
             keys = list(node.keys)

@@ -1,6 +1,7 @@
 """Reference documentation of a service's variables, read from its settings classes."""
 
 import ast
+from functools import cache
 from inspect import cleandoc, get_annotations, getsource
 from itertools import pairwise
 from textwrap import dedent
@@ -108,6 +109,7 @@ def _title(owner: type[Any]) -> str:
     return " ".join(paragraph.split()).partition(". ")[0].removesuffix(".")
 
 
+@cache
 def _descriptions(owner: type[Any]) -> dict[str, str]:
     """Return the strings below the fields of a class, by field; empty when its source is unavailable."""
     try:
