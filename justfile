@@ -102,23 +102,23 @@ fmt:
 
 # Write docs/configuration.md, .env.example and docs/reference from the source
 [group('generate')]
-reference:
-    uv run --frozen python -m tools.generate reference
+reference *args:
+    @uv run --quiet --frozen python -m tools.generate reference "$@"
 
 # Write every service's OpenAPI and AsyncAPI document, docs/openapi and docs/asyncapi, and docs/errors.md
 [group('generate')]
-openapi:
-    uv run --frozen python -m tools.generate openapi
+openapi *args:
+    @uv run --quiet --frozen python -m tools.generate openapi "$@"
 
 # Write the typed clients of other services from docs/openapi, as declared in services/*/pyproject.toml
 [group('generate')]
-clients:
-    uv run --frozen python -m tools.generate clients
+clients *args:
+    @uv run --quiet --frozen python -m tools.generate clients "$@"
 
 # Write what may be imported from each package, packages/NAME/api.txt
 [group('generate')]
-api:
-    uv run --frozen python -m tools.generate api
+api *args:
+    @uv run --quiet --frozen python -m tools.generate api "$@"
 
 # Build the documentation site with all links checked (just docs serve; just docs screenshots)
 [group('generate')]
@@ -128,17 +128,17 @@ docs *args:
 # Make the current OpenAPI and AsyncAPI documents the released ones, with which later changes are compared
 [group('generate')]
 release-openapi:
-    uv run --frozen python -m tools.checks.api_compatibility --release
+    @uv run --quiet --frozen python -m tools.checks.api_compatibility --release
 
 # Write Grafana's dashboards and the PrometheusRule of the alerts
 [group('generate')]
-dashboards:
-    uv run --frozen python -m tools.generate dashboards
+dashboards *args:
+    @uv run --quiet --frozen python -m tools.generate dashboards "$@"
 
 # Write what follows from the registry of services: compose, proxy, Kubernetes and more (docs/fleet.md; --force)
 [group('generate')]
 fleet *args:
-    uv run --frozen python -m tools.generate fleet "$@"
+    @uv run --quiet --frozen python -m tools.generate fleet "$@"
 
 # Remove a service with all that is generated for it; its development data is kept (just remove-service orders)
 [group('generate')]
@@ -152,13 +152,13 @@ examples *args:
 
 # Write the diffs of docs/adopt.md and the settings of packages/*/README.md
 [group('generate')]
-guides:
-    uv run --frozen python -m tools.generate guides
+guides *args:
+    @uv run --quiet --frozen python -m tools.generate guides "$@"
 
 # Write the tables of verdicts in README.md and docs/checklist.md from the results of `just trial --write`
 [group('generate')]
-checklist:
-    uv run --frozen python -m tools.generate checklist
+checklist *args:
+    @uv run --quiet --frozen python -m tools.generate checklist "$@"
 
 # Make a service from the template (just new-service inventory --needs database,redis --calls accounts)
 [group('generate')]
@@ -172,8 +172,8 @@ update-services *args:
 
 # Write the metadata of the packages for an index: licence, classifiers, links ([tool.starkeel-release])
 [group('generate')]
-metadata:
-    uv run --frozen python -m tools.generate metadata
+metadata *args:
+    @uv run --quiet --frozen python -m tools.generate metadata "$@"
 
 # Rename packages, images, metrics and documentation after your company (just rename-workspace NAME)
 [group('generate')]

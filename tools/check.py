@@ -23,23 +23,39 @@ class Step(NamedTuple):
     Attributes:
         command: Its command, from the root of the workspace.
         is_shown: Whether its output is of interest if it succeeds, too.
+        advice: What to do, for a tool that does not report it.
     """
 
     command: str
     is_shown: bool = False
+    advice: str = ""
 
 
-_SOURCES = "packages/*/src services/*/src templates/*/src tools"
+def _sources() -> str:
+    """Return the folders with code; Git leaves those of another branch's services, with bytecode only."""
+    groups = ("packages", "services", "templates")
+    found = [folder for group in groups for folder in sorted(ROOT.glob(f"{group}/*/src"))]
+    return " ".join(str(folder.relative_to(ROOT)) for folder in found if any(folder.rglob("*.py")))
+
+
+_CONTRACTS = """\
+contracts are in [tool.importlinter] of pyproject.toml; those of a service are written by `just fleet` from
+[tool.starkeel.layers] of services/NAME/pyproject.toml: a new module needs a place there\
+"""
+_WORDS = """\
+rules and exceptions are in tools/checks/words.py, and the reasons in CONTRIBUTING.md; for a workspace with
+other rules, change them there, or remove `words` in tools/check.py\
+"""
 STEPS: dict[str, Step] = {
-    "types": Step(f"mypy --strict {_SOURCES}"),
+    "types": Step(f"mypy --strict {_sources()} tools"),
     "generated": Step("python -m tools.generate --check"),
     "lock": Step("uv lock --check"),
     "format": Step("ruff format --check ."),
     "lint": Step("ruff check ."),
-    "layers": Step("lint-imports"),
+    "layers": Step("lint-imports --no-logo", advice=_CONTRACTS),
     "dead-code": Step("vulture"),
     "module-length": Step("python -m tools.checks.module_length"),
-    "words": Step("python -m tools.checks.words"),
+    "words": Step("python -m tools.checks.words", advice=_WORDS),
     "declarations": Step("python -m tools.checks.declarations"),
     "template": Step("python -m tools.update_services --check", is_shown=True),
     "api-compatibility": Step("python -m tools.checks.api_compatibility"),
@@ -98,7 +114,9 @@ async def _run(names: list[str]) -> list[str]:
         if result.code:
             failed.add(result.name)
         if result.output and (result.code or STEPS[result.name].is_shown):
-            _write("".join(f"  {line}\n" for line in result.output.splitlines()).removesuffix("\n"))
+            _write_indented(result.output)
+        if result.code and STEPS[result.name].advice:
+            _write_indented(STEPS[result.name].advice)
     return [name for name in names if name in failed]
 
 
@@ -135,6 +153,10 @@ def _count(number: int) -> str:
 
 def _width() -> int:
     return max(map(len, STEPS))
+
+
+def _write_indented(text: str) -> None:
+    _write("\n".join(f"  {line}" for line in text.splitlines()))
 
 
 def _write(text: str) -> None:

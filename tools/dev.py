@@ -155,7 +155,7 @@ async def _follow(dashboard: Dashboard, terminal: Terminal) -> None:
 
 def main() -> int:
     """Run the services; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="just dev", description=__doc__)
     parser.add_argument(
         "--postgres", action="store_true", help="run a PostgreSQL for the services; its data ends with it"
     )

@@ -50,7 +50,7 @@ NEEDS: dict[str, list[Program]] = {
         Program("npm", "npm"),
     ],
     "bench": [Program("wrk", "wrk"), Program("node", "nodejs"), Program("npm", "npm")],
-    "images, up, down, roll, ps, logs of containers": [Program(f"{COMPOSE} version", None, _COMPOSE_ADVICE)],
+    "images, up, down, roll, container-logs, ps": [Program(f"{COMPOSE} version", None, _COMPOSE_ADVICE)],
     "drill images": [Program("docker", None, DOCKER)],
     "smoke, tour": [Program("curl", "curl")],
 }
@@ -73,7 +73,7 @@ def _is_installed(name: str) -> bool:
 
 def main() -> int:
     """Print the table; return 0, as no command needs everything."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="just doctor", description=__doc__)
     parser.add_argument(
         "--packages", metavar="COMMANDS", choices=NEEDS, help="print only the missing Debian packages"
     )

@@ -12,7 +12,7 @@ SUITES = sorted(path.name for path in (ROOT / "tests" / "drills").iterdir() if p
 
 def main() -> int:
     """Run the drills; return 0 if every run passed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="just drill", description=__doc__)
     parser.add_argument("suite", nargs="?", choices=SUITES, help="suite (default: all)")
     parser.add_argument("--count", type=int, default=1, help="number of runs (1)")
     parser.add_argument("--requests", type=int, default=3000, help="requests per drill, at least (3000)")

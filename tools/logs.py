@@ -6,6 +6,7 @@ just logs --trace 4bf92f35        the lines of a trace, by the beginning of its 
 """
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -17,17 +18,18 @@ from typing import Any
 
 from .dashboard_data import BOLD, DIM, RED, YELLOW, DashboardError, fetch, paint
 from .registry import ROOT
-from .workspace import running_dashboard
+from .workspace import running_dashboard, service_names
 
 _POLL_S = 0.5
+_LONG_LIST = 80
 _HIDDEN = {"file", "line", "threadId", "version"}
 _COLOURS = {"WARN": YELLOW, "ERROR": RED, "FATAL": RED}
 
 
 def main() -> int:
-    """Print log lines; return 1 if the dashboard does not respond."""
+    """Print log lines; return 1 if the dashboard does not respond, 64 if there is no such service."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="just logs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("service", nargs="?", default="", help="name of a service; all by default")
     parser.add_argument(
@@ -48,11 +50,22 @@ def main() -> int:
     given = parser.parse_args()
     try:
         with suppress(KeyboardInterrupt):
+            if (problem := _unknown_service(url, given.service)) is not None:
+                sys.stderr.write(f"{problem}\n")
+                return os.EX_USAGE
             _show(url, given)
     except DashboardError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _unknown_service(url: str, name: str) -> str | None:
+    """Return why no line can be that of a service; `None` if it is one, or sends its data from elsewhere."""
+    names = service_names()
+    if not name or name in names or fetch(url, "logs", service=name, limit=1):
+        return None
+    return f"there is no service {name!r}; services: {', '.join(names)}"
 
 
 def _show(url: str, given: argparse.Namespace) -> None:
@@ -65,6 +78,8 @@ def _show(url: str, given: argparse.Namespace) -> None:
             after = max(after, line["number"])
         sys.stdout.flush()
         if not given.follow:
+            if not lines:
+                sys.stderr.write("no line matches\n")
             return
         limit = 10_000
         time.sleep(_POLL_S)
@@ -73,14 +88,27 @@ def _show(url: str, given: argparse.Namespace) -> None:
 def _texts(line: dict[str, Any]) -> Iterator[str]:
     at = datetime.fromtimestamp(min(line["time_ns"] / 1e9, 2e11)).astimezone()
     shown = {name: value for name, value in line["fields"].items() if name not in _HIDDEN}
+    lists = {name: items for name, value in shown.items() if (items := _items(value))}
+    shown = {name: value for name, value in shown.items() if name not in lists}
     fields = " ".join(f"{paint(f'{name}=', DIM)}{paint(value, 0)}" for name, value in shown.items())
     level = paint(f"{line['level']:<5}", _COLOURS.get(line["level"], 0))
     yield (
         f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {level} {paint(line['service'], DIM)} "
         f"{paint(line['message'], BOLD)} {fields}"
     )
+    width = max(map(len, lists), default=0)
+    for name, items in lists.items():
+        yield from (f"  {paint(f'{name:<{width}}', DIM)}  {paint(item, 0)}" for item in items)
     for text in line["stack"].split("\n") if line["stack"] else ():
         yield paint(text, RED)
+
+
+def _items(value: str) -> list[str]:
+    """Return the items of a list of long texts, which are shown below the line."""
+    with suppress(ValueError):
+        items = json.loads(value) if len(value) > _LONG_LIST and value.startswith('["') else []
+        return items if all(isinstance(item, str) for item in items) else []
+    return []
 
 
 if __name__ == "__main__":

@@ -125,6 +125,11 @@ def _needs(text: str) -> list[str]:
     for need in found:
         if need == "signing key":
             raise RefusedError("--needs: only one service can issue tokens, and there is one already")
+        if need == "worker":
+            raise RefusedError(
+                "--needs: a worker is for a service with jobs: once it has them, add `worker` to `needs` in"
+                " its pyproject.toml, and run `just fleet` (docs/fleet.md#workers-and-the-broker)"
+            )
         if need not in _NEEDS:
             raise RefusedError(f"--needs: {need!r} is unknown; known: {', '.join(_NEEDS)}")
     # Its routes require tokens.

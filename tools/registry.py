@@ -218,7 +218,7 @@ def _entry(file: Path, root: Path) -> Service:
     try:
         return msgspec.convert({**given, "name": name}, Service)
     except msgspec.ValidationError as error:
-        raise RegistryError(f"{shown}: [tool.starkeel]: {error}") from error
+        raise RegistryError(f"{shown}: [tool.starkeel]: {error}; fields: docs/fleet.md") from error
 
 
 def _contradictions(services: list[Service]) -> Iterator[str]:

@@ -11,7 +11,7 @@ _COLOURS = {"ready": GREEN, "starting": YELLOW, "unknown": YELLOW, "sends teleme
 
 def main() -> int:
     """Print a line for each service; return 1 if one is not ready or the dashboard does not run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="just status", description=__doc__)
     given, _ = parse(parser)
     url = running_dashboard(given.directory)
     if url is None:

@@ -39,7 +39,7 @@ def shown(commands: str) -> str:
 
 def main() -> int:
     """Print, check or run the tour; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="just tour", description=__doc__)
     parser.add_argument("--print", action="store_true", help="print the commands only")
     parser.add_argument("--check", action="store_true", help="exit with 1 if the tour in README.md differs")
     given, every = parse(parser)

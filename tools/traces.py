@@ -23,7 +23,7 @@ _MAX_TRACES = 1000
 
 def main() -> int:
     """Print requests, failed ones first, then the slowest; return 1 if no service responded."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="just traces", description=__doc__)
     # Options, as positional numbers are ports.
     parser.add_argument("--limit", type=int, default=5, help="number of requests to show (5)")
     parser.add_argument("--trace", metavar="ID", default="", help="show this trace only; a prefix is enough")

@@ -1,6 +1,7 @@
 """`just check` runs every check, also after one that fails."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,32 @@ def test_the_checks_that_failed_are_listed_after_all_have_run(workspace: Path) -
     assert [line.split()[0] for line in summary[1:3]] == ["format", "lint"]
     assert summary[2].endswith("uv run --frozen ruff check .")
     assert summary[3:] == ["again: uv run just check format lint"]
+
+
+def test_what_a_tool_does_not_report_is_added_to_its_findings(workspace: Path) -> None:
+    file = workspace / "services/orders/src/orders/draft.py"
+    file.write_text('"""A module without a layer."""\n')
+    try:
+        done = run(workspace, "check", "layers")
+    finally:
+        file.unlink()
+
+    assert "orders.draft" in done.stdout
+    assert "[tool.starkeel.layers] of services/NAME/pyproject.toml" in done.stdout
+
+
+def test_bytecode_that_git_leaves_of_a_service_is_not_checked(workspace: Path) -> None:
+    left = workspace / "services/inventory/src/inventory/__pycache__/app.cpython-311.pyc"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    command = [sys.executable, "-c", "from tools.check import STEPS; print(STEPS['types'].command)"]
+    try:
+        shown = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True).stdout
+    finally:
+        shutil.rmtree(workspace / "services/inventory")
+
+    assert "services/orders/src" in shown
+    assert "inventory" not in shown
 
 
 def test_a_success_is_a_line_for_each_check_and_a_summary(workspace: Path) -> None:

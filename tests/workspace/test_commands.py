@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tools.doctor import NEEDS
+from tools.generate.__main__ import GENERATORS
+
 from ..support.workspace_copy import copied
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +65,28 @@ def test_a_wrong_or_missing_argument_is_reported_with_what_is_accepted(arguments
     assert "failed on line" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    ["clean", "dev", "docs", "drill", "examples", "logs", "release", "status", "tour", "traces", "trial"],
+)
+def test_the_usage_of_a_command_has_the_name_of_its_recipe(recipe: str) -> None:
+    assert just(recipe, "--help").stdout.startswith(f"usage: just {recipe} ")
+
+
+def test_every_recipe_of_generated_files_has_the_options_that_its_messages_name() -> None:
+    recipes = json.loads(just("--dump", "--dump-format", "json").stdout)["recipes"]
+
+    for name in GENERATORS:
+        assert [parameter["kind"] for parameter in recipes[name]["parameters"]] == ["star"], name
+
+
+def test_doctor_lists_recipes_that_exist() -> None:
+    recipes = json.loads(just("--dump", "--dump-format", "json").stdout)["recipes"]
+    named = [command.split()[0] for commands in NEEDS for command in commands.split(", ")]
+
+    assert set(named) <= set(recipes)
+
+
 def test_just_dev_shows_the_installation_of_packages_if_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +118,7 @@ def test_a_command_of_containers_reports_that_compose_is_missing(
         "this needs `no-such-program compose`, which does not run here: see uv run just doctor" in done.stderr
     )
     listed = just("doctor").stdout
-    assert "lacks  just images, up, down, roll, ps, logs of containers" in listed
+    assert "lacks  just images, up, down, roll, container-logs, ps" in listed
     assert "no-such-program compose version install it, or unset COMPOSE for docker compose\n" in listed
 
 

@@ -250,10 +250,19 @@ def test_the_documentation_shows_the_page(name: str, page: Page, url: str) -> No
 def test_commands_show_the_same_data(fleet: Dev) -> None:
     traced = fleet.tool("traces", "--limit", "1000")
     logged = fleet.tool("logs", "--text", "order created", "--limit", "1")
+    features = fleet.tool("logs", "orders", "--text", "features").stdout.splitlines()
     status = fleet.tool("status")
+    unknown = fleet.tool("logs", "order")
+    nothing = fleet.tool("logs", "orders", "--text", "no line has this")
 
     assert re.search(r"^orders · POST /api/orders 201 .*ms$", traced.stdout, re.MULTILINE), traced
     assert re.search(r"INFO +orders order created .*product_type=oak-plank", logged.stdout), logged
     assert len(logged.stdout.splitlines()) == 1
+    assert any(line.endswith(" features target=starkeel_server._ipc.startup_channel") for line in features)
+    assert any(line.startswith("  on   database (sqlite at ") for line in features), features
+    assert "  off  tls (TLS_CERT_FILE is not set)" in features
+    assert (unknown.returncode, unknown.stdout) == (os.EX_USAGE, "")
+    assert unknown.stderr == "there is no service 'order'; services: accounts, orders\n"
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "no line matches\n")
     assert status.returncode == 0, status
     assert re.search(r"^accounts +ready +[\d.]+ req/s +0\.0% errors", status.stdout, re.MULTILINE), status

@@ -57,6 +57,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (["proxy"], "deploy/compose.yaml has a service proxy"),
         (["database"], "DATABASE_URL would be the address of the service, and is a setting"),
         (["warehouse", "--needs", "mongodb"], "--needs: 'mongodb' is unknown; known: database"),
+        (["warehouse", "--needs", "database,worker"], "add `worker` to `needs` in its pyproject.toml"),
         (["warehouse", "--needs", "signing key"], "--needs: only one service can issue tokens"),
         (["warehouse", "--calls", "billing"], "--calls: there is no service 'billing'; services: "),
         (["warehouse", "--calls", "warehouse"], "--calls: there is no service 'warehouse'"),

@@ -122,7 +122,7 @@ def test_what_a_team_writes_outside_of_the_generated_parts_is_kept(workspace: Pa
         (NEW, "[tool", f"services/{NEW}/pyproject.toml: is not valid TOML"),
         (NEW, "[tool.starkeel]\nport = 3002", "missing required field `admin_port`"),
         (NEW, ENTRY.replace(f"port = {max(PORTS) + 1}", "port = 80"), "Expected `int` >= 1024 - at `$.port`"),
-        (NEW, ENTRY + "color = 1", "contains unknown field `color`"),
+        (NEW, ENTRY + "color = 1", "contains unknown field `color`; fields: docs/fleet.md"),
         (NEW, ENTRY.replace(str(max(PORTS) + 1), str(PORTS[0])), f"port {PORTS[0]} is that of {FIRST}:"),
         (NEW, ENTRY.replace(f'"{LAST}"', '"billing"'), "there is no service 'billing'; services:"),
         (NEW, ENTRY.replace(f'"{LAST}"', f'"{NEW}"'), "a service cannot call itself"),

@@ -25,6 +25,7 @@ def words(name: str, content: str) -> list[str]:
         '"""Return the worker that knows."""',
         "# Whoever comes next waits.",
         "x = 'nobody answers'",
+        "# The client who waits.",
         'x = "the size; none when it is not set"',
         'x = f"""It\nsays {no}"""',
     ],
@@ -43,6 +44,7 @@ def test_python_is_found(source: str) -> None:
         "FileNotFoundError: 'no such file'",
         '"""Return whether none of the workers is ready, as it is the default."""',
         '# By hand on each host: run it as "nobody".',
+        '"""Entries of users who were deactivated."""',
         "# What the worker looks like; it looks up the unknown. Take it as it is written.",
     ],
 )

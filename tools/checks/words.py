@@ -44,7 +44,12 @@ RULES = (
     # The Unix account is alone in quotes, or follows USER in a Dockerfile or precedes a colon in passwd.
     Rule(r"(?<!user )nobody(?!(?<=[`\"']nobody)[`\"']|[:@])", "name it: no client, no worker", _EVERYWHERE),
     Rule("(?:some|every|any)body(?!@)", "name it: a client, every user", _EVERYWHERE),
-    Rule("who(?![-_]?am[-_]?i)", "which, that, or the name of the thing", _PYTHON),
+    # A person is not a thing.
+    Rule(
+        r"(?<!user )(?<!users )(?<!customer )(?<!customers )(?<!person )(?<!people )who(?![-_]?am[-_]?i)",
+        "which, that, or the name of the thing",
+        _PYTHON,
+    ),
     Rule("asked|asks|asking", "requested, called, queried", _EVERYWHERE),
     Rule("ask", "request, call, query", _PYTHON),
     Rule("said|says|saying", "reports, logs, states, returns", _EVERYWHERE),

@@ -79,6 +79,8 @@ def main() -> int:
 def _generate(given: argparse.Namespace) -> int:
     is_current = True
     for name in [given.name] if given.name else GENERATORS:
+        if not given.check and sys.stderr.isatty():
+            sys.stderr.write(f"generating what `just {name}` writes ...\n")
         changes = {
             path: text
             for path, text in GENERATORS[name](given.root).items()
@@ -117,7 +119,9 @@ def _where(path: Path) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tools.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="?", choices=GENERATORS, help="what to write (default: everything)")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")

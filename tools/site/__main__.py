@@ -53,6 +53,8 @@ def main() -> int:
 def _build(version: str, folder: Path) -> None:
     check_version(version)
     ref = "main" if version == "dev" else f"v{version}"
+    if sys.stderr.isatty():
+        sys.stderr.write("building the site and checking its links ...\n")
     build(ROOT, folder / f".{version}", folder / version, ref=ref)
     publish(folder)
     sys.stdout.write(f"built {folder / version}\n")

@@ -69,6 +69,9 @@ def test_pretty_lines_on_a_pipe_have_no_colours_and_escape_controls(samples: Any
     assert "\x9b" not in sample.output
     assert "email=a***@example.com" in sample.output
     assert "hunter2" not in sample.output
+    # Items of long lists are below their line, in columns.
+    assert re.search(r"^  on   \S", sample.output, re.MULTILINE), sample.output
+    assert re.search(r"^  off  \S", sample.output, re.MULTILINE), sample.output
 
 
 def test_serving_continues_after_the_reader_of_stdout_exits(samples: Any) -> None:

@@ -21,7 +21,7 @@ _PLUGINS: Final = """
 
 A service whose application has the plugin has its command too.
 """
-_COMMANDS: Final = ("starkeel_jobs:JobsPlugin",)
+_COMMANDS: Final = ("starkeel_jobs:JobsPlugin", "starkeel_messaging:MessagingPlugin")
 
 
 def render(_: Path) -> str:

@@ -204,8 +204,9 @@ def pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
         *(f"{paint(visible(name) + '=', _DIM)}{_value(value)}" for name, value in fields),
         paint(f"({visible(line['target'])} {line['file']}:{line['line']})", _DIM),
     ]
+    width = max((len(visible(name)) for name, _ in lists), default=0)
     below = [
-        f"\n  {paint(visible(name), _DIM)}  {visible(item if isinstance(item, str) else _value(item))}"
+        f"\n  {paint(visible(name).ljust(width), _DIM)}  {visible(item if isinstance(item, str) else _value(item))}"
         for name, items in lists
         for item in items
     ]
