@@ -16,7 +16,10 @@ def main() -> None:
         if not Path(path).exists():
             sys.stderr.write(f"there is no file or folder {path!r}{_advice(path)}\n")
             sys.exit(os.EX_USAGE)
-    command = [sys.executable, "-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile", *arguments]
+    # In the order of `testpaths`: by their numbers of tests, files with few long tests would be the last, and
+    # one process would wait for the other.
+    distribution = ["--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    command = [sys.executable, "-m", "pytest", "-p", "tools.slowest_files", *distribution, *arguments]
     os.execv(sys.executable, command)
 
 
