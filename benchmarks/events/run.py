@@ -72,7 +72,8 @@ async def _measure(
                 consumer.stdin.write(f"{len(committed)}\n".encode())
                 output = await consumer.stdout.readline()
                 after = _cpu_s()
-                await consumer.communicate()
+                consumer.stdin.close()
+                await consumer.wait()
     finally:
         if consumer.returncode is None:
             consumer.kill()

@@ -13,7 +13,7 @@ from .work_fleet import WorkFleet, work_fleet
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(300)]
 
 AWAY_S = 20.0
-EACH = 100
+EACH = 50
 PASSWORD = "same-for-both"
 
 
