@@ -23,6 +23,7 @@ DRILL_DEFECTS = {
     "lifecycle-new-connections": "resets new connections",
     "lifecycle-readiness-first": "ready while stopping",
     "lifecycle-requests-in-flight": "cut requests",
+    "lifecycle-rolling-restart": "no delay before the listener closes",
     "lifecycle-second-signal": "second signal raises",
     "lifecycle-start-time": "never ready",
     "lifecycle-stop": "deaf",

@@ -89,7 +89,8 @@ class Worker:
         await self.is_stopping.wait()
         if "deaf" in DEFECTS:
             await asyncio.sleep(3600)
-        await asyncio.sleep(DRAIN_S)
+        if "no delay before the listener closes" not in DEFECTS:
+            await asyncio.sleep(DRAIN_S)
         for server in servers:
             server.close()
         await connections.finish(GRACE_S)

@@ -3,7 +3,7 @@
 A plugin provides `Row` objects by the entry point `seatrial.rows`.
 """
 
-from ._rows.row import AnyRow, Category, Command, Remedy, Row, Severity
+from ._rows.row import AnyRow, Category, Command, Lane, Remedy, Row, Severity
 from ._rows.verdict import (
     Evidence,
     Judgement,
@@ -22,6 +22,7 @@ __all__ = [
     "Command",
     "Evidence",
     "Judgement",
+    "Lane",
     "NotApplicable",
     "Remedy",
     "Row",

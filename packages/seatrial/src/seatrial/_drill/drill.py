@@ -3,20 +3,20 @@
 import contextlib
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 from .._config.model import Config, Paths
 from .._errors import UsageError
 from .._rows.verdict import Evidence, Undecided
 from .._run.budget import Budget
-from .._target.client import Client
 from .._target.exchange import Connector, request_bytes
 from .._target.service import Service
 from .collector import Collector
 from .database import Database
 from .environment import replaced, service_environment
+from .found_service import FoundService
 from .instance import Instance
 from .once import Once
 from .ports import free_port
@@ -48,6 +48,10 @@ class Drill:
         self._command = command
         self._folder = tempfile.TemporaryDirectory(prefix="seatrial-")
         self.collector = Collector()
+        self._sink = Collector()
+        """Gets the spans of instances that no row about traces reads."""
+        self._lock = threading.RLock()
+        self._is_closed = False
         self._instances: list[Instance] = []
         self._calm: Instance | None = None
         self.start_code: int | None = None
@@ -67,6 +71,7 @@ class Drill:
         *,
         without: Sequence[str] = (),
         port: int | None = None,
+        is_traced: bool = False,
     ) -> Instance:
         """Start an instance without waiting for it.
 
@@ -74,26 +79,32 @@ class Drill:
             changes: Variables that differ.
             without: Variables that are not set.
             port: Port to listen on; by default a free one.
+            is_traced: Whether its spans are sent to `collector`.
 
         Raises:
             UsageError: The program cannot be executed.
+            Undecided: The drill is closed.
         """
         self.budget.check_time()
         port, admin_port = port or free_port(), free_port()
         values = {
             "port": str(port),
             "admin_port": str(admin_port),
-            "otlp_url": self.collector.url,
+            "otlp_url": (self.collector if is_traced else self._sink).url,
             "folder": self._folder.name,
         }
         environment = {**service_environment(self.keys, values), **(changes or {})}
         environment = {name: value for name, value in environment.items() if name not in without}
         command = [replaced(part, values) for part in self._command]
-        try:
-            instance = Instance(command, environment, port=port, admin_port=admin_port)
-        except OSError as error:
-            raise UsageError(f"COMMAND: cannot execute {command[0]!r}: {error.strerror or error}") from error
-        self._instances.append(instance)
+        with self._lock:
+            if self._is_closed:
+                raise Undecided("The drill was interrupted.")
+            try:
+                instance = Instance(command, environment, port=port, admin_port=admin_port)
+            except OSError as error:
+                reason = f"cannot execute {command[0]!r}: {error.strerror or error}"
+                raise UsageError(f"COMMAND: {reason}") from error
+            self._instances.append(instance)
         return instance
 
     def search(self) -> dict[str, str]:
@@ -103,7 +114,7 @@ class Drill:
             UsageError: It exits instead of becoming ready, or refuses the safe read.
         """
         try:
-            self._calm = self.start()
+            self._calm = self.start(is_traced=True)
         except Undecided as problem:
             if self.start_code is None:
                 return {"readiness": "never ready"}
@@ -121,14 +132,14 @@ class Drill:
             if status >= 400:
                 raise UsageError(f"safe_read.path: GET {path} is answered {status}; correct it, or [auth]")
 
-    def start(self) -> Instance:
-        """Return a new instance that is ready.
+    def start(self, *, is_traced: bool = False) -> Instance:
+        """Return a new instance that is ready; its spans are sent to `collector` if `is_traced`.
 
         Raises:
             Undecided: It was not ready in time, or one before it was not.
         """
         if not self.start_evidence:
-            instance = self.launch()
+            instance = self.launch(is_traced=is_traced)
             if self.wait_until_ready(instance, self.keys.start_s):
                 self.ready_s.append(instance.ready_s)
                 return instance
@@ -180,9 +191,9 @@ class Drill:
         return service.readiness or service.liveness or service.readable_path
 
     @contextlib.contextmanager
-    def instance(self) -> Iterator[Instance]:
+    def instance(self, *, is_traced: bool = False) -> Iterator[Instance]:
         """A new instance that is ready, killed at the end if it still runs."""
-        instance = self.start()
+        instance = self.start(is_traced=is_traced)
         try:
             yield instance
         finally:
@@ -191,15 +202,17 @@ class Drill:
     @property
     def calm(self) -> Instance:
         """The instance that rows share which do not stop it; started again if it has exited."""
-        if self._calm is None or self._calm.exit_code is not None:
-            self._calm = self.start()
-        return self._calm
+        with self._lock:
+            if self._calm is None or self._calm.exit_code is not None:
+                self._calm = self.start(is_traced=True)
+            return self._calm
 
     def end(self, instance: Instance) -> None:
         """Kill what is left of an instance."""
         instance.close()
         self.outputs.append(instance.written)
-        self._instances.remove(instance)
+        if instance in self._instances:
+            self._instances.remove(instance)
 
     @property
     def stop_s(self) -> float:
@@ -212,9 +225,9 @@ class Drill:
         """Return the service of an instance, with the paths that were found before."""
         if self._paths is None:
             # While it starts, an answer to one of the usual paths shows nothing about the others.
-            return _Found(self, instance, self.config.paths)
+            return FoundService(self, instance, self.config.paths)
         if instance.token not in self._services:
-            self._services[instance.token] = _Found(self, instance, self._paths)
+            self._services[instance.token] = FoundService(self, instance, self._paths)
         return self._services[instance.token]
 
     def token(self, service: Service) -> str | None:
@@ -259,7 +272,9 @@ class Drill:
         return self.keys.database_path or self.config.safe_read.path
 
     def close(self) -> None:
-        """End everything that was started."""
+        """End everything that was started; nothing more can be."""
+        with self._lock:
+            self._is_closed = True
         try:
             for instance in list(self._instances):
                 if instance.exit_code is None:
@@ -269,23 +284,7 @@ class Drill:
             with contextlib.ExitStack() as stack:
                 stack.callback(self._folder.cleanup)
                 stack.callback(self.collector.close)
+                stack.callback(self._sink.close)
                 stack.callback(self.database.start)
-                for instance in self._instances:
+                for instance in list(self._instances):
                     stack.callback(instance.close)
-
-
-class _Found(Service):
-    """The service of an instance, with the token of the drill."""
-
-    def __init__(self, drill: Drill, instance: Instance, paths: Paths) -> None:
-        client = Client(drill.connector(instance), drill.budget)
-        admin = None
-        if drill.keys.admin_port_variable:
-            admin = Client(Connector(instance.admin_address, None, drill.config.timeout_s), drill.budget)
-        super().__init__(client, admin, replace(drill.config, paths=paths))
-        self._drill = drill
-
-    @cached_property
-    def token(self) -> str | None:
-        """The token; a command is run once, with the URL of the instance that needs it first."""
-        return self._drill.token(self)

@@ -102,7 +102,7 @@ def _stop_under_load(drill: Drill) -> Stop:
             threads.append(threading.Thread(target=_send_slow, args=(drill, instance, stop), daemon=True))
         load.start()
         try:
-            _warm(load)
+            warm(load)
             for thread in threads:
                 thread.start()
             # Until the slow request has arrived; nothing outside shows when.
@@ -125,7 +125,13 @@ def _load(drill: Drill, instance: Instance) -> Load:
     return Load(instance.address, *requests, clients=_CLIENTS)
 
 
-def _warm(load: Load) -> None:
+def warm(load: Load) -> None:
+    """Wait until clients have got responses.
+
+    Raises:
+        Undecided: Requests fail.
+    """
+
     def is_warm() -> bool:
         return min(len(load.new), len(load.kept)) >= _WARM_REQUESTS
 

@@ -81,6 +81,7 @@ ROWS = (
         remedies=(
             Remedy(_PYDANTIC, "Catch the ValidationError of pydantic-settings, print its fields, exit."),
         ),
+        lane="beside",
         judge=_missing_variable,
     ),
     _row(
@@ -93,6 +94,7 @@ ROWS = (
         "exits with another code than 0, names the variable, and prints no traceback.",
         fix="Validate all settings at the start; refuse what cannot be parsed.",
         remedies=(Remedy("Fastify", "env-schema, whose errors name the variable."),),
+        lane="beside",
         judge=_wrong_value,
     ),
     _row(
@@ -106,6 +108,7 @@ ROWS = (
         "configured ones are in the output of any start.",
         fix="Keep secrets in a type whose text is masked, and leave values out of messages about them.",
         remedies=(Remedy(_PYDANTIC, "SecretStr, and hide_input_in_errors=True."),),
+        lane="beside",
         judge=_no_secret,
     ),
 )

@@ -125,6 +125,7 @@ ROWS = (
         "All instances restart together, and the outage lasts longer.",
         how="drill.database_stop is run; liveness is answered 200 or 204 all the time.",
         fix="Check nothing in the liveness probe but that the process answers.",
+        lane="last",
         judge=_liveness,
     ),
     _health(
@@ -135,6 +136,7 @@ ROWS = (
         "One that does not become ready again needs an operator.",
         how="Readiness turns 503 while the database is stopped, and 200 after it was started.",
         fix="Check the database in the readiness probe, with a short timeout.",
+        lane="last",
         judge=_readiness,
     ),
     _health(
@@ -158,6 +160,7 @@ ROWS = (
         how="Clients request drill.database_path while the database is stopped: each gets a response, and "
         "no 5xx but 503, or 504 after a timeout.",
         fix="Map connection errors and timeouts of the database to 503 with Retry-After.",
+        lane="last",
         judge=_outage_status,
     ),
     _data(
@@ -169,6 +172,7 @@ ROWS = (
         how="After drill.database_start, drill.database_path succeeds within drill.start_s.",
         fix="Verify connections of the pool before use, and replace those that fail.",
         remedies=(Remedy("SQLAlchemy", "create_engine(..., pool_pre_ping=True)"),),
+        lane="last",
         judge=_outage_recovery,
     ),
 )

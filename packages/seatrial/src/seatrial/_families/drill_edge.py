@@ -225,6 +225,7 @@ ROWS = (
         remedies=(
             Remedy("FastAPI/uvicorn", "A middleware with asyncio.timeout, and timeouts of the database."),
         ),
+        lane="beside",
         judge=_request_timeout,
     ),
     _row(
@@ -236,6 +237,7 @@ ROWS = (
         how="A head is sent a byte every 0.1 s; the connection is closed within drill.slow_client_s.",
         fix="Set a deadline for the whole head, not only between its bytes.",
         remedies=(Remedy("Fastify", "http: { headersTimeout: 15000 }, connectionTimeout"),),
+        lane="beside",
         judge=partial(_is_cut, "header"),
     ),
     _row(
@@ -247,6 +249,7 @@ ROWS = (
         how="A body is sent a byte every 0.1 s; the connection is closed within drill.slow_client_s.",
         fix="Set a deadline for the whole request.",
         remedies=(Remedy("Fastify", "requestTimeout: 30000"),),
+        lane="beside",
         judge=partial(_is_cut, "body"),
     ),
     _row(
@@ -257,6 +260,7 @@ ROWS = (
         source="RFC 6585, section 4; https://www.rfc-editor.org/rfc/rfc6585#section-4",
         how=f"At most {_LIMIT_REQUESTS} requests for drill.limited_path lead to a 429 with `Retry-After`.",
         fix="Limit by account and by address, and answer with 429 and `Retry-After`.",
+        lane="beside",
         judge=_rate_limit,
     ),
     _row(
@@ -268,6 +272,7 @@ ROWS = (
         how="After the 429, requests with forwarded addresses, and with the path in capital letters, "
         "percent-encoded, with slashes and a query, are not handled.",
         fix="Trust forwarded addresses of known proxies only, and count by route.",
+        lane="beside",
         judge=_evasion,
     ),
 )

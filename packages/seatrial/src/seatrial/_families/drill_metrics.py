@@ -174,6 +174,7 @@ ROWS = (
         "applicable with one process.",
         fix="Keep counters in files or memory that all workers share.",
         remedies=(Remedy("gunicorn", "PROMETHEUS_MULTIPROC_DIR, without mark_process_dead for counters."),),
+        lane="beside",
         judge=_replacement,
     ),
 )

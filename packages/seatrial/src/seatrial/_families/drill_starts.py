@@ -128,6 +128,7 @@ ROWS = (
         how="SIGTERM is sent at six moments of the start; the process exits within the grace period each "
         "time.",
         fix="Install the handler before anything slow, and check its flag before serving.",
+        lane="beside",
         judge=_boot_signal,
     ),
     _row(
@@ -152,6 +153,7 @@ ROWS = (
         "or the problem, and prints no traceback.",
         fix="Catch the error of bind, print one line with address and reason, and exit with 1.",
         remedies=(Remedy("Fastify", "Await app.listen in try/catch, log err.message, process.exit(1)."),),
+        lane="beside",
         judge=_taken_port,
     ),
     _row(
@@ -164,6 +166,7 @@ ROWS = (
         "are answered, and as many workers run as before. Not applicable with one process.",
         fix="Use a server whose main process watches its workers and replaces them.",
         remedies=(Remedy("Node.js", "cluster.on('exit', () => cluster.fork())"),),
+        lane="beside",
         judge=_worker_crash,
     ),
     _row(
@@ -175,6 +178,7 @@ ROWS = (
         how="The service is started with the database stopped. With `waits`, it runs, is not ready, and is "
         "ready once the database is back; with `exits`, it exits with an error and without a traceback.",
         fix="Connect in the background, and let readiness report the state.",
+        lane="last",
         judge=_without_database,
     ),
 )

@@ -93,7 +93,7 @@ def _error_status(drill: Drill) -> Judgement:
 def _collector_away(drill: Drill) -> Judgement:
     path = traced_path(drill)
     _ = traced(drill, path).arrived
-    with drill.instance() as instance:
+    with drill.instance(is_traced=True) as instance:
         client = drill.service(instance).client
         headers = drill.authorization(instance)
         usual = client.get(path, headers=headers).status

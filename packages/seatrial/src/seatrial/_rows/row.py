@@ -10,6 +10,9 @@ from .verdict import Judgement
 Subject = TypeVar("Subject")
 Command = Literal["check", "drill", "image", "manifests"]
 """Commands that judge rows."""
+Lane = Literal["main", "beside", "last"]
+"""When a row is judged: after the ones before it, at the same time as those in the main lane, or alone after
+both."""
 
 
 class Category(StrEnum):
@@ -76,6 +79,7 @@ class Row(Generic[Subject]):
         remedies: How to fix it with certain frameworks.
         is_attack: Whether it sends malformed or hostile requests. Such rows run against loopback
             addresses and against allowed targets only.
+        lane: When it is judged. Rows beside others use nothing that these disturb, and disturb nothing.
     """
 
     id: str
@@ -90,6 +94,7 @@ class Row(Generic[Subject]):
     judge: Callable[[Subject], Judgement]
     remedies: tuple[Remedy, ...] = ()
     is_attack: bool = False
+    lane: Lane = "main"
 
 
 AnyRow = Row[Any]

@@ -1,5 +1,6 @@
 """Limits of a run."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class Budget:
     clock: Callable[[], float] = time.monotonic
     used_requests: int = field(default=0, init=False)
     started: float = field(default=0.0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Begin to count the time."""
@@ -51,6 +53,9 @@ class Budget:
             BudgetExhausted: A limit is reached; the request must not be sent.
         """
         self.check_time()
-        if self.used_requests >= self.requests:
-            raise BudgetExhausted(f"the request budget of {self.requests} is used up; raise --request-budget")
-        self.used_requests += 1
+        with self._lock:
+            if self.used_requests >= self.requests:
+                raise BudgetExhausted(
+                    f"the request budget of {self.requests} is used up; raise --request-budget"
+                )
+            self.used_requests += 1

@@ -1,12 +1,13 @@
-"""Judging rows one after another."""
+"""Judging rows, most of them one after another."""
 
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._rows.row import AnyRow, Command
+from .._rows.row import AnyRow, Command, Lane
 from .._rows.verdict import Evidence, Judgement, NotApplicable, Undecided, Verdict, not_applicable, unknown
 from .budget import Budget, BudgetExhausted
 
@@ -58,18 +59,35 @@ def run_rows(
         budget: Limits; rows that are left when one is reached are unknown.
         required: Identifiers of rows that must pass.
         refused_attacks: Why rows that attack must not run against this target, or empty.
-        progress: Called before each row.
+        progress: Called before each row, from the thread that judges it.
     """
-    results = []
-    for position, row in enumerate(rows):
-        progress(position, len(rows), row)
-        started = time.monotonic()
-        if row.is_attack and refused_attacks:
-            judgement = unknown(refused_attacks)
-        else:
-            judgement = _judge(row, subjects[row.command], budget)
-        results.append(Result(row, judgement, time.monotonic() - started, row.id in required))
-    return results
+    results: dict[str, Result] = {}
+    is_interrupted = threading.Event()
+    positions = {row.id: position for position, row in enumerate(rows)}
+
+    def judge(lane: Lane) -> None:
+        for row in rows:
+            if row.lane != lane or is_interrupted.is_set():
+                continue
+            progress(positions[row.id], len(rows), row)
+            started = time.monotonic()
+            if row.is_attack and refused_attacks:
+                judgement = unknown(refused_attacks)
+            else:
+                judgement = _judge(row, subjects[row.command], budget)
+            results[row.id] = Result(row, judgement, time.monotonic() - started, row.id in required)
+
+    # Not awaited after an exception: what it waits for is closed next.
+    beside = threading.Thread(target=judge, args=("beside",), daemon=True)
+    beside.start()
+    try:
+        judge("main")
+        beside.join()
+        judge("last")
+    except BaseException:
+        is_interrupted.set()
+        raise
+    return [results[row.id] for row in rows]
 
 
 def _judge(row: AnyRow, subject: Any, budget: Budget) -> Judgement:
