@@ -58,7 +58,9 @@ def _module(module: griffe.Module) -> Iterator[str]:
     yield from (
         f"fixture {module.path}.{name}"
         for name, function in sorted(module.functions.items())
-        if not function.is_alias and any("pytest.fixture" in str(each.value) for each in function.decorators)
+        if not name.startswith("_")
+        and not function.is_alias
+        and any("pytest.fixture" in str(each.value) for each in function.decorators)
     )
     for name, submodule in sorted(module.modules.items()):
         if not name.startswith("_") and not submodule.is_alias:

@@ -111,9 +111,10 @@ def test_a_wheel_is_copied_if_an_unprivileged_user_cannot_reach_it(runs: Any, tm
 def test_an_existing_server_is_used_and_its_other_databases_are_kept(
     runs: Any, postgres_server: PostgresServer, redis_server: RedisServer, sql: Any
 ) -> None:
+    other = f"other_{uuid4().hex}"
     with redis.Redis.from_url(f"{redis_server.url}/7") as client:
         client.set("other", "data")
-        sql(postgres_server.url, 'CREATE DATABASE "other"')
+        sql(postgres_server.url, f'CREATE DATABASE "{other}"')
         env = {
             "STARKEEL_TEST_POSTGRES_URL": postgres_server.url,
             "STARKEEL_TEST_REDIS_URL": f"{redis_server.url}/8",
@@ -131,9 +132,45 @@ def test_an_existing_server_is_used_and_its_other_databases_are_kept(
         created = {path.read_text() for path in runs.directory.glob("database-*")}
         assert len(created) >= 4
         assert created.isdisjoint(databases)
-        assert "other" in databases
-        sql(postgres_server.url, 'DROP DATABASE "other"')
+        assert other in databases
+        sql(postgres_server.url, f'DROP DATABASE "{other}"')
         assert client.get("other") == b"data"
+
+
+KEPT = """
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+import asyncpg
+
+async def _connect(url):
+    await (await asyncpg.connect(url)).close()
+
+def test_kept(session_database):
+    kept = vars(session_database)
+    url = kept.setdefault("url", session_database())
+    if url.startswith("postgresql"):
+        asyncio.run(_connect(url))
+    with Path("urls").open("a") as file:
+        file.write(f"{url}\\n")
+"""
+
+
+def test_the_session_databases_of_a_kind_are_kept_for_all_files(
+    runs: Any, postgres_server: PostgresServer, sql: Any
+) -> None:
+    (runs.directory / "test_second.py").write_text(KEPT)
+    env = {"STARKEEL_TEST_POSTGRES_URL": postgres_server.url}
+
+    # A process of pytest-xdist changes the kind within each file.
+    code, output = runs(KEPT, "test_second.py", "--numprocesses", "1", "--dist", "loadfile", env=env)
+
+    assert code == 0, output
+    urls = (runs.directory / "urls").read_text().split()
+    assert [url.partition(":")[0] for url in urls] == ["sqlite", "postgresql"] * 2
+    assert urls[:2] == urls[2:]
+    databases = sql(postgres_server.url, "SELECT string_agg(datname, ' ') FROM pg_database").split()
+    assert urls[1].rpartition("/")[2] not in databases
 
 
 def test_an_invalid_choice_of_servers_is_reported(runs: Any) -> None:

@@ -3,10 +3,12 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -207,19 +209,25 @@ def signing_pem() -> str:
 
 
 @pytest.fixture(scope="session")
-def service(session_database: Callable[[], str], signing_pem: str) -> Iterator[Service]:
-    """A running accounts for all tests: once with SQLite, once with PostgreSQL."""
+def _started(signing_pem: str) -> Iterator[Callable[[Callable[[], str]], Service]]:
+    """Start accounts once with each kind of database; it runs until the end of the run."""
     # All requests come from one address.
     names = ("SIGN_UP", "TOKEN", "SIGN_IN_ACCOUNT", "REFRESH", "PASSWORD", "PROFILE", "DISCOVERY", "MAIL")
     limits = {f"RATE_LIMIT_{name}": "10000/minute" for name in names}
-    env = {
-        "DATABASE_URL": session_database(),
-        "JWT_PRIVATE_KEY": signing_pem,
-        "CORS_ALLOWED_ORIGINS": "https://shop.example.com",
-        **limits,
-    }
-    with running("accounts", env) as service:
-        yield service
+    env = {"JWT_PRIVATE_KEY": signing_pem, "CORS_ALLOWED_ORIGINS": "https://shop.example.com", **limits}
+    with ExitStack() as stack:
+
+        @cache
+        def start(database: Callable[[], str]) -> Service:
+            return stack.enter_context(running("accounts", env | {"DATABASE_URL": database()}))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def service(session_database: Callable[[], str], _started: Callable[[Callable[[], str]], Service]) -> Service:
+    """A running accounts for all tests: once with SQLite, once with PostgreSQL."""
+    return _started(session_database)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -172,10 +174,21 @@ def accounts(accounts_database: Path, signing_pem: str) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def service(accounts: Service, session_database: Callable[[], str]) -> Iterator[Service]:
+def _started(accounts: Service) -> Iterator[Callable[[Callable[[], str]], Service]]:
+    """Start orders once with each kind of database; it runs until the end of the run."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(database: Callable[[], str]) -> Service:
+            return stack.enter_context(running("orders", orders_settings(database(), accounts)))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def service(session_database: Callable[[], str], _started: Callable[[Callable[[], str]], Service]) -> Service:
     """A running orders for all tests: once with SQLite, once with PostgreSQL."""
-    with running("orders", orders_settings(session_database(), accounts)) as service:
-        yield service
+    return _started(session_database)
 
 
 @pytest.fixture

@@ -62,16 +62,38 @@ def database_urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tu
 
 @pytest.fixture(scope="session", params=_DATABASES)
 def session_database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], str]]:
-    """Factory of empty databases for services that tests share: once SQLite, once PostgreSQL."""
+    request: pytest.FixtureRequest, _session_databases: Callable[[pytest.FixtureRequest], Callable[[], str]]
+) -> Callable[[], str]:
+    """Factory of empty databases for services that tests share: once SQLite, once PostgreSQL.
+
+    The factory of a kind is the same for the whole run, and its databases are dropped at the end of the run:
+    a service that is started once for each factory serves the tests of all files.
+    """
+    return _session_databases(request)
+
+
+@pytest.fixture(scope="session")
+def _session_databases(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[pytest.FixtureRequest], Callable[[], str]]]:
+    """Return the factory of a kind. It outlives a change of the kind, as at each file of a parallel run."""
+    factories: dict[str, Callable[[], str]] = {}
     with ExitStack() as stack:
 
-        def create() -> str:
-            file = tmp_path_factory.mktemp("database") / "database.sqlite"
-            return stack.enter_context(_database(request, file))
+        def of(request: pytest.FixtureRequest) -> Callable[[], str]:
+            kind: str = request.param
+            server: PostgresServer | None = None
+            if kind == "postgresql":
+                server = request.getfixturevalue("postgres_server")
 
-        yield create
+            def create() -> str:
+                if server is not None:
+                    return stack.enter_context(server.database())
+                return f"sqlite:///{tmp_path_factory.mktemp('database') / 'database.sqlite'}"
+
+            return factories.setdefault(kind, create)
+
+        yield of
 
 
 @pytest.fixture(scope="session")
