@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from ._queue import Claim
+from ._claim import Claim
 
-_AHEAD_S: Final = 0.1
+_AHEAD_S: Final = 0.25
 """Seconds for which claimed jobs should suffice: many statements and wake-ups are saved where jobs are short,
 and nothing is kept from other processes where they are long."""
 _MAX_AHEAD: Final = 10
