@@ -9,6 +9,7 @@ from starkeel_config import lazy_exports
 
 if TYPE_CHECKING:
     from ._base.errors import (
+        CommitRefusedError,
         DatabaseError,
         DatabaseUnavailable,
         DatabaseUnreachableError,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         SchemaBehindError,
     )
     from ._base.settings import DatabaseSettings
+    from ._driver.last_statement import LastStatement, send_with_commit
     from ._idempotency import IdempotencyPlugin
     from ._outbox.plugin import OutboxPlugin
     from ._outbox.publishing import Broker, BrokerUnavailableError
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from ._plugin import DatabasePlugin, database_of
     from ._retention import delete_batch, deleting
     from ._session.conflict_retry import repeat_conflicts
+    from ._session.lazy import LazySession
     from ._session.unit_of_work import UnitOfWorkIsOverError, after_commit, read_only
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "_base.errors": [
+                "CommitRefusedError",
                 "DatabaseUnreachableError",
                 "DatabaseError",
                 "DatabaseUnavailable",
@@ -43,6 +47,7 @@ else:
                 "SchemaBehindError",
             ],
             "_base.settings": ["DatabaseSettings"],
+            "_driver.last_statement": ["LastStatement", "send_with_commit"],
             "_idempotency": ["IdempotencyPlugin"],
             "_outbox.plugin": ["OutboxPlugin"],
             "_outbox.publishing": ["Broker", "BrokerUnavailableError"],
@@ -51,6 +56,7 @@ else:
             "_plugin": ["DatabasePlugin", "database_of"],
             "_retention": ["delete_batch", "deleting"],
             "_session.conflict_retry": ["repeat_conflicts"],
+            "_session.lazy": ["LazySession"],
             "_session.unit_of_work": ["UnitOfWorkIsOverError", "after_commit", "read_only"],
         },
         renamed={
@@ -66,6 +72,7 @@ __all__ = [
     "GAP",
     "Broker",
     "BrokerUnavailableError",
+    "CommitRefusedError",
     "DatabaseError",
     "DatabasePlugin",
     "DatabaseSettings",
@@ -73,6 +80,8 @@ __all__ = [
     "DatabaseUnreachableError",
     "Event",
     "IdempotencyPlugin",
+    "LastStatement",
+    "LazySession",
     "MigrationError",
     "NewerDatabaseError",
     "NotADatabaseError",
@@ -87,4 +96,5 @@ __all__ = [
     "deleting",
     "read_only",
     "repeat_conflicts",
+    "send_with_commit",
 ]

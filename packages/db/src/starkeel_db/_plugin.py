@@ -29,8 +29,8 @@ from ._migrations.autogenerate import write_revision
 from ._migrations.lint import blocking_operations, pending_sql
 from ._migrations.runner import Migrations, set_newer, set_pending
 from ._migrations.scripts import Scripts
-from ._session.commits import close
 from ._session.conflict_retry import add_retries, note_conflict
+from ._session.lazy import LazySession, unit_of_work
 from ._session.unit_of_work import UnitOfWorkProvider
 
 log = structlog.get_logger(__name__)
@@ -113,15 +113,12 @@ class DatabasePlugin(InitPlugin, ReceiveRoutePlugin):
             DatabaseUnavailable: The database cannot be used.
             ReadOnlySessionError: A session with `reads_only` executed a statement that writes.
         """
-        sessions = self._opened().sessions
-        session = sessions.make(read_only=reads_only)
-        try:
-            yield session
-            if session.in_transaction() and not reads_only:
-                await sessions.commits.commit(session)
-        finally:
-            if not sessions.commits.is_running(session):
-                await close(session)
+        async with unit_of_work(self._opened().sessions, reads_only=reads_only) as lazy:
+            yield lazy.get()
+
+    def lazy_session(self) -> AbstractAsyncContextManager[LazySession]:
+        """Open a unit of work as `session` does, whose session is created when it is first used."""
+        return unit_of_work(self._opened().sessions)
 
     async def connect(self) -> None:
         """Wait until the database answers.

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, get_typ
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 from starkeel_config import Backoff
+from starkeel_db import LazySession
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,19 +43,26 @@ class JobContext:
     """The first argument of a job's function.
 
     Attributes:
-        session: Session of the job's unit of work. What is written with it is committed together with the
-            success of the job: it takes effect exactly once.
         job_id: Id of the job.
         attempt: Number of this attempt, from 1.
     """
 
-    __slots__ = ("_resources", "attempt", "job_id", "session")
+    __slots__ = ("_resources", "_session", "attempt", "job_id")
 
-    def __init__(self, session: AsyncSession, job_id: int, attempt: int, resources: Sequence[object]) -> None:
-        self.session = session
+    def __init__(self, session: LazySession, job_id: int, attempt: int, resources: Sequence[object]) -> None:
+        self._session = session
         self.job_id = job_id
         self.attempt = attempt
         self._resources = resources
+
+    @property
+    def session(self) -> AsyncSession:
+        """Session of the job's unit of work.
+
+        What is written with it is committed together with the success of the job: it takes effect exactly
+        once.
+        """
+        return self._session.get()
 
     def resource(self, kind: type[T]) -> T:
         """Return the object of a type that was passed to the `JobsPlugin` as one of its `resources`.

@@ -10,13 +10,14 @@ from typing import Any, Final
 import structlog
 from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
-from starkeel_db import DatabasePlugin, DatabaseUnavailable
+from starkeel_db import CommitRefusedError, DatabasePlugin, DatabaseUnavailable
 
+from ._claim import Claim
 from ._definition import InvalidArgumentsError, Job, JobContext
 from ._enqueuing import TRACEPARENT, propagator
 from ._metrics import Result, job_metrics
 from ._outage import AWAY, completed, log_failure
-from ._queue import Claim, JobQueue
+from ._queue import JobQueue
 from ._successes import Successes
 
 log = structlog.get_logger(__name__)
@@ -93,36 +94,32 @@ class JobExecutor:
     async def _perform_together(self, claims: Sequence[Claim]) -> list[float]:
         """Execute jobs one after another, and commit them with their successes; return their seconds."""
         job, seconds = self._jobs[claims[0].name], []
-        async with self._database.session() as session:
+        async with self._database.lazy_session() as lazy:
             for claim in claims:
                 began = time.monotonic()
                 with self._observed(claim):
-                    context = JobContext(session, claim.job_id, claim.attempt, self._resources)
+                    context = JobContext(lazy, claim.job_id, claim.attempt, self._resources)
                     async with asyncio.timeout(job.timeout_s):
                         await job.handler(context, **job.decode(claim.arguments))
                 seconds.append(time.monotonic() - began)
-            if len(await self._queue.succeed_all(session, claims)) < len(claims):
+            if len(await self._queue.succeed_all(lazy.get(), claims)) < len(claims):
                 raise LostJobError
         return seconds
 
     def _count(self, claim: Claim, result: Result, seconds: float) -> None:
         if result == "succeeded":
             log.info("job succeeded", duration_ms=round(seconds * 1000, 1))
-        self._metrics.results.labels(job=claim.name, result=result).inc()
-        self._metrics.duration.labels(job=claim.name).observe(seconds)
+        self._metrics.note(claim.name, result, seconds)
 
     @contextmanager
     def _observed(self, claim: Claim) -> Iterator[Span]:
         """Bind the log lines of a job, and open its span."""
-        carrier = {} if claim.traceparent is None else {TRACEPARENT: claim.traceparent}
-        producer = trace.get_current_span(propagator.extract(carrier)).get_span_context()
-        links = [Link(producer)] if producer.is_valid else []
         with (
             structlog.contextvars.bound_contextvars(**_bound(claim)),
             self._tracer.start_as_current_span(
                 f"process {claim.name}",
                 kind=SpanKind.CONSUMER,
-                links=links,
+                links=_links(claim),
                 attributes={
                     "messaging.system": "starkeel_jobs",
                     "messaging.operation.type": "process",
@@ -144,7 +141,7 @@ class JobExecutor:
         try:
             async with asyncio.timeout(job.timeout_s) as limit:
                 is_recorded = await self._perform(job, claim)
-        except LostJobError:
+        except (LostJobError, CommitRefusedError):
             log.warning("job lost", reason="another process has taken it over")
             return "lost"
         except asyncio.CancelledError:
@@ -175,16 +172,21 @@ class JobExecutor:
     async def _perform(self, job: Job[Any], claim: Claim) -> bool:
         """Execute a job; return whether its success is recorded, as a part of its unit of work."""
         arguments = job.decode(claim.arguments)
-        async with self._database.session() as session:
-            context = JobContext(session, claim.job_id, claim.attempt, self._resources)
+        async with self._database.lazy_session() as lazy:
+            context = JobContext(lazy, claim.job_id, claim.attempt, self._resources)
             await job.handler(context, **arguments)
-            if not session.in_transaction():
+            session = lazy.made
+            if session is None or not session.in_transaction():
                 # The job has not used it: its success needs no transaction of its own.
                 return False
             # In the unit of work of the job: its changes and its success are committed together.
-            if not await self._queue.succeed(session, claim):
-                raise LostJobError
-        return True
+            if not self._queue.is_postgres:
+                if not await self._queue.succeed(session, claim):
+                    raise LostJobError
+                return True
+            last = await self._queue.succeed_with_commit(session, claim)
+        # Where the session has written nothing, there was no commit.
+        return last.is_sent
 
     async def _record_success(self, claim: Claim) -> Result:
         recorded = self._successes.record(claim)
@@ -245,6 +247,15 @@ class JobExecutor:
 def _bound(claim: Claim) -> dict[str, Any]:
     bound = {"job": claim.name, "job_id": claim.job_id, "attempt": claim.attempt}
     return bound if claim.request_id is None else bound | {"request_id": claim.request_id}
+
+
+def _links(claim: Claim) -> list[Link]:
+    """Return a link to the span in which a job was enqueued."""
+    if claim.traceparent is None:
+        return []
+    context = propagator.extract({TRACEPARENT: claim.traceparent})
+    producer = trace.get_current_span(context).get_span_context()
+    return [Link(producer)] if producer.is_valid else []
 
 
 def _describe(error: Exception) -> str:

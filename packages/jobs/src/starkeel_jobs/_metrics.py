@@ -35,6 +35,15 @@ class JobMetrics:
         self.failed = gauge("jobs_failed", "Jobs whose attempts are exhausted and that are kept.")
         self.oldest_s = gauge("jobs_oldest_due_seconds", "Time for which the oldest due job has waited.")
 
+        # Looking up a series takes longer than counting.
+        self._result = cache(lambda job, result: self.results.labels(job=job, result=result))
+        self._duration = cache(lambda job: self.duration.labels(job=job))
+
+    def note(self, job: str, result: Result, seconds: float) -> None:
+        """Count an attempt with its result and its duration."""
+        self._result(job, result).inc()
+        self._duration(job).observe(seconds)
+
     def expect(self, jobs: Iterable[str], schedules: Iterable[str]) -> None:
         """Create series that start at 0: `rate()` does not count the first sample as an increase."""
         for name in jobs:

@@ -6,12 +6,14 @@ Times are those of the database on PostgreSQL, so that processes with different 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Integer,
     Select,
+    String,
     Update,
     and_,
     bindparam,
@@ -20,39 +22,14 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
+from starkeel_db import LastStatement, send_with_commit
 
+from ._claim import LOST, SUCCEEDED, Claim
 from ._definition import Job
 from ._tables import JobTables
-
-# As one statement, whatever their number.
-# Arguments, which may be personal data, are kept for as long as they are needed.
-_SUCCEEDED: Final = text("""
-UPDATE jobs SET state = 'succeeded', arguments = '{}', finished_at = now(), error = NULL
-FROM unnest(CAST(:ids AS bigint[]), CAST(:attempts AS integer[])) AS done (id, attempt)
-WHERE jobs.id = done.id AND jobs.attempts = done.attempt AND jobs.state = 'running' AND jobs.worker = :worker
-RETURNING jobs.id
-""")
-
-
-class Claim(NamedTuple):
-    """A job that a process has begun to execute.
-
-    Attributes:
-        attempt: Number of this attempt; with it and the process a late result is recognized.
-    """
-
-    job_id: int
-    name: str
-    arguments: str
-    attempt: int
-    rank: int
-    worker: str
-    traceparent: str | None
-    request_id: str | None
 
 
 class JobQueue:
@@ -98,6 +75,8 @@ class JobQueue:
         """
         unlimited = [job for job in jobs if job.concurrency is None]
         limited = [job for job in jobs if job.concurrency is not None]
+        if not limited:
+            await self._without_transaction(session)
         claims: list[Claim] = []
         # First, because their number is limited: a backlog of the others would hold them back.
         for job in limited:
@@ -105,6 +84,11 @@ class JobQueue:
                 claims += await self._claim(session, [job.name], worker, min(room, free - len(claims)))
         claims += await self._claim(session, [job.name for job in unlimited], worker, limit - len(claims))
         return sorted(claims, key=lambda claim: (claim.rank, claim.job_id))
+
+    async def _without_transaction(self, session: AsyncSession) -> None:
+        """Save the round trips of BEGIN and COMMIT for the only statement of a session."""
+        if self.is_postgres:
+            await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
 
     async def _claim(
         self, session: AsyncSession, names: Sequence[str], worker: str, limit: int
@@ -121,7 +105,7 @@ class JobQueue:
             .where(
                 columns.state == "queued",
                 columns.due_at <= self.now,
-                columns.name.in_(bindparam("names", expanding=True)),
+                self._has_name(),
                 self._is_next(),
             )
             .order_by(columns.rank, columns.due_at, columns.id)
@@ -148,6 +132,13 @@ class JobQueue:
                 columns.request_id,
             )
         )
+
+    def _has_name(self) -> ColumnElement[bool]:
+        """Return the condition that a job has one of the given names."""
+        if self.is_postgres:
+            # One parameter, so that the text does not have to be built for each execution.
+            return self._jobs.c.name == func.any(bindparam("names", type_=ARRAY(String)))
+        return self._jobs.c.name.in_(bindparam("names", expanding=True))
 
     def _is_among(self, ids: Select[int]) -> ColumnElement[bool]:
         """Return the condition that a job is one of those of a query."""
@@ -209,13 +200,22 @@ class JobQueue:
         values = {"job_id": claim.job_id, "claimed_by": claim.worker, "attempt": claim.attempt}
         return (await session.execute(self._succeeded, values)).first() is not None
 
+    async def succeed_with_commit(self, session: AsyncSession, claim: Claim) -> LastStatement:
+        """Record a success together with the commit of the job's unit of work on PostgreSQL.
+
+        If another process has taken the job over, the commit fails with `CommitRefusedError`.
+        """
+        return await send_with_commit(session, claim.succeeded(), refusal=LOST)
+
     async def succeed_all(self, session: AsyncSession, claims: Sequence[Claim]) -> set[int]:
         """Record successes of jobs of one process; return the ids of those that it has not lost."""
         if not self.is_postgres:
             return {claim.job_id for claim in claims if await self.succeed(session, claim)}
+        if not session.in_transaction():
+            await self._without_transaction(session)
         ids, attempts = [claim.job_id for claim in claims], [claim.attempt for claim in claims]
         values = {"ids": ids, "attempts": attempts, "worker": claims[0].worker}
-        return set((await session.scalars(_SUCCEEDED, values)).all())
+        return set((await session.scalars(SUCCEEDED, values)).all())
 
     async def retry(self, session: AsyncSession, claim: Claim, *, error: str, pause_s: float) -> bool:
         """Record a failed attempt; the job is executed again after a pause."""
@@ -244,6 +244,14 @@ class JobQueue:
             .returning(columns.id)
         )
         return set((await session.scalars(alive)).all())
+
+    async def give_back_unknown(self, session: AsyncSession, worker: str, ids: Collection[int]) -> None:
+        """Queue jobs whose claim had no answer, such as when its connection was lost at the commit."""
+        columns = self._jobs.c
+        again = update(self._jobs).where(
+            columns.id.in_(ids), columns.state == "running", columns.worker == worker
+        )
+        await session.execute(again.values(state="queued", worker=None, attempts=columns.attempts - 1))
 
     async def take_over(self, session: AsyncSession, *, heartbeat_s: float) -> list[int]:
         """Queue the jobs of processes that have shown no sign of life; return their ids."""

@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from ._claim import Claim
 from ._definition import Job
-from ._queue import Claim
 
-_AHEAD_S: Final = 0.1
+_AHEAD_S: Final = 0.25
 """Seconds for which claimed jobs should suffice: many statements and wake-ups are saved where jobs are short,
 and nothing is kept from other processes where they are long."""
 _MAX_AHEAD: Final = 10

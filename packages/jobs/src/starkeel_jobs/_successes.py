@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from starkeel_db import DatabasePlugin
 
+from ._claim import Claim
 from ._outage import AWAY, completed, log_failure
-from ._queue import Claim, JobQueue
+from ._queue import JobQueue
 
 
 class Successes:

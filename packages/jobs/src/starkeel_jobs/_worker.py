@@ -12,12 +12,13 @@ from typing import Any, Final
 import structlog
 from starkeel_db import DatabasePlugin
 
+from ._claim import Claim
 from ._definition import Job
 from ._executor import JobExecutor
 from ._metrics import job_metrics
 from ._operations import Operations
 from ._outage import AWAY, completed, log_failure
-from ._queue import Claim, JobQueue
+from ._queue import JobQueue
 from ._ready import Ready
 from ._settings import JobSettings
 from ._wakeup import Wakeup
@@ -200,16 +201,31 @@ class JobWorker:
         except Exception as error:  # noqa: BLE001 - another process takes them over
             log_failure("claimed jobs not given back", error)
 
+    def _unknown(self, ids: set[int]) -> set[int]:
+        """Return the jobs that this process neither executes nor keeps ready."""
+        return ids - set(self._running) - self._ready.ids()
+
+    async def _give_back_unknown(self, ids: set[int]) -> None:
+        async def give_back() -> None:
+            # A claim that is being made ends first.
+            async with self._claiming, self._database.session() as session:
+                await self._queue.give_back_unknown(session, self._name, self._unknown(ids))
+
+        try:
+            await completed(give_back)
+        except Exception as error:  # noqa: BLE001 - repeated after the next sign of life
+            log_failure("claimed jobs not given back", error)
+
     async def _show_alive(self, tasks: asyncio.TaskGroup) -> None:
         """Show that this process is alive, and take over the jobs of those that do not."""
 
         async def show() -> tuple[set[int], list[int]]:
             async with self._database.session() as session:
-                has_jobs = bool(self._running or self._ready)
-                mine = await self._queue.show_alive(session, self._name) if has_jobs else set()
+                mine = await self._queue.show_alive(session, self._name)
                 return mine, await self._queue.take_over(session, heartbeat_s=self._settings.heartbeat_s)
 
         missing: set[int] = set()
+        unknown: set[int] = set()
         while True:
             began, running, ready = time.monotonic(), set(self._running), self._ready.ids()
             try:
@@ -231,6 +247,10 @@ class JobWorker:
                         self._executor.lost.add(job_id)
                         task.cancel()
                 self._executor.lost &= set(self._running)
+                # Twice unknown: the claim that returned them has had no answer.
+                unknown, before = self._unknown(mine), unknown
+                if unknown & before:
+                    await self._give_back_unknown(unknown & before)
             await asyncio.sleep(self._settings.heartbeat_s / 4)
 
     async def _count(self) -> None:

@@ -45,6 +45,10 @@ class ReadOnlySessionError(RuntimeError):
         )
 
 
+class CommitRefusedError(RuntimeError):
+    """The last statement of a transaction refused its commit, see `send_with_commit`; it was rolled back."""
+
+
 class DatabaseError(Exception):
     """Base of the errors that prevent a start; the message is one line and holds no secret.
 

@@ -9,7 +9,8 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]  # untyped upstream
 
 from .._base.dsn import Address, PostgresUrl
-from .._base.errors import DatabaseUnavailable
+from .._base.errors import CommitRefusedError, DatabaseUnavailable
+from .last_statement import LastStatement
 from .statements import Open
 
 _REASONS = {
@@ -19,10 +20,40 @@ _REASONS = {
     "53300": "it has no free connection slots",
     "57P03": "it is starting or stopping",
 }
+_COMMIT = "COMMIT;"
+_ROLLBACK = "ROLLBACK;"
+_ENDS = frozenset({_COMMIT, _ROLLBACK})
+"""Statements of asyncpg's transactions."""
 _LASTING = frozenset({"28P01", "28000", "3D000"})
 _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, ConnectionError, ssl.SSLError)
 """With or without TLS; the password may be wrong as well."""
 _FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+class Connection(asyncpg.Connection):  # type: ignore[misc]  # untyped upstream
+    """A connection that sends the last statement of a transaction together with its COMMIT."""
+
+    last_statement: LastStatement | None = None
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
+        """Execute a statement, or several without parameters in one round trip."""
+        last = self.last_statement
+        if last is None or query not in _ENDS:
+            return str(await super().execute(query, *args, timeout=timeout))
+        self.last_statement = None
+        if query != _COMMIT:
+            return str(await super().execute(query, timeout=timeout))
+        try:
+            status = await super().execute(f"{last.text}; {query}", timeout=timeout)
+        except asyncpg.PostgresError as error:
+            if self.is_in_transaction():
+                # The statement has failed, and COMMIT was not executed.
+                await super().execute(_ROLLBACK, timeout=timeout)
+            if last.refusal in str(error):
+                raise CommitRefusedError from error
+            raise
+        last.is_sent = True
+        return str(status)
 
 
 def postgres_opener(
@@ -56,6 +87,7 @@ def postgres_opener(
             timeout=timeout_s,
             server_settings=settings,
             target_session_attrs=url.session_attrs,
+            connection_class=Connection,
             **options,
         )
 

@@ -24,6 +24,7 @@ from .._base.errors import (
 )
 from .._base.settings import DatabaseSettings
 from .._compat import check, connect_unnamed
+from .._driver.last_statement import forget_last_statements
 from .._driver.pool import ElasticPool, check_connections
 from .._driver.stale_plans import heal_stale_plans
 from .._driver.statements import Open, StatementMonitor
@@ -90,6 +91,7 @@ def pooled_engine(
         enforce_deadlines(engine.sync_engine)
         heal_stale_plans(engine.sync_engine)
         note_failures(engine.sync_engine)
+        forget_last_statements(engine.sync_engine)
     return engine, pool
 
 

@@ -7,7 +7,7 @@ import anyio
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .._base.errors import reason_of
+from .._base.errors import CommitRefusedError, reason_of
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,9 @@ class Commits:
 async def _commit(session: AsyncSession) -> None:
     try:
         await session.commit()
+    except CommitRefusedError:
+        await close(session)
+        raise
     except Exception as error:
         log.error("commit failed", error=type(error).__name__, reason=reason_of(error))
         await close(session)
@@ -70,6 +73,10 @@ async def _commit(session: AsyncSession) -> None:
 
 async def close(session: AsyncSession) -> None:
     """Roll back and release the connection, shielded from cancellation, within `CLOSE_S`."""
+    if not session.in_transaction():
+        # It has no connection to wait for.
+        session.sync_session.close()
+        return
     with anyio.move_on_after(CLOSE_S, shield=True) as scope:
         await session.close()
     if scope.cancelled_caught:
