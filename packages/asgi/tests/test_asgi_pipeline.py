@@ -1,17 +1,12 @@
 """The pipeline around an application: order of layers, facts, headers, gates and errors."""
 
-import py_compile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.machinery import SourcelessFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 from typing import Any
 
 import pytest
 import starkeel_asgi._compat as compat
 from litestar import Litestar, Request, asgi, get, post
-from litestar._asgi import asgi_router
 from litestar.config.cors import CORSConfig
 from litestar.params import FromPath
 from litestar.response import ServerSentEvent
@@ -166,30 +161,6 @@ async def test_a_router_that_is_not_known_serves_the_same(monkeypatch: pytest.Mo
         ]
 
     assert direct == through_router
-
-
-def test_the_router_in_use_is_known_with_and_without_its_source(tmp_path: Path) -> None:
-    source = tmp_path / "router.py"
-    source.write_text(
-        Path(asgi_router.__file__)
-        .read_text(encoding="utf-8")
-        .replace("self._app_except", "self._other_except"),
-        encoding="utf-8",
-    )
-    compiled = tmp_path / "changed.pyc"
-    py_compile.compile(str(source), cfile=str(compiled), doraise=True)
-    py_compile.compile(asgi_router.__file__, cfile=str(tmp_path / "same.pyc"), doraise=True)
-    source.unlink()
-
-    assert compat._code_digest(asgi_router.ASGIRouter.__call__) in compat._KNOWN_ROUTERS
-    for name, is_known in (("same", True), ("changed", False)):
-        loader = SourcelessFileLoader(name, str(tmp_path / f"{name}.pyc"))
-        spec = spec_from_loader(name, loader)
-        assert spec is not None
-        router = module_from_spec(spec)
-        loader.exec_module(router)
-        digest = compat._code_digest(router.ASGIRouter.__call__)
-        assert (digest in compat._KNOWN_ROUTERS) is is_known
 
 
 async def test_an_invalid_host_is_rejected_each_time() -> None:

@@ -1,6 +1,7 @@
 """Services as separate processes, observed from outside."""
 
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,9 +32,10 @@ class Service:
     Every wait that fails raises an `AssertionError` with the output of the process.
     """
 
-    def __init__(self, name: str, process: Process) -> None:
+    def __init__(self, name: str, process: Process, *, certificate: tuple[Path, Path] | None = None) -> None:
         self.name = name
         self._process = process
+        self._certificate = certificate
         self._leaks = LeakCheck(name) if name in CHECKED else None
 
     @property
@@ -56,9 +58,14 @@ class Service:
     def client(self) -> httpx2.Client:
         """HTTP client of the service with a timeout and kept-alive connections; thread-safe."""
         # Proxies do not apply to this machine, and no known authority signed a test's certificate.
-        is_plain = self.url.startswith("http:")
+        verify: ssl.SSLContext | bool = self.url.startswith("http:")
+        if self._certificate is not None:
+            verify = ssl.create_default_context()
+            verify.keylog_filename = None  # type: ignore[assignment]  # typeshed has no None, which disables it
+            verify.check_hostname, verify.verify_mode = False, ssl.CERT_NONE
+            verify.load_cert_chain(*self._certificate)
         client = httpx2.Client if self._leaks is None else partial(_CheckedClient, self._leaks)
-        return client(base_url=self.url, timeout=_REQUEST_S, trust_env=False, verify=is_plain)
+        return client(base_url=self.url, timeout=_REQUEST_S, trust_env=False, verify=verify)
 
     def metrics(self) -> list[Sample]:
         """Return every sample of the admin port's `/metrics`."""
@@ -185,6 +192,7 @@ def running(
     *,
     until: Literal["ready", "started"] = "ready",
     timeout_s: float = _START_S,
+    certificate: tuple[Path, Path] | None = None,
 ) -> Iterator[Service]:
     """Run a service as a separate process until the block ends.
 
@@ -194,6 +202,8 @@ def running(
             only `PATH`, `HOME` and `LANG` are passed on.
         until: State to wait for before the block; `started` for a service that does not become ready.
         timeout_s: Seconds to reach that state.
+        certificate: Files of the certificate and its key that `Service.client` presents, for a service with
+            `TLS_CLIENT_CA_FILE`.
 
     Raises:
         AssertionError: The state was not reached, or, after a block without an exception, the exit code on
@@ -201,7 +211,7 @@ def running(
     """
     with (
         temporary_directory(f"{service}-") as directory,
-        closing(Service(service, _start(service, [], env, directory))) as handle,
+        closing(Service(service, _start(service, [], env, directory), certificate=certificate)) as handle,
     ):
         handle.wait_until(until, timeout_s)
         yield handle

@@ -68,8 +68,8 @@ LastEventId = Annotated[
         200: ResponseSpec(
             Annotated[str, Parameter(schema_extra=_EVENTS)],  # type: ignore[arg-type]  # Litestar reads it
             description="Server-sent events: `order.created`, `order.changed`, `order.cancelled`; `gap`, with"
-            " `last_event_id`, if events after that one may be deleted: read the orders anew; and `end`, with"
-            " the reason, if the service ends the stream.",
+            " `last_event_id`, if events after that one may be deleted: read the orders again; and `end`,"
+            " with the reason, if the service ends the stream.",
             generate_examples=False,
             examples=[Example(value=_EXAMPLE)],
             media_type="text/event-stream",

@@ -68,7 +68,7 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventGap(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="gap"):
-    """Events after `last_event_id` may be deleted: a client must read the orders anew."""
+    """Events after `last_event_id` may be deleted: a client must read the orders again."""
 
     id: Annotated[str, Meta(description="Opaque value for `Last-Event-ID`.")]
     last_event_id: str

@@ -104,7 +104,7 @@ class OutboxPlugin(InitPlugin):
 
         If events after `after` may be deleted, as the retention is over, or while the subscriber reads
         slowly, the next event has the kind `GAP` and the payload `{"last_event_id": "..."}`: the subscriber
-        must read the state anew. Position 0 stands for all stored events, without a gap.
+        must read the state again. Position 0 stands for all stored events, without a gap.
 
         Raises:
             DatabaseUnavailable: The current position cannot be read.

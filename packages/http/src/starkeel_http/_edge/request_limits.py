@@ -28,7 +28,7 @@ class RequestLimits:
         headers, scope = exchange.headers, exchange.scope
         # In C: a sum over the fields would cost more than everything else that the edge does here.
         return (
-            len(_joined(headers)) + len(_joined(headers.values())) > self._header_bytes
+            len(_joined([*headers, *headers.values()])) > self._header_bytes
             or len(exchange.facts[2]) > self._headers
             or len(scope["query_string"]) + len(scope.get("raw_path") or b"") > self._url_bytes
         )
