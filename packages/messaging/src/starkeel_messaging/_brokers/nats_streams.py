@@ -192,7 +192,7 @@ class NatsStreams:
         number, end = oldest.seq + 1, min(info.state.last_seq + 1, oldest.seq + limit)
         left = MAX_READ_BYTES - len(entries[0].body)
         largest = max(1, len(entries[0].body))
-        while number < end and left > 0:
+        while number < end and left >= largest:
             # As many as fit if none is larger than those before.
             chunk = range(number, min(end, number + max(1, min(_AT_ONCE, left // largest))))
             found = await asyncio.gather(*(self._message(topic, each) for each in chunk))

@@ -10,7 +10,7 @@ def client_context(query: Mapping[str, Sequence[str]]) -> ssl.SSLContext:
     Args:
         query: Options of the URL: `ssl_ca_certs`, and `ssl_certfile` with `ssl_keyfile`.
     """
-    context = ssl.create_default_context(cafile=query.get("ssl_ca_certs", [None])[0])  # type: ignore[list-item]
+    context = ssl.create_default_context(cafile=query.get("ssl_ca_certs", [None])[0])
     # SSLKEYLOGFILE in the environment would write the keys of all connections to a file.
     context.keylog_filename = None  # type: ignore[assignment]  # typeshed has no None, which disables it
     if "ssl_certfile" in query:
