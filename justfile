@@ -78,7 +78,7 @@ drill *args:
 bench *args:
     @uv run --quiet --frozen python -m tools.bench "$@"
 
-# Judge the services, manifests and images by seatrial's checklist (just trial --image orders=orders.tar)
+# Judge services, manifests and images by seatrial's checklist (just trial --drill --image orders=orders.tar)
 [group('quality')]
 trial *args:
     @uv run --quiet --frozen python -m tools.trial "$@"

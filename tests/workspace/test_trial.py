@@ -1,26 +1,40 @@
 """`just trial`: its results, the tables made of them, and what makes it fail."""
 
 import json
+import os
+import socket
+import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from starkeel_testing import wait_until
 
+from tests.support.programs import free_port
 from tests.support.wheels import run as run_command
 from tools.generate import checklist
 from tools.registry import ROOT
+from tools.trial.controlled_database import controlled_database
+from tools.trial.disturbed import ENDLESS_PATH, ERROR_PATH
+from tools.trial.drills import rows_for_absent
 from tools.trial.peers import PEERS
 from tools.trial.results import Results, RowResult, differences, read_results, results_of
 from tools.trial.static_subjects import images
 from tools.trial.subject import Subject, Trial, TrialError, merged, run, subject_keys, toml
 
 RESULTS = read_results(ROOT / checklist.RESULTS)
-JUDGED = ("check", "manifests")
+JUDGED = {"check", "manifests"}
+PEER_KEYS = {"required_variable": "JWT_SECRET"}
+"""What a peer has of what not every service has."""
 POD = """
 apiVersion: v1
 kind: Pod
@@ -31,13 +45,18 @@ spec: {containers: [{name: shop, image: shop}]}
 
 def test_the_committed_results_are_of_the_present_catalogue() -> None:
     catalogue = json.loads(run_command([sys.executable, "-m", "seatrial", "rows", "--json"], cwd=ROOT))
-    expected = {row["id"]: row["title"] for row in catalogue if row["command"] in JUDGED}
+    judged = {row.command for row in RESULTS.rows}
+    assert judged >= JUDGED
+    expected = {row["id"]: row["title"] for row in catalogue if row["command"] in judged}
     assert {row.id: row.title for row in RESULTS.rows} == expected
 
 
 def test_the_comparison_is_of_the_present_catalogue() -> None:
     peers = read_results(ROOT / checklist.COMPARISON)
-    own = {row.id: row.title for row in RESULTS.rows if row.command == "check"}
+    catalogue = json.loads(run_command([sys.executable, "-m", "seatrial", "rows", "--json"], cwd=ROOT))
+    judged = {row.command for row in peers.rows}
+    own = {row["id"]: row["title"] for row in catalogue if row["command"] in judged}
+    own = {row: title for row, title in own.items() if row not in rows_for_absent(PEER_KEYS)}
     assert {row.id: row.title for row in peers.rows} == own
     assert all(row.verdicts.keys() == peers.versions.keys() for row in peers.rows)
     assert peers.versions.keys() == {peer.title for peer in PEERS}
@@ -146,3 +165,55 @@ def test_keys_of_a_run_override_those_of_the_file() -> None:
     base = {"url": "a", "auth": {"scheme": "Bearer", "token": "x"}}
     expected = {"url": "a", "auth": {"scheme": "Bearer", "token": "y"}}
     assert merged(base, {"auth": {"token": "y"}}) == expected
+
+
+def test_commands_stop_and_start_the_database() -> None:
+    with controlled_database() as database, database.server.database() as url:
+        port = urlsplit(url).port
+        assert port is not None
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        run_command(database.command("stop"), cwd=ROOT)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+        run_command(database.command("start"), cwd=ROOT)
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def test_rows_about_what_a_service_does_not_have_are_left_out() -> None:
+    assert "lifecycle-websocket" in rows_for_absent({"stream_path": "/events"})
+    assert "lifecycle-event-stream" not in rows_for_absent({"stream_path": "/events"})
+    catalogue = json.loads(run_command([sys.executable, "-m", "seatrial", "rows", "--json"], cwd=ROOT))
+    assert set(rows_for_absent({})) <= {row["id"] for row in catalogue if row["command"] == "drill"}
+
+
+@contextmanager
+def running_disturbed(name: str, environ: dict[str, str], folder: Path) -> Iterator[str]:
+    port = free_port()
+    own = {"ENVIRONMENT": "development", "HOST": "127.0.0.1", "PORT": str(port), "METRICS_PORT": "0"}
+    command = [sys.executable, "-m", "tools.trial.disturbed", name]
+    inherited = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    with open(folder / "output", "wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env={**inherited, **own, **environ}, stdout=output)
+    try:
+        wait_until(lambda: is_ready(port), timeout_s=90, what=f"{name} to be ready")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def is_ready(port: int) -> bool:
+    try:
+        return httpx2.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_the_routes_of_a_drill_are_behind_the_layers_of_the_service(tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": f"sqlite:///{tmp_path}/orders.db", "REQUEST_TIMEOUT_SECONDS": "0.5"}
+    with running_disturbed("orders", environ, tmp_path) as url:
+        assert httpx2.get(f"{url}{ENDLESS_PATH}", timeout=30).status_code == 504
+        failed = httpx2.get(f"{url}{ERROR_PATH}", timeout=30)
+    assert failed.status_code == 500
+    assert failed.headers["content-type"] == "application/problem+json"
+    assert "a fault of the program" not in failed.text

@@ -60,7 +60,7 @@ def _counts(rows: Sequence[RowResult]) -> str:
 
 
 def comparison_tables(own: Results, peers: Results) -> str:
-    """Return the number of verdicts by stack, and the rows that apply to at least one other stack."""
+    """Return the number of verdicts by stack, and the rows judged here that apply to another stack."""
     verdicts = {row.id: _in_production(row) for row in own.rows}
     rows = [
         RowResult(
@@ -72,7 +72,7 @@ def comparison_tables(own: Results, peers: Results) -> str:
             verdicts={_OWN: verdicts[row.id], **row.verdicts},
         )
         for row in peers.rows
-        if row.worst != "not applicable"
+        if row.worst != "not applicable" and row.id in verdicts
     ]
     stacks = [_OWN, *peers.versions]
     lines = ["| stack | pass | fail | unknown | not applicable |", "|---|---|---|---|---|"]

@@ -13,6 +13,8 @@ from starkeel_testing import Service as Process
 from tests.support.certificates import Authority
 
 from ..registry import ROOT, Service, issuer, read, upstreams, urls
+from .controlled_database import controlled_database
+from .drills import drill_keys, rows_without_subject
 from .subject import Subject
 from .tokens import tokens
 
@@ -25,26 +27,36 @@ _CERTIFICATE_DAYS = 60
 
 
 @contextmanager
-def running_fleet(mode: Mode) -> Iterator[list[Subject]]:
+def running_fleet(mode: Mode, *, is_drilled: bool = False) -> Iterator[list[Subject]]:
     """Run every service until the block ends; yield them as subjects.
 
     Args:
         mode: `development` has embedded databases, as `just dev`; `production` has PostgreSQL, Redis, two
             workers, the settings of production, and TLS for services that no other one calls.
+        is_drilled: Whether the subjects have what `seatrial drill` needs, with a PostgreSQL for them.
     """
     services, key = read(), generate_private_key_pem()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="trial-")))
         production = _Production(stack, services, folder) if mode == "production" else None
+        disturbed = stack.enter_context(controlled_database()) if is_drilled else None
+        issuing = issuer(services)
         processes: dict[str, Process] = {}
+        drills: dict[str, dict[str, Any]] = {}
         for service in _in_order(services):
             addresses = {each.name: "" for each in services} | {n: each.url for n, each in processes.items()}
             environ = production.environ(service) if production else {"JWT_ISSUER": _DEVELOPMENT_ISSUER}
             environ |= urls(service, addresses, services)
             if "signing key" in service.needs:
                 environ["JWT_PRIVATE_KEY"] = key
+            if disturbed is not None:
+                drilled_url = stack.enter_context(disturbed.server.database())
+                drill = drill_keys(service, environ, disturbed, database_url=drilled_url)
+                drills[service.name] = {"drill": drill, "skip": rows_without_subject(service.name, drill)}
+                if service == issuing:
+                    # The instances of its drill must have the user of the tokens.
+                    environ["DATABASE_URL"] = drilled_url
             processes[service.name] = stack.enter_context(running(service.name, environ, timeout_s=_START_S))
-        issuing = issuer(services)
         auth = tokens(processes[issuing.name], key, folder) if issuing else {}
         yield [
             Subject(
@@ -53,6 +65,7 @@ def running_fleet(mode: Mode) -> Iterator[list[Subject]]:
                     "url": process.url,
                     "admin_url": process.admin_url,
                     "auth": auth,
+                    **drills.get(name, {}),
                     **(production.keys(process) if production else {}),
                 },
                 base=ROOT / "services" / name / "seatrial.toml",

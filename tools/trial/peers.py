@@ -20,10 +20,13 @@ from benchmarks.server_process import ServerProcess
 from benchmarks.stacks import ENVIRONMENTS, installed_python
 
 from ..registry import ROOT
+from .drills import rows_for_absent
 from .subject import Subject
 
 APPLICATIONS = ROOT / "benchmarks/seatrial/peers"
 _START_S = 60.0
+_PATIENCE_S = 35
+"""Longer than the timeouts of gunicorn and Granian."""
 _ORIGIN = "https://app.example"
 _FASTAPI = ("fastapi[standard]", "prometheus-fastapi-instrumentator", "pyjwt")
 _DJANGO = (
@@ -58,17 +61,22 @@ class Peer(NamedTuple):
 
 def _uvicorn(port: str) -> list[str]:
     python = installed_python("peer-fastapi", _FASTAPI)
-    return [python, "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--proxy-headers"]
+    folder = ("--app-dir", str(APPLICATIONS / "fastapi_uvicorn"))
+    options = ["--host", "127.0.0.1", "--port", port, "--proxy-headers", *folder]
+    return [python, "-m", "uvicorn", "app:app", *options]
 
 
 def _gunicorn(port: str) -> list[str]:
     python = installed_python("peer-django", _DJANGO)
-    return [python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "shop:application"]
+    folder = str(APPLICATIONS / "django_gunicorn")
+    options = ["--chdir", folder, "--config", f"{folder}/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
+    return [python, "-m", "gunicorn", *options, "shop:application"]
 
 
 def _granian(port: str) -> list[str]:
     python = installed_python("peer-litestar", _LITESTAR)
     options = ["--interface", "asgi", "--host", "127.0.0.1", "--port", port]
+    options += ["--working-dir", str(APPLICATIONS / "litestar_granian")]
     return [python, "-m", "granian", *options, "app:app"]
 
 
@@ -141,7 +149,8 @@ def running_peer(peer: Peer, folder: Path) -> Iterator[Subject]:
     command = peer.command(port)
     with closing(ServerProcess(command, cwd=APPLICATIONS / peer.folder, env=env)) as server:
         wait_until(lambda: _is_healthy(server.url), timeout_s=_START_S, what=f"{peer.title} to answer")
-        yield Subject(name=peer.title, keys=_keys(server.url, secret))
+        drilled = {name: env[name] for name in ("JWT_SECRET", "ORIGIN")}
+        yield Subject(name=peer.title, keys=_keys(server.url, secret) | _drill(peer, drilled))
 
 
 def _is_healthy(url: str) -> bool:
@@ -150,6 +159,27 @@ def _is_healthy(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
+
+
+def _drill(peer: Peer, env: Mapping[str, str]) -> dict[str, object]:
+    """Return the keys with which a peer is drilled; it has no database, streams or limits of a rate."""
+    command = peer.command("{port}")
+    if peer.is_multiprocess:
+        # Values of an earlier instance would be counted again.
+        fresh = 'export PROMETHEUS_MULTIPROC_DIR=$(mktemp -d "{folder}/metrics-XXXXXX"); exec "$@"'
+        command = ["sh", "-ec", fresh, "sh", *command]
+    drill = {
+        "command": command,
+        "env": dict(env),
+        "slow_path": "/slow",
+        "endless_path": "/endless",
+        "error_path": "/error",
+        "request_timeout_s": _PATIENCE_S,
+        "slow_client_s": _PATIENCE_S,
+        "required_variable": "JWT_SECRET",
+        "secret_variables": ["JWT_SECRET"],
+    }
+    return {"drill": drill, "skip": rows_for_absent(drill), "safe_read": {"path": "/items"}}
 
 
 def _keys(url: str, secret: str) -> dict[str, object]:

@@ -53,6 +53,10 @@ class Results(msgspec.Struct, frozen=True, omit_defaults=True):
             dict.fromkeys(name for row in self.rows if row.command == command for name in row.verdicts)
         )
 
+    def without(self, command: str) -> "Results":
+        """Return the results without the rows of a command."""
+        return Results([row for row in self.rows if row.command != command], self.versions)
+
     def of(self, category: str) -> list[RowResult]:
         """Return the rows of a category."""
         return [row for row in self.rows if row.category == category]

@@ -4,14 +4,14 @@ import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..registry import ROOT
 
-_TIMEOUT_S = 300
+_TIMEOUT_S = 900
 _TOKENS = {"token", "token_file", "token_command"}
 _FORMATS = ("terminal", "json", "html")
 
@@ -75,11 +75,25 @@ def run(subject: Subject, output: Path) -> Trial:
         part for each in _FORMATS for part in ("--format", each, "--output", folder / f"report.{each}")
     ]
     command = [sys.executable, "-m", "seatrial", "run", "--config", configuration, *formats]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+    code, errors = _finished(command)
     configuration.unlink()
-    if done.returncode not in {0, 1}:
-        raise TrialError(f"{subject.name}: {done.stderr.strip()}")
+    if code not in {0, 1}:
+        raise TrialError(f"{subject.name}: {errors.strip()}")
     return Trial(subject.name, json.loads((folder / "report.json").read_text("utf-8")), folder)
+
+
+def _finished(command: Sequence[str | Path]) -> tuple[int, str]:
+    """Run a command; return its exit code and its errors."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            _, errors = process.communicate(timeout=_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # It ends the services that it has started.
+            process.terminate()
+            process.communicate()
+            return -1, f"not finished within {_TIMEOUT_S} s"
+    return process.returncode, errors
 
 
 def subject_keys(subject: Subject) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Settings, views, routes and the WSGI application; the settings are those of Djan
 """
 
 import os
+import time
 
 from django.conf import settings
 
@@ -88,10 +89,30 @@ class Health(APIView):
         return Response({"status": "ok"})
 
 
+class Slow(Health):
+    def get(self, request: Request) -> Response:
+        time.sleep(2)
+        return Response("done")
+
+
+class Endless(Health):
+    def get(self, request: Request) -> Response:
+        time.sleep(3600)
+        return Response("done")
+
+
+class Error(Health):
+    def get(self, request: Request) -> Response:
+        raise RuntimeError("a fault of the program")
+
+
 urlpatterns = [
     path("", include("django_prometheus.urls")),
     path("health", Health.as_view()),
     path("items", Items.as_view()),
+    path("slow", Slow.as_view()),
+    path("endless", Endless.as_view()),
+    path("error", Error.as_view()),
     path("api/schema/", SpectacularAPIView.as_view(permission_classes=[], authentication_classes=[])),
 ]
 handler400 = "rest_framework.exceptions.bad_request"

@@ -1,5 +1,6 @@
 """Items on FastAPI: CORS and tokens as in its documentation, metrics by prometheus-fastapi-instrumentator."""
 
+import asyncio
 import os
 from typing import Annotated
 
@@ -50,3 +51,20 @@ async def read_items(user: Annotated[str, Depends(current_user)]) -> list[Item]:
 async def create_item(item: Item, user: Annotated[str, Depends(current_user)]) -> Item:
     items.append(item)
     return item
+
+
+@app.get("/slow")
+async def slow() -> str:
+    await asyncio.sleep(2)
+    return "done"
+
+
+@app.get("/endless")
+async def endless() -> str:
+    await asyncio.sleep(3600)
+    return "done"
+
+
+@app.get("/error")
+async def error() -> str:
+    raise RuntimeError("a fault of the program")

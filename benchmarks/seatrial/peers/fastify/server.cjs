@@ -26,6 +26,12 @@ async function main() {
     items.push(request.body);
     return reply.code(201).send(request.body);
   });
+  const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000, "done"));
+  app.get("/slow", () => wait(2));
+  app.get("/endless", () => wait(3600));
+  app.get("/error", async () => {
+    throw new Error("a fault of the program");
+  });
   await app.listen({ host: "127.0.0.1", port: Number(process.env.PORT) });
 }
 

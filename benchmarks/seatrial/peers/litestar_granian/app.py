@@ -1,5 +1,6 @@
 """Items on Litestar with its own plugins: JWT, Prometheus, problem details, structlog, CORS."""
 
+import asyncio
 import os
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ auth = JWTAuth[str](
     retrieve_user_handler=user_of,
     token_secret=os.environ["JWT_SECRET"],
     accepted_audiences=["shop"],
-    exclude=["/health", "/metrics", "/schema"],
+    exclude=["/health", "/metrics", "/schema", "/slow", "/endless", "/error"],
 )
 
 
@@ -49,8 +50,25 @@ async def create_item(data: Item) -> Item:
     return data
 
 
+@get("/slow")
+async def slow() -> str:
+    await asyncio.sleep(2)
+    return "done"
+
+
+@get("/endless")
+async def endless() -> str:
+    await asyncio.sleep(3600)
+    return "done"
+
+
+@get("/error")
+async def error() -> str:
+    raise RuntimeError("a fault of the program")
+
+
 app = Litestar(
-    route_handlers=[health, read_items, create_item, PrometheusController],
+    route_handlers=[health, read_items, create_item, slow, endless, error, PrometheusController],
     middleware=[PrometheusConfig().middleware],
     cors_config=CORSConfig(allow_origins=[os.environ["ORIGIN"]]),
     on_app_init=[auth.on_app_init],
