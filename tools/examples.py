@@ -44,7 +44,7 @@ def names() -> list[str]:
 def main() -> None:
     """Build, and lock."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="just examples", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--wheels", action="store_true", help="build the wheels, and keep the locks")
     options = parser.parse_args()

@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
             (tmp_path / name.removeprefix("src/")).write_text(text)
     blocks = {step.argument: step.text for step in steps(PAGE) if step.kind == "file"}
     (package / "cleaning.py").write_text(blocks["cleaning.py"])
+    plugins = blocks["plugins"].removeprefix("plugins = [\n").removesuffix("]\n")
     _change(
         package / "settings.py",
         ("from starkeel_messaging", "from starkeel_jobs import JobSettings\nfrom starkeel_messaging"),
@@ -50,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
         package / "app.py",
         ("from starkeel_messaging", "from starkeel_jobs import JobsPlugin\nfrom starkeel_messaging"),
         ("from .items_api", "from .cleaning import delete_items_of_user, delete_old_items\nfrom .items_api"),
-        (re.search(r"MessagingPlugin\(settings.*\n", (package / "app.py").read_text())[0], blocks["plugins"]),
+        (re.search(r"MessagingPlugin\(settings.*\n", (package / "app.py").read_text())[0], plugins),
     )
     return tmp_path
 

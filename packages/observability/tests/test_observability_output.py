@@ -58,7 +58,7 @@ def test_output_is_json_on_a_pipe_in_development(samples: Any) -> None:
 
 
 def test_pretty_lines_on_a_pipe_have_no_colours_and_escape_controls(samples: Any) -> None:
-    sample = samples.start(LOG_FORMAT="pretty")
+    sample = samples.start(LOG_FORMAT="pretty", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     samples.wait_until(lambda: "workers started" in sample.output, what="workers started")
     url = re.search(r"listening .*addr=(\S+)", sample.output)
     assert url is not None

@@ -206,7 +206,8 @@ def pretty_line(line: dict[str, Any], *, colours: bool) -> bytes:
     ]
     width = max((len(visible(name)) for name, _ in lists), default=0)
     below = [
-        f"\n  {paint(visible(name).ljust(width), _DIM)}  {visible(item if isinstance(item, str) else _value(item))}"
+        f"\n  {paint(visible(name).ljust(width), _DIM)}  "
+        f"{visible(item if isinstance(item, str) else _value(item))}"
         for name, items in lists
         for item in items
     ]
