@@ -18,7 +18,7 @@ async def test_a_job_may_commit_before_a_slow_call(open_shop: Open, database_url
         note = {"job_id": context.job_id, "note": f"attempt {context.attempt}"}
         await context.session.execute(_NOTE, note)
         await context.session.commit()
-        # Another connection sees it, and on SQLite the lock is free.
+        # Another connection reads it, and on SQLite the lock is free.
         async with context.resource(DatabasePlugin).session() as session:
             used.append(int(await session.scalar(text("SELECT count(*) FROM effects")) or 0))
         if context.attempt == 1:

@@ -156,7 +156,7 @@ async def test_an_interrupted_replay_goes_on(
         assert problem == "events replay: the broker is away: it was stopped"
 
         code, output = await run(running, *last.partition("go on with: events ")[2].split())
-        # With the last one of before, which is not handled again.
+        # With the event at which it begins, which is not handled again.
         assert (code, output.partition(" after ")[0]) == (0, "depot: 6 events"), output
         again = ["replay", "--topic", "depot", *first.partition("goes on with")[2].split()]
         assert (await run(running, *again))[0] == 0, "from its beginning"

@@ -31,21 +31,21 @@ def test_a_broker_that_is_stopped_restarted_and_fails_over(postgres_url: str, ca
         for _ in range(2):
             fleet.start_worker()
         count = published(fleet, 0)
-        fleet.until_heard(count)
+        fleet.until_handled(count)
 
         primary.kill()
         count = published_while_away(fleet, count)
         primary.start(appendonly="yes", appendfsync="always")
-        restarted_s, after_restart = heard_within(fleet, count)
+        restarted_s, after_restart = handled_within(fleet, count)
 
         wait_until(lambda: is_in_step(replica), timeout_s=30, what="the replica to follow")
-        # The last events may be on no server but the one that is lost.
+        # The last events may be on the lost server only.
         count = published(fleet, count)
         primary.kill()
         replica.execute("REPLICAOF", "NO", "ONE")
         forwarder.target = replica.port
         count = published(fleet, count)
-        promoted_s, after_failover = heard_within(fleet, count)
+        promoted_s, after_failover = handled_within(fleet, count)
         dead = fleet.number("state = 'failed'")
     report(
         capsys,
@@ -79,11 +79,11 @@ def published_while_away(fleet: WorkFleet, count: int) -> int:
     return count
 
 
-def heard_within(fleet: WorkFleet, count: int) -> tuple[float, Any]:
+def handled_within(fleet: WorkFleet, count: int) -> tuple[float, Any]:
     """Return the seconds until all events are handled, and what they are."""
     began = time.monotonic()
-    heard = fleet.until_heard(count)
-    return time.monotonic() - began, heard
+    handled = fleet.until_handled(count)
+    return time.monotonic() - began, handled
 
 
 def is_in_step(replica: OwnRedis) -> bool:

@@ -53,12 +53,12 @@ def test_killed_workers(postgres_url: str, redis_url: str, capsys: Any) -> None:
             fleet.publish(EACH, first=number * EACH)
             kill(fleet, number)
         fleet.until_done()
-        heard = fleet.until_heard(JOBS)
+        handled = fleet.until_handled(JOBS)
         effects = fleet.effects()
         states = states_of(fleet)
         repeated = fleet.number("name = 'note' AND attempts > 1")
         handled_again = fleet.number("name = 'hear' AND attempts > 1")
-    report(capsys, f"{KILLS} x kill -9 under {JOBS} events", f"{heard}", handled_again=handled_again)
+    report(capsys, f"{KILLS} x kill -9 under {JOBS} events", f"{handled}", handled_again=handled_again)
     report(
         capsys,
         f"{KILLS} x kill -9 under {JOBS} jobs and events",
@@ -68,7 +68,7 @@ def test_killed_workers(postgres_url: str, redis_url: str, capsys: Any) -> None:
         executed_again=repeated,
         seconds=round(time.monotonic() - began, 1),
     )
-    assert heard == (JOBS, 0, 0, 0)
+    assert handled == (JOBS, 0, 0, 0)
     assert effects == once(JOBS)
     assert states == Counter(succeeded=JOBS)
     # Some were killed while they executed.

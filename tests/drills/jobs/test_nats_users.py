@@ -12,7 +12,7 @@ from starkeel_config import Secret
 from starkeel_db import BrokerUnavailableError
 from starkeel_messaging import MessagingSettings
 from starkeel_messaging._brokers.base import BrokerClient
-from starkeel_messaging._brokers.nats_credentials import _checksum
+from starkeel_messaging._nats_credentials import _checksum
 from starkeel_messaging._plugin import _client
 
 from packages.messaging.tests.conftest import logged as logged

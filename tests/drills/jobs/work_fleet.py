@@ -25,7 +25,7 @@ _ENVIRON = {
 }
 
 
-class Heard(NamedTuple):
+class Handled(NamedTuple):
     """The effects of numbered events, of which there are `count`."""
 
     effects: int
@@ -97,9 +97,9 @@ class WorkFleet:
         response = self.web.client.post("/events", params={"first": first, "count": count})
         assert response.status_code == 201, response.text
 
-    def until_heard(self, count: int, *, timeout_s: float = 90.0) -> Heard:
+    def until_handled(self, count: int, *, timeout_s: float = 90.0) -> Handled:
         """Wait until there are as many effects of events, and no event that is handled or waits."""
-        wait_until(lambda: self._heard() >= count, timeout_s=timeout_s, what=lambda: self._states())
+        wait_until(lambda: self._handled() >= count, timeout_s=timeout_s, what=lambda: self._states())
         self.until_done("hear", timeout_s=timeout_s)
         query = "SELECT coalesce(array_agg(ROW(key, number)::text ORDER BY id), '{}') FROM event_effects"
         rows = [row.strip("()").rpartition(",") for row in value(self.url, query)]
@@ -107,14 +107,14 @@ class WorkFleet:
         of_key: dict[str, list[int]] = {}
         for key, _, number in rows:
             of_key.setdefault(key, []).append(int(number))
-        return Heard(
+        return Handled(
             len(rows),
             lost=len(set(range(count)) - set(numbers)),
             doubled=numbers.total() - len(numbers),
-            out_of_order=sum(one > other for each in of_key.values() for one, other in pairwise(each)),
+            out_of_order=sum(first > second for each in of_key.values() for first, second in pairwise(each)),
         )
 
-    def _heard(self) -> int:
+    def _handled(self) -> int:
         return int(value(self.url, "SELECT count(DISTINCT number) FROM event_effects"))
 
     def number(self, condition: str) -> int:

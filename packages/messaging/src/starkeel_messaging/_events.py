@@ -133,9 +133,9 @@ def on_event(
 ) -> Callable[[Function[T]], EventHandler[T]]:
     """Handle the events of a service with a coroutine function of an `EventContext` and the event's data.
 
-    Each event is handled in a unit of work of its own, unless `batch` says otherwise; those with the same key
-    are handled in their order. An event whose data does not fit the type is kept as failed at once, without
-    an attempt.
+    Each event is handled in a unit of work of its own, or with others where `batch` is given; those with the
+    same key are handled in their order. An event whose data does not fit the type is kept as failed at once,
+    without an attempt.
 
     Args:
         topic: Name of the service that publishes the events.

@@ -61,7 +61,7 @@ class Replayed(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far the events of a topic are handled again.
+    """Progress of a replay that handles events again.
 
     Attributes:
         position: Position of the last event that is handled again; of the first one before that.
@@ -83,7 +83,7 @@ class Again(NamedTuple):
 
     Attributes:
         run: Id of the replay that goes on, if it was interrupted.
-        up_to: Position of the last event, if it is not the last one that was received.
+        up_to: Position of the last event, if others were received after it.
         on_progress: Called before the first events, and after each transaction.
     """
 

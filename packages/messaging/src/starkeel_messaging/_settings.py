@@ -8,7 +8,7 @@ from msgspec import Meta
 from starkeel_config import Environment, Problem, Secret, Settings, Variable
 from starkeel_redis import check_redis_url
 
-from ._brokers.nats_credentials import NatsCredentials
+from ._nats_credentials import NatsCredentials
 
 
 class MessagingSettings(Settings, frozen=True, kw_only=True):

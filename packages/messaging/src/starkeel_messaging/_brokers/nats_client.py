@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.errors import Error
 from starkeel_config import Secret
 
-from .nats_credentials import NatsCredentials
+from .._nats_credentials import NatsCredentials
 from .tls import client_context
 
 log = structlog.get_logger(__name__)

@@ -127,7 +127,7 @@ class RedisStreams:
     async def _read(
         self, topic: str, after: str | bytes, limit: int, most: int, *, has_first: bool = False
     ) -> list[Any]:
-        """Return the entries after an id, with at most so many bytes; without `has_first` always one."""
+        """Return the entries after an id, within a number of bytes; without `has_first` always one."""
         arguments = (after, limit, most, int(has_first))
         return list(await _execute(self._reading, "EVAL", _READ, 1, _key(topic), *arguments))
 
