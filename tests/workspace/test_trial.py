@@ -34,7 +34,7 @@ from tools.trial.subject import Subject, Trial, TrialError, merged, run, subject
 RESULTS = read_results(ROOT / checklist.RESULTS)
 JUDGED = {"check", "manifests"}
 PEER_KEYS = {"required_variable": "JWT_SECRET"}
-"""What a peer has of what not every service has."""
+"""Keys of peers that not every service has."""
 POD = """
 apiVersion: v1
 kind: Pod

@@ -75,10 +75,13 @@ def _observe_slow_clients(drill: Drill) -> dict[str, _Slow]:
     found = {"header": _Slow(), "body": _Slow()}
     with drill.instance() as instance:
         path = drill.config.safe_write.path or drill.service(instance).readable_path
-        host = f"Host: {instance.address.authority}\r\n"
+        fields = [("Host", instance.address.authority), *drill.authorization(instance)]
+        if drill.config.safe_write.idempotency_header:
+            fields.append((drill.config.safe_write.idempotency_header, secrets.token_hex(16)))
+        common = "".join(f"{name}: {value}\r\n" for name, value in fields)
         starts = {
-            "header": f"GET {path} HTTP/1.1\r\n{host}X-Slow: ",
-            "body": f"POST {path} HTTP/1.1\r\n{host}Content-Type: application/json\r\n"
+            "header": f"GET {path} HTTP/1.1\r\n{common}X-Slow: ",
+            "body": f"POST {path} HTTP/1.1\r\n{common}Content-Type: application/json\r\n"
             'Content-Length: 100000\r\n\r\n{"a": "',
         }
         threads = [

@@ -1,7 +1,7 @@
 """Connections whose client takes too long for a request head.
 
 Granian has one timer for request heads and for idle connections, so its value is that of idle connections,
-and the state of the connection in the kernel tells both apart.
+and the state of the connection in the kernel distinguishes both.
 """
 
 import time
