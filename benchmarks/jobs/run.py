@@ -4,7 +4,7 @@ A job inserts a row, by SQLAlchemy in a transaction (`session`) or by one statem
 (`apart`), with the same handler and ten at a time in all contenders. Starkeel commits the row of `session`
 together with the success of the job; the others record it afterwards, and may execute the job twice.
 
-On a machine with other load, the CPU time of the process per job says more than jobs per second. Starkeel's
+On a machine with other load, the CPU time of the process per job varies less than jobs per second. Starkeel's
 includes a log line, a span and metrics for each job; the others have none.
 """
 
