@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import text
 from starkeel_jobs import JobContext, JobRequest, job
 
 from .jobs_shop import Open, until
@@ -107,3 +108,18 @@ async def test_jobs_that_a_busy_process_has_claimed_are_given_back(
 async def enqueue_steps(shop: Any, step: Any, names: list[str]) -> None:
     async with shop.database.session() as session:
         await shop.jobs.enqueue_all(session, [JobRequest(step, {"what": name}) for name in names])
+
+
+async def test_a_job_that_nothing_executes_is_given_back(open_shop: Open, database_url: str) -> None:
+    async with open_shop(database_url, [note], heartbeat_s=1.0) as shop:
+        await shop.enqueue(note, what="first")
+        await shop.until_done()
+        # As if the answer to the claim had been lost, and the process had gone on.
+        columns = "name, arguments, state, rank, attempts, due_at, worker, alive_at, created_at"
+        values = """name, :arguments, 'running', rank, 1, due_at, worker, alive_at, created_at"""
+        async with shop.database.session() as session:
+            claimed = text(f"INSERT INTO jobs ({columns}) SELECT {values} FROM jobs WHERE name = 'note'")
+            await session.execute(claimed, {"arguments": '{"what": "second"}'})
+        await shop.until_done()
+        assert await notes(shop) == ["first", "second"]
+        assert {record.attempts for record in await shop.jobs.records()} == {1}

@@ -290,18 +290,3 @@ async def test_old_jobs_and_keys_are_deleted(open_shop: Open, database_url: str)
         assert await shop.jobs.delete_old_rows() == 1
         assert [each.state for each in await shop.jobs.records()] == ["succeeded"]
         assert await shop.execute("SELECT * FROM job_keys") == []
-
-
-async def test_a_job_that_nothing_executes_is_given_back(open_shop: Open, database_url: str) -> None:
-    async with open_shop(database_url, [note], heartbeat_s=1.0) as shop:
-        await shop.enqueue(note, what="first")
-        await shop.until_done()
-        # As if the answer to the claim had been lost, and the process had gone on.
-        columns = "name, arguments, state, rank, attempts, due_at, worker, alive_at, created_at"
-        values = """name, :arguments, 'running', rank, 1, due_at, worker, alive_at, created_at"""
-        async with shop.database.session() as session:
-            claimed = text(f"INSERT INTO jobs ({columns}) SELECT {values} FROM jobs WHERE name = 'note'")
-            await session.execute(claimed, {"arguments": '{"what": "second"}'})
-        await shop.until_done()
-        assert await notes(shop) == ["first", "second"]
-        assert {record.attempts for record in await shop.jobs.records()} == {1}
