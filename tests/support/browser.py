@@ -31,7 +31,7 @@ WAIT_S = 30.0
 
 
 class Memory(NamedTuple):
-    """What a page keeps: bytes of the heap, nodes of documents, and listeners of events."""
+    """Memory that a page keeps: bytes of the heap, nodes of documents, and listeners of events."""
 
     heap_bytes: int
     nodes: int
