@@ -135,6 +135,9 @@ def test_lines_of_the_server_are_written_once(running: Served) -> None:
     plain = [line for line in running.output.splitlines() if not line.startswith("{")]
     messages = set(messages_of(running.output))
     assert not [line for line in plain if any(line.endswith(message) for message in messages)]
+    assert not [
+        line for line in lines_of(running.output) if any("\x1b" in str(value) for value in line.values())
+    ]
 
 
 def test_a_test_client_leaves_the_logging_of_the_test_runner_alone(

@@ -13,7 +13,10 @@ from .._config.log_levels import LogLevels
 from .record import LogRecord
 from .sink import LogSink
 
-_STANDARD_ATTRIBUTES: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+# uvicorn adds `color_message`: the message once more, with the escape codes of a terminal.
+_STANDARD_ATTRIBUTES: Final = frozenset(
+    {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
+)
 _TARGET: Final = "starkeel_observability"
 _OTEL_REPEAT_S: Final = 60.0
 _CRASH_S: Final = 1.0
