@@ -79,9 +79,15 @@ class Result:
 
 
 @contextmanager
-def generating(plan: Plan) -> Iterator["Generator"]:
-    """Run a load; it is killed if it is not waited for."""
+def generating(plan: Plan, *, niceness: int = 0) -> Iterator["Generator"]:
+    """Run a load; it is killed if it is not waited for.
+
+    Args:
+        niceness: Added to the priority of its process: with 19 it takes from the service only what the
+            processors have left, as clients on other machines do.
+    """
     command = [sys.executable, "-m", "tests.support.open_loop", json.dumps(asdict(plan))]
+    command = ["nice", "-n", str(niceness), *command]
     with subprocess.Popen(
         command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
