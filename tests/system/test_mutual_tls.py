@@ -11,7 +11,7 @@ from starkeel_testing import Service, running, wait_until
 
 from ..support.certificates import Authority
 
-NEEDED_SERVICES = ("accounts",)
+NEEDED_SERVICES = ("accounts", "orders")
 CLIENT_SAMPLE = Path(__file__).parents[2] / "packages" / "client" / "tests"
 
 
@@ -35,6 +35,21 @@ def accounts(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> 
     }
     with running("accounts", environment, certificate=authority.issue("probe.example")) as service:
         yield service
+
+
+def orders(accounts: Service, authority: Authority, files: tuple[Path, Path], folder: Path) -> dict[str, str]:
+    """Return the environment of orders, which verifies the tokens of accounts."""
+    environment = {"DATABASE_URL": f"sqlite:///{folder}/orders.db", "ACCOUNTS_URL": accounts.url}
+    environment |= {"JWT_ISSUER": "https://accounts.example", "JWT_AUDIENCE": "shop"}
+    environment |= {
+        "JWT_JWKS_URL": f"{accounts.url}/.well-known/jwks.json",
+        "JWT_REVOCATIONS_URL": f"{accounts.url}/.well-known/revocations",
+        "JWT_REVOCATIONS_INTERVAL_SECONDS": "1",
+    }
+    for prefix in ("JWT", "ACCOUNTS"):
+        environment[f"{prefix}_TLS_CA_FILE"] = str(authority.certificate)
+        environment[f"{prefix}_TLS_CERT_FILE"], environment[f"{prefix}_TLS_KEY_FILE"] = map(str, files)
+    return environment
 
 
 def caller(
@@ -109,3 +124,30 @@ def test_a_call_with_a_foreign_certificate_is_rejected(
 
     # The reset of the connection may arrive before its reason.
     assert "rejected the client certificate" in line.get("reason", "rejected the client certificate")
+
+
+def test_tokens_are_verified_by_keys_that_need_a_certificate_also_after_its_rotation(
+    accounts: Service, authority: Authority, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "orders.pem", tmp_path / "orders.key"
+    for file, source in zip((certificate, key), authority.issue("old.example", days=-1), strict=True):
+        shutil.copy(source, file)
+    user = {"email": "ada@example.com", "password": "seven quiet lighthouses"}
+    assert accounts.client.post("/api/users", json=user).status_code == 201
+    token = accounts.client.post("/api/auth/token", json=user).json()["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    with running(
+        "orders", orders(accounts, authority, (certificate, key), tmp_path), until="started"
+    ) as service:
+        service.wait_for_log("token key fetch failed")
+        service.wait_for_log("revocation list fetch failed")
+        assert service.client.get("/api/orders", headers=bearer).status_code == 503
+
+        for file, source in zip((certificate, key), authority.issue("orders.example"), strict=True):
+            shutil.copy(source, file)
+
+        wait_until(lambda: service.client.get("/api/orders", headers=bearer).status_code == 200, timeout_s=60)
+        wait_until(lambda: service.client.get("/health/ready").status_code == 200, timeout_s=60)
+        # The list of ended sessions needs the certificate as well.
+        assert accounts.client.post("/api/auth/sign-out-everywhere", headers=bearer).status_code == 204
+        wait_until(lambda: service.client.get("/api/orders", headers=bearer).status_code == 401, timeout_s=60)

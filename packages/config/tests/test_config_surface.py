@@ -44,6 +44,7 @@ def test_public_names() -> None:
         "Settings",
         "StartProcessHook",
         "StopProcessHook",
+        "TlsFiles",
         "Variable",
         "WorkHook",
         "lazy_exports",

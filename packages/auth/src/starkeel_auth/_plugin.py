@@ -177,12 +177,15 @@ class RevocationsCheck(InitPlugin):
 def _remote_revocations(settings: AuthSettings) -> "RemoteRevocations | None":
     if settings.revocations_url is None:
         return None
+    from starkeel_config import TlsFiles
+
     from ._tokens.revocations import RemoteRevocations
 
     return RemoteRevocations(
         settings.revocations_url,
         interval_s=settings.revocations_interval_s,
         timeout_s=settings.jwks_timeout_s,
+        files=TlsFiles(settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file),
     )
 
 

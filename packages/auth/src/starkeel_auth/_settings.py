@@ -1,6 +1,7 @@
 """Settings for access tokens."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -61,9 +62,24 @@ class AuthSettings(IssuerSettings, frozen=True, kw_only=True):
     """Seconds between fetches of the list; with `JWT_JWKS_TIMEOUT_SECONDS` the longest time for which a token
     of an ended session is accepted while the issuer is reachable."""
 
+    tls_ca_file: Annotated[Path | None, Variable("JWT_TLS_CA_FILE")] = None
+    """Path of the certificate authorities of the issuer, PEM; unset: those of the system."""
+
+    tls_cert_file: Annotated[Path | None, Variable("JWT_TLS_CERT_FILE")] = None
+    """Path of the client certificate chain that the issuer requires, PEM; loaded again when it changes."""
+
+    tls_key_file: Annotated[Path | None, Variable("JWT_TLS_KEY_FILE")] = None
+    """Path of the private key of the client certificate, PEM without a passphrase."""
+
     def problems(self, environment: Environment) -> Iterator[Problem]:
-        """Reject a maximum age that is shorter than two refresh intervals."""
+        """Reject a maximum age that is shorter than two refresh intervals, and invalid TLS files."""
         del environment
+        # Here, because most issuers need no such files.
+        if self.tls_ca_file or self.tls_cert_file or self.tls_key_file:
+            from starkeel_config import TlsFiles
+
+            files = TlsFiles(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
+            yield from files.problems(self.jwks_url, prefix="JWT_", url_variable="JWT_JWKS_URL")
         if self.jwks_max_age_s < 2 * self.jwks_refresh_s:
             yield Problem(
                 "JWT_JWKS_MAX_AGE_SECONDS",

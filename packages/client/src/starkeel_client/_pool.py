@@ -10,10 +10,10 @@ import anyio.to_thread
 import httpx2
 import structlog
 from anyio.abc import TaskGroup
+from starkeel_config import TlsFiles
 
 from ._compat import Connections, connections_of
 from ._settings import UpstreamSettings
-from ._tls import TLS_FILES, client_context, fingerprint
 
 _IDLE_S = 30.0
 """Keep-alive of idle connections in seconds; below the 75 s after which starkeel_server closes them."""
@@ -30,7 +30,7 @@ class Pool:
     def __init__(self, name: str, settings: UpstreamSettings) -> None:
         self._name = name
         self._settings = settings
-        self._files = [getattr(settings, field) for field in TLS_FILES.values()]
+        self._files = TlsFiles(settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
         self._transport: httpx2.AsyncHTTPTransport | None = None
 
     @property
@@ -51,7 +51,7 @@ class Pool:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Open the pool for the duration of the context."""
-        state = fingerprint(*self._files)
+        state = self._files.state()
         self._transport = self._new(self._context())
         try:
             async with anyio.create_task_group() as tasks:
@@ -70,7 +70,7 @@ class Pool:
         while True:
             await anyio.sleep(_CHECK_S)
             # In a thread, because the files may be on a network, and loading authorities takes time.
-            current = await anyio.to_thread.run_sync(fingerprint, *self._files)
+            current = await anyio.to_thread.run_sync(self._files.state)
             if current == state:
                 continue
             state = current
@@ -82,7 +82,9 @@ class Pool:
                     "upstream certificates not reloaded",
                     upstream=self._name,
                     reason=error.strerror or str(error),
-                    settings=[name for name, file in zip(TLS_FILES, self._files, strict=True) if file],
+                    settings=[
+                        f"TLS_{name.upper()}_FILE" for name, file in self._files._asdict().items() if file
+                    ],
                 )
                 continue
             replaced, self._transport = self._transport, self._new(context)
@@ -101,7 +103,7 @@ class Pool:
         # The trusted authorities are loaded only for https, because loading takes time.
         if not self._settings.url.startswith("https:"):
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return client_context(*self._files)
+        return self._files.context()
 
     def _new(self, context: ssl.SSLContext) -> httpx2.AsyncHTTPTransport:
         settings = self._settings

@@ -11,11 +11,10 @@ import anyio.to_thread
 import httpx2
 import msgspec
 import structlog
-from starkeel_config import Backoff
+from starkeel_config import Backoff, TlsFiles
 
 from ._errors import unavailable
 from ._settings import UpstreamSettings
-from ._tls import client_context
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +124,7 @@ class ServiceTokens:
         settings = self._settings
         if not (settings.token_url or "").startswith("https:"):
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return client_context(settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+        return TlsFiles(settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file).context()
 
     async def _fetch(self, transport: httpx2.AsyncHTTPTransport) -> _Token:
         settings = self._settings

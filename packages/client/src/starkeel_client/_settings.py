@@ -108,9 +108,9 @@ class UpstreamSettings(Settings, frozen=True, kw_only=True):
         del environment
         # Here, because most upstreams have no such files.
         if self.tls_ca_file or self.tls_cert_file or self.tls_key_file:
-            from ._tls import problems
+            from starkeel_config import TlsFiles
 
-            yield from problems(self.url, self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
+            yield from TlsFiles(self.tls_ca_file, self.tls_cert_file, self.tls_key_file).problems(self.url)
         if self.http2 and find_spec("h2") is None:
             yield Problem(
                 "HTTP2", "is true, but h2 is not installed", "false, or install starkeel-client[http2]"

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ._read.load import Entry, Resolved, load, resolve
     from ._retry import Backoff, parse_retry_after
     from ._show.secret import Secret
+    from ._tls import TlsFiles
 else:
     __getattr__, __dir__ = lazy_exports(__name__, {
         "_declare.settings": [
@@ -66,6 +67,7 @@ else:
         "_read.load": ["Entry", "Resolved", "load", "resolve"],
         "_retry": ["Backoff", "parse_retry_after"],
         "_show.secret": ["Secret"],
+        "_tls": ["TlsFiles"],
     })  # fmt: skip
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "ReadinessCriticalHook", "ReadinessHook", "Reference", "Resolved", "RestoreHook", "RetentionHook",
     "RetentionScheduleHook", "RevisionHook",
     "Secret", "Section", "ServiceContext", "ServiceSettings", "SetLogLevelsHook", "Settings",
-    "StartProcessHook", "StopProcessHook", "Variable", "WorkHook", "lazy_exports", "load", "misspelled_hooks",
-    "parse_retry_after", "prefixed", "reference", "render_env_example", "render_markdown", "resolve",
+    "StartProcessHook", "StopProcessHook", "TlsFiles", "Variable", "WorkHook", "lazy_exports", "load",
+    "misspelled_hooks", "parse_retry_after", "prefixed", "reference", "render_env_example", "render_markdown",
+    "resolve",
 ]  # fmt: skip

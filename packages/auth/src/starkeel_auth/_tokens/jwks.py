@@ -1,7 +1,6 @@
 """Cache of another service's public keys (JWKS), refreshed in the background."""
 
 import re
-import ssl
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from math import inf
@@ -13,10 +12,11 @@ import httpx2
 import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from starkeel_config import Backoff
+from starkeel_config import Backoff, TlsFiles
 
 from .._errors import AuthError, KeysUnavailableError
 from .._settings import AuthSettings
+from .transport import IssuerTransport
 
 MAX_DOCUMENT_BYTES = 65_536
 """Larger key sets are rejected; a typical one has a few hundred bytes."""
@@ -89,7 +89,9 @@ class RemoteKeys:
 
     async def run(self) -> None:
         """Fetch the keys now, then at every refresh interval and when `find` requests it, until cancelled."""
-        async with open_transport(self._settings.jwks_url) as transport:
+        settings = self._settings
+        files = TlsFiles(settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+        async with IssuerTransport(settings.jwks_url, files) as transport:
             # Created here, because an event belongs to the event loop it is created in.
             self._fetch_requested, self._fetch_done = anyio.Event(), anyio.Event()
             self._started_at = monotonic()
@@ -114,10 +116,10 @@ class RemoteKeys:
         self._fetch_requested.set()
         await done.wait()
 
-    async def _refresh(self, transport: httpx2.AsyncHTTPTransport) -> None:
+    async def _refresh(self, transport: IssuerTransport) -> None:
         try:
             with anyio.fail_after(self._settings.jwks_timeout_s):
-                keys = parse_key_set(await fetch(transport, self._settings.jwks_url))
+                keys = parse_key_set(await fetch(await transport.current(), self._settings.jwks_url))
         except Exception as error:  # noqa: BLE001  (the next fetch may succeed)
             self._failures += 1
             self._failed_at = monotonic()
@@ -139,16 +141,6 @@ class RemoteKeys:
         self.first_attempt.set()
         done, self._fetch_done, self._fetch_requested = self._fetch_done, anyio.Event(), anyio.Event()
         done.set()
-
-
-def open_transport(url: str) -> httpx2.AsyncHTTPTransport:
-    """Return a transport for `fetch`, to be entered: without cookies, redirects, proxies and log lines."""
-    # The trusted authorities are loaded only for https, because loading delays the start.
-    is_tls = url.startswith("https:")
-    verify = ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # `SSLKEYLOGFILE` of the environment would write the keys of the connections to a file.
-    verify.keylog_filename = None  # type: ignore[assignment]  # typeshed has no None, which disables it
-    return httpx2.AsyncHTTPTransport(verify=verify, trust_env=False)
 
 
 class Document(NamedTuple):

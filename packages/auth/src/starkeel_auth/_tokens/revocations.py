@@ -7,13 +7,14 @@ from time import monotonic
 from typing import Annotated, final
 
 import anyio
-import httpx2
 import msgspec
 import structlog
 from prometheus_client import Gauge
+from starkeel_config import TlsFiles
 
 from .._errors import AuthError
-from .jwks import BACKOFF, START_S, fetch_changed, open_transport
+from .jwks import BACKOFF, START_S, fetch_changed
+from .transport import IssuerTransport
 
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Larger lists are rejected; this is enough for about 200,000 sessions that ended in one token lifetime."""
@@ -46,10 +47,12 @@ class RemoteRevocations:
         url: URL of the list.
         interval_s: Seconds between fetches.
         timeout_s: Seconds that a fetch may take.
+        files: Files of TLS connections to the issuer.
     """
 
-    def __init__(self, url: str, *, interval_s: float, timeout_s: float) -> None:
+    def __init__(self, url: str, *, interval_s: float, timeout_s: float, files: TlsFiles) -> None:
         self._url = url
+        self._files = files
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._ended: AbstractSet[str] = frozenset()
@@ -75,7 +78,7 @@ class RemoteRevocations:
         """Fetch the list now and then at every interval, with a backoff after failures, until cancelled."""
         _FETCHED_AT.set(0)
         self._started_at = monotonic()
-        async with open_transport(self._url) as transport:
+        async with IssuerTransport(self._url, self._files) as transport:
             while True:
                 started_at = monotonic()
                 await self._refresh(transport)
@@ -86,11 +89,11 @@ class RemoteRevocations:
                     pause_s = backoff_s if self._fetched_at == -inf else max(pause_s, backoff_s)
                 await anyio.sleep(max(0.0, started_at + pause_s - monotonic()))
 
-    async def _refresh(self, transport: httpx2.AsyncHTTPTransport) -> None:
+    async def _refresh(self, transport: IssuerTransport) -> None:
         try:
             with anyio.fail_after(self._timeout_s):
                 document = await fetch_changed(
-                    transport, self._url, etag=self._etag, max_bytes=MAX_DOCUMENT_BYTES
+                    await transport.current(), self._url, etag=self._etag, max_bytes=MAX_DOCUMENT_BYTES
                 )
             if document is not None:
                 self._ended, self._etag = _parsed(document.content), document.etag
