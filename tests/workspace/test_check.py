@@ -13,8 +13,11 @@ from starkeel_testing import wait_until
 
 from tools.check import STEPS
 from tools.registry import ROOT
+from tools.workspace import service_names
 
 from ..support.workspace_copy import copied, run
+
+SERVICE = service_names()[0]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +47,8 @@ def test_the_checks_that_failed_are_listed_after_all_have_run(workspace: Path) -
 def test_what_a_tool_does_not_report_is_added_to_its_findings(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = workspace / "services/orders/src/orders/draft.py"
-    # The installed orders is not that of the copy.
+    file = workspace / f"services/{SERVICE}/src/{SERVICE}/draft.py"
+    # The installed service is not that of the copy.
     monkeypatch.setenv("PYTHONPATH", str(file.parents[1]))
     file.write_text('"""A module without a layer."""\n')
     try:
@@ -53,7 +56,7 @@ def test_what_a_tool_does_not_report_is_added_to_its_findings(
     finally:
         file.unlink()
 
-    assert "orders.draft" in done.stdout
+    assert f"{SERVICE}.draft" in done.stdout
     assert "[tool.starkeel.layers] of services/NAME/pyproject.toml" in done.stdout
 
 
@@ -67,7 +70,7 @@ def test_bytecode_that_git_leaves_of_a_service_is_not_checked(workspace: Path) -
     finally:
         shutil.rmtree(workspace / "services/removed")
 
-    assert "services/orders/src" in shown
+    assert f"services/{SERVICE}/src" in shown
     assert "removed" not in shown
 
 

@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from starkeel_testing import wait_until
 
 from tests.support.browser import Page, browser_page
 
@@ -71,10 +72,16 @@ def test_a_page_that_is_left_open_keeps_its_size(
         leave_open(page, client)
         page_before, server_before = page.memory(), process.memory_info().rss
         leave_open(page, client)
-        page_after, server_after = page.memory(), process.memory_info().rss
+        server_after = process.memory_info().rss
 
+        # A collection may leave the nodes of the last document to the next one.
+        wait_until(
+            lambda: page.memory().nodes <= page_before.nodes * 1.1,
+            timeout_s=30,
+            what=lambda: str(page.memory()),
+        )
+        page_after = page.memory()
         assert page.errors == []
-    assert page_after.nodes <= page_before.nodes * 1.5
     assert page_after.listeners <= page_before.listeners * 1.1
     assert page_after.heap_bytes <= page_before.heap_bytes * 1.2
     # Beside what is received, of which at most the 36 MB of all bounds are kept.
