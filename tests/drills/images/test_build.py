@@ -145,7 +145,7 @@ def test_the_image_contains_no_unneeded_files(saved: dict[str, Path], service: s
     compiled = {re.sub(r"__pycache__/(\w+)\..*", r"\1.py", name) for name in names if name.endswith(".pyc")}
     assert {name for name in sources - compiled if "/mako" not in name and "templates" not in name} == set()
     with_source = {name.partition("site-packages/")[2].partition("/")[0] for name in sources & compiled}
-    assert {name for name in with_source if not name.startswith("starkeel_")} == {"litestar", service}
+    assert {name for name in with_source if not name.startswith("starkeel_")} == {service}
 
 
 @pytest.mark.parametrize("service", SERVICES)
