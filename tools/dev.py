@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -89,7 +90,8 @@ def _is_ready(member: Member, *, all_checks: bool) -> bool:
     try:
         with urlopen(f"{member.url}/health/ready", timeout=1) as response:
             checks = json.load(response)["checks"]
-    except OSError:
+    except (OSError, HTTPException):
+        # A connection to a port that nothing listens on yet may reach itself, and receive its request.
         return False
     return not all_checks or all(check["status"] == "ok" for check in checks.values())
 

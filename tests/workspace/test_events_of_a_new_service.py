@@ -31,10 +31,10 @@ TOKENS = {"JWT_ISSUER": "https://accounts.example.com", "JWT_AUDIENCE": "shop"}
 def folder(tmp_path: Path) -> Path:
     """The sources of a new service, changed as the page describes."""
     options = Options(
-        name="inventory", resource="item", needs=["database", "broker", "tokens"], calls=[],
+        name="stockroom", resource="item", needs=["database", "broker", "tokens"], calls=[],
         issuer="accounts", port=4000, admin_port=9500,
     )  # fmt: skip
-    package = tmp_path / "inventory"
+    package = tmp_path / "stockroom"
     for name, text in render(options, ROOT).items():
         if name.startswith("src/"):
             (tmp_path / name.removeprefix("src/")).parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def _change(file: Path, *changes: tuple[str, str]) -> None:
 
 
 def test_an_event_of_another_service_and_a_schedule_are_handled(folder: Path) -> None:
-    own = {"DATABASE_URL": f"sqlite:///{folder}/inventory.db", "PYTHONPATH": str(folder), **TOKENS}
+    own = {"DATABASE_URL": f"sqlite:///{folder}/stockroom.db", "PYTHONPATH": str(folder), **TOKENS}
     own["BROKER_URL"] = f"sqlite:///{folder}/broker.db"
     pem = generate_private_key_pem()
     issuing = {"JWT_PRIVATE_KEY": pem, "BROKER_URL": own["BROKER_URL"], **TOKENS}
@@ -76,21 +76,21 @@ def test_an_event_of_another_service_and_a_schedule_are_handled(folder: Path) ->
         _run(["migrate"], own)
         _run(["revision", "add the tables of jobs"], own)
         # It applies the new migration.
-        with running("inventory", own) as inventory:
+        with running("stockroom", own) as stockroom:
             leaving, staying = sign_in(accounts.client), sign_in(accounts.client)
             tokens = [_token(accounts, headers, pem) for headers in (leaving, staying)]
             for quantity, token in enumerate(tokens, 12):
-                _create(inventory, token, quantity=quantity)
+                _create(stockroom, token, quantity=quantity)
             body = {"password": "seven quiet lighthouses"}
             gone = accounts.client.request("DELETE", "/api/users/me", headers=leaving, json=body)
             assert gone.status_code == 204, gone.text
-            inventory.wait_for_log("job succeeded", timeout_s=60, job="delete_items_of_user")
+            stockroom.wait_for_log("job succeeded", timeout_s=60, job="delete_items_of_user")
 
-            assert inventory.metric("jobs_total", job="delete_old_items", result="failed") == 0
-            kept = inventory.client.get("/api/inventory/items", headers=tokens[1]).json()["items"]
+            assert stockroom.metric("jobs_total", job="delete_old_items", result="failed") == 0
+            kept = stockroom.client.get("/api/stockroom/items", headers=tokens[1]).json()["items"]
             assert [item["quantity"] for item in kept] == [13]
-            with closing(sqlite3.connect(folder / "inventory.db")) as database:
-                assert database.execute("SELECT quantity FROM inventory_items").fetchall() == [(13,)]
+            with closing(sqlite3.connect(folder / "stockroom.db")) as database:
+                assert database.execute("SELECT quantity FROM stockroom_items").fetchall() == [(13,)]
 
 
 def _token(accounts: Service, headers: dict[str, str], pem: str) -> dict[str, str]:
@@ -98,22 +98,22 @@ def _token(accounts: Service, headers: dict[str, str], pem: str) -> dict[str, st
     user_id, now = accounts.client.get("/api/users/me", headers=headers).json()["id"], int(time.time())
     claims = {
         "iss": TOKENS["JWT_ISSUER"], "aud": TOKENS["JWT_AUDIENCE"], "sub": user_id, "client_id": "accounts",
-        "iat": now, "exp": now + 3600, "jti": str(uuid4()), "scope": "inventory:read inventory:write",
+        "iat": now, "exp": now + 3600, "jti": str(uuid4()), "scope": "stockroom:read stockroom:write",
     }  # fmt: skip
     return {"Authorization": f"Bearer {SigningKeys.from_pem(pem).sign(claims)}"}
 
 
-def _create(inventory: Service, headers: dict[str, str], *, quantity: int) -> None:
+def _create(stockroom: Service, headers: dict[str, str], *, quantity: int) -> None:
     headers = headers | {"Idempotency-Key": str(uuid4())}
-    created = inventory.client.post(
-        "/api/inventory/items", json={"name": "oak-plank", "quantity": quantity}, headers=headers
+    created = stockroom.client.post(
+        "/api/stockroom/items", json={"name": "oak-plank", "quantity": quantity}, headers=headers
     )
     assert created.status_code == 201, created.text
 
 
 def _run(command: list[str], env: dict[str, str]) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "inventory", *command],
+        [sys.executable, "-m", "stockroom", *command],
         env={"PATH": os.environ["PATH"], "ENVIRONMENT": "development", **env},
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip

@@ -71,7 +71,8 @@ LastEventId = Annotated[
         200: ResponseSpec(
             Annotated[str, Parameter(schema_extra=_EVENTS)],  # type: ignore[arg-type]  # Litestar reads it
             description="Server-sent events of the caller's crates;"
-            " `gap`, with `last_event_id`, if events after that one may be deleted: read the crates again;"
+            " `gap`, with `last_event_id`, if events after that one may be deleted:"
+            " read the crates again;"
             " and `end`, with the reason, if the service ends the stream.",
             generate_examples=False,
             examples=[Example(value=_EXAMPLE)],
