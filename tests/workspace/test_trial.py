@@ -210,8 +210,8 @@ def is_ready(port: int) -> bool:
 
 
 def test_the_routes_of_a_drill_are_behind_the_layers_of_the_service(tmp_path: Path) -> None:
-    environ = {"DATABASE_URL": f"sqlite:///{tmp_path}/orders.db", "REQUEST_TIMEOUT_SECONDS": "0.5"}
-    with running_disturbed("orders", environ, tmp_path) as url:
+    environ = {"DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db", "REQUEST_TIMEOUT_SECONDS": "0.5"}
+    with running_disturbed("accounts", environ, tmp_path) as url:
         assert httpx2.get(f"{url}{ENDLESS_PATH}", timeout=30).status_code == 504
         failed = httpx2.get(f"{url}{ERROR_PATH}", timeout=30)
     assert failed.status_code == 500
