@@ -1,17 +1,27 @@
-"""Rules of every test: the services it needs, and the logging of the test runner."""
+"""Rules of every test: the services it needs, its figures, and the logging of the test runner."""
 
+import signal
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.support.needed_services import WithoutService, left_out, needed
+from tests.support.report import ReportedFigures
 from tools.registry import ROOT, read
 
 
 @cache
 def _services() -> frozenset[str]:
     return frozenset(service.name for service in read())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Print the figures that tests report, and let processes that are started receive Ctrl-C."""
+    config.pluginmanager.register(ReportedFigures(config))
+    # Ignored by what a shell starts in the background, and inherited.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:

@@ -8,6 +8,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +29,7 @@ class ScratchWorkspace:
         self.directory = directory
         self._root = root
         for path in self._listed(root):
-            (directory / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / path, directory / path, follow_symlinks=False)
+            copy_with_bytecode(root / path, directory / path)
 
     def write(self, files: Mapping[Path, bytes | None]) -> None:
         """Write files by their paths from the root, and remove those that are `None`."""
@@ -56,7 +56,6 @@ class ScratchWorkspace:
         # Files of the copy, not those that are installed from the workspace.
         paths = [str(self.directory), str(self._metadata()), *sources]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        env["PYTHONDONTWRITEBYTECODE"] = "1"
         try:
             done = subprocess.run(
                 command, cwd=self.directory, env=env, capture_output=True, text=True, check=False
@@ -131,6 +130,18 @@ class ScratchWorkspace:
             cwd=tree, capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         return [Path(name) for name in sorted(set(listed.split("\0"))) if name and (tree / name).is_file()]
+
+
+def copy_with_bytecode(source: Path, target: Path) -> None:
+    """Copy a file, and its bytecode, which is valid for a source of the same time and size."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target, follow_symlinks=False)
+    if source.suffix == ".py":
+        compiled, copied = (Path(cache_from_source(path)) for path in (source, target))
+        # Each process that imports a copy would compile it again: thousands of modules for a new service.
+        if compiled.is_file() and compiled != copied:
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(compiled, copied)
 
 
 @contextmanager

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from tools.registry import ROOT, read
+from tools.scratch_workspace import copy_with_bytecode
 
 ISSUERS = [service.name for service in read() if "signing key" in service.needs]
 
@@ -30,11 +32,29 @@ def git(root: Path, *arguments: str) -> str:
 def copied(root: Path) -> Path:
     """Copy this workspace into a new repository."""
     for name in listed(ROOT):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, root / name)
+        copy_with_bytecode(ROOT / name, root / name)
     git(root, "init", "--quiet")
     commit(root)
     return root
+
+
+def create_environment(root: Path) -> None:
+    """Create the virtual environment of a copy, without the network.
+
+    Its packages are links to the same files as here, so their bytecode is valid, too: each process would
+    compile a thousand modules otherwise.
+    """
+    command = [os.environ.get("UV", "uv"), "sync", "--frozen", "--offline", "--quiet"]
+    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    subprocess.run(command, cwd=root, env=env, check=True)
+    ours, copy = (
+        path / ".venv" / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix) for path in (ROOT, root)
+    )
+    for compiled in ours.rglob("*.pyc"):
+        target = copy / compiled.relative_to(ours)
+        if not target.exists() and target.parent.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy2(compiled, target)
 
 
 def commit(root: Path) -> None:
@@ -44,7 +64,7 @@ def commit(root: Path) -> None:
 
 def run(root: Path, module: str, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command of the copy, without the network."""
-    env = {**os.environ, "UV_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "UV_OFFLINE": "1"}
     env.pop("VIRTUAL_ENV", None)
     if path:
         env["PATH"] = f"{path}{os.pathsep}{env['PATH']}"

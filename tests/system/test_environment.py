@@ -158,6 +158,7 @@ def test_the_home_directory_may_belong_to_another_user(
         "HOME": str(home),
         "ENVIRONMENT": "development",
         "DATABASE_URL": url,
+        "DB_STARTUP_TIMEOUT_SECONDS": "1",
     }
 
     done = subprocess.run(

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.registry import ROOT, read
+from tools.registry import read
+
+from ..support.workspace_copy import copied as copy_of_workspace
+from ..support.workspace_copy import create_environment
 
 NEEDED_SERVICES = ("accounts", "orders")
 
@@ -32,15 +35,8 @@ class Workspace:
     """A copy of this workspace with an environment of its own."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        for name in self._git_in(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"):
-            if (ROOT / name).is_file():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, root / name)
-        self._git("init", "--quiet")
-        self._git("add", "--all")
-        self.commit()
-        self.sync()
+        self.root = copy_of_workspace(root)
+        create_environment(root)
 
     def commit(self) -> None:
         self._git(
@@ -53,7 +49,7 @@ class Workspace:
     def reset(self) -> None:
         """Return to the first commit."""
         self._git("reset", "--quiet", "--hard")
-        self._git("clean", "--quiet", "--force", "-d", "-x", "--exclude", ".venv")
+        self._git("clean", "--quiet", "--force", "-d", "-x", "--exclude", ".venv", "-e", "__pycache__")
         self.sync()
 
     def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:

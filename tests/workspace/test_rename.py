@@ -1,7 +1,6 @@
 """`just rename-workspace` in a copy of this workspace."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from tools.service_template.options import Options
 from tools.service_template.record import Record, recorded
 from tools.service_template.render import render
 
-from ..support.workspace_copy import ISSUERS, commit, copied
+from ..support.workspace_copy import ISSUERS, commit, copied, create_environment
 
 ROOT = Path(__file__).parents[2]
 OLD = "starkeel"  # for rename-workspace
@@ -29,17 +28,10 @@ class Workspace:
     """A copy of the files in git, committed, with an environment of its own."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        listed = self._run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, root / name)
-        self.git("init", "--quiet")
+        self.root = copied(root)
         self.git("config", "user.email", "ada@example.com")
         self.git("config", "user.name", "Ada")
-        self.commit()
-        assert self.run("uv", "sync", "--frozen", "--quiet").returncode == 0
+        create_environment(root)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return self._run(self.root, *command)

@@ -13,7 +13,7 @@ from tools.registry import read
 from tools.service_template.options import Options
 from tools.service_template.record import Record, recorded
 
-from ..support.workspace_copy import ISSUERS, commit, copied, git, listed, run
+from ..support.workspace_copy import ISSUERS, commit, copied, create_environment, git, listed, run
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(600)
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the workspace with a new service, committed."""
     root = copied(tmp_path_factory.mktemp("made"))
+    create_environment(root)
     calls = ["--calls", ",".join(ISSUERS)] if ISSUERS else []
     done = run(root, "new_service", "warehouse", "--needs", "database,redis", *calls)
     assert done.returncode == 0, done.stderr

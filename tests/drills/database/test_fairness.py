@@ -11,7 +11,7 @@ from ...support.open_loop import Plan, generating
 from ...support.orders import Customer
 from ...support.report import report
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 
 CONNECTIONS, READS, WARM_UP = 200, 1000, 20
 PATH = "/api/orders?limit=1"

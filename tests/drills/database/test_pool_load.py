@@ -16,7 +16,7 @@ from ...support.postgres import value
 from ...support.report import report
 from .clients import Clients
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 
 CLIENTS, POOL = 200, 5
 RESPONSES = max(2000, int(os.environ.get("DRILL_REQUESTS", "3000")))

@@ -17,6 +17,8 @@ BARE = """\
 from granian import Granian
 from litestar import Litestar, get
 
+pytestmark = pytest.mark.alone
+
 
 @get("/")
 async def index() -> dict[str, str]:

@@ -14,6 +14,8 @@ from ...support.programs import find_program, free_port
 from ...support.report import report
 from .sample_service import REQUESTS, sampling, start_load, wait_until
 
+pytestmark = pytest.mark.alone
+
 CONFIGURATION = """
 global
     maxconn 2000

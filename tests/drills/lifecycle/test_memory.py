@@ -13,6 +13,8 @@ import pytest
 from ...support.report import report
 from .sample_service import REQUESTS, sampling, start_load, wait_until
 
+pytestmark = pytest.mark.alone
+
 MIB = 1024 * 1024
 
 

@@ -11,6 +11,8 @@ import pytest
 from ...support.report import report
 from .sample_service import REQUESTS, sampling, start_load
 
+pytestmark = pytest.mark.alone
+
 
 def worker_pids(sample: Any) -> list[int]:
     return [

@@ -17,6 +17,8 @@ from ...support.programs import free_port
 from ...support.report import report
 from .sample_service import REQUESTS, is_refused, port_of, sampling, start_load, wait_until
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sigterm_fails_no_request(tmp_path: Path, capsys: Any, workers: int) -> None:

@@ -10,7 +10,7 @@ from starkeel_testing import Service, running
 from ...support.open_loop import Plan, Result, Sent, generating
 from ...support.report import report
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 
 SAMPLE = Path(__file__).parents[3] / "packages" / "http" / "tests"
 LOAD_S, BREAK_S, AFTER_S = 6.0, 3.0, 5.0

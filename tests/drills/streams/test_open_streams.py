@@ -18,7 +18,7 @@ from starkeel_testing import Service, running
 from ...support.orders import Customer
 from ...support.report import report
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.alone]
 
 STREAMS = int(os.environ.get("DRILL_STREAMS", "5000"))
 AT_ONCE, REQUESTS, ORDERS = 32, 600, 30
