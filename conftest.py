@@ -1,6 +1,8 @@
 """Rules of every test: the services it needs, its figures, and the logging of the test runner."""
 
+import logging
 import signal
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -44,3 +46,13 @@ def _process_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
     # Applications that tests start in the test runner leave its logging and its tracer provider unchanged;
     # otherwise loggers that are used meanwhile would send their lines to stdout for the rest of the run.
     monkeypatch.setattr("starkeel_observability._plugin.is_set_up", lambda: True)
+
+
+@pytest.fixture(autouse=True)
+def _root_logger_is_restored() -> Iterator[None]:
+    # An application of a test may configure the root logger with a handler whose stream pytest closes.
+    root = logging.getLogger()
+    before = set(root.handlers)
+    yield
+    for handler in set(root.handlers) - before:
+        root.removeHandler(handler)

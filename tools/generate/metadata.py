@@ -20,7 +20,7 @@ _REGION = re.compile(rf"^{re.escape(BEGIN)}\n.*?^{re.escape(END)}$", re.MULTILIN
 
 
 def files(root: Path) -> dict[Path, str | None]:
-    """Return the packages' `pyproject.toml` with current metadata.
+    """Return the packages' `pyproject.toml` with current metadata, and their licences.
 
     Raises:
         RegistryError: A package has no place for it, or a service could be uploaded.
@@ -30,7 +30,12 @@ def files(root: Path) -> dict[Path, str | None]:
             raise RegistryError(
                 f'{path.relative_to(root)}: classifiers: add "{PRIVATE}", with which an index refuses it'
             )
-    return {path: _filled(path, root) for path in sorted(root.glob("packages/*/pyproject.toml"))}
+    projects = sorted(root.glob("packages/*/pyproject.toml"))
+    # A build takes a licence from the package only, and not every checkout keeps symbolic links.
+    licence = (root / "LICENSE").read_text("utf-8")
+    return {path: _filled(path, root) for path in projects} | {
+        path.with_name("LICENSE"): licence for path in projects
+    }
 
 
 def release_settings(root: Path) -> dict[str, str]:
