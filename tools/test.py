@@ -18,9 +18,14 @@ def main() -> None:
             sys.exit(os.EX_USAGE)
     # In the order of `testpaths`: by their numbers of tests, files with few long tests would be the last, and
     # one process would wait for the other.
-    distribution = ["--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    distribution = ["--numprocesses", _processes(), "--dist", "loadfile", "--no-loadscope-reorder"]
     command = [sys.executable, "-m", "pytest", "-p", "tools.slowest_files", *distribution, *arguments]
     os.execv(sys.executable, command)
+
+
+def _processes() -> str:
+    """Return one more than there are processors: a test often waits for a service, a timeout or a retry."""
+    return str(len(os.sched_getaffinity(0)) + 1)
 
 
 def _paths(arguments: list[str]) -> list[str]:

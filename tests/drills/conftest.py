@@ -8,6 +8,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "alone: measures times, so no other drill runs meanwhile")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the drills of a file in one process, and all that look at the telemetry of one scenario."""
     for item in items:
