@@ -11,13 +11,13 @@ import pytest
 from ...support.report import report
 from .container_fleet import HARDENED, MEMORY, Container, Fleet
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = int(os.environ.get("STARKEEL_TEST_START_ROUNDS", "3"))
 RATIO = 1.3
 BARE = """\
 from granian import Granian
 from litestar import Litestar, get
-
-pytestmark = pytest.mark.alone
 
 
 @get("/")
