@@ -10,7 +10,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the drills of a file in one process, and all that look at the telemetry of one scenario."""
+    """Keep the drills of a file in one process, and all that read the telemetry of one scenario."""
     for item in items:
         suite = item.path.parent.name
         group = suite if suite == "observability" else f"{suite}/{item.path.name}"

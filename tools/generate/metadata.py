@@ -33,9 +33,8 @@ def files(root: Path) -> dict[Path, str | None]:
     projects = sorted(root.glob("packages/*/pyproject.toml"))
     # A build takes a licence from the package only, and not every checkout keeps symbolic links.
     licence = (root / "LICENSE").read_text("utf-8")
-    return {path: _filled(path, root) for path in projects} | {
-        path.with_name("LICENSE"): licence for path in projects
-    }
+    found: dict[Path, str | None] = {path: _filled(path, root) for path in projects}
+    return found | {path.with_name("LICENSE"): licence for path in projects}
 
 
 def release_settings(root: Path) -> dict[str, str]:
