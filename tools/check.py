@@ -5,13 +5,13 @@ just check lint types      some of them
 """
 
 import argparse
-import asyncio
 import os
+import subprocess
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from .registry import ROOT
@@ -88,7 +88,7 @@ def main() -> int:
         return os.EX_USAGE
     began = time.monotonic()
     try:
-        failed = asyncio.run(_run([name for name in STEPS if name in names]))
+        failed = _run([name for name in STEPS if name in names])
     except KeyboardInterrupt:
         return _INTERRUPTED
     seconds = time.monotonic() - began
@@ -102,43 +102,69 @@ def main() -> int:
     return 1
 
 
-async def _run(names: list[str]) -> list[str]:
+def _run(names: list[str]) -> list[str]:
     """Run checks, as many at the same time as there are processors; return those that failed."""
-    free = asyncio.Semaphore(os.cpu_count() or 1)
-    tasks = [asyncio.create_task(_result(name, free)) for name in names]
+    processes = _Processes()
     failed = set()
-    # Each output is written as a whole, so that those of two checks are not mixed.
-    for task in asyncio.as_completed(tasks):
-        result = await task
-        _write(f"{'FAILED' if result.code else 'ok':<6}  {result.name:<{_width()}}  {result.seconds:.1f} s")
-        if result.code:
-            failed.add(result.name)
-        if result.output and (result.code or STEPS[result.name].is_shown):
-            _write_indented(result.output)
-        if result.code and STEPS[result.name].advice:
-            _write_indented(STEPS[result.name].advice)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            # Each output is written as a whole, so that those of two checks are not mixed.
+            for done in as_completed([pool.submit(_result, name, processes) for name in names]):
+                result = done.result()
+                _show(result)
+                if result.code:
+                    failed.add(result.name)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            processes.end()
+            raise
     return [name for name in names if name in failed]
 
 
-async def _result(name: str, free: asyncio.Semaphore) -> Result:
-    async with free:
-        began = time.monotonic()
+def _show(result: Result) -> None:
+    _write(f"{'FAILED' if result.code else 'ok':<6}  {result.name:<{_width()}}  {result.seconds:.1f} s")
+    if result.output and (result.code or STEPS[result.name].is_shown):
+        _write_indented(result.output)
+    if result.code and STEPS[result.name].advice:
+        _write_indented(STEPS[result.name].advice)
+
+
+class _Processes:
+    """Processes of checks, which end together."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._are_ended = False
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
         # Of a shell for the patterns of paths, which ends as its command does.
-        process = await asyncio.create_subprocess_shell(
-            f"exec {STEPS[name].command}",
-            cwd=ROOT, env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT,
-        )  # fmt: skip
-        try:
-            output, _ = await process.communicate()
-        except asyncio.CancelledError:
-            with suppress(ProcessLookupError):
+        with self._lock:
+            process = subprocess.Popen(
+                f"exec {command}", shell=True, cwd=ROOT, env=_environment(),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            self._running.append(process)
+            if self._are_ended:
                 process.terminate()
-            await process.wait()
-            raise
-        code = process.returncode or 0
-        if code < 0:
-            output += f"ended by signal {-code}\n".encode()
-        return Result(name, code, output.decode(errors="replace").rstrip(), time.monotonic() - began)
+        return process
+
+    def end(self) -> None:
+        with self._lock:
+            self._are_ended = True
+            for process in self._running:
+                process.terminate()
+
+
+def _result(name: str, processes: _Processes) -> Result:
+    began = time.monotonic()
+    with processes.start(STEPS[name].command) as process:
+        output, _ = process.communicate()
+    if process.returncode < 0:
+        output += f"ended by signal {-process.returncode}\n".encode()
+    return Result(
+        name, process.returncode, output.decode(errors="replace").rstrip(), time.monotonic() - began
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -10,7 +10,9 @@ import pytest
 
 from .registry import ROOT
 
-SUITES = sorted(path.name for path in (ROOT / "tests" / "drills").iterdir() if path.name[0] not in "._")
+SUITES = sorted(
+    path.name for path in (ROOT / "tests" / "drills").iterdir() if path.is_dir() and path.name[0] not in "._"
+)
 
 
 def main() -> int:

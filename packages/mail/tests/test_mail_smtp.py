@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from starkeel_mail import MailNotSentError, MailRefusedError, MailSettings, text_message, transport
 
@@ -14,6 +16,21 @@ from tests.support.smtp import PASSWORD, USERNAME, Inbox, Relay, Tls, running_re
 ADDRESS = "ada@example.com"
 # aiosmtpd does not count a connection that is encrypted from the start as one with TLS.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+async def _connections_are_closed() -> AsyncIterator[None]:
+    before = _established()
+    yield
+    # The end of TLS is negotiated after `close`, by the event loop, which ends with the test.
+    async with asyncio.timeout(10):
+        while _established() - before:
+            await asyncio.sleep(0.01)
+
+
+def _established() -> set[Any]:
+    found = psutil.Process().net_connections("tcp")
+    return {each for each in found if each.status == psutil.CONN_ESTABLISHED}
 
 
 async def send(settings: MailSettings, text: str = "Your account is ready.") -> None:
@@ -185,8 +202,5 @@ async def test_a_cancellation_does_not_wait_for_the_server(
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(10):
             await sending
-    # The event loop closes the socket in its next iteration.
-    await asyncio.sleep(0)
-
     assert not inbox.released.is_set()
     assert inbox.mails == []

@@ -1,5 +1,6 @@
 """Loss, order and lag of events on brokers, and the reaction of processes."""
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -41,6 +42,20 @@ async def delete(broker_url: str, position: str) -> None:
         return
     with closing(sqlite3.connect(broker_url.removeprefix("sqlite:///"))) as file, file:
         assert file.execute("DELETE FROM events WHERE position = ?", (position,)).rowcount == 1
+
+
+async def test_a_file_that_another_process_creates_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE another (value TEXT)")
+        other.execute("BEGIN IMMEDIATE")
+        async with connected(f"sqlite:///{path}") as client:
+            appending = asyncio.ensure_future(client.append("depot", [outgoing(event(0))]))
+            done, _ = await asyncio.wait([appending], timeout=0.5)
+            assert not done
+            other.execute("COMMIT")
+            await appending
+            assert len(await read(client)) == 1
 
 
 async def test_a_read_reports_events_that_the_broker_has_deleted(broker_url: str) -> None:

@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 _POSITION: Final = re.compile(r"[0-9]{1,18}")
 _POLL_S: Final = 0.05
-_BUSY_S: Final = 2.0
+_BUSY_S: Final = 5.0
+_BUSY_AGAIN_S: Final = 0.01
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS identity (value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
@@ -159,7 +160,22 @@ class SqliteLog:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+    _enable_wal(connection)
     connection.executescript(_SCHEMA)
     statement = "INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM identity)"
     connection.execute(statement, (token_hex(8),))
+
+
+def _enable_wal(connection: sqlite3.Connection) -> None:
+    """Enable write-ahead logging: readers do not block the writer, nor the writer readers."""
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # The change locks the whole file, and SQLite does not apply the busy timeout to that lock.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(_BUSY_AGAIN_S)
+        else:
+            return
