@@ -20,6 +20,13 @@ _TIMES = {
     "BODY_READ_TIMEOUT_SECONDS": "2",
 }
 """Shorter times than in production, as the trial waits for each."""
+_SURROUNDINGS = {
+    "LOG_FORMAT": "json",
+    "HOST": "127.0.0.1",
+    "METRICS_HOST": "127.0.0.1",
+    # The drill sends what another service would.
+    "INTERNAL_NETWORKS": "127.0.0.0/8",
+}
 _ROWS_BY_KEY = {
     "stream_path": ["lifecycle-event-stream"],
     "websocket_path": ["lifecycle-websocket"],
@@ -55,7 +62,7 @@ def drill_keys(
         "request_timeout_s": _REQUEST_TIMEOUT_S,
         "slow_client_s": _SLOW_CLIENT_S,
         "start_s": _START_S,
-        "env": env | {"LOG_FORMAT": "json", "HOST": "127.0.0.1", "METRICS_HOST": "127.0.0.1"},
+        "env": env | _SURROUNDINGS,
     }
     if environ.get("ENVIRONMENT") == "production":
         keys["required_variable"] = "JWT_ISSUER"

@@ -32,3 +32,8 @@ def test_rows_pass_on_a_good_service(running_database: Database, tmp_path: Path)
 def test_row_fails_on_its_defect(row: str, defect: str, running_database: Database, tmp_path: Path) -> None:
     found = drilled(running_database, defect, only=(row,), cwd=tmp_path)
     assert found[row]["verdict"] == "fail", found[row]
+
+
+def test_requests_may_be_counted_after_their_responses(running_database: Database, tmp_path: Path) -> None:
+    found = drilled(running_database, "late counts", only=("metrics-total",), cwd=tmp_path)
+    assert found["metrics-total"]["verdict"] == "pass", found["metrics-total"]

@@ -1,6 +1,7 @@
 """Rows about metrics under load, and after the crash of a worker."""
 
 import contextlib
+import math
 import os
 import secrets
 import signal
@@ -25,6 +26,8 @@ _PATHS = 2000
 _METHODS = 50
 _ALLOWED_GROWTH = 40
 _ARRIVAL_S = 5.0
+_AGREEING_READS = 4
+_BETWEEN_READS_S = 0.1
 
 
 def _total(drill: Drill) -> Judgement:
@@ -55,9 +58,19 @@ def _counted(service: Service) -> float:
 
 
 def _growth_per_read(service: Service) -> float:
-    """Return how much reading the metrics raises the counters, which is 0 on a port of their own."""
-    first = _counted(service)
-    return _counted(service) - first
+    """Return how much reading the metrics raises the counters, which is 0 on a port of their own.
+
+    Requests before may be counted only now, so that several reads in a row must agree.
+    """
+    until(lambda: bool(counters_of(read_metrics(service))), _ARRIVAL_S)
+    deadline = time.monotonic() + _ARRIVAL_S
+    counted, growths = _counted(service), [math.nan]
+    while len(growths) < _AGREEING_READS and time.monotonic() < deadline:
+        time.sleep(_BETWEEN_READS_S)
+        before, counted = counted, _counted(service)
+        growth = counted - before
+        growths = [*growths, growth] if growth == growths[-1] else [growth]
+    return growths[-1]
 
 
 def _send(drill: Drill, instance: Instance, requests: list[bytes]) -> None:
