@@ -1,6 +1,7 @@
 """Subject of the rows of `drill`: instances of the service, started when a row needs them."""
 
 import contextlib
+import secrets
 import signal
 import tempfile
 import threading
@@ -20,6 +21,7 @@ from .found_service import FoundService
 from .instance import Instance
 from .once import Once
 from .ports import free_port
+from .processes import are_killed
 from .waiting import until
 
 _DEFAULT_STOP_S = 30.0
@@ -53,6 +55,8 @@ class Drill:
         self._lock = threading.RLock()
         self._is_closed = False
         self._instances: list[Instance] = []
+        self._unlisted: set[str] = set()
+        """Marks of processes whose start was interrupted, by which they are found."""
         self._calm: Instance | None = None
         self.start_code: int | None = None
         """Exit code of an instance that was never ready, None if it went on."""
@@ -99,12 +103,15 @@ class Drill:
         with self._lock:
             if self._is_closed:
                 raise Undecided("The drill was interrupted.")
+            token = secrets.token_hex(8)
+            self._unlisted.add(token)
             try:
-                instance = Instance(command, environment, port=port, admin_port=admin_port)
+                instance = Instance(command, environment, port=port, admin_port=admin_port, token=token)
             except OSError as error:
                 reason = f"cannot execute {command[0]!r}: {error.strerror or error}"
                 raise UsageError(f"COMMAND: {reason}") from error
             self._instances.append(instance)
+            self._unlisted.discard(token)
         return instance
 
     def search(self) -> dict[str, str]:
@@ -183,8 +190,9 @@ class Drill:
 
     def wait_until_answering(self, instance: Instance, timeout_s: float) -> bool:
         """Return whether an instance runs and is ready again within a time."""
-        until(lambda: instance.exit_code is not None or self.is_ready(instance), timeout_s)
-        return instance.exit_code is None and self.is_ready(instance)
+        has_answered = until(lambda: instance.exit_code is not None or self.is_ready(instance), timeout_s)
+        # Not probed again: the next response may be that of a worker which is not ready yet.
+        return has_answered and instance.exit_code is None
 
     def readiness_path(self, service: Service) -> str:
         """Return the readiness probe, or what comes next to it."""
@@ -286,5 +294,6 @@ class Drill:
                 stack.callback(self.collector.close)
                 stack.callback(self._sink.close)
                 stack.callback(self.database.start)
+                stack.callback(until, lambda: are_killed(self._unlisted), _CLOSE_AFTER_S)
                 for instance in list(self._instances):
                     stack.callback(instance.close)

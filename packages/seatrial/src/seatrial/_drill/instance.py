@@ -1,6 +1,5 @@
 """An instance of the service: its processes, ports and output."""
 
-import secrets
 import signal
 import subprocess
 import time
@@ -27,17 +26,24 @@ class Instance:
         environment: All variables.
         port: Port that it should listen on.
         admin_port: Port for operators that it should listen on.
+        token: Mark of its processes.
 
     Raises:
         OSError: The program cannot be executed.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], *, port: int, admin_port: int
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        port: int,
+        admin_port: int,
+        token: str,
     ) -> None:
         self.address = Address("http", "127.0.0.1", port, "", "127.0.0.1")
         self.admin_address = Address("http", "127.0.0.1", admin_port, "", "127.0.0.1")
-        self.token = secrets.token_hex(8)
+        self.token = token
         self.started_at = time.monotonic()
         self.ready_s = 0.0
         """Seconds from the start until it was ready; 0 before."""

@@ -3,13 +3,14 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MARK = "SEATRIAL_DRILL"
 """Variable that all processes of an instance inherit, so that none is left behind."""
 _PROC = Path("/proc")
 _ESTABLISHED = "01"
+_NO_SESSION = -1
 
 
 def _pids() -> Iterator[int]:
@@ -43,6 +44,13 @@ def kill_all(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def are_killed(tokens: Iterable[str]) -> bool:
+    """Kill the processes with these marks; return whether none is left."""
+    left = [pid for token in tokens for pid in of_instance(token, _NO_SESSION)]
+    kill_all(left)
+    return not left
 
 
 def is_running(pid: int) -> bool:
